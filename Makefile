@@ -1,0 +1,53 @@
+# The two commands: `make run` makes the ranked list from real data, `make test` checks everything.
+# Each sets itself up first, in a folder of its own (.venv), and can be interrupted and repeated.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP_DONE := $(VENV)/.set-up
+
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PYTHONUNBUFFERED := 1
+unexport PYTHONPATH
+unexport PYTHONHOME
+
+.PHONY: run test lock clean
+
+run: $(SETUP_DONE)
+	@echo "lapse: running the pipeline (dvc repro)"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@echo "lapse: done. Next: open data/lists/at_risk.xlsx, look at data/reports/plots, or run"
+	@echo "lapse:   $(BIN)/lapse at-risk --top 10"
+
+test: $(SETUP_DONE)
+	@echo "lapse: ruff, mypy, pytest"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" ruff check .
+	@PATH="$(CURDIR)/$(BIN):$$PATH" ruff format --check .
+	@PATH="$(CURDIR)/$(BIN):$$PATH" mypy
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest
+	@echo "lapse: all checks passed. Next: make run"
+
+# uv is used when it is there, because it is faster; pip does the same. Both check every hash of the lock.
+$(SETUP_DONE): requirements.lock pyproject.toml
+	@echo "lapse: setting up $(VENV) (once, two minutes or less)"
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "lapse: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	@rm -f "$@"
+	@test -x "$(BIN)/python" && "$(BIN)/python" -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear "$(VENV)"
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python "$(BIN)/python" --require-hashes -r requirements.lock && \
+		uv pip install --quiet --python "$(BIN)/python" --no-deps --no-build-isolation -e . ; \
+	else \
+		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes -r requirements.lock && \
+		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
+	fi
+	@touch "$@"
+	@echo "lapse: set up"
+
+# Writes requirements.lock anew from pyproject.toml; needs uv.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--no-header --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf "$(VENV)"

@@ -1,0 +1,21 @@
+"""Stage lists: what marketing is handed."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from lapse.errors import run
+from lapse.outreach.lists import say, write_lists
+from lapse.settings import load_settings
+
+
+def main() -> None:
+    """data/scores and data/validated/customers.parquet in, the lists in data/lists out."""
+    knobs = load_settings().lists
+    scores = pd.read_parquet("data/scores/scores.parquet")
+    customers = pd.read_parquet("data/validated/customers.parquet")
+    say(write_lists(scores, customers, Path("data/lists"), knobs.min_risk, knobs.max_customers))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,29 @@
+"""Stage score: every eligible customer at as_of gets a calibrated churn risk and its reasons."""
+
+from pathlib import Path
+
+from lapse.engine import open_engine
+from lapse.errors import run
+from lapse.history.activity import read_activity
+from lapse.history.contents import Contents
+from lapse.model.bundle import Bundle
+from lapse.scoring.score import say, score_customers, write_scores
+from lapse.settings import load_settings
+from lapse.windows import resolve_as_of
+
+
+def main() -> None:
+    """data/activity and models/lapse in, data/scores/scores.parquet out."""
+    knobs = load_settings().score
+    period = Contents.read(Path("data/validated/contents.json")).period
+    as_of = resolve_as_of(knobs.as_of, period)
+    bundle = Bundle.read(Path("models/lapse"))
+    with open_engine() as engine:
+        activity = read_activity(engine, Path("data/activity"))
+        scores = score_customers(engine, activity, as_of, bundle, period, knobs.high_risk, knobs.medium_risk)
+    write_scores(scores, Path("data/scores/scores.parquet"))
+    say(scores)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,25 @@
+"""Stage snapshots: which customers are looked at, at which cutoff."""
+
+from pathlib import Path
+
+from lapse.engine import open_engine
+from lapse.errors import run
+from lapse.history.activity import read_activity
+from lapse.history.contents import Contents
+from lapse.settings import load_settings
+from lapse.snapshots import write_snapshots
+
+
+def main() -> None:
+    """data/activity in, one file per mature cutoff in data/snapshots out."""
+    settings = load_settings()
+    period = Contents.read(Path("data/validated/contents.json")).period
+    step_days, most = settings.snapshots.step_days, settings.snapshots.max_cutoffs
+    with open_engine() as engine:
+        days = read_activity(engine, Path("data/activity"))["purchase_days"]
+        counted = write_snapshots(engine, days, Path("data/snapshots"), settings.churn.windows, period, step_days, most)
+    print(f"snapshots: {sum(counted.values()):,} of customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}")
+
+
+if __name__ == "__main__":
+    run(main)

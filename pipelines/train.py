@@ -1,0 +1,26 @@
+"""Stage train: the model that is judged and the model that ships."""
+
+from pathlib import Path
+
+from lapse.errors import run
+from lapse.features.family import Inputs
+from lapse.history.contents import Contents
+from lapse.model.train import write_models
+from lapse.settings import load_settings
+
+
+def main() -> None:
+    """data/features and data/labels in, models/judged and models/lapse out."""
+    settings = load_settings()
+    contents = Contents.read(Path("data/validated/contents.json"))
+    knobs = settings.features
+    inputs = Inputs.of(contents, knobs.windows, knobs.responses)
+    folders = Path("data/features"), Path("data/labels"), Path("models")
+    print("train: fitting the judged model and the one that ships", flush=True)
+    roles, version = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump())
+    print(f"train: fit {', '.join(map(str, roles.fit))}")
+    print(f"train: calibrate {', '.join(map(str, roles.calibrate))}; test {roles.test}; ships as {version}")
+
+
+if __name__ == "__main__":
+    run(main)

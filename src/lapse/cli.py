@@ -1,0 +1,121 @@
+"""The command line: what a scheduler and a person in a terminal need, without DVC."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lapse import __version__
+from lapse.errors import LapseError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+SCORES = Path("data/scores/scores.parquet")
+Format = Literal["table", "csv", "json", "xlsx"]
+
+
+@app.callback(invoke_without_command=True)
+def lapse(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Find the customers who are about to stop buying, and say why.
+
+    Run it in the folder that holds params.yaml. Exit codes: 0 done; 1 another error; 2 wrong settings or options;
+    3 the data cannot be used; 4 no model, or one that does not fit the data.
+    """
+    if version:
+        typer.echo(f"lapse {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def score(
+    as_of: Annotated[str, typer.Option(help="The day to score at: YYYY-MM-DD, or latest.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder for scores/, lists/ and manifest.json.")] = Path("data"),
+) -> None:
+    """Read the sources, score every active customer, write scores, lists and a manifest. For schedulers.
+
+    The same code as `dvc repro score lists`, without DVC and without training: the model in models/lapse is used.
+    Outputs appear whole or not at all. The same sources, params and model give the same bytes, manifest aside.
+    """
+    from lapse.outreach.nightly import score_once
+
+    score_once(Path(), out, as_of or None)
+
+
+@app.command("at-risk")
+def at_risk(
+    top: Annotated[int, typer.Option(min=1, help="How many customers.")] = 50,
+    form: Annotated[Format, typer.Option("--format", help="How to print them.")] = "table",
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
+) -> None:
+    """Print or save the customers most at risk, with their reasons."""
+    from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
+    from lapse.outreach.lists import about_list, at_risk_list
+    from lapse.settings import load_settings
+
+    knobs = load_settings().lists
+    scores, customers = _scores(), _customers()
+    listed = at_risk_list(scores, customers, knobs.min_risk, top)
+    if form == "xlsx":
+        path = out or Path("at_risk.xlsx")
+        write_spreadsheet(listed, path, about_list(scores, listed, knobs.min_risk))
+        typer.echo(f"{len(listed):,} customers in {path}")
+        return
+    text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        from lapse.files import write_text
+
+        write_text(out, text)
+        typer.echo(f"{len(listed):,} customers in {out}")
+
+
+@app.command()
+def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, as in the delivery.")]) -> None:
+    """Say everything known about one customer: history, risk, reasons."""
+    from lapse.engine import open_engine
+    from lapse.history.activity import read_activity
+    from lapse.scoring.explain import explanation
+
+    with open_engine() as engine:
+        activity = read_activity(engine, Path("data/activity"))
+        typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id))
+
+
+def _scores() -> pd.DataFrame:
+    import pandas as pd
+
+    if not SCORES.exists():
+        raise LapseError(f"{SCORES} is not there. Run `make run`, `dvc repro` or `lapse score` first.")
+    return pd.read_parquet(SCORES)
+
+
+def _customers() -> pd.DataFrame:
+    import pandas as pd
+
+    from lapse.tables import CUSTOMERS
+
+    path = Path(CUSTOMERS.path)
+    if not path.exists():
+        raise LapseError(f"{path} is not there. Run `make run` or `dvc repro` first.")
+    return pd.read_parquet(path)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one message and its exit code, never a traceback."""
+    try:
+        app()
+    except LapseError as error:
+        typer.echo(f"lapse: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The engine that runs every expression: embedded DuckDB through Ibis. Nothing else opens a connection."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lapse.errors import DataError
+from lapse.files import written_whole
+
+if TYPE_CHECKING:
+    import duckdb
+    import ibis.expr.types as ir
+    import pandas as pd
+
+
+class Engine:
+    """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
+
+    def __init__(self, spill: Path, threads: int | None = None) -> None:
+        import ibis
+
+        self.backend: Any = ibis.duckdb.connect(temp_directory=str(spill))
+        # Settled at the door: the clock is UTC whatever the machine's zone is.
+        self.connection.execute("SET TimeZone = 'UTC'")
+        if threads is not None:
+            self.connection.execute(f"SET threads = {threads:d}")
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The bare DuckDB connection, for the readers of source files."""
+        connection: duckdb.DuckDBPyConnection = self.backend.con
+        return connection
+
+    def read(self, path: Path) -> ir.Table:
+        """A Parquet file in, a table expression out. DataError when the file is not there."""
+        if not path.exists():
+            raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
+        table: ir.Table = self.backend.read_parquet(str(path))
+        return table
+
+    def table(self, name: str) -> ir.Table:
+        """The name of a table in this engine in, its expression out."""
+        table: ir.Table = self.backend.table(name)
+        return table
+
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """A pandas frame in, a table expression over a copy of it out."""
+        table: ir.Table = self.backend.create_table(name, frame, temp=True, overwrite=True)
+        return table
+
+    def keep(self, expression: ir.Table, name: str) -> ir.Table:
+        """A table expression in, the same table computed once and held under a name out."""
+        table: ir.Table = self.backend.create_table(name, expression, temp=True, overwrite=True)
+        return table
+
+    def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
+        """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds."""
+        with written_whole(path) as aside:
+            self.backend.to_parquet(expression.order_by(list(key)), str(aside), compression="zstd")
+            counted = self.connection.execute("SELECT count(*) FROM read_parquet(?)", [str(aside)]).fetchone()
+        return int(counted[0]) if counted else 0
+
+    def frame(self, expression: ir.Table) -> pd.DataFrame:
+        """A table expression in, its rows as a pandas frame out."""
+        frame: pd.DataFrame = self.backend.to_pandas(expression)
+        return frame
+
+
+@contextmanager
+def open_engine(threads: int | None = None) -> Iterator[Engine]:
+    """Nothing in, an engine out; its database and its spill folder are gone when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
+        engine = Engine(Path(spill), threads)
+        try:
+            yield engine
+        finally:
+            engine.backend.disconnect()

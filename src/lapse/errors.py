@@ -1,0 +1,58 @@
+"""What can go wrong, and how a person is told.
+
+    LapseError                 exit 1: anything below, when nothing more exact fits
+    ├── SettingsError          exit 2: params.yaml is wrong
+    ├── DataError              exit 3: the data cannot be used as they are
+    │   └── HistoryTooShort    exit 3: the log does not cover the windows asked for
+    └── ModelError             exit 4: there is no model, or it does not fit the data
+
+A message names the table, column, count and up to three sample keys, and ends with the next step.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+
+class LapseError(Exception):
+    """Anything that lapse refuses; the message is written for the person who reads it."""
+
+    exit_code = 1
+
+
+class SettingsError(LapseError):
+    """params.yaml holds something that lapse cannot follow."""
+
+    exit_code = 2
+
+
+class DataError(LapseError):
+    """The data cannot be used as they are."""
+
+    exit_code = 3
+
+
+class HistoryTooShort(DataError):
+    """The log does not cover the windows that were asked for."""
+
+
+class ModelError(LapseError):
+    """There is no model, or it does not fit the data that it is given."""
+
+    exit_code = 4
+
+
+def sample_keys(keys: Sequence[object]) -> str:
+    """Keys in, a text with the first three of them out; no message ever carries more."""
+    shown = ", ".join(str(key) for key in keys[:3])
+    return f"{shown}, …" if len(keys) > 3 else shown
+
+
+def run(main: Callable[[], None]) -> None:
+    """A stage's `main` in, the process's exit out: a LapseError becomes one message, not a traceback."""
+    try:
+        main()
+    except LapseError as error:
+        print(f"lapse: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

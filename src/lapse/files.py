@@ -1,0 +1,69 @@
+"""Outputs appear whole or not at all: written aside, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A final path in, a temporary path beside it out; renamed when the block ends, removed when it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    aside = Path(name)
+    try:
+        yield aside
+        aside.chmod(0o666 & ~_umask())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text in, the whole file out, in UTF-8."""
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Plain values in, an indented JSON file out, floats rounded to 6 decimals so that a diff can be read."""
+    write_text(path, json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file in, its plain values out."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest(*paths: Path) -> str:
+    """Files in, the sha256 over their names and bytes out (hex): the same content, the same digest."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        total.update(path.name.encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _rounded(content: Any) -> Any:
+    if isinstance(content, float):
+        return round(content, 6) if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {str(key): _rounded(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_rounded(value) for value in content]
+    return content
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""What happened: sources, validation, the roll-up to days."""

@@ -1,0 +1,1 @@
+"""What marketing does with it: lists and files."""

@@ -1,0 +1,58 @@
+"""Stage lists: who marketing should reach, the highest risk first; never anyone who did not consent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from lapse.outreach.export import write_csv, write_spreadsheet
+from lapse.tables import AT_RISK
+
+
+def at_risk_list(scores: pd.DataFrame, customers: pd.DataFrame, min_risk: float, max_customers: int) -> pd.DataFrame:
+    """Scores and validated customers in, the ranked list out (tables.AT_RISK); it may be empty.
+
+    Customers whose consent is false are left out; an unknown consent is not a refusal. Equal risks are ranked by
+    the spend of the last year, then by customer_id, so that the order never depends on chance.
+    """
+    refused = set(customers.loc[customers["consent"].eq(False), "customer_id"])  # noqa: FBT003
+    listed = scores[(scores["churn_risk"] >= min_risk) & ~scores["customer_id"].isin(refused)]
+    listed = listed.sort_values(["churn_risk", "spend_last_year", "customer_id"], ascending=[False, False, True])
+    listed = listed.head(max_customers).rename(columns={"cutoff_date": "as_of"})
+    listed.insert(0, "rank", range(1, len(listed) + 1))
+    return listed[list(AT_RISK.names)].reset_index(drop=True)
+
+
+def write_lists(
+    scores: pd.DataFrame, customers: pd.DataFrame, out: Path, min_risk: float, max_customers: int
+) -> pd.DataFrame:
+    """Scores and validated customers in, at_risk.csv and at_risk.xlsx in `out`, the list out."""
+    listed = at_risk_list(scores, customers, min_risk, max_customers)
+    write_csv(listed, out / "at_risk.csv")
+    write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk))
+    return listed
+
+
+def about_list(scores: pd.DataFrame, listed: pd.DataFrame, min_risk: float) -> dict[str, str]:
+    """Scores and the list made of them in, what a reader of the list has to know out."""
+    first = scores.iloc[0]
+    return {
+        "What this is": f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {min_risk:.0%} "
+        "or more, the highest first. Customers who did not consent to be contacted are left out.",
+        "As of": f"{first['cutoff_date']}: nothing after this day was used.",
+        "Model": first["model_version"],
+        **{column.name: f"{column.meaning}{f' ({column.unit})' if column.unit else ''}" for column in AT_RISK.columns},
+        "Reasons": "What raises this customer's risk most in the model, in their own numbers. They describe, they do "
+        "not prove a cause.",
+    }
+
+
+def say(listed: pd.DataFrame) -> None:
+    """The list in, its first five rows and where to look next on the terminal out."""
+    print(f"lists: {len(listed):,} customers at risk, the first of them:")
+    for row in listed.head(5).to_dict("records"):
+        print(
+            f"lists:   {row['rank']}. {row['customer_id']}: {row['churn_risk']:.0%}. {row['reason_1'] or 'no single reason'}"
+        )
+    print("lists: open data/lists/at_risk.xlsx (or .csv), or run `lapse at-risk`; plots are in data/reports/plots")

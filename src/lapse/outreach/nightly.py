@@ -1,0 +1,95 @@
+"""The scheduler's run: sources in, scores and lists out, without DVC and without training."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from lapse import __version__
+from lapse.engine import open_engine
+from lapse.errors import LapseError, ModelError
+from lapse.files import digest, write_json
+from lapse.history.activity import read_activity, write_activity
+from lapse.history.sources import source_path
+from lapse.history.validate import validate
+from lapse.model.bundle import Bundle
+from lapse.outreach.lists import say, write_lists
+from lapse.scoring.score import say as say_scores
+from lapse.scoring.score import score_customers, write_scores
+from lapse.settings import Settings, load_settings
+from lapse.windows import resolve_as_of
+
+WORK = ".lapse-score-"
+OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
+
+
+def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
+    """A project's folder, a folder for the outputs and a day (None: as params say) in, the run's manifest out.
+
+    The work is done aside and moved in file by file when all of it is there, the manifest last: a run that is
+    killed leaves the outputs of the run before, and the next run clears what it left. LapseError when another run
+    holds the folder; ModelError when the model was trained for another definition of churn.
+    """
+    from filelock import FileLock, Timeout
+
+    settings = load_settings(root / "params.yaml")
+    bundle = Bundle.read(root / "models" / "lapse")
+    if bundle.windows != settings.churn.windows:
+        raise ModelError(f"score: models/lapse was trained for {bundle.windows}, params.yaml says {settings.churn.windows}. "
+                         "Train again (`dvc repro`), or set section churn back.")  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lapse-score.lock", timeout=0):
+            for left in out.glob(f"{WORK}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            with TemporaryDirectory(prefix=WORK, dir=out) as work:
+                return _score(settings, bundle, Path(work), out, as_of or settings.score.as_of)
+    except Timeout:
+        raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
+
+
+def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str) -> dict[str, Any]:
+    started = datetime.now(UTC)
+    today = started.astimezone(ZoneInfo(settings.business_timezone)).date()
+    with open_engine() as engine:
+        contents, counts = validate(
+            engine, settings.sources, settings.business_timezone, work / "validated", work / "usability.json", today
+        )
+        for name, count in counts.items():
+            print(f"score: {name}: {count}", flush=True)
+        write_activity(engine, work / "validated", work / "activity", contents.rating_scale)
+        day = resolve_as_of(as_of, contents.period)
+        activity = read_activity(engine, work / "activity")
+        knobs = settings.score
+        scores = score_customers(engine, activity, day, bundle, contents.period, knobs.high_risk, knobs.medium_risk)
+    write_scores(scores, work / OUTPUTS[0])
+    customers = pd.read_parquet(work / "validated" / "customers.parquet")
+    listed = write_lists(scores, customers, work / "lists", settings.lists.min_risk, settings.lists.max_customers)
+    manifest = {
+        "lapse": __version__,
+        "model_version": bundle.version,
+        "as_of": str(day),
+        "sources": {
+            name: {"path": source.path, "sha256": digest(source_path(settings.sources.folder, name, source)),
+                   "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}
+            for name, source in settings.sources.tables.items()
+        },
+        "customers_scored": len(scores),
+        "customers_listed": len(listed),
+        "outputs": {name: digest(work / name) for name in OUTPUTS},
+        "started_at": started.isoformat(timespec="seconds"),
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    for name in OUTPUTS:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).replace(out / name)
+    write_json(out / "scores" / "manifest.json", manifest)
+    say_scores(scores)
+    say(listed)
+    return manifest

@@ -1,0 +1,1 @@
+"""Who stayed: the customer retention rate."""

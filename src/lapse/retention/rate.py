@@ -1,0 +1,98 @@
+"""Stage retention: the customer retention rate, CRR = (E - N) / S * 100, for every whole month and quarter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from lapse.files import write_json, written_whole
+from lapse.pictures import draw_crr
+from lapse.tables import CRR
+from lapse.windows import Period, observation_window, whole_periods
+
+
+def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> float | None:
+    """S, N and E in, CRR = (E - N) / S * 100 in percent out; None when nobody was there at the start.
+
+    Fixed points: S=1000, N=200, E=800 gives 60; S=100, N=15, E=105 gives 90. Above 100 when former customers came
+    back; below 0 when more new customers left within the period than old ones stayed.
+    """
+    return None if customers_at_start == 0 else (customers_at_end - new_customers) / customers_at_start * 100
+
+
+def retention_periods(purchase_days: ir.Table, period: Period, active_days: int) -> list[dict[str, Any]]:
+    """Purchase days and the log's period in, one row per whole month and quarter out (tables.CRR).
+
+    A customer is active on a day when they ordered in the `active_days` up to it. Periods before whose start the
+    log does not cover `active_days` are left out: their S could not be known.
+    """
+    first_known = period.first_day + timedelta(days=active_days)
+    rows = []
+    for kind in ("month", "quarter"):
+        for start, end in whole_periods(kind, first_known, period.last_complete_day):
+            counts = period_counts(purchase_days, start, end, active_days)
+            s, n, e = (counts[name] for name in ("customers_at_start", "new_customers", "customers_at_end"))
+            strict = None if s == 0 else counts["retained"] / s * 100
+            rows.append({"period_kind": kind, "period_start": start, "period_end": end, **counts,
+                         "crr": crr(s, n, e), "strict_retention": strict})  # fmt: skip
+    return rows
+
+
+def period_counts(purchase_days: ir.Table, start: date, end: date, active_days: int) -> dict[str, int]:
+    """Purchase days and the first and last day of a period in, S, N, E, reactivated and retained out."""
+    days: Any = purchase_days
+    bought = days.filter((days.orders > 0) & (days.activity_date <= ibis.literal(end, type="date")))
+    before = observation_window(start - timedelta(days=1), active_days)
+    at_end = observation_window(end, active_days)
+
+    def inside(window: Any) -> Any:
+        day = bought.activity_date
+        return ((day > ibis.literal(window.start, type="date")) & (day <= ibis.literal(window.end, type="date"))).any()
+
+    customers = bought.group_by("customer_id").aggregate(
+        was=inside(before), still=inside(at_end), is_new=bought.activity_date.min() >= ibis.literal(start, type="date")
+    )
+    counted = customers.aggregate(
+        customers_at_start=customers.was.sum(),
+        new_customers=customers.is_new.sum(),
+        customers_at_end=customers.still.sum(),
+        reactivated=(customers.still & ~customers.was & ~customers.is_new).sum(),
+        retained=(customers.was & customers.still).sum(),
+    )
+    row = counted.to_pyarrow().to_pylist()[0]
+    return {name: int(value or 0) for name, value in row.items()}
+
+
+def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Path, report: Path, plots: Path) -> None:
+    """The rows of `retention_periods` in, the Parquet table, retention.json and the plot out."""
+    with written_whole(table) as aside:
+        pd.DataFrame(rows, columns=list(CRR.names)).to_parquet(aside, index=False)
+    told = [{**row, "period_start": str(row["period_start"]), "period_end": str(row["period_end"])} for row in rows]
+    by_kind = {kind: [row for row in told if row["period_kind"] == kind] for kind in ("month", "quarter")}
+    write_json(report, {
+        "definition": "crr = (E - N) / S * 100: S customers_at_start, N new_customers, E customers_at_end",
+        "active_days": active_days,
+        "latest": {kind: periods[-1]["crr"] if periods else None for kind, periods in by_kind.items()},
+        "months": by_kind["month"],
+        "quarters": by_kind["quarter"],
+    })  # fmt: skip
+    write_json(plots / "crr.json", by_kind["month"])
+    draw_crr(by_kind["month"], plots / "crr.png")
+
+
+def say(rows: Sequence[dict[str, Any]]) -> None:
+    """The rows of `retention_periods` in, the newest of each kind on the terminal out."""
+    newest = {row["period_kind"]: row for row in rows}
+    for kind, row in newest.items():
+        rate = "not defined (nobody was active at its start)" if row["crr"] is None else f"{row['crr']:.1f} %"
+        print(f"retention: CRR of the last whole {kind} ({row['period_start']} to {row['period_end']}): {rate}, with "
+              f"S={row['customers_at_start']:,}, N={row['new_customers']:,}, E={row['customers_at_end']:,}, "
+              f"{row['reactivated']:,} reactivated, {row['retained']:,} of S still active")  # fmt: skip
+    if not rows:
+        print("retention: no whole month after the first active_days of the log, so there is no CRR yet")

@@ -1,0 +1,1 @@
+"""How likely each customer is to leave, and why."""

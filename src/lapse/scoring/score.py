@@ -1,0 +1,101 @@
+"""Stage score: every eligible customer at one day gets a calibrated churn risk, a band and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from lapse.engine import Engine
+from lapse.errors import DataError
+from lapse.features.build import all_features, build_features
+from lapse.files import written_whole
+from lapse.model.bundle import Bundle
+from lapse.scoring.reasons import MOST, strongest_reasons
+from lapse.snapshots import eligible_customers
+from lapse.tables import SCORES
+from lapse.windows import Period, observation_window
+
+YEAR = 365
+
+
+def feature_rows(
+    engine: Engine, activity: Mapping[str, ir.Table], as_of: date, bundle: Bundle, period: Period
+) -> pd.DataFrame:
+    """Activity and a day in, the feature rows of everyone eligible on it out, as the model was trained on.
+
+    DataError when nobody is eligible.
+    """
+    snapshots = eligible_customers(activity["purchase_days"], as_of, bundle.windows, period)
+    features = build_features(activity, snapshots, as_of, period.history_days(as_of), bundle.inputs)
+    rows = engine.frame(features.order_by("customer_id"))
+    if rows.empty:
+        raise DataError(f"score: nobody ordered in the {bundle.windows.active_days} days up to {as_of}, so there is nobody "
+                        "to score. Choose another score.as_of, or check the delivery.")  # fmt: skip
+    return rows
+
+
+def score_customers(
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    as_of: date,
+    bundle: Bundle,
+    period: Period,
+    high_risk: float,
+    medium_risk: float,
+) -> pd.DataFrame:
+    """Activity, a day and a bundle in, one row per eligible customer out (tables.SCORES), sorted by customer_id."""
+    rows = feature_rows(engine, activity, as_of, bundle, period)
+    risk = bundle.churn_risk(rows)
+    reasons = strongest_reasons(rows, bundle.contributions(rows), all_features(bundle.inputs))
+    scores = pd.DataFrame({
+        "customer_id": rows["customer_id"],
+        "cutoff_date": as_of,
+        "churn_risk": risk,
+        "risk_band": [risk_band(value, high_risk, medium_risk) for value in risk],
+        **{f"reason_{i + 1}": [said[i] if i < len(said) else None for said in reasons] for i in range(MOST)},
+    })  # fmt: skip
+    facts = engine.frame(customer_facts(activity["purchase_days"], as_of))
+    scores = scores.merge(facts, on="customer_id", how="left", validate="one_to_one")
+    scores["model_version"] = bundle.version
+    return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
+
+
+def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:
+    """Purchase days and a day in, last order and the spend of the year up to it per customer out."""
+    days: Any = purchase_days
+    past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"))
+    year = past.activity_date > ibis.literal(observation_window(as_of, YEAR).start, type="date")
+    last = past.activity_date.max(where=past.orders > 0)
+    table: ir.Table = past.group_by("customer_id").aggregate(
+        last_order_date=last,
+        days_since_last_order=ibis.literal(as_of, type="date").delta(last, unit="day"),
+        spend_last_year=past.net_spend.sum(where=year).cast("float64"),
+    )
+    return table
+
+
+def risk_band(churn_risk: float, high_risk: float, medium_risk: float) -> str:
+    """A churn risk and the two thresholds in, `high`, `medium` or `low` out; a threshold belongs to the band above."""
+    if churn_risk >= high_risk:
+        return "high"
+    return "medium" if churn_risk >= medium_risk else "low"
+
+
+def write_scores(scores: pd.DataFrame, path: Path) -> None:
+    """Scores and a path in, the whole Parquet file there."""
+    with written_whole(path) as aside:
+        scores.to_parquet(aside, index=False)
+
+
+def say(scores: pd.DataFrame) -> None:
+    """Scores in, how many customers are in each band on the terminal out."""
+    bands = scores["risk_band"].value_counts()
+    counted = ", ".join(f"{bands.get(band, 0):,} {band}" for band in ("high", "medium", "low"))
+    first = scores.iloc[0]
+    print(f"score: {len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: {counted}")

@@ -1,0 +1,156 @@
+"""The time contract: which days may be used, which days decide, which day is today.
+
+Every rule about time that lapse follows is in this file and nowhere else. Days are calendar days in the business
+time zone. A window is left-open and right-closed: `(start, end]`.
+
+    observation  (cutoff - days, cutoff]                                what a feature may look at
+    outcome      (cutoff + lead_days, cutoff + lead_days + horizon_days] what decides the label
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from lapse.errors import DataError, HistoryTooShort, SettingsError
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The days `(start, end]`: start itself is outside, end is inside."""
+
+    start: date
+    end: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.start < day <= self.end
+
+    @property
+    def days(self) -> int:
+        """How many days the window holds."""
+        return (self.end - self.start).days
+
+
+@dataclass(frozen=True)
+class ChurnWindows:
+    """What churn means here, in days: eligible by `active_days`, decided over `horizon_days` after `lead_days`."""
+
+    active_days: int
+    horizon_days: int
+    lead_days: int = 0
+
+    def active(self, cutoff: date) -> Window:
+        """A cutoff in, the days out in which an eligible customer has ordered."""
+        return observation_window(cutoff, self.active_days)
+
+    def outcome(self, cutoff: date) -> Window:
+        """A cutoff in, the days out that decide whether the customer churned."""
+        start = cutoff + timedelta(days=self.lead_days)
+        return Window(start, start + timedelta(days=self.horizon_days))
+
+    def is_mature(self, cutoff: date, last_complete_day: date) -> bool:
+        """Whether the whole outcome window of the cutoff lies inside the data."""
+        return self.outcome(cutoff).end <= last_complete_day
+
+    def last_mature_cutoff(self, last_complete_day: date) -> date:
+        """The last complete day in, the latest cutoff out whose outcome is known."""
+        return last_complete_day - timedelta(days=self.lead_days + self.horizon_days)
+
+    def known_at(self, cutoff: date, day: date) -> bool:
+        """Whether the outcome of `cutoff` is over, hence known, at the end of `day` (the embargo between roles)."""
+        return self.outcome(cutoff).end <= day
+
+
+@dataclass(frozen=True)
+class Period:
+    """The days that the log covers: first day, last day with a row, last day that is complete."""
+
+    first_day: date
+    last_day: date
+    last_complete_day: date
+
+    def history_days(self, cutoff: date) -> int:
+        """A cutoff in, how many days of log there are up to it, the cutoff included."""
+        return (cutoff - self.first_day).days + 1
+
+
+def observation_window(cutoff: date, days: int) -> Window:
+    """A cutoff and a length in days in, `(cutoff - days, cutoff]` out."""
+    return Window(cutoff - timedelta(days=days), cutoff)
+
+
+def mature_cutoffs(period: Period, windows: ChurnWindows, step_days: int, most: int) -> list[date]:
+    """The log's period in, the mature cutoffs out, oldest first: every `step_days` back from the last mature one.
+
+    The log must cover the `active_days` of each cutoff, else its eligible customers could not all be known.
+    Raises HistoryTooShort when not even one cutoff fits.
+    """
+    newest = windows.last_mature_cutoff(period.last_complete_day)
+    oldest = period.first_day + timedelta(days=windows.active_days - 1)
+    cutoffs = [newest - timedelta(days=step_days * i) for i in range(most)]
+    fitting = sorted(cutoff for cutoff in cutoffs if cutoff >= oldest)
+    if not fitting:
+        needed = windows.active_days + windows.lead_days + windows.horizon_days
+        raise HistoryTooShort(
+            f"snapshots: the log covers {period.history_days(period.last_complete_day)} days "
+            f"({period.first_day} to {period.last_complete_day}), but churn.active_days + lead_days + horizon_days "
+            f"needs {needed}. Deliver a longer history, or shorten those windows in params.yaml."
+        )
+    return fitting
+
+
+def resolve_as_of(as_of: str, period: Period) -> date:
+    """`latest` or a quoted ISO date in, the cutoff to score at out.
+
+    `latest` is the last complete day. A date outside the log is refused: before it nothing is known, after it
+    every customer would look silent.
+    """
+    if as_of == LATEST:
+        return period.last_complete_day
+    day = parse_day(as_of, "score.as_of")
+    if not period.first_day <= day <= period.last_complete_day:
+        raise DataError(
+            f"score: as_of {day} is outside the complete days of the log ({period.first_day} to "
+            f"{period.last_complete_day}). Choose a day inside, or `latest`."
+        )
+    return day
+
+
+def parse_day(text: str, name: str) -> date:
+    """An ISO date as text in, the day out; SettingsError names the setting when it is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f'{name}: {text!r} is not a day. Write it as "YYYY-MM-DD", quoted.') from None
+
+
+def last_complete_day(closing_minutes: Sequence[tuple[date, int]]) -> date:
+    """The last rows' minute of each of the newest days in, the last complete day out.
+
+    `closing_minutes` holds (day, minutes after midnight of that day's last row), oldest first, at least one day. A
+    log cut off in the morning has a last day that only looks quiet. So the newest day counts as complete when its
+    last row is not earlier than the earliest closing of the up to 28 days before it; a log of bare dates
+    (every minute 0) has no time of day to judge by, and its last day counts.
+    """
+    *before, (newest, minute) = closing_minutes[-29:]
+    if not before or minute >= min(earlier for _, earlier in before):
+        return newest
+    return before[-1][0]
+
+
+def whole_periods(kind: str, first_day: date, last_complete_day: date) -> list[tuple[date, date]]:
+    """`month` or `quarter` and the covered days in, (first day, last day) of each period that lies whole in them out."""
+    months = {"month": 1, "quarter": 3}[kind]
+    periods = []
+    start = date(first_day.year, 1, 1)
+    while start <= last_complete_day:
+        month = start.month - 1 + months
+        following = date(start.year + month // 12, month % 12 + 1, 1)
+        end = following - timedelta(days=1)
+        if start >= first_day and end <= last_complete_day:
+            periods.append((start, end))
+        start = following
+    return periods
