@@ -17,7 +17,7 @@ unexport PYTHONHOME
 run: $(SETUP_DONE)
 	@echo "lapse: running the pipeline (dvc repro)"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
-	@echo "lapse: done. Next: open data/lists/at_risk.xlsx, look at data/reports/plots, or run"
+	@echo "lapse: done. Next: open data/lists/at_risk.xlsx, look at data/reports/pictures, or run"
 	@echo "lapse:   $(BIN)/lapse at-risk --top 10"
 
 test: $(SETUP_DONE)

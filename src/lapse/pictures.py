@@ -91,7 +91,8 @@ def _sheet() -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, axes: Axes, path: Path) -> None:
-    axes.legend(frameon=False, fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
     figure.tight_layout()
     with written_whole(path) as aside:
         figure.savefig(aside, metadata={"Software": None})

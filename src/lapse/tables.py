@@ -63,6 +63,7 @@ class Table:
 CUSTOMER_ID = Column("customer_id", "text", "Who: the person, not the order or the card.", required=True)
 CUTOFF_DATE = Column("cutoff_date", "date", "The last day whose rows were used.")
 _WHERE_GIVEN = "null where the delivery gives none"
+_NO_ORDER = "null where the delivery gives none, and on a day without an order"
 
 # --- what a delivery is turned into (stage validate) ------------------------------------------------------------
 
@@ -158,11 +159,11 @@ PURCHASE_DAYS = Table(
         Column("orders", "count", "Distinct orders with at least one line that is no return and not of zero value; "
                "0 on a day of returns or zero-value lines only.", "orders"),
         Column("lines", "count", "Order lines (neither return nor zero value).", "lines"),
-        Column("units", "decimal", "Units ordered, returns not subtracted.", "units", _WHERE_GIVEN),
-        Column("gross_spend", "decimal", "Amount of the order lines.", "currency", "null without money"),
+        Column("units", "decimal", "Units ordered, returns not subtracted.", "units", _NO_ORDER),
+        Column("gross_spend", "decimal", "Amount of the order lines.", "currency", _NO_ORDER),
         Column("net_spend", "decimal", "Amount of all lines: gross_spend less returns.", "currency",
                "null without money"),
-        Column("discount", "decimal", "Money off on the order lines.", "currency", _WHERE_GIVEN),
+        Column("discount", "decimal", "Money off on the order lines.", "currency", _NO_ORDER),
         Column("return_lines", "count", "Lines that are returns.", "lines"),
         Column("categories", "count", "Distinct categories among the order lines.", "categories"),
         Column("new_categories", "count", "Categories that this customer bought for the first time.", "categories"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import lightgbm as lgb
 
 FORMAT = 1
+DIGITS = 9  # as in calibration: not the last bits of one processor
 MODEL, DESCRIPTION = "model.txt", "bundle.json"
 LIBRARIES = ("lightgbm", "scikit-learn", "pandas", "numpy", "ibis-framework", "duckdb")
 
@@ -52,7 +53,7 @@ class Bundle:
 
     def churn_risk(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """A frame of feature rows in, their calibrated churn risk in (0, 1) out."""
-        return self.calibrator(self.raw_score(rows))
+        return np.round(self.calibrator(self.raw_score(rows)), DIGITS)
 
     def raw_score(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """A frame of feature rows in, the uncalibrated scores out: never shown to a user."""

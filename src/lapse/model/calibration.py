@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 EDGE = 1e-9
+# Linear algebra differs in its last digits from one kind of processor to the next; the outputs must not.
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,6 @@ def fit_platt(raw_score: Array, churned: npt.NDArray[np.int64]) -> Platt:
         fitted = LogisticRegression(C=np.inf).fit(logits.reshape(-1, 1), churned)
         slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
         if slope > 0:
-            return Platt(slope, intercept)
+            return Platt(round(slope, DIGITS), round(intercept, DIGITS))
     share = (float(np.sum(churned)) + 0.5) / (len(churned) + 1)
-    return Platt(1.0, float(logit(share) - np.mean(logits)))
+    return Platt(1.0, round(float(logit(share) - np.mean(logits)), DIGITS))

@@ -43,9 +43,9 @@ def write_evaluation(features: Path, labels: Path, judged: Bundle, out: Path, ro
     roc = roc_points(churned, risks)
     for name, points in (("reliability", reliability), ("lift", gains), ("roc", roc)):
         write_json(out / "plots" / f"{name}.json", points)
-    draw_reliability(reliability, metrics["test"]["churn_rate"], out / "plots" / "reliability.png")
-    draw_lift(gains, out / "plots" / "lift.png")
-    draw_roc(roc, metrics["test"]["auroc"], out / "plots" / "roc.png")
+    draw_reliability(reliability, metrics["test"]["churn_rate"], out / "pictures" / "reliability.png")
+    draw_lift(gains, out / "pictures" / "lift.png")
+    draw_roc(roc, metrics["test"]["auroc"], out / "pictures" / "roc.png")
     return metrics
 
 

@@ -76,7 +76,7 @@ def record_training(
             mlflow.log_metrics({name: value for name, value in metrics["test"].items() if _is_number(value)})
             for rival, card in metrics["rivals"].items():
                 mlflow.log_metrics({f"{rival}.{name}": value for name, value in card.items() if _is_number(value)})
-            for path in [*sorted(reports.glob("plots/*.png")), reports / "metrics.json"]:
+            for path in [*sorted(reports.glob("pictures/*.png")), reports / "metrics.json"]:
                 mlflow.log_artifact(str(path), "reports")
             shipped = Bundle.read(bundle)
             example = pd.read_parquet(features / f"{metrics['test_cutoff']}.parquet").head()

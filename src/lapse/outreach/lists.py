@@ -55,4 +55,4 @@ def say(listed: pd.DataFrame) -> None:
         print(
             f"lists:   {row['rank']}. {row['customer_id']}: {row['churn_risk']:.0%}. {row['reason_1'] or 'no single reason'}"
         )
-    print("lists: open data/lists/at_risk.xlsx (or .csv), or run `lapse at-risk`; plots are in data/reports/plots")
+    print("lists: open data/lists/at_risk.xlsx (or .csv), or run `lapse at-risk`; pictures are in data/reports/pictures")

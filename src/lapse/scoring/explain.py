@@ -21,10 +21,8 @@ def explanation(engine: Engine, purchase_days: ir.Table, scores: pd.DataFrame, c
     days: Any = purchase_days
     history = engine.frame(days.filter(days.customer_id == customer_id).order_by("activity_date"))
     if history.empty:
-        known = scores["customer_id"].tolist()
-        raise DataError(
-            f"no transaction of customer {customer_id!r} is in the log. {nearest(customer_id, known[:5000])[:200]}"
-        )
+        raise DataError(f"no transaction of customer {customer_id!r} is in the log. Check the id: it is written as in the "
+                        f"delivery, for example {sample_keys(scores['customer_id'].tolist())}.")  # fmt: skip
     bought = history[history["orders"] > 0]
     lines = [f"Customer {customer_id}", ""]
     lines += _risk(scores[scores["customer_id"] == customer_id], scores)

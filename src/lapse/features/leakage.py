@@ -1,0 +1,53 @@
+"""The leakage check: does anything after the cutoff move a feature? Nothing may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from lapse.engine import Engine
+from lapse.features.build import FAMILIES, build_features
+from lapse.features.family import Family, Inputs
+
+Log = Mapping[str, ir.Table]
+"""transactions, events and feedback, as validated."""
+DATE_OF = {"transactions": "order_date", "events": "event_date", "feedback": "feedback_date"}
+
+
+def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
+    """A log and a cutoff in, the log without the rows after the cutoff out."""
+    return {name: table.filter(table[DATE_OF[name]] <= ibis.literal(cutoff, type="date")) for name, table in log.items()}
+
+
+def moved_features(
+    engine: Engine,
+    one: Log,
+    other: Log,
+    roll_up: Callable[[Log], Mapping[str, ir.Table]],
+    snapshots: ir.Table,
+    cutoff: date,
+    history_days: int,
+    inputs: Inputs,
+    families: Sequence[Family] = FAMILIES,
+) -> list[str]:
+    """Two logs that may differ only where no feature may look in, the names of the features that differ out.
+
+    `roll_up` makes the activity tables of a log. Values are compared exactly: the last bit counts. With `other` =
+    `up_to(one, cutoff)` this is the leakage check for any data of one's own.
+    """
+    first, second = (
+        _rows(engine, build_features(roll_up(log), snapshots, cutoff, history_days, inputs, families))
+        for log in (one, other)
+    )
+    if first.index.tolist() != second.index.tolist():
+        return ["customer_id"]
+    return [name for name in first.columns if not first[name].equals(second[name])]
+
+
+def _rows(engine: Engine, features: Any) -> pd.DataFrame:
+    return engine.frame(features).drop(columns="cutoff_date").set_index("customer_id").sort_index()

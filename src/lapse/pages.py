@@ -1,0 +1,92 @@
+"""Pages that repeat the code are written by the code: `python -m lapse.pages` in the project's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lapse.errors import SettingsError, run
+from lapse.features.build import FAMILIES
+from lapse.features.family import Inputs
+from lapse.files import write_text
+from lapse.tables import ALL, SOURCES, TRANSACTIONS, Table
+
+GENERATED = "<!-- Written by `python -m lapse.pages`; change the code, not this page. -->"
+EXAMPLE = Inputs(
+    windows=(30, 90, 180),
+    given=frozenset({*TRANSACTIONS.names, *SOURCES}),
+    event_types=("<event>",),
+    responses={"<name>": ("<response>", "<call>")},
+)
+
+
+def data_dictionary() -> str:
+    """Nothing in, data/README.md out: every table with its columns, every feature with its entry."""
+    parts = [
+        "# Data dictionary", GENERATED,
+        "Every table of the pipeline: what one row is, what identifies it, what each column means. Source tables "
+        "(`data/validated`) are what a delivery is turned into; columns marked *required* must be mapped in "
+        "`params.yaml`. Amounts are in the delivery's own currency.",
+        *(_table(table) for table in ALL),
+        "## Features", "One float64 column each in `data/features/<cutoff_date>.parquet`; windows are those of "
+        "`features.windows` in `params.yaml`, event types those that the data hold. *Risk* says which direction of the "
+        "feature goes with churn where it is said as a reason.",
+        *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in FAMILIES),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def stage_table(dvc_yaml: Path) -> str:
+    """The path of dvc.yaml in, pipelines/README.md out: what each stage reads and writes."""
+    from ruamel.yaml import YAML
+
+    stages: dict[str, Any] = YAML(typ="safe").load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
+    rows = []
+    for name, stage in stages.items():
+        first_line = (dvc_yaml.parent / "pipelines" / f"{name}.py").read_text(encoding="utf-8").splitlines()[0]
+        reads = [dep for dep in stage["deps"] if not dep.endswith(".py")]
+        writes = [out if isinstance(out, str) else next(iter(out)) for out in [*stage["outs"], *stage.get("metrics", [])]]
+        rows.append((f"`{name}`", _codes(stage.get("params", [])), _codes(reads), _codes(writes),
+                     first_line.strip('"').split(": ", 1)[1]))  # fmt: skip
+    head = "A stage, its file here, its section in `params.yaml` and its output folder bear the same name. `dvc repro NAME` "
+    return "\n\n".join([
+        "# Stages", GENERATED, head + "runs one and what it needs.",
+        _rows(("stage", "params", "reads", "writes", "what it does"), rows),
+    ]) + "\n"  # fmt: skip
+
+
+def _table(table: Table) -> str:
+    key = ", ".join(f"`{name}`" for name in table.key) or "none"
+    rows = [
+        (f"`{c.name}`", c.type, c.unit, c.meaning + (" *required*" if c.required and table.name in SOURCES else ""), c.nulls)
+        for c in table.columns
+    ]
+    head = f"## {table.name}\n\n`{table.path}`: {table.grain}. Key: {key}."
+    return f"{head}\n\n{_rows(('column', 'type', 'unit', 'meaning', 'null'), rows)}"
+
+
+def _family(name: str, signal: str, features: Iterable[Any]) -> str:
+    rows = [(f"`{f.name}`", f.entry.unit, f.entry.meaning, f.entry.nulls, f.entry.risk) for f in features]
+    return f"### {name}: {signal}\n\n{_rows(('feature', 'unit', 'meaning', 'null', 'risk'), rows)}"
+
+
+def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _codes(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def main() -> None:
+    """The project's folder (the current one) in, its generated pages written anew."""
+    if not Path("dvc.yaml").exists():
+        raise SettingsError("dvc.yaml is not there. Run this in the project's folder.")
+    write_text(Path("data/README.md"), data_dictionary())
+    write_text(Path("pipelines/README.md"), stage_table(Path("dvc.yaml")))
+
+
+if __name__ == "__main__":
+    run(main)

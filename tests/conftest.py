@@ -1,0 +1,79 @@
+"""What every test may ask for: an engine, and the golden log."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lapse.engine import Engine, open_engine
+from lapse.history import activity
+from lapse.tables import EVENTS, FEEDBACK, TRANSACTIONS, Table
+from lapse.windows import ChurnWindows, Period
+
+NUMBERS = itertools.count()
+IBIS_TYPES = {"text": "string", "timestamp": "timestamp", "date": "date", "decimal": "decimal(18, 4)", "flag": "boolean"}
+GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with open_engine(threads=2) as opened:
+        yield opened
+
+
+def validated(engine: Engine, table: Table, rows: list[dict[str, Any]]) -> Any:
+    """A few rows in, a table as validate writes it out; columns that are not given are null, days follow from times."""
+    days = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
+    frame = pd.DataFrame(rows, columns=[c.name for c in table.columns]).astype(object)
+    given = engine.load(frame.astype("string"), f"given_{next(NUMBERS)}")
+    columns = {c.name: given[days.get(c.name, c.name)].try_cast(IBIS_TYPES[c.type]) for c in table.columns}
+    return engine.keep(given.select(**columns), f"validated_{next(NUMBERS)}")
+
+
+def transactions(engine: Engine, rows: list[dict[str, Any]]) -> Any:
+    full = []
+    for i, row in enumerate(rows):
+        amount = row.get("amount")
+        line = {"order_id": f"order {i}", "is_return": amount is not None and Decimal(str(amount)) < 0, **row}
+        full.append(line)
+    return validated(engine, TRANSACTIONS, full)
+
+
+def roll_up(log: dict[str, Any], scale: tuple[float, float] | None = (1.0, 5.0)) -> dict[str, Any]:
+    return {
+        "purchase_days": activity.purchase_days(log["transactions"]),
+        "event_days": activity.event_days(log["events"]),
+        "feedback_days": activity.feedback_days(log["feedback"], scale),
+    }
+
+
+def log_of(engine: Engine, lines: list[Any], events: list[Any] = (), feedback: list[Any] = ()) -> dict[str, Any]:
+    return {
+        "transactions": transactions(engine, list(lines)),
+        "events": validated(engine, EVENTS, list(events)),
+        "feedback": validated(engine, FEEDBACK, list(feedback)),
+    }
+
+
+GOLDEN_WINDOWS = ChurnWindows(active_days=60, horizon_days=30)
+GOLDEN_CUTOFF = date(2024, 3, 31)
+GOLDEN_PERIOD = Period(date(2024, 1, 1), date(2024, 5, 15), date(2024, 5, 15))
+
+
+@pytest.fixture(scope="session")
+def golden_log(engine: Engine) -> dict[str, Any]:
+    read = {name: pd.read_csv(GOLDEN / f"{name}.csv", dtype="string") for name in ("transactions", "events", "feedback")}
+    rows = {name: frame.to_dict("records") for name, frame in read.items()}
+    return {
+        "transactions": validated(engine, TRANSACTIONS, rows["transactions"]),
+        "events": validated(engine, EVENTS, rows["events"]),
+        "feedback": validated(engine, FEEDBACK, rows["feedback"]),
+    }

@@ -1,0 +1,152 @@
+"""dvc repro on real households: from the delivery to the list, twice the same, and nothing to do the third time."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from lapse.files import read_json
+from lapse.tables import AT_RISK, SCORES
+from tests.end_to_end.conftest import in_folder, new_project
+
+COMPARED = (".parquet", ".csv", ".json", ".txt", ".png", ".xlsx")
+
+
+def fingerprints(project: Path) -> dict[str, str]:
+    paths = [p for folder in ("data", "models") for p in (project / folder).rglob("*") if p.suffix in COMPARED]
+    return {
+        str(p.relative_to(project)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(paths)
+        if p.name != "manifest.json"
+    }
+
+
+def test_every_stage_has_left_its_outputs(project: Path) -> None:
+    usability = read_json(project / "data/reports/usability.json")
+    for count in usability["tables"].values():
+        assert count["rows_in"] == count["rows_kept"] + count["rows_rejected"] + count["rows_duplicate"] > 0
+    metrics = read_json(project / "data/reports/metrics.json")
+    assert {
+        "n",
+        "churn_rate",
+        "auroc",
+        "average_precision",
+        "brier",
+        "log_loss",
+        "ece",
+        "lift_at_10pct",
+        "capture_at_10pct",
+    } <= set(metrics["test"])
+    assert set(metrics["rivals"]) == {"days_since_last_order", "overdue_ratio", "rfm_logistic"}
+    low, high = metrics["test"]["auroc_interval"]
+    assert 0.5 < low < metrics["test"]["auroc"] < high < 1
+    assert read_json(project / "data/reports/retention.json")["latest"]["month"] > 50
+    for name in ("reliability", "lift", "roc"):
+        assert (project / f"data/reports/pictures/{name}.png").stat().st_size > 5_000
+
+
+def test_the_predictions_are_those_of_the_test_cutoff(project: Path) -> None:
+    metrics = read_json(project / "data/reports/metrics.json")
+    predictions = pd.read_parquet(project / "data/reports/test_predictions.parquet")
+    assert set(predictions["cutoff_date"].astype(str)) == {metrics["test_cutoff"]}
+    assert metrics["test_cutoff"] > max(metrics["cutoffs"]["calibrate"]) > max(metrics["cutoffs"]["fit"])
+    assert len(predictions) == metrics["test"]["n"] and predictions["churn_risk"].between(0, 1).all()
+
+
+def test_the_list_is_ranked_and_says_why(project: Path) -> None:
+    scores = pd.read_parquet(project / "data/scores/scores.parquet")
+    listed = pd.read_csv(project / "data/lists/at_risk.csv")
+    assert list(scores.columns) == list(SCORES.names) and list(listed.columns) == list(AT_RISK.names)
+    assert listed["churn_risk"].is_monotonic_decreasing and (listed["churn_risk"] >= 0.2).all()
+    assert listed["reason_1"].notna().mean() > 0.9
+    assert len(listed) == (scores["churn_risk"] >= 0.2).sum()
+
+
+def test_a_second_run_has_nothing_to_do(project: Path) -> None:
+    said = in_folder(project, "dvc", "repro").stdout
+    assert "Running stage" not in said and "up to date" in said
+
+
+def test_the_scheduler_gets_the_same_bytes_without_dvc(project: Path, tmp_path: Path) -> None:
+    said = in_folder(project, "lapse", "score", "--out", str(tmp_path / "out")).stdout
+    assert "rows in =" in said
+    for name in ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx"):
+        assert (tmp_path / "out" / name).read_bytes() == (project / "data" / name).read_bytes(), name
+    manifest = read_json(tmp_path / "out" / "scores" / "manifest.json")
+    assert manifest["as_of"] == "2017-12-31" and manifest["customers_scored"] > 100
+    assert not [path.name for path in (tmp_path / "out").glob(".lapse-score-*")]
+
+
+def test_time_travel(project: Path) -> None:
+    """A score as of an earlier day is the score that the log, cut at that day, gives."""
+    yaml = YAML()
+    original = (project / "params.yaml").read_text(encoding="utf-8")
+    in_folder(project, "lapse", "score", "--as-of", "2017-11-15", "--out", "whole")
+    params = yaml.load(original)
+    params["sources"]["until"] = "2017-11-15"
+    try:
+        yaml.dump(params, project / "params.yaml")
+        said = in_folder(project, "lapse", "score", "--as-of", "latest", "--out", "cut").stdout
+    finally:
+        (project / "params.yaml").write_text(original, encoding="utf-8")
+    assert "after sources.until left out" in said
+    name = "scores/scores.parquet"
+    assert (project / "whole" / name).read_bytes() == (project / "cut" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (("horizon_days: 30", "horizon_days: 60"), 4, "was trained for"),
+        (("transaction_timestamp", "transaction_timestmap"), 2, "Did you mean 'transaction_timestamp'?"),
+        (("folder: delivery", "folder: nowhere"), 3, "is not there"),
+        (("as_of: latest", 'as_of: "2031-01-01"'), 3, "outside the complete days"),
+    ],
+)
+def test_a_refusal_is_one_message_and_leaves_nothing(change: tuple[str, str], code: int, said: str, project: Path) -> None:
+    original = (project / "params.yaml").read_text(encoding="utf-8")
+    try:
+        (project / "params.yaml").write_text(original.replace(*change), encoding="utf-8")
+        done = in_folder(project, "lapse", "score", "--out", "refused", check=False)
+    finally:
+        (project / "params.yaml").write_text(original, encoding="utf-8")
+    assert done.returncode == code and said in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.startswith("lapse: ")
+    assert not [path for path in (project / "refused").rglob("*") if path.is_file() and path.name != ".lapse-score.lock"]
+
+
+def test_the_terminal_shows_the_list_and_a_customer(project: Path) -> None:
+    table = in_folder(project, "lapse", "at-risk", "--top", "3").stdout.splitlines()
+    assert len(table) == 4
+    customer = table[1].split()[1]
+    said = in_folder(project, "lapse", "explain", customer).stdout
+    assert f"Customer {customer}" in said and "number 1 of" in said and "because: " in said
+    done = in_folder(project, "lapse", "explain", "nobody", check=False)
+    assert done.returncode == 3 and "no transaction of customer 'nobody'" in done.stderr
+
+
+def test_mlflow_has_one_run_with_the_model(project: Path) -> None:
+    code = (
+        "import warnings; warnings.simplefilter('ignore');"
+        "import mlflow, pandas as pd; from pathlib import Path; from lapse.model.bundle import Bundle;"
+        "mlflow.set_tracking_uri('sqlite:///mlflow.db'); runs = mlflow.search_runs(experiment_names=['lapse']); assert len(runs) == 1;"
+        "run = runs.iloc[0]; assert run['params.churn.horizon_days'] == '30' and len(run['tags.data_hash']) > 30;"
+        "model = mlflow.pyfunc.load_model('models:/lapse/1');"
+        "rows = pd.read_parquet(sorted(Path('data/features').glob('*.parquet'))[-1]); b = Bundle.read(Path('models/lapse'));"
+        "frame = rows[list(b.features)]; assert (model.predict(frame)['churn_risk'].to_numpy() == b.churn_risk(frame)).all();"
+        "assert run['tags.model_version'] == b.version; print('fine')"
+    )
+    assert in_folder(project, "python", "-c", code).stdout.strip().endswith("fine")
+
+
+def test_another_project_gives_the_same_bytes(project: Path, delivery: Path, tmp_path: Path) -> None:
+    other = new_project(tmp_path / "other", delivery)
+    in_folder(other, "dvc", "repro")
+    mine, theirs = fingerprints(project), fingerprints(other)
+    assert mine == theirs and len(mine) > 30
+    shutil.rmtree(other)

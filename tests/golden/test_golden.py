@@ -1,0 +1,67 @@
+"""Twenty rows that hold every trap, and what each stage must make of them, as CSV that a person can check.
+
+Cutoff 2024-03-31, active_days 60 (so from 2024-02-01), horizon 30 (so to 2024-04-30). anna orders twice on one day
+and on the cutoff day; ben has one order; cleo returns, and orders on the day after the cutoff; dora and hal ordered
+too long ago, hal by one day; emil's only recent line is free of charge; fay comes later; gus orders on the first
+eligible and on the last outcome day; ida comes back one day too late.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lapse.engine import Engine
+from lapse.features.build import build_features
+from lapse.features.family import Inputs
+from lapse.labels import outcome_labels
+from lapse.snapshots import eligible_customers
+from lapse.tables import TRANSACTIONS
+from tests.conftest import GOLDEN, GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, roll_up
+
+INPUTS = Inputs(
+    (30, 60, 120), frozenset({*TRANSACTIONS.names, "events", "feedback"}), ("mail", "reply"), {"mail": ("reply", "mail")}
+)
+
+
+@pytest.fixture(scope="session")
+def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    activity = roll_up(golden_log)
+    snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
+    last = GOLDEN_PERIOD.last_complete_day
+    history_days = GOLDEN_PERIOD.history_days(GOLDEN_CUTOFF)
+    tables: dict[str, Any] = {
+        **activity,
+        "snapshots": snapshots,
+        "labels": outcome_labels(snapshots, activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, last),
+        "features": build_features(activity, snapshots, GOLDEN_CUTOFF, history_days, INPUTS),
+    }
+    frames = {}
+    for name, table in tables.items():
+        frame = engine.frame(table)
+        keys = [key for key in ("customer_id", "activity_date", "event_type") if key in frame.columns]
+        frames[name] = frame.sort_values(keys, ignore_index=True)
+    frames["features"] = _upright(frames["features"])
+    return frames
+
+
+def _upright(features: pd.DataFrame) -> pd.DataFrame:
+    """One line per feature and one column per customer: 60 columns are not for reading."""
+    upright = (
+        features.drop(columns="cutoff_date").set_index("customer_id").T.rename_axis("feature").rename_axis(None, axis=1)
+    )
+    return upright.reset_index()
+
+
+def text_of(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+@pytest.mark.parametrize("name", ["purchase_days", "event_days", "feedback_days", "snapshots", "features", "labels"])
+def test_golden_log(name: str, made: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    expected = GOLDEN / f"expected_{name}.csv"
+    (tmp_path / expected.name).write_text(text_of(made[name]), encoding="utf-8")
+    assert text_of(made[name]) == expected.read_text(encoding="utf-8"), f"new values are in {tmp_path / expected.name}"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import python_calamine
+
+from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
+from lapse.outreach.lists import about_list, at_risk_list, write_lists
+from lapse.tables import AT_RISK, SCORES
+
+EVIL = "=cmd|' /C calc'!A0"
+
+
+def scores(**columns: list[object]) -> pd.DataFrame:
+    size = len(next(iter(columns.values())))
+    base = {
+        "customer_id": [f"c{i}" for i in range(size)], "cutoff_date": date(2024, 3, 31), "churn_risk": 0.5, "risk_band": "high",
+        "reason_1": "no orders in the last 30 days", "reason_2": None, "reason_3": None, "last_order_date": pd.Timestamp("2024-02-01"),
+        "days_since_last_order": 59, "spend_last_year": 10.0, "model_version": "abc",
+    }  # fmt: skip
+    frame = pd.DataFrame({**base, **columns}, index=range(size))
+    return frame[list(SCORES.names)]
+
+
+def customers(consent: dict[str, bool | None]) -> pd.DataFrame:
+    return pd.DataFrame({"customer_id": list(consent), "consent": pd.array(list(consent.values()), dtype="boolean")})
+
+
+def test_who_is_on_the_list_and_in_which_order() -> None:
+    given = scores(customer_id=["a", "b", "c", "d", "e", "f"], churn_risk=[0.3, 0.9, 0.9, 0.9, 0.19, 0.8],
+                   spend_last_year=[1, 5, 50, 5, 1, 1])  # fmt: skip
+    listed = at_risk_list(given, customers({"f": False, "a": True, "b": None}), min_risk=0.2, max_customers=3)
+    assert listed["customer_id"].tolist() == ["c", "b", "d"], "f refused, e is below min_risk, ties by spend then id"
+    assert listed["rank"].tolist() == [1, 2, 3]
+    assert list(listed.columns) == list(AT_RISK.names)
+
+
+def test_no_consent_column_is_no_refusal() -> None:
+    assert len(at_risk_list(scores(churn_risk=[0.5, 0.6]), customers({}), 0.2, 10)) == 2
+
+
+def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> None:
+    listed = write_lists(scores(churn_risk=[0.1, 0.1]), customers({}), tmp_path, 0.2, 10)
+    assert listed.empty
+    assert (tmp_path / "at_risk.csv").read_text().startswith("rank,customer_id,churn_risk")
+    assert python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").sheet_names == [
+        "At risk",
+        "About this list",
+    ]
+    assert "Nobody is on the list" in list_as_table(listed)
+
+
+def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:
+    given = scores(customer_id=[EVIL, "+1", "-2", "@x", "https://x.example"], reason_1=[EVIL, None, "\tx", "=1+1", "fine"])
+    listed = at_risk_list(given, customers({}), 0.2, 10)
+    rows = list(csv.DictReader(list_as_csv(listed).splitlines()))
+    assert {row["customer_id"] for row in rows} == {f"'{EVIL}", "'+1", "'-2", "'@x", "https://x.example"}
+    write_spreadsheet(listed, tmp_path / "list.xlsx", about_list(given, listed, 0.2))
+    with zipfile.ZipFile(tmp_path / "list.xlsx") as book:
+        sheets = [book.read(name).decode() for name in book.namelist() if name.startswith("xl/worksheets/sheet")]
+        assert len(sheets) == 2 and not any("<f>" in sheet or "hyperlink" in sheet for sheet in sheets)
+    read = python_calamine.CalamineWorkbook.from_path(tmp_path / "list.xlsx").get_sheet_by_name("At risk").to_python()
+    assert read[0][:4] == ["Rank", "Customer", "Churn risk", "Band"]
+    assert {row[1] for row in read[1:]} == set(given["customer_id"]), "the spreadsheet shows the id as it is"
+
+
+def test_the_spreadsheet_is_made_for_a_person(tmp_path: Path) -> None:
+    given = scores(churn_risk=[0.5, 0.25])
+    listed = at_risk_list(given, customers({}), 0.2, 10)
+    for name in ("one", "two"):
+        write_spreadsheet(listed, tmp_path / f"{name}.xlsx", about_list(given, listed, 0.2))
+    assert (tmp_path / "one.xlsx").read_bytes() == (tmp_path / "two.xlsx").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.xlsx") as book:
+        sheet, styles = book.read("xl/worksheets/sheet1.xml").decode(), book.read("xl/styles.xml").decode()
+    assert "<autoFilter" in sheet and 'state="frozen"' in sheet and "0.0%" in styles
+
+
+def test_json_and_table() -> None:
+    listed = at_risk_list(scores(churn_risk=[0.5], spend_last_year=[None]), customers({}), 0.2, 10)
+    row = json.loads(list_as_json(listed))[0]
+    assert (row["rank"], row["as_of"], row["last_order_date"], row["spend_last_year"]) == (
+        1,
+        "2024-03-31",
+        "2024-02-01",
+        None,
+    )
+    assert "no orders in the last 30 days" in list_as_table(listed)
