@@ -38,7 +38,7 @@ $(SETUP_DONE): requirements.lock pyproject.toml
 		uv pip install --quiet --python "$(BIN)/python" --require-hashes -r requirements.lock && \
 		uv pip install --quiet --python "$(BIN)/python" --no-deps --no-build-isolation -e . ; \
 	else \
-		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --progress-bar on --require-hashes -r requirements.lock && \
+		"$(BIN)/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock && \
 		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \
 	fi
 	@touch "$@"

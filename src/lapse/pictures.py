@@ -41,7 +41,7 @@ def draw_lift(points: Sequence[dict[str, Any]], path: Path) -> None:
     at_tenth = frame[(frame["ranking"] == "lapse") & (frame["top_share"] == 0.1)]["captured_share"].iloc[0]
     _by_ranking(axes, frame, "top_share", "captured_share")
     axes.plot([0, 1], [0, 1], color="#cccccc", linestyle="--", label="at random")
-    axes.set_title(f"The 10 % most at risk hold {at_tenth:.0%} of those who left" if at_tenth is not None else "Nobody left")
+    axes.set_title(f"The 10% most at risk hold {at_tenth:.0%} of those who left" if at_tenth is not None else "Nobody left")
     axes.set_xlabel("share of the customers contacted, the highest risk first")
     axes.set_ylabel("share of the churners among them")
     _save(figure, axes, path)
@@ -78,7 +78,8 @@ def draw_crr(months: Sequence[dict[str, Any]], path: Path) -> None:
 
 def _by_ranking(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     colours = iter(THEIRS * 3)
-    for name, part in frame.groupby("ranking", sort=False):
+    for name, points in frame.groupby("ranking", sort=False):
+        part = pd.concat([pd.DataFrame({x: [0.0], y: [0.0]}), points])
         ours = name == "lapse"
         axes.plot(part[x], part[y], color=OURS if ours else next(colours), linewidth=2.2 if ours else 1.1, label=str(name))
 

@@ -23,6 +23,7 @@ from lapse.tables import TEST_PREDICTIONS
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 TOP_SHARES = tuple(i / 20 for i in range(1, 21))
+"""Where the gains curve is drawn, in shares of the list."""
 
 
 def write_evaluation(features: Path, labels: Path, judged: Bundle, out: Path, rounds: int, seed: int) -> dict[str, Any]:
