@@ -18,9 +18,7 @@ def main() -> None:
     with open_engine() as engine:
         days = read_activity(engine, Path("data/activity"))["purchase_days"]
         counted = write_snapshots(engine, days, Path("data/snapshots"), settings.churn.windows, period, step_days, most)
-    print(
-        f"snapshots: {sum(counted.values()):,} customers at {len(counted)} cutoffs together, {min(counted)} to {max(counted)}"
-    )
+    print(f"snapshots: {sum(counted.values()):,} customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ def main() -> None:
     inputs = Inputs.of(contents, knobs.windows, knobs.responses)
     folders = Path("data/features"), Path("data/labels"), Path("models")
     print("train: fitting the judged model and the one that ships", flush=True)
-    roles, version = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump())
-    print(f"train: fit {', '.join(map(str, roles.fit))}")
-    print(f"train: calibrate {', '.join(map(str, roles.calibrate))}; test {roles.test}; ships as {version}")
+    judged, ships = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump())
+    for name, bundle in (("judged", judged), ("ships", ships)):
+        fit, calibrate = bundle.cutoffs["fit"], bundle.cutoffs["calibrate"]
+        print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {', '.join(calibrate)}")
+    print(f"train: ships as {ships.version}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def write_evaluation(features: Path, labels: Path, judged: Bundle, out: Path, ro
     Returns the content of metrics.json.
     """
     test_cutoff = cutoffs_in(labels)[-1]
-    known = [date.fromisoformat(day) for role in ("fit", "calibrate") for day in judged.cutoffs[role]]
+    known = [date.fromisoformat(day) for day in judged.cutoffs["fit"]]
     test = read_rows(features, labels, [test_cutoff])
     risks = risks_at_test(judged, read_rows(features, labels, known), test)
     churned = test["churned"].to_numpy()

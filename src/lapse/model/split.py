@@ -1,4 +1,4 @@
-"""Which cutoff plays which role: fit, calibrate, test, in time order, with nothing of one seen by the next."""
+"""Which cutoffs a model may learn from, be calibrated on and be tested on: in time order, with an embargo between."""
 
 from __future__ import annotations
 
@@ -12,34 +12,31 @@ from lapse.windows import ChurnWindows
 
 @dataclass(frozen=True)
 class Roles:
-    """Cutoffs by role; every outcome window of a role is over before the next role's first cutoff."""
+    """Cutoffs by role: each one's outcome window is over before the next role's first cutoff."""
 
     fit: tuple[date, ...]
     calibrate: tuple[date, ...]
-    test: date
 
-    @property
-    def known(self) -> tuple[date, ...]:
-        """Every cutoff whose outcome is known at the test cutoff: what a rival may learn from, too."""
-        return self.fit + self.calibrate
+
+def known_before(cutoffs: Sequence[date], day: date, windows: ChurnWindows) -> tuple[date, ...]:
+    """Cutoffs and a day in, those whose outcome is known by then out, oldest first (the embargo)."""
+    return tuple(cutoff for cutoff in sorted(cutoffs) if windows.known_at(cutoff, day))
 
 
 def assign_roles(cutoffs: Sequence[date], windows: ChurnWindows, calibrate_cutoffs: int) -> Roles:
-    """Mature cutoffs in, their roles out: the last one tests, the last ones known by then calibrate, the rest fit.
+    """Cutoffs with known outcomes in, their roles out: the last `calibrate_cutoffs` calibrate what the others fit.
 
-    Cutoffs whose outcome window reaches over the next role's cutoff are left out (the embargo). Raises
-    HistoryTooShort when a role would stay empty.
+    Fewer calibrate when else nothing would be left to fit on. Raises HistoryTooShort when no cutoff is left even so.
     """
     ordered = sorted(cutoffs)
-    test = ordered[-1] if ordered else None
-    known = [cutoff for cutoff in ordered if test and windows.known_at(cutoff, test)]
-    calibrate = tuple(known[-calibrate_cutoffs:])
-    fit = tuple(cutoff for cutoff in known if calibrate and windows.known_at(cutoff, calibrate[0]))
-    if test is None or not calibrate or not fit:
-        span = windows.lead_days + windows.horizon_days
-        raise HistoryTooShort(
-            f"train: {len(ordered)} mature cutoffs do not give one each to fit, calibrate and test on, {span} days "
-            f"apart. Deliver at least {2 * span} more days of history, or shorten churn.horizon_days or "
-            "churn.active_days in params.yaml."
-        )
-    return Roles(fit, calibrate, test)
+    for count in range(min(calibrate_cutoffs, len(ordered)), 0, -1):
+        calibrate = tuple(ordered[-count:])
+        fit = known_before(ordered, calibrate[0], windows)
+        if fit:
+            return Roles(fit, calibrate)
+    span = windows.lead_days + windows.horizon_days
+    raise HistoryTooShort(
+        f"train: {len(ordered)} cutoffs before the test cutoff do not give one to fit and, {span} days later, one to "
+        f"calibrate on. Deliver up to {2 * span} more days of history, or shorten churn.horizon_days or "
+        "churn.active_days in params.yaml."
+    )

@@ -15,7 +15,7 @@ from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import fit_platt
 from lapse.model.classifier import fit_booster
-from lapse.model.split import Roles, assign_roles
+from lapse.model.split import assign_roles, known_before
 from lapse.snapshots import cutoffs_in
 from lapse.windows import ChurnWindows
 
@@ -27,14 +27,18 @@ def write_models(
     inputs: Inputs,
     windows: ChurnWindows,
     params: Mapping[str, Any],
-) -> tuple[Roles, str]:
-    """The folders of features and labels in, `judged/` and `lapse/` in `out`, the roles and the version out."""
+) -> tuple[Bundle, Bundle]:
+    """The folders of features and labels in, `judged/` and `lapse/` in `out`, the two bundles out.
+
+    The judged one learns from the cutoffs whose outcomes were known at the last one, which it is tested on; the one
+    that ships, by the same recipe, from all of them. HistoryTooShort when there are too few.
+    """
     cutoffs = cutoffs_in(labels)
-    roles = assign_roles(cutoffs, windows, params["calibrate_cutoffs"])
+    rows = read_rows(features, labels, cutoffs)
     names = [feature.name for feature in all_features(inputs)]
-    judged, ships = train_both(read_rows(features, labels, cutoffs), names, roles, inputs, windows, params)
-    judged.write(out / "judged")
-    return roles, ships.write(out / "lapse")
+    for name, known in (("judged", known_before(cutoffs, cutoffs[-1], windows)), ("lapse", cutoffs)):
+        fit_bundle(rows, known, names, inputs, windows, params).write(out / name)
+    return Bundle.read(out / "judged"), Bundle.read(out / "lapse")
 
 
 def read_rows(features: Path, labels: Path, cutoffs: Sequence[date]) -> pd.DataFrame:
@@ -50,33 +54,27 @@ def read_rows(features: Path, labels: Path, cutoffs: Sequence[date]) -> pd.DataF
     return pd.concat(frames, ignore_index=True)
 
 
-def train_both(
+def fit_bundle(
     rows: pd.DataFrame,
+    cutoffs: Sequence[date],
     feature_names: Sequence[str],
-    roles: Roles,
     inputs: Inputs,
     windows: ChurnWindows,
     params: Mapping[str, Any],
-) -> tuple[Bundle, Bundle]:
-    """All mature rows and the roles in, (the judged bundle, the bundle that ships) out.
+) -> Bundle:
+    """Rows and the cutoffs that may be learned from in, the bundle out: the one recipe for every model of lapse.
 
-    Judged: fitted on the fit cutoffs, calibrated on the calibrate cutoffs, so the test cutoff is new to it.
-    Ships: refitted on every mature cutoff. Its own rows cannot calibrate it, so its calibrator is fitted on what
-    the judged model said, out of time, about the calibrate and test cutoffs.
+    A first booster is fitted on the earlier cutoffs, and the calibrator on what it says about the last ones, whose
+    outcomes it has not seen. The booster that is kept is then fitted on all of the cutoffs.
     """
     names = list(feature_names)
     by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date
-    fit = rows[by_cutoff.isin(roles.fit)]
-    booster = fit_booster(fit[names], fit["churned"], params)
-
-    def bundle(model: Any, calibrated_on: Sequence[date], fitted_on: Sequence[date]) -> Bundle:
-        unseen = rows[by_cutoff.isin(calibrated_on)]
-        raw_score = booster.predict(unseen[names].to_numpy("float64"))
-        calibrator = fit_platt(raw_score, unseen["churned"].to_numpy())
-        cutoffs = {"fit": [str(day) for day in fitted_on], "calibrate": [str(day) for day in calibrated_on]}
-        return Bundle(model, calibrator, tuple(names), inputs, windows, cutoffs)
-
-    judged = bundle(booster, roles.calibrate, roles.fit)
-    every = fit_booster(rows[names], rows["churned"], params)
-    ships = bundle(every, (*roles.calibrate, roles.test), sorted(by_cutoff.unique()))
-    return judged, ships
+    roles = assign_roles(cutoffs, windows, params["calibrate_cutoffs"])
+    early, late, known = (rows[by_cutoff.isin(days)] for days in (roles.fit, roles.calibrate, list(cutoffs)))
+    first = fit_booster(early[names], early["churned"], params)
+    calibrator = fit_platt(first.predict(late[names].to_numpy("float64")), late["churned"].to_numpy())
+    booster = fit_booster(known[names], known["churned"], params)
+    said = {"fit": sorted(cutoffs), "calibrate": roles.calibrate, "calibrated_model_fit": roles.fit}
+    return Bundle(
+        booster, calibrator, tuple(names), inputs, windows, {role: [str(day) for day in days] for role, days in said.items()}
+    )

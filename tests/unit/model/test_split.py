@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lapse.errors import HistoryTooShort
-from lapse.model.split import assign_roles
+from lapse.model.split import assign_roles, known_before
 from lapse.windows import ChurnWindows
 
 
@@ -24,14 +24,18 @@ def test_no_outcome_reaches_over_the_next_role(step: int, count: int, horizon: i
     try:
         roles = assign_roles(cutoffs, windows, keep)
     except HistoryTooShort:
+        assert not cutoffs or not known_before(cutoffs, cutoffs[-1], windows)
         return
-    assert roles.test == cutoffs[-1] and roles.fit and 1 <= len(roles.calibrate) <= keep
-    assert all(windows.outcome(c).end <= roles.calibrate[0] for c in roles.fit)
-    assert all(windows.outcome(c).end <= roles.test for c in roles.calibrate)
+    assert roles.fit and 1 <= len(roles.calibrate) <= keep and roles.calibrate[-1] == cutoffs[-1]
+    assert all(windows.outcome(cutoff).end <= roles.calibrate[0] for cutoff in roles.fit)
 
 
-def test_two_cutoffs_are_too_few() -> None:
-    cutoffs = [date(2024, 1, 1), date(2024, 3, 1)]
-    with pytest.raises(HistoryTooShort, match="2 mature cutoffs do not give one each"):
-        assign_roles(cutoffs, ChurnWindows(90, 30), 1)
-    assert assign_roles([*cutoffs, date(2024, 5, 1)], ChurnWindows(90, 30), 1).calibrate == (cutoffs[1],)
+def test_what_is_known_on_a_day() -> None:
+    cutoffs = [date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)]
+    assert known_before(cutoffs, date(2024, 3, 1), ChurnWindows(90, 29)) == (date(2024, 1, 1), date(2024, 2, 1))
+    assert known_before(cutoffs, date(2024, 3, 1), ChurnWindows(90, 30)) == (date(2024, 1, 1),)
+
+
+def test_one_cutoff_is_too_few() -> None:
+    with pytest.raises(HistoryTooShort, match="1 cutoffs before the test cutoff"):
+        assign_roles([date(2024, 1, 1)], ChurnWindows(90, 30), 1)
