@@ -124,49 +124,72 @@ def _order_times(block: Block) -> tuple[Ints, Ints, Ints]:
     return who[order], day[order], second[order]
 
 
-def _transactions(block: Block, who: Ints, day: Ints, second: Ints) -> tuple[pa.Table, Ints]:
-    """The orders in, the lines of orders and returns and the number of returned lines by customer out.
+@dataclass(frozen=True)
+class Lines:
+    """Order lines: the order's position, what was bought where, how many, and the money."""
+
+    order: Ints
+    product: Ints
+    store: Ints
+    quantity: Ints
+    amount: Floats
+    discount: Floats
+
+
+def _order_lines(block: Block, who: Ints, day: Ints) -> Lines:
+    """The orders in, their lines out.
 
     Deal-seekers buy at a discount, a trial customer's first order at a deep one; no line is free of charge.
     """
-    shop, random, n = block.shop, block.random, len(block.joined)
+    random, n = block.random, len(block.joined)
     order = np.repeat(np.arange(len(who)), 1 + random.poisson(random.gamma(3.0, 0.3, n)[who]))
     buyer, lines = who[order], len(order)
     favourite = random.integers(0, len(CATEGORIES), n)[buyer]
     category = np.where(random.random(lines) < 0.6, favourite, random.integers(0, len(CATEGORIES), lines))
+    # Squared, so that the first products of a category are its best sellers.
     product = category * PRODUCTS_PER_CATEGORY + np.floor(PRODUCTS_PER_CATEGORY * random.random(lines) ** 2).astype(np.int64)
     quantity = 1 + (random.random(lines) < 0.25) + (random.random(lines) < 0.05)
-    usual = _prices(shop)[product] * quantity
-    first_order = np.append(True, who[1:] != who[:-1])[: len(who)]
-    is_trial = (block.hidden.kind[who] == TRIAL) & first_order
+    usual = _prices(block.shop)[product] * quantity
+    is_trial = (block.hidden.kind[who] == TRIAL) & np.append(True, who[1:] != who[:-1])[: len(who)]
     wants_deals = block.hidden.kind[who] == DEAL_SEEKER
-    chance = np.where(wants_deals, 0.9, np.where(is_promotion(shop, day), 0.2, 0.08))
+    chance = np.where(wants_deals, 0.9, np.where(is_promotion(block.shop, day), 0.2, 0.08))
     depth = np.where(is_trial[order], 0.6, random.uniform(0.1, 0.3, lines))
     on_deal = random.random(lines) < np.where(is_trial, 1.0, chance)[order]
     discount = np.round(usual * depth * on_deal, 2)
-    store = random.integers(0, len(STORES), n)[buyer]
-    store = np.where(random.random(lines) < 0.1, 0, store)
+    home = random.integers(0, len(STORES), n)[buyer]
+    store = np.where(random.random(lines) < 0.1, 0, home)
+    return Lines(order, product, store, quantity, np.round(usual - discount, 2), discount)
+
+
+def _transactions(block: Block, who: Ints, day: Ints, second: Ints) -> tuple[pa.Table, Ints]:
+    """The orders in, the lines of orders and returns and the number of returned lines by customer out.
+
+    A return is a line of its order of up to two weeks before, with its money and quantity negative.
+    """
+    shop, random, n = block.shop, block.random, len(block.joined)
+    lines = _order_lines(block, who, day)
+    buyer = who[lines.order]
     number = np.arange(len(who)) - np.searchsorted(who, np.arange(n))[who] + 1
     order_id = (block.first + who) * 100_000 + number
-    back = np.flatnonzero(random.random(lines) < random.beta(1.0, 24.0, n)[buyer])
-    back_day = day[order][back] + random.integers(1, 15, len(back))
+    back = np.flatnonzero(random.random(len(buyer)) < random.beta(1.0, 24.0, n)[buyer])
+    back_day = day[lines.order][back] + random.integers(1, 15, len(back))
     back, back_day = back[back_day < shop.days], back_day[back_day < shop.days]
     back_second = random.integers(8 * 3_600, 22 * 3_600, len(back))
-    row = np.append(np.arange(lines), back)
-    sign = np.append(np.ones(lines, np.int64), -np.ones(len(back), np.int64))
-    moment = np.append((day * DAY_SECONDS + second)[order], back_day * DAY_SECONDS + back_second)
-    sort = np.lexsort((product[row], moment, buyer[row]))
+    row = np.append(np.arange(len(buyer)), back)
+    sign = np.append(np.ones(len(buyer), np.int64), -np.ones(len(back), np.int64))
+    moment = np.append((day * DAY_SECONDS + second)[lines.order], back_day * DAY_SECONDS + back_second)
+    sort = np.lexsort((lines.product[row], moment, buyer[row]))
     row, sign, moment = row[sort], sign[sort], moment[sort]
     table = pa.table({
         "customer_id": _words(buyer[row], block.ids),
         "ordered_at": _times(shop, moment),
-        "order_id": pa.array(order_id[order[row]]),
-        "product_id": _words(product[row], PRODUCTS),
-        "category": _words(category[row], CATEGORIES),
-        "store_id": _words(store[row], STORES),
-        "quantity": pa.array(quantity[row] * sign),
-        "amount": pa.array(np.round(usual - discount, 2)[row] * sign),
-        "discount": pa.array(np.where(sign > 0, discount[row], 0.0)),
+        "order_id": pa.array(order_id[lines.order[row]]),
+        "product_id": _words(lines.product[row], PRODUCTS),
+        "category": _words(lines.product[row] // PRODUCTS_PER_CATEGORY, CATEGORIES),
+        "store_id": _words(lines.store[row], STORES),
+        "quantity": pa.array(lines.quantity[row] * sign),
+        "amount": pa.array(lines.amount[row] * sign),
+        "discount": pa.array(np.where(sign > 0, lines.discount[row], 0.0)),
         "is_return": pa.array(sign < 0),
     })  # fmt: skip
     return table, np.bincount(buyer[back], minlength=n)
