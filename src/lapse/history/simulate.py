@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 
 from lapse.engine import Engine, open_engine
 from lapse.errors import SettingsError
-from lapse.history.simulated_rows import BLOCK_CUSTOMERS, block_rows
+from lapse.history.simulated_orders import BLOCK_CUSTOMERS
+from lapse.history.simulated_rows import block_rows
 from lapse.history.simulated_shop import KINDS, NEVER, HiddenState, Ints, Shop, true_risk
 from lapse.settings import load_settings
 from lapse.tables import SOURCES
