@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -165,6 +166,13 @@ def test_true_risk_is_what_brute_force_finds(windows):
         error = np.sqrt(risk[i] * (1 - risk[i]) / futures)
         assert abs((orders == 0).mean() - risk[i]) <= 4 * error, f"state {i}"
     assert risk[4] == 1
+
+
+def test_true_risk_knows_nothing_of_a_decline_that_has_not_begun():
+    begins_soon = replace(STATES, decline_start=np.full(6, 203))
+    never = replace(STATES, decline_start=np.full(6, NEVER))
+    risks = [true_risk(Shop(), hidden, 200, ChurnWindows(90, 30)) for hidden in (begins_soon, never)]
+    np.testing.assert_array_equal(*risks)
 
 
 def test_a_failure_or_a_foreign_folder_leaves_everything_as_it_was(tmp_path, monkeypatch):
