@@ -87,6 +87,50 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
         typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id))
 
 
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; an earlier simulation there is replaced.")],
+    customers: Annotated[int, typer.Option(min=1, help="How many customers.")] = 2_000,
+    days: Annotated[int, typer.Option(min=1, help="How many days of log.")] = 730,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
+    start: Annotated[str, typer.Option(help="First day of the log: YYYY-MM-DD.")] = "2023-01-01",
+    orders_per_year: Annotated[float, typer.Option(help="Mean orders of a customer who stays.")] = 24.0,
+    spread: Annotated[float, typer.Option(help="Spread of order rates over their mean; 0: all alike.")] = 0.8,
+    departures: Annotated[float, typer.Option(help="Declines beginning per customer and year; 0: none.")] = 0.5,
+    deal_seekers: Annotated[float, typer.Option(help="Share who wait for promotions.")] = 0.15,
+    trials: Annotated[float, typer.Option(help="Share who come for one deep discount.")] = 0.12,
+    complainers: Annotated[float, typer.Option(help="Share who complain, and leave sooner.")] = 0.1,
+    subscribers: Annotated[float, typer.Option(help="Share who hold a subscription.")] = 0.15,
+    workers: Annotated[int, typer.Option(min=1, help="Threads; they change no byte.")] = 2,
+) -> None:
+    """Write a made-up shop of any size, with the true churn risk of every customer.
+
+    The folder holds five tables, truth.parquet, hidden.parquet and a params.yaml that reads them. Churn windows
+    and cutoffs are those of the params.yaml here. About 25 order lines per customer and year.
+    """
+    from lapse.history.simulate import simulate as simulate_shop
+    from lapse.history.simulated_shop import Shop
+    from lapse.settings import PARAMS
+    from lapse.windows import parse_day
+
+    shop = Shop(
+        customers=customers,
+        days=days,
+        seed=seed,
+        start=parse_day(start, "--start"),
+        orders_per_year=orders_per_year,
+        spread=spread,
+        departures=departures,
+        deal_seekers=deal_seekers,
+        trials=trials,
+        complainers=complainers,
+        subscribers=subscribers,
+    )
+    for name, rows in simulate_shop(shop, folder, PARAMS, workers).items():
+        typer.echo(f"{rows:>12,} rows in {folder / name}.parquet")
+    typer.echo(f"Next: take {folder / 'params.yaml'} as params.yaml and run `dvc repro`.")
+
+
 def _scores() -> pd.DataFrame:
     import pandas as pd
 

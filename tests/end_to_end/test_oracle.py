@@ -1,0 +1,119 @@
+"""The model between its rivals and the truth: shops whose true risk is known, through the whole pipeline."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from threadpoolctl import threadpool_limits
+
+from lapse.engine import open_engine
+from lapse.features.build import all_features, write_features
+from lapse.features.family import Inputs
+from lapse.history.activity import purchase_days, read_activity, write_activity
+from lapse.history.simulate import simulate
+from lapse.history.simulated_shop import Shop
+from lapse.history.validate import validate
+from lapse.labels import outcome_labels, write_labels
+from lapse.model.metrics import auroc
+from lapse.model.rivals import RIVALS, rival_risk
+from lapse.model.split import assign_roles
+from lapse.model.train import read_rows, train_both
+from lapse.settings import load_settings
+from lapse.snapshots import eligible_customers, write_snapshots
+from lapse.windows import Period
+
+# Ibis 12 still asks DuckDB and pandas under names that both are about to drop.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:DeprecationWarning"),
+]
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+CUTOFFS = 7
+
+
+def simulated(shop, folder):
+    simulate(shop, folder, PARAMS)
+    truth = pd.read_parquet(folder / "truth.parquet")
+    return truth[truth["cutoff_date"] == truth["cutoff_date"].max()]
+
+
+def test_true_risk_is_calibrated(tmp_path):
+    truth = simulated(Shop(customers=20_000, days=400, seed=11), tmp_path / "shop")
+    settings = load_settings(tmp_path / "shop" / "params.yaml")
+    cutoff, windows = truth["cutoff_date"].iloc[0], settings.churn.windows
+    last = windows.outcome(cutoff).end
+    with open_engine() as engine:
+        lines = engine.read(tmp_path / "shop" / "transactions.parquet")
+        days = engine.keep(purchase_days(lines.mutate(order_date=lines.ordered_at.date())), "days")
+        period = Period(cutoff - timedelta(days=300), last, last)
+        eligible = eligible_customers(days, cutoff, windows, period)
+        labels = engine.frame(outcome_labels(eligible, days, cutoff, windows, last))
+    rows = truth.merge(labels, on="customer_id", validate="one_to_one")
+    assert len(rows) == len(truth) == len(labels) > 10_000
+    rows = rows.sort_values("true_risk")
+    for part in [*np.array_split(np.arange(len(rows)), 10), np.arange(len(rows))]:
+        expected, came = rows["true_risk"].iloc[part], rows["churned"].iloc[part]
+        # The standard error of a mean of independent outcomes, each with its own probability.
+        error = np.sqrt((expected * (1 - expected)).sum()) / len(part)
+        assert abs(came.mean() - expected.mean()) <= 4 * error + 1e-12
+    for _, part in rows.groupby("phase"):
+        error = np.sqrt((part["true_risk"] * (1 - part["true_risk"])).sum()) / len(part)
+        assert abs(part["churned"].mean() - part["true_risk"].mean()) <= 4 * error + 1e-12
+
+
+def aurocs(shop, folder):
+    """A shop in, the test cutoff's AUROC of the judged model, the rivals and the oracle out, and their rows."""
+    truth = simulated(shop, folder / "shop")
+    settings = load_settings(folder / "shop" / "params.yaml")
+    windows = settings.churn.windows
+    with open_engine() as engine:
+        today = shop.start + timedelta(days=shop.days)
+        contents, _ = validate(engine, settings.sources, "UTC", folder / "validated", folder / "report.json", today)
+        write_activity(engine, folder / "validated", folder / "activity", contents.rating_scale)
+        activity = read_activity(engine, folder / "activity")
+        bought, step = activity["purchase_days"], settings.snapshots.step_days
+        write_snapshots(engine, bought, folder / "snapshots", windows, contents.period, step, CUTOFFS)
+        last = contents.period.last_complete_day
+        write_labels(engine, folder / "snapshots", bought, folder / "labels", windows, last)
+        inputs = Inputs.of(contents, settings.features.windows, settings.features.responses)
+        write_features(engine, activity, folder / "snapshots", folder / "features", contents.period, inputs)
+    cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())
+    rows = read_rows(folder / "features", folder / "labels", cutoffs)
+    roles = assign_roles(cutoffs, windows, settings.train.calibrate_cutoffs)
+    names = [feature.name for feature in all_features(inputs)]
+    # On a busy machine LightGBM's threads wait for each other: one alone was nine times as fast as two.
+    with threadpool_limits(1):
+        judged, _ = train_both(rows, names, roles, inputs, windows, settings.train.model_dump())
+    by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date
+    known, test = rows[by_cutoff.isin(roles.known)], rows[by_cutoff == roles.test]
+    test = test.merge(truth[["customer_id", "true_risk"]], on="customer_id", validate="one_to_one")
+    risks = {"oracle": test["true_risk"].to_numpy(), "model": judged.churn_risk(test)}
+    for rival in RIVALS:
+        risks[rival] = rival_risk(rival, known, test, settings.features.windows, windows.active_days)
+    churned = test["churned"].to_numpy()
+    return {name: auroc(churned, risk) for name, risk in risks.items()}, churned
+
+
+def test_the_model_lies_between_its_rivals_and_the_truth(tmp_path):
+    found, churned = aurocs(Shop(customers=5_000, days=600), tmp_path)
+    noise = _standard_error(churned)
+    assert max(found[rival] for rival in RIVALS) < found["model"] < found["oracle"] + noise
+    assert found["oracle"] - found["model"] < 0.1
+
+
+def test_where_all_are_alike_and_nobody_leaves_there_is_nothing_to_learn(tmp_path):
+    nobody = Shop(customers=4_000, days=500, spread=0, departures=0, trials=0, deal_seekers=0, season=0)
+    found, churned = aurocs(nobody, tmp_path)
+    assert found["oracle"] == pytest.approx(0.5)
+    assert abs(found["model"] - 0.5) < 4 * _standard_error(churned)
+
+
+def _standard_error(churned):
+    """The standard error of the AUROC of a score that says nothing (Hanley & McNeil 1982)."""
+    left, stayed = churned.sum(), (1 - churned).sum()
+    return float(np.sqrt((left + stayed + 1) / (12 * left * stayed)))
