@@ -88,8 +88,8 @@ def land_database(engine: Engine, url: Secret, wanted: LandTable, path: Path, wh
                 f"CREATE OR REPLACE TEMP TABLE landed AS SELECT {cells} FROM read_parquet({text_of(aside)})"
             )
         except duckdb.Error as error:
-            raise DataError(f"{where}: the answer of {url} cannot be held ({url.without_secrets(error)}). Name its columns in "
-                            "a query, and cast the odd ones to text.") from None  # fmt: skip
+            raise DataError(f"{where}: the answer of {url} cannot be held ({url.without_secrets(error)}). Name its columns "
+                            "in a query, and cast the odd ones to text.") from None  # fmt: skip
         table = engine.table("landed")
         count = engine.write(table, path, table.columns)
         engine.connection.execute("DROP TABLE landed")
@@ -112,25 +112,25 @@ class Kind:
         return text
 
     def _told_apart(self, value: Any) -> tuple[str, str]:
-        match value:
-            case bool():
-                return "BOOLEAN", str(value).lower()
-            case int():
-                self.whole = max(self.whole, len(str(abs(value))))
-                return ("BIGINT" if abs(value) <= LARGEST_INTEGER else "VARCHAR"), str(value)
-            case float():
-                return "DOUBLE", repr(value)
-            case Decimal() if value.is_finite():
-                self.scale = max(self.scale, -int(value.as_tuple().exponent))
-                self.whole = max(self.whole, value.adjusted() + 1)
-                return "DECIMAL", format(value, "f")
-            case datetime():
-                return ("TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ"), value.isoformat(" ")
-            case date():
-                return "DATE", str(value)
-            case bytes() | bytearray() | memoryview():
-                return "VARCHAR", bytes(value).decode("utf-8", errors="backslashreplace")
-        return "VARCHAR", str(value)
+        text = str(value)
+        kind = "VARCHAR"
+        if isinstance(value, bool):
+            kind, text = "BOOLEAN", text.lower()
+        elif isinstance(value, int) and abs(value) <= LARGEST_INTEGER:
+            kind, self.whole = "BIGINT", max(self.whole, len(text.lstrip("-")))
+        elif isinstance(value, float):
+            kind, text = "DOUBLE", repr(value)
+        elif isinstance(value, Decimal) and value.is_finite():
+            kind, text = "DECIMAL", format(value, "f")
+            self.scale = max(self.scale, -int(value.as_tuple().exponent))
+            self.whole = max(self.whole, value.adjusted() + 1)
+        elif isinstance(value, datetime):
+            kind, text = "TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ", value.isoformat(" ")
+        elif isinstance(value, date):
+            kind = "DATE"
+        elif isinstance(value, bytes | bytearray | memoryview):
+            text = bytes(value).decode("utf-8", errors="backslashreplace")
+        return kind, text
 
     @property
     def type(self) -> str:
@@ -230,5 +230,5 @@ def _told(url: Secret, where: str) -> Iterator[None]:
         raise
     except Exception as error:  # each driver has errors of its own, below SQLAlchemy's and beside them
         said = url.without_secrets(getattr(error, "orig", None) or error)
-        raise DataError(f"{where}: {url} did not answer ({type(error).__name__}: {said}). Check the URL, the table or query, "
-                        "and the rights of the user.") from None  # fmt: skip
+        raise DataError(f"{where}: {url} did not answer ({type(error).__name__}: {said}). Check the URL, the table or "
+                        "query, and the rights of the user.") from None  # fmt: skip

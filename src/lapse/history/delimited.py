@@ -38,7 +38,7 @@ def read_delimited(engine: Engine, path: Path, reading: Reading, table: str, asi
     )
     with told(where, path, ADVICE):
         rows = _load(engine, text, table, len(names), delimiter, blank, '"')
-        if _swallows(engine, table, len(names), delimiter):
+        if text.has_quotes and _swallows(engine, table, len(names), delimiter):
             plain = f"{table}_plain"
             if _load(engine, text, plain, len(names), delimiter, blank, "") > rows:
                 _take_plain(engine, table, plain, len(names))
@@ -48,9 +48,8 @@ def read_delimited(engine: Engine, path: Path, reading: Reading, table: str, asi
 
 def _delimiter(head: str) -> str:
     """The first lines of a text in, the delimiter out that splits them into the most alike rows."""
-    lines = head.splitlines()[:LOOKED_AT]
-    if len(lines) > 1 and len(head.splitlines()) <= LOOKED_AT:
-        lines = lines[:-1] or lines
+    # Not splitlines(): it also splits at characters that may stand in a cell.
+    lines = head.split("\n")[:LOOKED_AT]
     scores = []
     for rank, delimiter in enumerate(DELIMITERS):
         counts = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
@@ -62,8 +61,8 @@ def _delimiter(head: str) -> str:
 def _header(head: str, delimiter: str) -> list[str]:
     """The first characters of a text and its delimiter in, the delivered column names out."""
     if len(delimiter) > 1:
-        return [name.strip().strip('"') for name in head.splitlines()[0].split(delimiter)]
-    return next(csv.reader(head.splitlines(keepends=True), delimiter=delimiter))
+        return [name.strip().strip('"') for name in head.split("\n", 1)[0].split(delimiter)]
+    return next(csv.reader((f"{line}\n" for line in head.split("\n")), delimiter=delimiter))
 
 
 def _load(engine: Engine, text: Text, table: str, width: int, delimiter: str, blank: int, quote: str) -> int:
@@ -78,8 +77,9 @@ def _load(engine: Engine, text: Text, table: str, width: int, delimiter: str, bl
         f"escape = {literal(quote)}, comment = '', nullstr = '', compression = '{compression}', store_rejects = true)"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {quoted(f'{table}_broken')} AS SELECT DISTINCT ON (file_id, line) "
-        "coalesce(rtrim(csv_line, chr(10) || chr(13)), 'line ' || line) AS line FROM reject_errors ORDER BY file_id, line"
+        f"CREATE OR REPLACE TEMP TABLE {quoted(f'{table}_broken')} AS SELECT DISTINCT ON (e.file_id, e.line) "
+        "coalesce(rtrim(csv_line, chr(10) || chr(13)), 'line ' || e.line) AS text FROM reject_errors e "
+        "ORDER BY e.file_id, e.line"
     )
     connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
     counted = connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
@@ -95,7 +95,7 @@ def _swallows(engine: Engine, table: str, width: int, delimiter: str) -> bool:
         for name in positions(width)
     )
     found = engine.connection.execute(
-        f"SELECT EXISTS (SELECT 1 FROM {quoted(f'{table}_broken')} WHERE contains(line, chr(10))) "
+        f"SELECT EXISTS (SELECT 1 FROM {quoted(f'{table}_broken')} WHERE contains(text, chr(10))) "
         f"OR EXISTS (SELECT 1 FROM {quoted(table)} WHERE {cells})"
     ).fetchone()
     return bool(found and found[0])

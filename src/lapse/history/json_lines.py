@@ -36,8 +36,8 @@ def read_json_lines(engine: Engine, path: Path, reading: Reading, table: str, as
         keys = [str(row[0]) for row in connection.execute(
             f"SELECT DISTINCT unnest(json_keys(line)) AS key FROM {lines} WHERE good ORDER BY key").fetchall()]  # fmt: skip
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {broken} AS SELECT line FROM {lines} WHERE NOT good UNION ALL "
-            "(SELECT DISTINCT ON (file_id, line) coalesce(csv_line, 'line ' || line) FROM reject_errors)"
+            f"CREATE OR REPLACE TEMP TABLE {broken} AS SELECT line AS text FROM {lines} WHERE NOT good UNION ALL "
+            "(SELECT DISTINCT ON (e.file_id, e.line) coalesce(csv_line, 'line ' || e.line) FROM reject_errors e)"
         )
         connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
         if not keys:

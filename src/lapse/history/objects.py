@@ -63,5 +63,5 @@ def _told(url: Secret, where: str) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{where}: {url} is not there. Check land.tables in params.yaml.") from None
     except Exception as error:  # each store's library has errors of its own
-        raise DataError(f"{where}: {url} cannot be read ({type(error).__name__}: {url.without_secrets(error)}). Check the URL "
-                        "and the credentials.") from None  # fmt: skip
+        raise DataError(f"{where}: {url} cannot be read ({type(error).__name__}: {url.without_secrets(error)}). Check the "
+                        "URL and the credentials.") from None  # fmt: skip

@@ -23,7 +23,7 @@ class Part:
     names: tuple[str, ...]
     types: tuple[str, ...]
     broken: str | None = None
-    """A temporary table of `line`: lines with the wrong number of fields or broken quotes, as delivered."""
+    """A temporary table of `text`: lines with the wrong number of fields or broken quotes, as delivered."""
     notes: tuple[str, ...] = ()
 
 

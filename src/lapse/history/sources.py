@@ -32,7 +32,7 @@ class Delivery:
     names: tuple[str, ...]
     types: tuple[str, ...]
     broken: tuple[str, ...]
-    """Temporary tables of `line`: what no reader could split into cells, as delivered."""
+    """Temporary tables of `text`: what no reader could split into cells, as delivered."""
     notes: tuple[str, ...]
 
     @property
@@ -101,10 +101,8 @@ def stage_source(engine: Engine, folder: str, name: str, source: SourceTable) ->
             joined = _joined(engine, joined, part, reading.on, f"sources.{name}.joins ({reading.path})", reading.path)
         staged = f"staged_{name}"
         with told(f"sources.{name}", source_path(folder, name, source), "Check the file; ask for the delivery again."):
-            columns = ", ".join(positions(len(joined.names)))
             engine.connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE {staged} AS "
-                f"SELECT {columns}, count(*) AS copies FROM {joined.relation} GROUP BY {columns}"
+                f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT *, count(*) AS copies FROM {joined.relation} GROUP BY ALL"
             )
     broken = tuple(part.broken for part in parts if part.broken)
     return Delivery(staged, joined.names, joined.types, broken, tuple(note for part in parts for note in part.notes))

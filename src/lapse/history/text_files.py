@@ -37,6 +37,7 @@ class Text:
     path: Path
     encoding: str
     head: str
+    has_quotes: bool
 
 
 def readable_text(path: Path, encoding: str | None, aside: Path, where: str) -> Text:
@@ -51,7 +52,7 @@ def readable_text(path: Path, encoding: str | None, aside: Path, where: str) -> 
             start = source.read(SAMPLE)
             if named == "utf-8" and start.startswith(codecs.BOM_UTF8):
                 named = "utf-8-sig"
-        one_way = _ends_lines_in_one_way(path) if named.startswith("utf-8") else False
+        one_way, has_quotes = _looked_over(path) if named.startswith("utf-8") else (False, True)
         if not (named.startswith("utf-8") and one_way and not path.name.casefold().endswith(".zst")):
             _transcode(path, named, aside)
             path = aside
@@ -63,7 +64,7 @@ def readable_text(path: Path, encoding: str | None, aside: Path, where: str) -> 
                         "to have it detected, or name the right one.") from None  # fmt: skip
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise DataError(f"{where}: {path} cannot be read ({_reason(error)}). Ask for the delivery again.") from None
-    return Text(path, named, head)
+    return Text(path, named, head, has_quotes)
 
 
 def codec_of(name: str, where: str) -> str:
@@ -142,13 +143,22 @@ def _guess(piece: bytes, fault: int) -> str:
     # Only the lines with something else than ASCII tell anything.
     telling = b"\n".join(line for line in around.splitlines() if not line.isascii()) or around
     best = from_bytes(telling, cp_isolation=GUESSES).best()
-    # cp1252 is what Western office software writes, and the same as latin-1 wherever that has a character.
-    return best.encoding if best is not None else "latin-1"
+    if best is None:
+        return "latin-1"
+    if best.encoding in ("cp1250", "cp1254"):
+        # A few names do not tell these from cp1252, which is the likeliest when it turns as many bytes into letters.
+        letters = {name: sum(map(str.isalpha, telling.decode(name, "replace"))) for name in (best.encoding, "cp1252")}
+        return max(("cp1252", best.encoding), key=lambda name: letters[name])
+    return best.encoding
 
 
-def _ends_lines_in_one_way(path: Path) -> bool:
-    """Whether all lines end in LF or all in CR LF. DuckDB gives up on a file that mixes them or ends them in CR alone."""
+def _looked_over(path: Path) -> tuple[bool, bool]:
+    """A file in; whether all its lines end alike, in LF or in CR LF, and whether it holds a quote, out.
+
+    DuckDB gives up on a file that mixes the two ends, or ends lines in CR alone.
+    """
     plain = pairs = alone = 0
+    has_quotes = False
     last = b""
     for chunk in _chunks(path):
         joined = last + chunk
@@ -158,7 +168,8 @@ def _ends_lines_in_one_way(path: Path) -> bool:
         pairs += both
         plain += body.count(b"\n") - both
         alone += body.count(b"\r") - both
-    return not (pairs and plain) and not alone and not last
+        has_quotes = has_quotes or b'"' in body
+    return not (pairs and plain) and not alone and not last, has_quotes
 
 
 def _transcode(path: Path, encoding: str, aside: Path) -> None:

@@ -158,8 +158,8 @@ def _hold_valid_and_rejected(engine: Engine, table: Table, source: SourceTable, 
     )
     for broken in delivery.broken:
         connection.execute(
-            f"INSERT INTO rejects_{table.name} SELECT {literal(table.name)}, {literal(BROKEN)}, NULL, count(*), line "
-            f"FROM {broken} GROUP BY line"
+            f"INSERT INTO rejects_{table.name} SELECT {literal(table.name)}, {literal(BROKEN)}, NULL, count(*), text "
+            f"FROM {broken} GROUP BY text"
         )
 
 
