@@ -1,20 +1,24 @@
 """Stage land: sources that are no files are put under data/raw, where DVC sees when they change."""
 
+import os
 from pathlib import Path
 
 from lapse.engine import open_engine
 from lapse.errors import run
-from lapse.history.land import land
+from lapse.history.land import land, land_tables
 from lapse.settings import load_settings
 
 
 def main() -> None:
-    """The name of a source in params in, its tables under data/raw out."""
-    source = load_settings().land.source
-    print(f"land: reading {source or 'nothing: the sources are files'}", flush=True)
+    """What params name that is no file in, its tables under data/raw out."""
+    wanted, out = load_settings().land, Path("data/raw")
+    named = ", ".join([*([wanted.source] if wanted.source else []), *wanted.tables])
+    print(f"land: reading {named or 'nothing: the sources are files'}", flush=True)
     with open_engine() as engine:
-        for name, rows in land(engine, source, Path("data/raw")).items():
+        for name, rows in land(engine, wanted.source, out).items():
             print(f"land: {name}: {rows:,} rows")
+        for name, done in land_tables(engine, wanted.tables, out, os.environ).items():
+            print(f"land: {name}: {done}", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,90 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from lapse.delivery import (
+    Customers,
+    Feedback,
+    Join,
+    Land,
+    LandTable,
+    Reading,
+    Section,
+    Share,
+    Sources,
+    SourceTable,
+    Transactions,
+    without_passwords,
+)
 from lapse.errors import SettingsError
-from lapse.tables import SOURCES, nearest, require_columns
+from lapse.tables import nearest
 from lapse.windows import LATEST, ChurnWindows, parse_day
+
+__all__ = ["Customers", "Feedback", "Join", "Land", "LandTable", "Reading", "Settings", "SourceTable", "Sources",
+           "Transactions", "load_settings", "parse_settings"]  # fmt: skip
 
 PARAMS = Path("params.yaml")
 
 Days = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 
-class Section(BaseModel):
-    """A section of params.yaml: nothing unknown, nothing changed after it was read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Land(Section):
-    """What is not a file and has to be landed under data/raw first."""
-
-    source: Literal["complete_journey"] | None
-
-
-class SourceTable(Section):
-    """One delivered table: where it is, how to read it, which of its columns is which of ours."""
-
-    path: str
-    columns: dict[str, str]
-    derive: dict[str, str] = {}
-    delimiter: Annotated[str, Field(min_length=1, max_length=4)] | None = None
-    encoding: str = "utf-8"
-    timezone: str = "UTC"
-    time_format: str | None = None
-    duplicates: Literal["drop", "keep"] = "drop"
-
-
-class Transactions(SourceTable):
-    """The order lines."""
-
-    max_amount: Annotated[float, Field(gt=0)] = 1_000_000.0
-
-
-class Feedback(SourceTable):
-    """The ratings, with the scale that they were given on."""
-
-    scale_min: float
-    scale_max: float
-
-
-class Customers(SourceTable):
-    """The customers, with the attributes to keep beside our own columns."""
-
-    attributes: list[str] = []
-
-
-class Sources(Section):
-    """What the delivery consists of. Only transactions are needed."""
-
-    folder: str
-    until: str | None
-    earliest: str
-    max_reject_share: Share
-    transactions: Transactions
-    events: SourceTable | None
-    feedback: Feedback | None
-    customers: Customers | None
-
-    @model_validator(mode="after")
-    def _columns_are_known(self) -> Sources:
-        for name, table in SOURCES.items():
-            source: SourceTable | None = getattr(self, name)
-            if source is not None:
-                require_columns(table, [*source.columns, *source.derive])
-        return self
-
-    @property
-    def tables(self) -> dict[str, SourceTable]:
-        """The tables that the delivery has, by name."""
-        return {name: source for name in SOURCES if (source := getattr(self, name)) is not None}
+MOST_VALUES = 20_000
+"""More values than this in params.yaml are aliases that multiply, not settings."""
+DEEPEST = 20
 
 
 class Churn(Section):
@@ -214,15 +165,21 @@ def load_settings(path: Path = PARAMS) -> Settings:
 
     if not path.exists():
         raise SettingsError(f"{path} is not there. Run lapse in the folder that holds params.yaml.")
+    if not path.is_file():
+        raise SettingsError(f"{path} is no file. Run lapse in the folder that holds params.yaml.")
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
     except YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(f"{path} is not valid YAML: {_shown(' '.join(str(error).split()), 400)}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {_shown(str(error))}.") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is nested too deeply. Write it as the params.yaml of the repository.") from None
     if not isinstance(content, Mapping):
         raise SettingsError(f"{path} holds no settings: it must be a mapping of sections.")
-    _refuse_bare_dates(content, path, "")
+    _refuse_odd_values(content, path)
     return parse_settings(content, str(path))
 
 
@@ -234,30 +191,52 @@ def parse_settings(content: Mapping[str, Any], origin: str = "params") -> Settin
         raise SettingsError(f"{origin}: {_first_problem(error)}") from None
 
 
-def _refuse_bare_dates(content: object, path: Path, name: str) -> None:
-    if isinstance(content, date):
-        raise SettingsError(f'{path}: {name} is a bare date. Put it in quotes: "{content}".')
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            _refuse_bare_dates(value, path, f"{name}.{key}".lstrip("."))
+def _refuse_odd_values(content: object, path: Path) -> None:
+    """The values of params.yaml in; SettingsError for a bare date, and for aliases that multiply or hold themselves."""
+    waiting: list[tuple[object, str, int]] = [(content, "", 0)]
+    seen = 0
+    while waiting:
+        value, name, depth = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES or depth > DEEPEST:
+            raise SettingsError(f"{path} is nested too deeply or holds too many values. Write them out without & and *.")
+        if isinstance(value, date):
+            raise SettingsError(f'{path}: {name} is a bare date. Put it in quotes: "{value}".')
+        if isinstance(value, Mapping):
+            waiting += [(inner, f"{name}.{key}".lstrip("."), depth + 1) for key, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(inner, f"{name}.{place}", depth + 1) for place, inner in enumerate(value)]
+
+
+def _shown(value: object, most: int = 80) -> str:
+    """A value in, a text out that is short and shows no password."""
+    text = without_passwords(value if isinstance(value, str) else repr(value))
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def _first_problem(error: ValidationError) -> str:
     # A misspelled key is both unknown and missing: the misspelling is the one to show.
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     problem = problems[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(_shown(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"unknown key {place!r}. {nearest(str(problem['loc'][-1]), _keys_of(problem['loc'][:-1]))}"
     if problem["type"] == "missing":
         return f"the key {place!r} is missing. Add it; params.yaml of the repository shows every key with a comment."
-    return f"{place}: {problem['msg']}, not {problem['input']!r}." if place else problem["msg"]
+    message = problem["msg"].removeprefix("Value error, ")
+    if place.startswith("land") or problem["type"] == "value_error":
+        # What was given may be a whole section, and in land it may hold a password.
+        return f"{place}: {message}." if place else message
+    return f"{place}: {message}, not {_shown(repr(problem['input']))}." if place else message
 
 
 def _keys_of(place: tuple[int | str, ...]) -> list[str]:
     model: Any = Settings
     for part in place:
-        annotation = model.model_fields[part].annotation if part in getattr(model, "model_fields", {}) else None
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            continue  # the name of a table under land.tables, or the number of a join: the model stays the same
+        annotation = fields[part].annotation
         options = [annotation, *getattr(annotation, "__args__", ())]
         model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), Section)
     return list(model.model_fields)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import sqlglot
 from sqlglot import expressions as sql
@@ -12,41 +13,90 @@ from lapse.tables import nearest
 
 # What a derivation may consist of. Everything that is not named here is refused: sub-queries, tables, settings,
 # files, lambdas, and every function that we have not looked at.
-ALLOWED: tuple[type[sql.Expression], ...] = (
+ALLOWED: frozenset[type[sql.Expression]] = frozenset({
     sql.Column, sql.Identifier, sql.Literal, sql.Null, sql.Boolean, sql.Paren, sql.Neg, sql.Not, sql.And, sql.Or,
     sql.Add, sql.Sub, sql.Mul, sql.Div, sql.IntDiv, sql.Mod, sql.EQ, sql.NEQ, sql.GT, sql.GTE, sql.LT, sql.LTE,
     sql.Is, sql.In, sql.Between, sql.Like, sql.ILike, sql.Case, sql.If, sql.Cast, sql.TryCast, sql.DataType,
     sql.DataTypeParam, sql.Coalesce, sql.Nullif, sql.Lower, sql.Upper, sql.Trim, sql.Substring, sql.Left, sql.Right,
     sql.Length, sql.Concat, sql.DPipe, sql.Replace, sql.Abs, sql.Round, sql.Floor, sql.Ceil, sql.Greatest, sql.Least,
     sql.SplitPart, sql.StrToTime, sql.TimestampTrunc, sql.DateTrunc, sql.UnixToTime, sql.RegexpLike, sql.StartsWith,
-    sql.EndsWith, sql.Contains, sql.Var,
-)  # fmt: skip
+    sql.EndsWith, sql.Contains, sql.Var, sql.DateFromParts,
+})  # fmt: skip
 ALLOWED_BY_NAME = frozenset({"TRY_STRPTIME", "STRPTIME", "MAKE_DATE", "MAKE_TIMESTAMP", "EPOCH_MS", "TO_TIMESTAMP"})
+# What CAST may aim at. Arrays, structs and the like could ask for any amount of memory, and no column of ours is one.
+ALLOWED_TYPES = frozenset(
+    getattr(sql.DataType.Type, name)
+    for name in ("BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "INT128", "UTINYINT", "USMALLINT", "UINT", "UBIGINT",
+                 "FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "TEXT", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ",
+                 "TIMESTAMPNTZ", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
+)  # fmt: skip
+LONGEST = 1_000
+MOST_SHOWN = 30
+MOST_REPLACED = 6
+"""REPLACE can make a text longer; so many of them in one expression cannot fill the memory."""
+LONGEST_REPLACEMENT = 8
+HELP = "Use columns, arithmetic, comparisons, CASE, CAST and simple text, number and date functions."
 
 
-def checked_expression(text: str, columns: Sequence[str], where: str) -> str:
-    """An expression from params and the source's column names in, the same expression as safe DuckDB SQL out.
+def checked_expression(text: str, columns: Mapping[str, str], where: str) -> str:
+    """An expression from params and the source's column names with the SQL name of each in, safe DuckDB SQL out.
 
     Column names are matched exactly first, then without regard to case. SettingsError names the setting when the
     text does not parse, uses anything but the allowed operations, or names a column that the source has not.
     """
+    if len(text) > LONGEST or "\0" in text:
+        raise SettingsError(f"{where}: the expression is longer than {LONGEST:,} characters or holds a NUL. {HELP}")
     try:
-        trees = sqlglot.parse(text, dialect="duckdb")
+        trees = [tree for tree in sqlglot.parse(text, dialect="duckdb") if tree is not None]
+        if len(trees) != 1 or ";" in _without_quotes(text):
+            raise SettingsError(f"{where}: {text!r} must be one SQL expression.")
+        nodes = list(trees[0].walk())
     except sqlglot.errors.SqlglotError as error:
-        raise SettingsError(f"{where}: {text!r} is no SQL expression ({str(error).splitlines()[0]}).") from None
-    if len(trees) != 1 or trees[0] is None:
-        raise SettingsError(f"{where}: {text!r} must be one SQL expression.")
-    for node in trees[0].walk():
-        named = isinstance(node, sql.Anonymous) and node.name.upper() in ALLOWED_BY_NAME
-        if not named and type(node) not in ALLOWED:
+        raise SettingsError(f"{where}: {text!r} is no SQL expression ({_plain(str(error).splitlines()[0])}).") from None
+    except RecursionError:
+        raise SettingsError(f"{where}: the expression is nested too deeply. {HELP}") from None
+    _refuse_growth(nodes, where, text)
+    for node in nodes:
+        if not _is_allowed(node):
             what = node.name if isinstance(node, sql.Anonymous) else node.key
-            raise SettingsError(f"{where}: {what!r} is not allowed in {text!r}. Use columns, arithmetic, comparisons, CASE, "
-                                "CAST and simple text, number and date functions.")  # fmt: skip
+            what = f"the type {node.sql(dialect='duckdb')}" if isinstance(node, sql.DataType) else what
+            raise SettingsError(f"{where}: {what!r} is not allowed in {text!r}. {HELP}")
         if isinstance(node, sql.Column):
-            if node.args.get("table"):
+            if set(node.args) - {"this"} and any(value for key, value in node.args.items() if key != "this"):
                 raise SettingsError(f"{where}: write {node.name!r} without a table name in {text!r}.")
-            node.set("this", sql.to_identifier(matching_column(node.name, columns, where), quoted=True))
-    return trees[0].sql(dialect="duckdb")
+            node.set("this", sql.to_identifier(columns[matching_column(node.name, list(columns), where)], quoted=True))
+    return trees[0].sql(dialect="duckdb", comments=False)
+
+
+def _is_allowed(node: sql.Expression) -> bool:
+    if isinstance(node, sql.Anonymous):
+        return node.name.upper() in ALLOWED_BY_NAME
+    if isinstance(node, sql.DataType):
+        return node.this in ALLOWED_TYPES and not node.args.get("nested")
+    if isinstance(node, sql.Var):
+        return isinstance(node.parent, sql.TimestampTrunc | sql.DateTrunc) and node.name.isalpha()
+    return type(node) in ALLOWED
+
+
+def _refuse_growth(nodes: list[sql.Expression], where: str, text: str) -> None:
+    replaced = [node for node in nodes if isinstance(node, sql.Replace)]
+    short = all(
+        isinstance(new := node.args.get("replacement"), sql.Literal) and len(new.name) <= LONGEST_REPLACEMENT
+        for node in replaced
+    )
+    if len(replaced) > MOST_REPLACED or not short:
+        raise SettingsError(f"{where}: {text!r} may hold {MOST_REPLACED} REPLACE at most, each with a replacement of at "
+                            f"most {LONGEST_REPLACEMENT} characters in quotes.")  # fmt: skip
+
+
+def _without_quotes(text: str) -> str:
+    """SQL in, the same without what stands in quotes and comments out."""
+    return re.sub(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""", "", text)
+
+
+def _plain(text: str) -> str:
+    """A message of the parser in, the same without its terminal colours out."""
+    return re.sub(r"\x1b\[\d*m", "", text)
 
 
 def matching_column(name: str, columns: Sequence[str], where: str) -> str:
@@ -56,7 +106,13 @@ def matching_column(name: str, columns: Sequence[str], where: str) -> str:
     folded = [column for column in columns if column.casefold() == name.casefold()]
     if len(folded) == 1:
         return folded[0]
-    raise SettingsError(f"{where}: the source has no column {name!r}. {nearest(name, columns)}")
+    if len(folded) > 1:
+        raise SettingsError(f"{where}: the source has several columns {name!r}: {', '.join(folded[:5])}. Write one of them.")
+    few = [column[:60] for column in columns][:MOST_SHOWN]
+    advice = nearest(name, [column for column in columns if len(column) <= 60] or few)
+    if advice.startswith("Valid are") and len(columns) > MOST_SHOWN:
+        advice = f"It has {len(columns):,}: {', '.join(few[:10])}, …"
+    raise SettingsError(f"{where}: the source has no column {name!r}. {advice}")
 
 
 def quoted(name: str) -> str:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+from lapse.delivery import OBJECT_SCHEMES, LandTable
 from lapse.engine import Engine
-from lapse.errors import DataError
+from lapse.errors import DataError, SettingsError
+from lapse.files import read_json, write_json
+from lapse.history.databases import database_fingerprint, land_database
+from lapse.history.objects import land_object, object_fingerprint
+from lapse.history.secrets import Secret, secret_url
+
+RECORD = "landed.json"
+"""Beside the landed files: what each was landed from, so that what has not changed is not fetched again."""
 
 
 def land_complete_journey(engine: Engine, out: Path) -> dict[str, int]:
@@ -47,6 +57,56 @@ def land(engine: Engine, source: str | None, out: Path) -> dict[str, int]:
     """The name of a source that is no file (or None) in, its tables in `out`; returns rows by table."""
     out.mkdir(parents=True, exist_ok=True)
     return LANDINGS[source](engine, out) if source else {}
+
+
+def land_tables(
+    engine: Engine, tables: Mapping[str, LandTable], out: Path, environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Tables of databases and objects of stores in, one file of each in `out`; returns what was done, by table.
+
+    `environment` gives the values for ${NAME} in a URL. A table whose fingerprint is that of its landed file is kept
+    as it is. Each file appears whole or not at all, and is on record as soon as it is there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    record = _record(out / RECORD)
+    done: dict[str, str] = {}
+    for name, wanted in tables.items():
+        where = f"land.tables.{name}"
+        url = secret_url(wanted.url, environment, where)
+        is_object = url.scheme in OBJECT_SCHEMES
+        path = out / f"{name}{_ending(url) if is_object else '.parquet'}"
+        fingerprint = object_fingerprint(url, where) if is_object else database_fingerprint(url, wanted, where)
+        # The record holds the URL as params have it: no password, and a change of it lands the table anew.
+        entry = {"file": path.name, "source": wanted.model_dump(exclude_none=True), "fingerprint": fingerprint}
+        if path.is_file() and record.get(name) == entry:
+            done[name] = f"unchanged, {path} is kept"
+            continue
+        record.pop(name, None)
+        write_json(out / RECORD, record)
+        size = land_object(url, path, where) if is_object else land_database(engine, url, wanted, path, where)
+        record[name] = entry
+        write_json(out / RECORD, dict(sorted(record.items())))
+        done[name] = f"{size:,} {'bytes' if is_object else 'rows'} in {path}"
+    return done
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}  # not there, or damaged: everything is landed anew
+    return content if isinstance(content, dict) else {}
+
+
+def _ending(url: Secret) -> str:
+    """The URL of an object in, the endings of its name out: what it is read as later."""
+    name = url.text.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    endings = [ending.casefold() for ending in Path(name).suffixes[-2:]]
+    if not endings:
+        raise SettingsError(f"land.tables: {url.shown} has no ending like .parquet or .csv.gz, so that nobody can tell what "
+                            "it is. Name the object itself.")  # fmt: skip
+    packed = endings[-1] in (".gz", ".zst")
+    return "".join(endings if packed else endings[-1:])
 
 
 LANDINGS = {"complete_journey": land_complete_journey}

@@ -1,32 +1,47 @@
-"""Reading a delivered file as it is: every column, every row, nothing guessed that could change a value."""
+"""Reading a delivered table as it is: every column, every row, nothing guessed that could change a value."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from tempfile import TemporaryDirectory
 
-import duckdb
-
+from lapse.delivery import Reading, SourceTable
 from lapse.engine import Engine
 from lapse.errors import DataError, SettingsError
-from lapse.history.expressions import literal
-from lapse.settings import SourceTable
+from lapse.history.delimited import read_delimited
+from lapse.history.expressions import matching_column, quoted
+from lapse.history.json_lines import read_json_lines
+from lapse.history.parts import Part, first_line, part_of, positions, text_of, told
+from lapse.history.spreadsheets import read_spreadsheet
 
-CSV_ENDINGS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz", ".csv.zst", ".tsv.zst")
+PACKED = ("", ".gz", ".zst")
+DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)
+JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson") for packed in PACKED)
+SPREADSHEETS = (".xlsx", ".xls", ".xlsb", ".ods")
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A source as it was read: the staged table's name, its columns with their types, lines nobody could read."""
+    """A source table as it was read: distinct rows in the columns c1, c2, … with their number of `copies`."""
 
     staged: str
-    types: dict[str, str]
-    broken_lines: tuple[str, ...]
-    """Lines of a text file with the wrong number of fields or broken quotes, as delivered."""
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    broken: tuple[str, ...]
+    """Temporary tables of `text`: what no reader could split into cells, as delivered."""
+    notes: tuple[str, ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The delivered names with the SQL name of each."""
+        return dict(zip(self.names, positions(len(self.names)), strict=True))
 
 
-def source_path(folder: str, name: str, source: SourceTable) -> Path:
+def source_path(folder: str, name: str, source: Reading) -> Path:
     """The delivery's folder and a source table in, the path of its file out; SettingsError when it leads outside."""
     path = Path(os.path.normpath(Path(folder) / source.path))
     if not path.is_relative_to(os.path.normpath(folder)):
@@ -35,50 +50,128 @@ def source_path(folder: str, name: str, source: SourceTable) -> Path:
     return path
 
 
+def source_files(folder: str, name: str, source: Reading) -> list[Path]:
+    """The delivery's folder and a source table in, the files that it consists of out: one, or all below a folder or glob.
+
+    DataError when there is none, and for what is neither a file nor a folder.
+    """
+    path, folder = source_path(folder, name, source), os.path.normpath(folder)
+    where = f"sources.{name}"
+    missing = DataError(f"{where}: {path} is not there. Check sources.folder and the path in params.yaml; `dvc repro` "
+                        "lands what is not a file.")  # fmt: skip
+    try:
+        if not os.path.lexists(path) and any(char in source.path for char in "*?["):
+            found = sorted(Path(folder).glob(os.path.relpath(path, folder)))
+        else:
+            kind = path.stat().st_mode
+            if S_ISREG(kind):
+                return [path]
+            if not S_ISDIR(kind):
+                raise DataError(f"{where}: {path} is neither a file nor a folder. Give the path of a file.")
+            found = sorted(path.rglob("*"))
+        files = [file for file in found if file.is_file() and not _is_hidden(file, Path(folder))]
+    except FileNotFoundError:
+        raise missing from None
+    except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise DataError(
+            f"{where}: {path} cannot be read ({first_line(error)}). Check the path and who may read it."
+        ) from None
+    if not files:
+        raise missing if not found else DataError(f"{where}: there is no file in {path}. Check the path in params.yaml.")
+    other = [file for file in files if file.suffix.casefold() != ".parquet"]
+    if other:
+        raise DataError(f"{where}: {path} holds {other[0].name}, but a folder or pattern may hold Parquet only. Give the "
+                        "path of one file.")  # fmt: skip
+    return files
+
+
 def stage_source(engine: Engine, folder: str, name: str, source: SourceTable) -> Delivery:
     """A source table's settings in, its distinct rows with their number of `copies` as a temporary table out.
 
     Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the
     reader. DataError for a missing, empty or unreadable file names the file and what to check.
     """
-    path = source_path(folder, name, source)
-    if not path.is_file():
-        raise DataError(f"sources.{name}: {path} is not there. Check sources.folder and the path in "
-                        "params.yaml; `dvc repro` lands what is not a file.")  # fmt: skip
-    if path.stat().st_size == 0:
-        raise DataError(f"sources.{name}: {path} is an empty file. Ask for the delivery again.")
-    staged = f"staged_{name}"
-    connection = engine.connection
-    try:
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {staged} AS "
-            f"SELECT *, count(*) AS copies FROM {_reader(name, path, source)} GROUP BY ALL"
-        )
-        broken = connection.execute(
-            "SELECT DISTINCT ON (file_id, line) csv_line FROM reject_errors ORDER BY file_id, line"
-        ).fetchall() if _is_text(path) else []  # fmt: skip
-    except duckdb.Error as error:
-        first_line = str(error).splitlines()[0]
-        raise DataError(f"sources.{name}: {path} cannot be read ({first_line}). Check its format, delimiter "
-                        f"and encoding ({source.encoding}) under sources.{name} in params.yaml.") from None  # fmt: skip
-    described = connection.execute(f"DESCRIBE {staged}").fetchall()
-    types = {str(row[0]): str(row[1]) for row in described if row[0] != "copies"}
-    connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
-    return Delivery(staged, types, tuple(str(row[0]) for row in broken))
+    with TemporaryDirectory(prefix="lapse-read-") as aside:
+        parts = [
+            _read(engine, folder, name, reading, f"part_{name}_{place}", Path(aside) / f"{place}", source)
+            for place, reading in enumerate([source, *source.joins])
+        ]
+        joined = parts[0]
+        for reading, part in zip(source.joins, parts[1:], strict=True):
+            joined = _joined(engine, joined, part, reading.on, f"sources.{name}.joins ({reading.path})", reading.path)
+        staged = f"staged_{name}"
+        with told(f"sources.{name}", source_path(folder, name, source), "Check the file; ask for the delivery again."):
+            engine.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT *, count(*) AS copies FROM {joined.relation} GROUP BY ALL"
+            )
+    broken = tuple(part.broken for part in parts if part.broken)
+    return Delivery(staged, joined.names, joined.types, broken, tuple(note for part in parts for note in part.notes))
 
 
-def _is_text(path: Path) -> bool:
-    return path.name.casefold().endswith(CSV_ENDINGS)
+def _read(engine: Engine, folder: str, name: str, reading: Reading, table: str, aside: Path, source: SourceTable) -> Part:
+    """One file's settings in, the part over it out."""
+    files = source_files(folder, name, reading)
+    path, where = files[0], f"sources.{name}"
+    ending = path.name.casefold()
+    if len(files) > 1 or ending.endswith(".parquet"):
+        return _read_parquet(engine, files, source_path(folder, name, reading), os.path.normpath(folder), table, where)
+    readers: dict[tuple[str, ...], Callable[[], Part]] = {
+        DELIMITED: lambda: read_delimited(engine, path, reading, table, aside, where),
+        JSON_LINES: lambda: read_json_lines(engine, path, reading, table, aside, where),
+        SPREADSHEETS: lambda: read_spreadsheet(engine, path, reading, table, aside, where, source.time_format),
+    }
+    for endings, read in readers.items():
+        if ending.endswith(endings):
+            with told(where, path, "Check the path and who may read it."):
+                if path.stat().st_size == 0:
+                    raise DataError(f"{where}: {path} is an empty file. Ask for the delivery again.")
+            return read()
+    raise DataError(f"{where}: {path} is of no kind that lapse reads. Deliver Parquet, CSV ({', '.join(DELIMITED)}), JSON "
+                    f"lines ({', '.join(JSON_LINES)}) or a workbook ({', '.join(SPREADSHEETS)}).")  # fmt: skip
 
 
-def _reader(name: str, path: Path, source: SourceTable) -> str:
-    if path.suffix.casefold() == ".parquet":
-        return f"read_parquet({literal(str(path))})"
-    if not _is_text(path):
-        raise DataError(f"sources.{name}: {path} is of no kind that lapse reads. Deliver Parquet, or CSV/TSV "
-                        f"({', '.join(CSV_ENDINGS)}).")  # fmt: skip
-    delimiter = f", delim = {literal(source.delimiter)}" if source.delimiter else ""
-    return (
-        f"read_csv({literal(str(path))}, all_varchar = true, header = true, store_rejects = true, "
-        f"encoding = {literal(source.encoding)}{delimiter})"
+def _read_parquet(engine: Engine, files: list[Path], path: Path, folder: str, table: str, where: str) -> Part:
+    """Parquet files in, one part over all of them out; folders called key=value become text columns."""
+    with told(where, path, "Check that it is whole; ask for the delivery again."):
+        for file in files:
+            if file.stat().st_size == 0:
+                raise DataError(f"{where}: {file} is an empty file. Ask for the delivery again.")
+        hive = any("=" in parent for file in files for parent in file.relative_to(folder).parts[:-1])
+        listed = ", ".join(text_of(file) for file in files)
+        reader = (f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {hive}, "
+                  "hive_types_autocast = false)")  # fmt: skip
+        return part_of(engine, reader, table)
+
+
+def _joined(engine: Engine, left: Part, right: Part, on: list[str], where: str, path: str) -> Part:
+    """Two parts and the columns they share in, the rows of the first with the columns of the second beside them out.
+
+    Every row of the first stays. A column that both have without being joined on is told apart by the name of the
+    second file: `items.price`. Keys are compared as text where their types differ.
+    """
+    columns = [dict(zip(part.names, positions(len(part.names)), strict=True)) for part in (left, right)]
+    types = [dict(zip(part.names, part.types, strict=True)) for part in (left, right)]
+    keys = [tuple(matching_column(key, list(side), f"{where}.on") for side in columns) for key in on]
+    conditions = []
+    for mine, yours in keys:
+        alike = types[0][mine] == types[1][yours]
+        cast = "" if alike else "::VARCHAR"
+        conditions.append(f"l.{columns[0][mine]}{cast} = r.{columns[1][yours]}{cast}")
+    added = [name for name in right.names if name not in {yours for _, yours in keys}]
+    stem = Path(path).name.split(".")[0]
+    names = (*left.names, *(f"{stem}.{name}" if name in columns[0] else name for name in added))
+    if len(set(names)) < len(names):
+        raise SettingsError(f"{where}: two joined files give columns of the same name. Rename one of the files.")
+    taken = [f"l.{c}" for c in columns[0].values()] + [f"r.{columns[1][name]}" for name in added]
+    select = ", ".join(f"{old} AS {new}" for old, new in zip(taken, positions(len(taken)), strict=True))
+    relation = quoted(f"{right.relation.strip(chr(34))}_joined")
+    engine.connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW {relation} AS SELECT {select} FROM {left.relation} l "
+        f"LEFT JOIN {right.relation} r ON {' AND '.join(conditions)}"
     )
+    return Part(relation, names, left.types + tuple(types[1][name] for name in added))
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    """Whether a writer keeps the file for itself, as Spark does with _SUCCESS and its .crc files."""
+    return any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)

@@ -5,25 +5,27 @@ rows in = kept + rejected + duplicates, for each table, always checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from lapse.delivery import Feedback, Sources, SourceTable
 from lapse.engine import Engine
 from lapse.errors import DataError, sample_keys
 from lapse.files import write_json
+from lapse.history.casts import Mapped, attributes_of, judging_query, mapping_of
 from lapse.history.contents import Contents
-from lapse.history.expressions import checked_expression, literal, matching_column, quoted
+from lapse.history.expressions import literal, quoted
+from lapse.history.parts import first_line
 from lapse.history.sources import Delivery, stage_source
-from lapse.settings import Customers, Feedback, Sources, SourceTable, Transactions
-from lapse.tables import DUCKDB_TYPES, REJECTS, SOURCES, Column, Table
+from lapse.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.windows import Period, last_complete_day
 
-DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
-TIME_OF_DAY = r"\d[T ]\d"
-OFFSET = r"(Z|[+-]\d\d:?\d\d)$"
+BROKEN = "the line has broken quotes or a wrong number of fields"
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,16 @@ class Count:
     rows_duplicate: int
     rows_after_until: int
     rejects: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+    """What was found out about how to read the files, e.g. an encoding that nobody named."""
 
     def __str__(self) -> str:
         """The equation that was checked, and the most frequent reasons."""
         text = (f"{self.rows_in:,} rows in = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
                 f"+ {self.rows_duplicate:,} duplicates")  # fmt: skip
         text += f" ({self.rows_after_until:,} after sources.until left out)" if self.rows_after_until else ""
-        return text + "".join(
-            f"\n    {r['rows']:>10,}  {r['reason']}, e.g. {sample_keys(r['sample_keys'])}" for r in self.rejects
-        )
+        text += "".join(f"\n    {r['rows']:>10,}  {r['reason']}{_examples(r['sample_keys'])}" for r in self.rejects)
+        return text + "".join(f"\n    {note}" for note in self.notes)
 
 
 def validate(
@@ -55,23 +58,23 @@ def validate(
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart.
     """
+    deliveries = {name: stage_source(engine, sources.folder, name, source) for name, source in sources.tables.items()}
+    _lock_down(engine, out.parent)
     counts: dict[str, Count] = {}
-    columns: dict[str, list[str]] = {}
-    rejects: list[str] = []
     for name, table in SOURCES.items():
         source = sources.tables.get(name)
         if source is None:
-            _write_empty(engine, table, out)
+            _hold_empty(engine, table)
             continue
-        delivery = stage_source(engine, sources.folder, name, source)
-        counts[name] = _validate_table(engine, table, source, delivery, sources, timezone, today)
-        columns[name] = [c for c in table.names if c in source.columns or c in source.derive]
-        rejects.append(f"rejects_{name}")
-        validated = engine.table(f"valid_{name}")
-        engine.write(validated, out / f"{name}.parquet", validated.columns)
-    _write_rejects(engine, rejects, out / "rejects.parquet")
+        with _told(table, source):
+            counts[name] = _validate_table(engine, table, source, deliveries[name], sources, timezone, today)
+    columns = {
+        name: [c for c in SOURCES[name].names if c in source.columns or c in source.derive]
+        for name, source in sources.tables.items()
+    }
     contents = Contents(_period(engine, sources.until), columns, _event_types(engine, sources), _scale(sources.feedback))
-    contents.write(out / "contents.json")
+    with _told(REJECTS, sources.transactions):
+        _write_all(engine, list(counts), contents, out)
     write_json(report, {
         "period": {name: str(day) for name, day in asdict(contents.period).items()},
         "tables": {name: asdict(count) for name, count in counts.items()},
@@ -79,142 +82,60 @@ def validate(
     return contents, counts
 
 
+def _lock_down(engine: Engine, writable: Path) -> None:
+    """From here on the engine opens no file outside the folder of the outputs and fetches nothing, whatever it is asked.
+
+    The sources are staged by now. What follows runs expressions from params: they are checked, and this is the
+    second wall behind that check.
+    """
+    writable.mkdir(parents=True, exist_ok=True)
+    row = engine.connection.execute("SELECT current_setting('enable_external_access')").fetchone()
+    if row and str(row[0]).casefold() == "true":
+        folders = ", ".join({literal(str(writable.resolve())), literal(str(writable))})
+        engine.connection.execute(
+            "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
+            f"SET allowed_directories = [{folders}]; SET enable_external_access = false; SET lock_configuration = true"
+        )
+
+
+@contextmanager
+def _told(table: Table, source: SourceTable) -> Iterator[None]:
+    """Work on a table in; what DuckDB or the system still finds wrong becomes a DataError that names the table."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise DataError(f"sources.{table.name}: {source.path} does not fit its mapping ({first_line(error)}). Check "
+                        f"columns, derive and time_format under sources.{table.name}; texts need a "
+                        "CAST before they are added up.") from None  # fmt: skip
+    except OSError as error:
+        raise DataError(
+            f"validate: the outputs cannot be written ({first_line(error)}). Check the folder and the disk."
+        ) from None
+
+
 def _validate_table(
     engine: Engine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources, timezone: str, today: date
 ) -> Count:
     """A staged delivery in, the temporary tables `valid_*` and `rejects_*` and their counts out."""
-    raw = _raw_expressions(table, source, delivery)
-    typed = _typed_expressions(engine, table, source, delivery, raw, timezone)
-    reason, column = _reasons(table, source, sources, today)
-    moment = next((c.name for c in table.columns if c.type == "timestamp"), None)
-    too_late = f"{moment}::DATE > {literal(sources.until)}::DATE" if sources.until and moment else "false"
-    mapped = ", ".join(f"{expression} AS {quoted('raw_' + name)}" for name, expression in raw.items())
-    cast = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in typed.items())
-    engine.connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE judged_{table.name} AS
-        WITH mapped AS (SELECT s AS source_row, s.copies AS copies, {mapped} FROM {delivery.staged} s),
-             typed AS (SELECT source_row, copies, {cast},
-                       {", ".join(quoted("raw_" + name) for name in raw)} FROM mapped)
-        SELECT *, coalesce({too_late}, false) AS is_after_until, {reason} AS reason, {column} AS column_name FROM typed
-    """)
+    mapped = {}
+    for name, (expression, is_derived) in mapping_of(table, source, delivery).items():
+        described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
+        mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
+    query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
+    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE judged_{table.name} AS {query}")
     if table.key:
         _reject_repeated_keys(engine, table)
-    _write_valid_and_rejected(engine, table, source, delivery)
-    return _count(engine, table, source, delivery, sources)
-
-
-def _raw_expressions(table: Table, source: SourceTable, delivery: Delivery) -> dict[str, str]:
-    """Our column names in, the SQL over the source's columns that each is mapped or derived from, out."""
-    names = list(delivery.types)
-    raw = {}
-    for name in [*table.names, *_attributes(source)]:
-        where = f"sources.{table.name}.columns.{name}"
-        if name in source.columns:
-            raw[name] = "s." + quoted(matching_column(source.columns[name], names, where))
-        elif name in source.derive:
-            raw[name] = checked_expression(source.derive[name], names, f"sources.{table.name}.derive.{name}")
-        elif name in _attributes(source):
-            raw[name] = "s." + quoted(matching_column(name, names, f"sources.{table.name}.attributes"))
-    return raw
-
-
-def _typed_expressions(
-    engine: Engine, table: Table, source: SourceTable, delivery: Delivery, raw: Mapping[str, str], timezone: str
-) -> dict[str, str]:
-    """Raw expressions in, the expression of every column of the table out, cast to its type."""
-    typed: dict[str, str] = {}
-    for column in table.columns:
-        if column.name in DAY_OF:
-            typed[column.name] = f"{quoted(DAY_OF[column.name])}::DATE"
-        elif column.name in raw:
-            raw_type = _type_of(engine, raw[column.name], delivery)
-            typed[column.name] = _cast(column, source, quoted("raw_" + column.name), raw_type, timezone)
-        else:
-            typed[column.name] = f"NULL::{DUCKDB_TYPES[column.type]}"
-    if table.name == "transactions":
-        typed["order_id"] = f"coalesce({typed['order_id']}, strftime(ordered_at, '%Y-%m-%d'))"
-        negative = "coalesce(amount < 0, false) OR coalesce(quantity < 0, false)"
-        typed["is_return"] = f"coalesce({typed['is_return']}, false) OR {negative}"
-    for name in _attributes(source):
-        typed[name] = f"nullif(trim({quoted('raw_' + name)}::VARCHAR), '')"
-    return typed
-
-
-def _type_of(engine: Engine, expression: str, delivery: Delivery) -> str:
-    """A raw expression in, the DuckDB type of its values out; DataError when it does not fit the columns."""
-    described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged} s").fetchone()
-    return str(described[1]) if described else "VARCHAR"
-
-
-def _cast(column: Column, source: SourceTable, raw: str, raw_type: str, timezone: str) -> str:
-    if column.type == "text":
-        # A customer number that passed through a float comes as 17850.0.
-        whole = f"CASE WHEN {raw} = floor({raw}) AND abs({raw}) < 1e18 THEN {raw}::HUGEINT::VARCHAR ELSE {raw}::VARCHAR END"
-        return whole if raw_type in ("DOUBLE", "FLOAT") else f"nullif(trim({raw}::VARCHAR), '')"
-    if column.type == "timestamp":
-        return _local_time(source, raw, raw_type, timezone)
-    if column.type == "decimal" and raw_type == "BOOLEAN":
-        return f"NULL::{DUCKDB_TYPES['decimal']}"
-    return f"try_cast({raw} AS {DUCKDB_TYPES[column.type]})"
-
-
-def _local_time(source: SourceTable, raw: str, raw_type: str, timezone: str) -> str:
-    """A delivered time in, the SQL for the clock of the business time zone out.
-
-    A bare date is a business day already. A time with an offset is exact. Any other time is on the clock that
-    `timezone` of the source names.
-    """
-    here, there = literal(timezone), literal(source.timezone)
-    if raw_type == "TIMESTAMP WITH TIME ZONE":
-        return f"{raw} AT TIME ZONE {here}"
-    if raw_type == "DATE":
-        return f"{raw}::TIMESTAMP"
-    if raw_type.startswith("TIMESTAMP"):
-        return f"({raw}::TIMESTAMP AT TIME ZONE {there}) AT TIME ZONE {here}"
-    if raw_type != "VARCHAR":
-        return "NULL::TIMESTAMP"
-    text = f"trim({raw})"
-    if source.time_format is not None:
-        parsed = f"try_strptime({text}, {literal(source.time_format)})"
-        has_clock = any(code in source.time_format for code in ("%H", "%I", "%X", "%c"))
-        return f"({parsed} AT TIME ZONE {there}) AT TIME ZONE {here}" if has_clock else parsed
-    return (
-        f"CASE WHEN NOT regexp_matches({text}, {literal(TIME_OF_DAY)}) THEN try_cast({text} AS TIMESTAMP) "
-        f"WHEN regexp_matches({text}, {literal(OFFSET)}) THEN try_cast({text} AS TIMESTAMPTZ) AT TIME ZONE {here} "
-        f"ELSE (try_cast({text} AS TIMESTAMP) AT TIME ZONE {there}) AT TIME ZONE {here} END"
-    )
-
-
-def _reasons(table: Table, source: SourceTable, sources: Sources, today: date) -> tuple[str, str]:
-    """A table's contract in, two SQL cases out: the first reason to reject a row, and the column it is about."""
-    checks: list[tuple[str, str, str]] = []
-    for column in table.columns:
-        name, raw = quoted(column.name), quoted("raw_" + column.name)
-        if column.name not in source.columns and column.name not in source.derive:
-            continue
-        if column.required or (column.name == "amount"):
-            checks.append((column.name, "is missing", f"{raw} IS NULL OR trim({raw}::VARCHAR) = ''"))
-        if column.type != "text":
-            checks.append((column.name, f"cannot be read as a {column.type}",
-                           f"{name} IS NULL AND {raw} IS NOT NULL AND trim({raw}::VARCHAR) <> ''"))  # fmt: skip
-        if column.type == "timestamp":
-            checks.append((column.name, "lies in the future", f"{name}::DATE > {literal(str(today))}::DATE"))
-            checks.append((column.name, f"lies before {sources.earliest} (sources.earliest)",
-                           f"{name}::DATE < {literal(sources.earliest)}::DATE"))  # fmt: skip
-        if column.name == "amount" and isinstance(source, Transactions):
-            checks.append((column.name, f"is beyond {source.max_amount:g} (max_amount)",
-                           f"abs({name}) > {source.max_amount!r}"))  # fmt: skip
-        if column.name == "rating" and isinstance(source, Feedback):
-            checks.append((column.name, f"is outside the scale {source.scale_min:g} to {source.scale_max:g}",
-                           f"{name} NOT BETWEEN {source.scale_min!r} AND {source.scale_max!r}"))  # fmt: skip
-    when = "CASE " + " ".join(f"WHEN {bad} THEN {{{i}}}" for i, (_, _, bad) in enumerate(checks)) + " END"
-    reasons = [literal(f"{name} {reason}") for name, reason, _ in checks]
-    return when.format(*reasons), when.format(*(literal(name) for name, _, _ in checks))
+    _hold_valid_and_rejected(engine, table, source, delivery)
+    count = _count(engine, table, source, delivery, sources)
+    engine.connection.execute(f"DROP TABLE {delivery.staged}")
+    return count
 
 
 def _reject_repeated_keys(engine: Engine, table: Table) -> None:
     """Rows that share a key but differ: nobody can say which is right, so all of them are rejected."""
-    key = ", ".join(quoted(name) for name in table.key)
+    key = ", ".join(quoted("out_" + name) for name in table.key)
     engine.connection.execute(
         f"UPDATE judged_{table.name} SET reason = {literal(f'{table.key[0]} appears in several different rows')}, "
         f"column_name = {literal(table.key[0])} WHERE reason IS NULL AND ({key}) IN (SELECT ({key}) "
@@ -222,34 +143,44 @@ def _reject_repeated_keys(engine: Engine, table: Table) -> None:
     )
 
 
-def _write_valid_and_rejected(engine: Engine, table: Table, source: SourceTable, delivery: Delivery) -> None:
+def _hold_valid_and_rejected(engine: Engine, table: Table, source: SourceTable, delivery: Delivery) -> None:
     copies = ", generate_series(1, copies)" if source.duplicates == "keep" else ""
-    columns = ", ".join(quoted(name) for name in [*table.names, *_attributes(source)])
-    engine.connection.execute(
+    columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes_of(source)])
+    connection = engine.connection
+    connection.execute(
         f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} FROM judged_{table.name}{copies} "
         "WHERE reason IS NULL AND NOT is_after_until"
     )
-    engine.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE rejects_{table.name} AS SELECT {literal(table.name)} AS table_name, reason, "
-        f"column_name, copies, to_json(source_row)::VARCHAR AS source_row FROM judged_{table.name} "
-        "WHERE reason IS NOT NULL AND NOT is_after_until"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE rejects_{table.name} AS SELECT {literal(table.name)} AS table_name, j.reason, "
+        f"j.column_name, j.copies, {_as_delivered(delivery)} AS source_row FROM judged_{table.name} j "
+        f"JOIN {delivery.staged} s ON s.rowid = j.number WHERE j.reason IS NOT NULL AND NOT j.is_after_until"
     )
-    if delivery.broken_lines:
-        engine.connection.executemany(
-            f"INSERT INTO rejects_{table.name} VALUES (?, 'the line has broken quotes or a wrong number of fields', "
-            "NULL, 1, ?)",
-            [[table.name, line] for line in delivery.broken_lines],
+    for broken in delivery.broken:
+        connection.execute(
+            f"INSERT INTO rejects_{table.name} SELECT {literal(table.name)}, {literal(BROKEN)}, NULL, count(*), text "
+            f"FROM {broken} GROUP BY text"
         )
 
 
+def _as_delivered(delivery: Delivery) -> str:
+    """A delivery in, the SQL out for one of its rows as JSON under the delivered names."""
+    cells = []
+    for (name, column), type_ in zip(delivery.columns.items(), delivery.types, strict=True):
+        # NaN and infinity are no JSON.
+        odd = f"CASE WHEN isfinite(s.{column}) THEN to_json(s.{column}) ELSE to_json(s.{column}::VARCHAR) END"
+        cells.append(f"{literal(name)}, {odd if type_ in ('DOUBLE', 'FLOAT') else f's.{column}'}")
+    return f"json_object({', '.join(cells)})::VARCHAR"
+
+
 def _count(engine: Engine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources) -> Count:
-    """The judged rows in, the checked equation out; DataError when too few rows are usable to go on."""
-    one = engine.connection.execute(
-        f"SELECT coalesce(sum(copies), 0), coalesce(sum(copies) FILTER (is_after_until), 0) FROM judged_{table.name}"
-    ).fetchone()
-    assert one is not None
-    after_until = int(one[1])
-    rows_in = int(one[0]) - after_until + len(delivery.broken_lines)
+    """The judged rows in, the checked equation out; DataError when too few rows are usable to go on.
+
+    What came in is counted in the staged delivery, what became of it in the tables that are written.
+    """
+    after_until = len_of(engine, f"judged_{table.name} WHERE is_after_until", "coalesce(sum(copies), 0)")
+    rows_in = len_of(engine, delivery.staged, "coalesce(sum(copies), 0)") - after_until
+    rows_in += sum(len_of(engine, broken) for broken in delivery.broken)
     kept = len_of(engine, f"valid_{table.name}")
     rejected = len_of(engine, f"rejects_{table.name}", "coalesce(sum(copies), 0)")
     usable = f"judged_{table.name} WHERE reason IS NULL AND NOT is_after_until"
@@ -258,34 +189,35 @@ def _count(engine: Engine, table: Table, source: SourceTable, delivery: Delivery
         raise DataError(f"sources.{table.name}: {rows_in} rows in, but {kept} kept + {rejected} rejected + {duplicates} "
                         "duplicates. This is a fault of lapse: please report it.")  # fmt: skip
     rejects = _reject_summary(engine, table)
-    worst = (
-        ". Most often: "
-        + rejects[0]["reason"]
-        + f" ({rejects[0]['rows']:,} rows, e.g. {sample_keys(rejects[0]['sample_keys'])})"
-        if rejects
-        else ""
-    )
+    worst = rejects[0] if rejects else None
+    most = f". Most often: {worst['reason']} ({worst['rows']:,} rows{_examples(worst['sample_keys'])})" if worst else ""
     if rejected > sources.max_reject_share * rows_in:
         raise DataError(f"sources.{table.name}: {rejected:,} of {rows_in:,} rows were rejected, more than "
-                        f"sources.max_reject_share allows{worst}. Check the mapping in params.yaml.")  # fmt: skip
+                        f"sources.max_reject_share allows{most}. Check the mapping in params.yaml.")  # fmt: skip
     if kept == 0 and table.name == "transactions":
         until = f" up to sources.until ({sources.until})" if after_until else ""
-        raise DataError(f"sources.transactions: {source.path} has no usable row{until}{worst or '.'}")
-    return Count(rows_in, kept, rejected, duplicates, after_until, rejects)
+        raise DataError(f"sources.transactions: {source.path} has no usable row{until}{most}. Check the delivery.")
+    return Count(rows_in, kept, rejected, duplicates, after_until, rejects, list(delivery.notes))
 
 
 def _reject_summary(engine: Engine, table: Table) -> list[dict[str, Any]]:
+    """The rejects of a table in; how many rows each reason cost, and up to four customers, out, the worst first."""
     rows = engine.connection.execute(
-        f"SELECT reason, column_name, sum(copies)::BIGINT, list(DISTINCT coalesce(customer_id, '(no customer_id)') "
-        f"ORDER BY coalesce(customer_id, '(no customer_id)'))[:4] FROM judged_{table.name} "
-        "WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY 1, 2"
+        "WITH reasons AS (SELECT reason, column_name, left(coalesce(out_customer_id, '(no customer_id)'), 40) AS who, "
+        f"sum(copies) AS copies FROM judged_{table.name} WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
+        "ranked AS (SELECT *, row_number() OVER (PARTITION BY reason, column_name ORDER BY who) AS place FROM reasons) "
+        "SELECT reason, column_name, sum(copies)::BIGINT, list(who ORDER BY who) FILTER (place <= 4) "
+        "FROM ranked GROUP BY 1, 2"
     ).fetchall()
     summary = [dict(zip(("reason", "column", "rows", "sample_keys"), row, strict=True)) for row in rows]
-    broken = len_of(engine, f"rejects_{table.name} WHERE column_name IS NULL")
+    broken = len_of(engine, f"rejects_{table.name} WHERE column_name IS NULL", "coalesce(sum(copies), 0)")
     if broken:
-        summary.append({"reason": "the line has broken quotes or a wrong number of fields", "column": None,
-                        "rows": broken, "sample_keys": []})  # fmt: skip
+        summary.append({"reason": BROKEN, "column": None, "rows": broken, "sample_keys": []})
     return sorted(summary, key=lambda reject: (-reject["rows"], reject["reason"]))
+
+
+def _examples(keys: list[str]) -> str:
+    return f", e.g. {sample_keys(keys)}" if keys else ""
 
 
 def len_of(engine: Engine, relation: str, what: str = "count(*)") -> int:
@@ -294,16 +226,24 @@ def len_of(engine: Engine, relation: str, what: str = "count(*)") -> int:
     return int(row[0]) if row else 0
 
 
-def _write_empty(engine: Engine, table: Table, out: Path) -> None:
+def _hold_empty(engine: Engine, table: Table) -> None:
     columns = ", ".join(f"NULL::{DUCKDB_TYPES[c.type]} AS {quoted(c.name)}" for c in table.columns)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} LIMIT 0")
-    engine.write(engine.table(f"valid_{table.name}"), out / f"{table.name}.parquet", table.names)
 
 
-def _write_rejects(engine: Engine, tables: list[str], path: Path) -> None:
-    union = " UNION ALL ".join(f"SELECT * FROM {name}" for name in tables)
+def _write_all(engine: Engine, given: list[str], contents: Contents, out: Path) -> None:
+    """The tables that are held in; all their files in `out`, written aside first, so that a fault leaves none of them."""
+    union = " UNION ALL ".join(f"SELECT * FROM rejects_{name}" for name in given)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
-    engine.write(engine.table("rejects"), path, REJECTS.names)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        for name in SOURCES:
+            validated = engine.table(f"valid_{name}")
+            engine.write(validated, Path(work) / f"{name}.parquet", validated.columns)
+        engine.write(engine.table("rejects"), Path(work) / "rejects.parquet", REJECTS.names)
+        contents.write(Path(work) / "contents.json")
+        out.mkdir(parents=True, exist_ok=True)
+        for file in sorted(Path(work).iterdir(), reverse=True):
+            file.replace(out / file.name)
 
 
 def _period(engine: Engine, until: str | None) -> Period:
@@ -327,7 +267,3 @@ def _event_types(engine: Engine, sources: Sources) -> list[str]:
 
 def _scale(feedback: Feedback | None) -> tuple[float, float] | None:
     return (feedback.scale_min, feedback.scale_max) if feedback else None
-
-
-def _attributes(source: SourceTable) -> list[str]:
-    return source.attributes if isinstance(source, Customers) else []

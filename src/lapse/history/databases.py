@@ -1,0 +1,234 @@
+"""Tables and queries of databases: read in chunks, as they come, into one Parquet file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lapse.delivery import LandTable
+from lapse.engine import Engine
+from lapse.errors import DataError, LapseError, SettingsError
+from lapse.history.expressions import quoted
+from lapse.history.parts import distinct_names, positions, text_of
+from lapse.history.secrets import Secret
+
+ROWS_AT_ONCE = 10_000
+LARGEST_INTEGER = 2**63 - 1
+# The URL's scheme, the driver that SQLAlchemy shall use, and the extra of lapse that brings it.
+DRIVERS = {
+    "postgresql": ("postgresql+psycopg", "postgres"),
+    "postgres": ("postgresql+psycopg", "postgres"),
+    "mysql": ("mysql+pymysql", "mysql"),
+    "mariadb": ("mariadb+pymysql", "mysql"),
+    "sqlite": ("sqlite", ""),
+    "duckdb": ("duckdb", ""),
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer to a query: its column names, and its rows in chunks as they are fetched."""
+
+    names: list[str]
+    chunks: Iterator[Sequence[Sequence[Any]]]
+
+
+def database_fingerprint(url: Secret, wanted: LandTable, where: str) -> str:
+    """A table of a database in, a text out that changes when the table does.
+
+    Asks `fingerprint` when params give it, else for the number of rows and the largest `changed_column`.
+    """
+    statement = wanted.fingerprint
+    if statement is None:
+        latest = f", max({_name(url, wanted.changed_column)})" if wanted.changed_column else ""
+        statement = f"SELECT count(*){latest} FROM ({_statement(url, wanted)}\n) AS t"
+    with _told(url, where), _answer(url, statement, where) as rows:
+        found = [list(map(str, row)) for chunk in rows.chunks for row in chunk]
+    if len(found) != 1:
+        raise SettingsError(f"{where}.fingerprint must give one row, not {len(found):,}.")
+    asked = hashlib.sha256(_statement(url, wanted).encode()).hexdigest()[:16]
+    return f"{asked}; {'; '.join(found[0])}"
+
+
+def land_database(engine: Engine, url: Secret, wanted: LandTable, path: Path, where: str) -> int:
+    """A table or query of a database and a path in, one sorted Parquet file there out; returns how many rows it has.
+
+    The rows pass through in chunks, held as text aside, with their types on record; at the end each column gets the
+    type that all its values have, or stays text when they differ.
+    """
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with TemporaryDirectory(prefix="lapse-land-") as work, _told(url, where):
+        aside = Path(work) / "rows.parquet"
+        with _answer(url, _statement(url, wanted), where) as rows:
+            names = distinct_names(rows.names)
+            kinds = [Kind() for _ in names]
+            schema = pa.schema([(name, pa.string()) for name in positions(len(names))])
+            with pq.ParquetWriter(aside, schema) as writer:
+                for chunk in rows.chunks:
+                    columns = [
+                        list(map(kind.text, column)) for kind, column in zip(kinds, zip(*chunk, strict=True), strict=True)
+                    ]
+                    writer.write_table(pa.table([pa.array(column, pa.string()) for column in columns], schema=schema))
+        cells = ", ".join(
+            f"{c}::{kind.type} AS {quoted(name)}"
+            for c, kind, name in zip(positions(len(names)), kinds, _unlike(names), strict=True)
+        )
+        try:
+            engine.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE landed AS SELECT {cells} FROM read_parquet({text_of(aside)})"
+            )
+        except duckdb.Error as error:
+            raise DataError(f"{where}: the answer of {url} cannot be held ({url.without_secrets(error)}). Name its columns "
+                            "in a query, and cast the odd ones to text.") from None  # fmt: skip
+        table = engine.table("landed")
+        count = engine.write(table, path, table.columns)
+        engine.connection.execute("DROP TABLE landed")
+    return count
+
+
+class Kind:
+    """What the values of one column have been so far: hence the type that all of them fit."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.scale = self.whole = 0
+
+    def text(self, value: Any) -> str | None:
+        """A value in, its text out, exact; its kind is taken note of."""
+        if value is None:
+            return None
+        kind, text = self._told_apart(value)
+        self.seen.add(kind)
+        return text
+
+    def _told_apart(self, value: Any) -> tuple[str, str]:
+        text = str(value)
+        kind = "VARCHAR"
+        if isinstance(value, bool):
+            kind, text = "BOOLEAN", text.lower()
+        elif isinstance(value, int) and abs(value) <= LARGEST_INTEGER:
+            kind, self.whole = "BIGINT", max(self.whole, len(text.lstrip("-")))
+        elif isinstance(value, float):
+            kind, text = "DOUBLE", repr(value)
+        elif isinstance(value, Decimal) and value.is_finite():
+            kind, text = "DECIMAL", format(value, "f")
+            self.scale = max(self.scale, -int(value.as_tuple().exponent))
+            self.whole = max(self.whole, value.adjusted() + 1)
+        elif isinstance(value, datetime):
+            kind, text = "TIMESTAMP" if value.tzinfo is None else "TIMESTAMPTZ", value.isoformat(" ")
+        elif isinstance(value, date):
+            kind = "DATE"
+        elif isinstance(value, bytes | bytearray | memoryview):
+            text = bytes(value).decode("utf-8", errors="backslashreplace")
+        return kind, text
+
+    @property
+    def type(self) -> str:
+        """The DuckDB type that every value seen fits exactly; text when there is none."""
+        if self.seen <= {"BIGINT", "DECIMAL"} and "DECIMAL" in self.seen:
+            return f"DECIMAL(38, {self.scale})" if self.whole + self.scale <= 38 else "VARCHAR"
+        return next(iter(self.seen)) if len(self.seen) == 1 else "VARCHAR"
+
+
+@contextmanager
+def _answer(url: Secret, statement: str, where: str) -> Iterator[Rows]:
+    """A URL and an SQL statement in, the rows of its answer out, fetched from the server chunk by chunk."""
+    driver, extra = DRIVERS.get(url.scheme, ("", ""))
+    if not driver:
+        raise SettingsError(
+            f"{where}.url: lapse does not read {url.scheme}://. Use {', '.join(sorted(DRIVERS))}, s3, gs or az."
+        )
+    if driver == "duckdb":
+        yield from _duckdb_answer(url, statement, where)
+        return
+    import sqlalchemy as sa
+
+    if driver == "sqlite":
+        _require_file(url, where)
+    try:
+        engine = sa.create_engine(
+            sa.make_url(url.text).set(drivername=driver), hide_parameters=True, poolclass=sa.pool.NullPool
+        )
+    except ImportError:
+        raise DataError(
+            f"{where}: reading {url.scheme}:// needs a further package. Install it: pip install 'lapse[{extra}]'."
+        ) from None
+    # Without parameters a % in a query is a %; and whatever the query is, it may only read.
+    options: dict[str, Any] = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE, "no_parameters": True}
+    if extra == "postgres":
+        options["postgresql_readonly"] = True
+    try:
+        with engine.connect().execution_options(**options) as connection:
+            if driver == "sqlite":
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+            result = connection.exec_driver_sql(statement)
+            yield Rows(list(result.keys()), ([tuple(row) for row in part] for part in result.partitions(ROWS_AT_ONCE)))
+    finally:
+        engine.dispose()
+
+
+def _duckdb_answer(url: Secret, statement: str, where: str) -> Iterator[Rows]:
+    import duckdb
+
+    # Only this one file, and only to read: the query can neither write nor open anything else.
+    with duckdb.connect(str(_require_file(url, where)), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'; SET enable_external_access = false; SET lock_configuration = true")
+        connection.execute(statement)
+        names = [str(column[0]) for column in connection.description or []]
+        yield Rows(names, iter(lambda: connection.fetchmany(ROWS_AT_ONCE), []))
+
+
+def _require_file(url: Secret, where: str) -> Path:
+    """The URL of a database that is a file in, its path out. DataError when it is not there: opening it would make it."""
+    path = Path(url.text.split("://", 1)[1].split("?")[0].removeprefix("/"))
+    if not path.is_file():
+        raise DataError(
+            f"{where}: {url} is not there. Write three slashes for a path from here, four for one from the root."
+        )
+    return path
+
+
+def _statement(url: Secret, wanted: LandTable) -> str:
+    if wanted.query is not None:
+        return wanted.query.strip().rstrip(";")
+    parts = (wanted.table or "").split(".")
+    return f"SELECT * FROM {'.'.join(_name(url, part) for part in parts)}"
+
+
+def _name(url: Secret, name: str) -> str:
+    """A name in the database in, the same in its own quotes out."""
+    if url.scheme in ("mysql", "mariadb"):
+        return "`" + name.replace("`", "``") + "`"
+    return quoted(name)
+
+
+def _unlike(names: Sequence[str]) -> list[str]:
+    """Column names in, names out that differ by more than upper and lower case, which is all that DuckDB goes by."""
+    found: list[str] = []
+    for name in names:
+        alike = sum(known.casefold().split("~")[0] == name.casefold() for known in found)
+        found.append(f"{name}~{alike + 1}" if alike else name)
+    return found
+
+
+@contextmanager
+def _told(url: Secret, where: str) -> Iterator[None]:
+    """Work on a database in; whatever its driver says becomes a DataError without a password."""
+    try:
+        yield
+    except LapseError:
+        raise
+    except Exception as error:  # each driver has errors of its own, below SQLAlchemy's and beside them
+        said = url.without_secrets(getattr(error, "orig", None) or error)
+        raise DataError(f"{where}: {url} did not answer ({type(error).__name__}: {said}). Check the URL, the table or "
+                        "query, and the rights of the user.") from None  # fmt: skip

@@ -1,0 +1,100 @@
+"""Reading one sheet of a workbook: every cell as text, as it stands there."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+from lapse.delivery import Reading
+from lapse.engine import Engine
+from lapse.errors import DataError, SettingsError
+from lapse.history.expressions import quoted
+from lapse.history.parts import Part, distinct_names, first_line, positions, text_of, told
+from lapse.tables import nearest
+
+ROWS_AT_ONCE = 20_000
+LARGEST = 2 << 30
+"""A workbook that unpacks to more bytes than this is no delivery: a sheet holds a million rows at most."""
+
+
+def read_spreadsheet(
+    engine: Engine, path: Path, reading: Reading, table: str, aside: Path, where: str, time_format: str | None
+) -> Part:
+    """A workbook in, the rows of one sheet as a temporary table of texts out; the first row that is not empty is the header.
+
+    Whole numbers come without a decimal point, times in `time_format` (None: ISO). Empty rows are no rows.
+    DataError when it cannot be opened, or when it has several filled sheets and `sheet` names none.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = _filled_rows(path, reading.sheet, where)
+    names = distinct_names([_text(cell, time_format) or "" for cell in next(rows)])
+    schema = pa.schema([(name, pa.string()) for name in positions(len(names))])
+    with told(where, path, "Save it again, or deliver CSV."):
+        with pq.ParquetWriter(aside, schema) as writer:
+            while batch := [row for _, row in zip(range(ROWS_AT_ONCE), rows, strict=False)]:
+                cells = [[_text(cell, time_format) for cell in column] for column in zip(*batch, strict=True)]
+                writer.write_table(pa.table([pa.array(column, pa.string()) for column in cells], schema=schema))
+        engine.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_parquet({text_of(aside)})"
+        )
+    return Part(quoted(table), names, ("VARCHAR",) * len(names))
+
+
+def _filled_rows(path: Path, sheet: str | None, where: str) -> Iterator[list[Any]]:
+    """A workbook and the name of a sheet in, its rows with anything in them out."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                size = sum(member.file_size for member in packed.infolist())
+            if size > LARGEST:
+                raise DataError(f"{where}: {path} unpacks to {size:,} bytes, which no workbook needs. Deliver CSV.")
+        found = _sheet(path, sheet, where)
+    except (DataError, SettingsError):
+        raise
+    except BaseException as error:
+        # The reader is compiled: a damaged workbook may end it with a panic, which is no Exception.
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise DataError(f"{where}: {path} cannot be read ({first_line(error)}). Save it again without a password, or "
+                        "deliver CSV.") from None  # fmt: skip
+    if not found:
+        raise DataError(f"{where}: {path} holds no header and no rows. Ask for the delivery again.")
+    return iter(found)
+
+
+def _sheet(path: Path, sheet: str | None, where: str) -> list[list[Any]]:
+    from python_calamine import CalamineWorkbook
+
+    with CalamineWorkbook.from_path(path) as book:
+        if sheet is not None and sheet not in book.sheet_names:
+            raise SettingsError(f"{where}.sheet: {path} has no sheet {sheet!r}. {nearest(sheet, book.sheet_names)}")
+        wanted = [sheet] if sheet is not None else book.sheet_names
+        filled = {}
+        for name in wanted:
+            rows = [row for row in book.get_sheet_by_name(name).to_python() if any(cell not in ("", None) for cell in row)]
+            if rows:
+                filled[name] = rows
+    if len(filled) > 1:
+        raise DataError(f"{where}: {path} has several filled sheets ({', '.join(sorted(filled)[:10])}). Name one: "
+                        f"{where}.sheet in params.yaml.")  # fmt: skip
+    return next(iter(filled.values()), [])
+
+
+def _text(cell: Any, time_format: str | None) -> str | None:
+    """A cell in, its text out; None when it is empty."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float):
+        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+    if isinstance(cell, datetime):
+        return cell.strftime(time_format) if time_format else cell.isoformat(" ")
+    if isinstance(cell, date):
+        return cell.strftime(time_format) if time_format else cell.isoformat()
+    if isinstance(cell, time):
+        return cell.isoformat()
+    return None if cell is None or cell == "" else str(cell)

@@ -1,0 +1,88 @@
+"""A small delivery in a temporary folder, and what validate makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from lapse.delivery import Sources
+from lapse.engine import open_engine
+from lapse.history.validate import Count, validate
+
+TODAY = date(2020, 6, 30)
+COLUMNS: dict[str, dict[str, str]] = {
+    "transactions": {"customer_id": "who", "ordered_at": "at", "amount": "paid"},
+    "events": {"customer_id": "who", "occurred_at": "at", "event_type": "what"},
+    "feedback": {"customer_id": "who", "rated_at": "at", "rating": "stars"},
+    "customers": {"customer_id": "who", "segment": "group"},
+}
+EXTRA: dict[str, dict[str, Any]] = {"feedback": {"scale_min": 1.0, "scale_max": 5.0}}
+TABLES = tuple(COLUMNS)
+
+
+@dataclass
+class Outcome:
+    """What validate made of a delivery."""
+
+    counts: dict[str, Count]
+    out: Path
+
+    def rows(self, table: str = "transactions", columns: str = "*") -> list[tuple[Any, ...]]:
+        return duckdb.sql(f"SELECT {columns} FROM read_parquet('{self.out / table}.parquet') ORDER BY ALL").fetchall()
+
+    def numbers(self, table: str = "transactions") -> tuple[int, int, int, int]:
+        count = self.counts[table]
+        return count.rows_in, count.rows_kept, count.rows_rejected, count.rows_duplicate
+
+    def reasons(self, table: str = "transactions") -> dict[str, int]:
+        return {reject["reason"]: reject["rows"] for reject in self.counts[table].rejects}
+
+
+Validate = Callable[..., Outcome]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the delivery is put."""
+    made = tmp_path / "raw"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def run_validate(tmp_path: Path, folder: Path) -> Validate:
+    """Settings of source tables in, what validate made of the delivery out; nothing may be left over when it refuses."""
+
+    def run(max_reject_share: float = 1.0, until: str | None = None, **tables: dict[str, Any]) -> Outcome:
+        given = {name: {"columns": COLUMNS[name], **EXTRA.get(name, {}), **settings} for name, settings in tables.items()}
+        if "transactions" not in given:
+            (folder / "fine.csv").write_text("who,at,paid\na,2020-01-01,1\n")
+            given["transactions"] = {"columns": COLUMNS["transactions"], "path": "fine.csv"}
+        shape = {"folder": str(folder), "until": until, "earliest": "1990-01-01", "max_reject_share": max_reject_share}
+        sources = Sources.model_validate(shape | dict.fromkeys(TABLES) | given)
+        out, report = tmp_path / "data" / "validated", tmp_path / "data" / "reports" / "usability.json"
+        with open_engine(threads=1) as engine:
+            try:
+                _, counts = validate(engine, sources, "UTC", out, report, TODAY)
+            except BaseException:
+                left = [path.name for path in (tmp_path / "data").rglob("*")] if (tmp_path / "data").exists() else []
+                assert left in ([], ["validated"], ["reports"]), "a refused delivery must leave no output"
+                raise
+        for name, count in counts.items():
+            total = count.rows_kept + count.rows_rejected + count.rows_duplicate
+            assert count.rows_in == total, f"{name}: {count}"
+            written = duckdb.sql(f"SELECT count(*) FROM read_parquet('{out / name}.parquet')").fetchall()[0][0]
+            rejects = (
+                f"SELECT coalesce(sum(copies), 0) FROM read_parquet('{out}/rejects.parquet') WHERE table_name = '{name}'"
+            )
+            assert (written, duckdb.sql(rejects).fetchall()[0][0]) == (count.rows_kept, count.rows_rejected)
+            assert sum(reject["rows"] for reject in count.rejects) == count.rows_rejected
+        return Outcome(counts, out)
+
+    return run
