@@ -15,8 +15,8 @@ def main() -> None:
     windows = load_settings().churn.windows
     last = Contents.read(Path("data/validated/contents.json")).period.last_complete_day
     with open_engine() as engine:
-        days = read_activity(engine, Path("data/activity"))["purchase_days"]
-        rates = write_labels(engine, Path("data/snapshots"), days, Path("data/labels"), windows, last)
+        activity = read_activity(engine, Path("data/activity"))
+        rates = write_labels(engine, Path("data/snapshots"), activity, Path("data/labels"), windows, last)
     for cutoff, rate in rates.items():
         print(f"labels: {cutoff}: {rate:.1%} churned")
 

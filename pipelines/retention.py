@@ -12,11 +12,11 @@ from lapse.settings import load_settings
 
 def main() -> None:
     """data/activity in, data/retention, retention.json and its plot out."""
-    active_days = load_settings().retention.active_days
+    settings = load_settings()
+    active_days, mode = settings.retention.active_days, settings.churn.mode
     period = Contents.read(Path("data/validated/contents.json")).period
     with open_engine() as engine:
-        days = read_activity(engine, Path("data/activity"))["purchase_days"]
-        rows = retention_periods(days, period, active_days)
+        rows = retention_periods(read_activity(engine, Path("data/activity")), period, active_days, mode)
     reports = Path("data/reports")
     write_retention(rows, active_days, Path("data/retention/crr.parquet"), reports / "retention.json", reports / "retention")
     say(rows)

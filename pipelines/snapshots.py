@@ -16,8 +16,8 @@ def main() -> None:
     period = Contents.read(Path("data/validated/contents.json")).period
     step_days, most = settings.snapshots.step_days, settings.snapshots.max_cutoffs
     with open_engine() as engine:
-        days = read_activity(engine, Path("data/activity"))["purchase_days"]
-        counted = write_snapshots(engine, days, Path("data/snapshots"), settings.churn.windows, period, step_days, most)
+        activity = read_activity(engine, Path("data/activity"))
+        counted = write_snapshots(engine, activity, Path("data/snapshots"), settings.churn.windows, period, step_days, most)
     print(f"snapshots: {sum(counted.values()):,} customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}")
 
 

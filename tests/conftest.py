@@ -14,7 +14,7 @@ import pytest
 
 from lapse.engine import Engine, open_engine
 from lapse.history import activity
-from lapse.tables import EVENTS, FEEDBACK, TRANSACTIONS, Table
+from lapse.tables import EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
 from lapse.windows import ChurnWindows, Period
 
 NUMBERS = itertools.count()
@@ -52,14 +52,18 @@ def roll_up(log: dict[str, Any], scale: tuple[float, float] | None = (1.0, 5.0))
         "purchase_days": activity.purchase_days(log["transactions"]),
         "event_days": activity.event_days(log["events"]),
         "feedback_days": activity.feedback_days(log["feedback"], scale),
+        "subscription_days": activity.subscription_days(log["subscriptions"]),
     }
 
 
-def log_of(engine: Engine, lines: list[Any], events: list[Any] = (), feedback: list[Any] = ()) -> dict[str, Any]:
+def log_of(
+    engine: Engine, lines: list[Any], events: list[Any] = (), feedback: list[Any] = (), subscriptions: list[Any] = ()
+) -> dict[str, Any]:
     return {
         "transactions": transactions(engine, list(lines)),
         "events": validated(engine, EVENTS, list(events)),
         "feedback": validated(engine, FEEDBACK, list(feedback)),
+        "subscriptions": validated(engine, SUBSCRIPTIONS, list(subscriptions)),
     }
 
 
@@ -70,10 +74,14 @@ GOLDEN_PERIOD = Period(date(2024, 1, 1), date(2024, 5, 15), date(2024, 5, 15))
 
 @pytest.fixture(scope="session")
 def golden_log(engine: Engine) -> dict[str, Any]:
-    read = {name: pd.read_csv(GOLDEN / f"{name}.csv", dtype="string") for name in ("transactions", "events", "feedback")}
+    read = {
+        name: pd.read_csv(GOLDEN / f"{name}.csv", dtype="string")
+        for name in ("transactions", "events", "feedback", "subscriptions")
+    }
     rows = {name: frame.to_dict("records") for name, frame in read.items()}
     return {
         "transactions": validated(engine, TRANSACTIONS, rows["transactions"]),
         "events": validated(engine, EVENTS, rows["events"]),
         "feedback": validated(engine, FEEDBACK, rows["feedback"]),
+        "subscriptions": validated(engine, SUBSCRIPTIONS, rows["subscriptions"]),
     }

@@ -119,6 +119,10 @@ class Customers(SourceTable):
     attributes: list[str] = []
 
 
+class Subscriptions(SourceTable):
+    """The subscriptions, where customers hold any."""
+
+
 class Sources(Section):
     """What the delivery consists of. Only transactions are needed."""
 
@@ -130,6 +134,7 @@ class Sources(Section):
     events: SourceTable | None
     feedback: Feedback | None
     customers: Customers | None
+    subscriptions: Subscriptions | None
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> Sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,20 @@ from lapse.windows import ChurnWindows
 
 
 def write_labels(
-    engine: Engine, snapshots: Path, purchase_days: ir.Table, out: Path, windows: ChurnWindows, last_complete_day: date
+    engine: Engine,
+    snapshots: Path,
+    activity: Mapping[str, ir.Table],
+    out: Path,
+    windows: ChurnWindows,
+    last_complete_day: date,
 ) -> dict[date, float]:
     """The folder of snapshots in, one file of labels per cutoff in `out` and the churn rate of each out."""
     rates = {}
     for cutoff in cutoffs_in(snapshots):
         rows = engine.read(snapshots / f"{cutoff}.parquet")
-        labels = outcome_labels(rows, purchase_days, cutoff, windows, last_complete_day)
+        labels = outcome_labels(rows, activity["purchase_days"], cutoff, windows, last_complete_day)
+        if windows.mode == "subscription":
+            labels = contract_labels(labels, activity["subscription_days"], cutoff, windows)
         engine.write(labels, out / f"{cutoff}.parquet", LABELS.key)
         written: Any = engine.read(out / f"{cutoff}.parquet")
         rates[cutoff] = float(written.churned.mean().to_pyarrow().as_py() or 0.0)
@@ -40,8 +48,8 @@ def outcome_labels(
     """
     outcome = windows.outcome(cutoff)
     if not windows.is_mature(cutoff, last_complete_day):
-        raise DataError(f"labels: cutoff {cutoff} is not mature: its outcome window ends on {outcome.end}, the complete "
-                        f"days of the log on {last_complete_day}. Use an earlier cutoff.")  # fmt: skip
+        raise DataError(f"labels: cutoff {cutoff} is not mature: its label is decided on {windows.decided_on(cutoff)}, the "
+                        f"complete days of the log end on {last_complete_day}. Use an earlier cutoff.")  # fmt: skip
     days: Any = purchase_days
     inside = days.filter((days.activity_date > outcome.start) & (days.activity_date <= outcome.end))
     came: Any = inside.group_by("customer_id").aggregate(
@@ -58,3 +66,26 @@ def outcome_labels(
         outcome_spend=ibis.ifelse(has_money, ibis.coalesce(came.outcome_spend, 0.0), ibis.null("float64")),
     )
     return table
+
+
+def contract_labels(labels: ir.Table, subscription_days: ir.Table, cutoff: date, windows: ChurnWindows) -> ir.Table:
+    """Labels by orders in, the same rows with `churned` by subscription out.
+
+    churned = 1 when a paid subscription ended in the outcome window for a reason that counts, and none runs at its
+    end or starts within `renewal_days` after it.
+    """
+    days: Any = subscription_days
+    outcome, decided = windows.outcome(cutoff), windows.decided_on(cutoff)
+    start, end = ibis.literal(outcome.start, type="date"), ibis.literal(outcome.end, type="date")
+    seen = days.filter(days.activity_date <= ibis.literal(decided, type="date"))
+    day = seen.activity_date
+    held: Any = seen.group_by("customer_id").aggregate(
+        lost=seen.counted_ends.sum(where=(day > start) & (day <= end)).coalesce(0),
+        running=(seen.starts - seen.ends).sum(where=day <= end).coalesce(0),
+        renewed=seen.starts.sum(where=day > end).coalesce(0),
+    )
+    joined = labels.left_join(held, "customer_id")
+    churned = (held.lost > 0) & (held.running <= 0) & (held.renewed == 0)
+    others = {name: labels[name] for name in labels.columns if name != "churned"}
+    table: ir.Table = joined.select(**others, churned=churned.cast("int64"))
+    return table.select(LABELS.names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -45,14 +45,23 @@ DEEPEST = 20
 class Churn(Section):
     """What churn means here."""
 
+    mode: Literal["lapse", "subscription"]
     active_days: Days
     lead_days: Annotated[int, Field(ge=0)]
     horizon_days: Days
+    renewal_days: Annotated[int, Field(ge=0)]
+    reasons: list[str] | None
 
     @property
     def windows(self) -> ChurnWindows:
         """The same as the time contract has it."""
-        return ChurnWindows(self.active_days, self.horizon_days, self.lead_days)
+        return ChurnWindows(self.active_days, self.horizon_days, self.lead_days, self.mode, self.renewal_days)
+
+    @model_validator(mode="after")
+    def _only_subscriptions_are_renewed(self) -> Churn:
+        if self.mode == "lapse" and (self.renewal_days or self.reasons is not None):
+            raise ValueError("renewal_days and reasons belong to mode: subscription; set them to 0 and null")
+        return self
 
 
 class Snapshots(Section):
@@ -153,6 +162,8 @@ class Settings(Section):
         parse_day(self.sources.earliest, "sources.earliest")
         if self.sources.until is not None:
             parse_day(self.sources.until, "sources.until")
+        if self.churn.mode == "subscription" and self.sources.subscriptions is None:
+            raise SettingsError("churn.mode is subscription, but sources.subscriptions is null. Say where they are.")
         if self.score.as_of != LATEST:
             parse_day(self.score.as_of, "score.as_of")
         return self

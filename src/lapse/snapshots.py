@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,17 @@ from lapse.windows import ChurnWindows, Period, mature_cutoffs
 
 def write_snapshots(
     engine: Engine,
-    purchase_days: ir.Table,
+    activity: Mapping[str, ir.Table],
     out: Path,
     windows: ChurnWindows,
     period: Period,
     step_days: int,
     max_cutoffs: int,
 ) -> dict[date, int]:
-    """Purchase days and the rule for cutoffs in, one file per mature cutoff in `out` and its customers counted out."""
+    """The activity tables and the rule for cutoffs in, one file per mature cutoff in `out` and its customers counted out."""
     counted = {}
     for cutoff in mature_cutoffs(period, windows, step_days, max_cutoffs):
-        eligible = eligible_customers(purchase_days, cutoff, windows, period)
+        eligible = population(activity, cutoff, windows, period)
         counted[cutoff] = engine.write(eligible, out / f"{cutoff}.parquet", SNAPSHOTS.key)
     return counted
 
@@ -40,6 +41,24 @@ def cutoffs_in(folder: Path) -> list[date]:
     return cutoffs
 
 
+def population(activity: Mapping[str, ir.Table], cutoff: date, windows: ChurnWindows, period: Period) -> ir.Table:
+    """The activity tables and a cutoff in, who is eligible there out, by the mode of churn (tables.SNAPSHOTS)."""
+    if windows.mode == "subscription":
+        return subscribed_customers(activity["subscription_days"], cutoff, period)
+    return eligible_customers(activity["purchase_days"], cutoff, windows, period)
+
+
+def subscribed_customers(subscription_days: ir.Table, cutoff: date, period: Period) -> ir.Table:
+    """Subscription days and a cutoff in, one row per customer with a running paid subscription at its end out.
+
+    Columns as tables.SNAPSHOTS. An end that is known in advance but lies after the cutoff changes nothing.
+    """
+    days: Any = subscription_days
+    past = days.filter(days.activity_date <= ibis.literal(cutoff, type="date"))
+    held: Any = past.group_by("customer_id").aggregate(running=past.starts.sum() - past.ends.sum())
+    return _at(held.filter(held.running > 0).select("customer_id"), cutoff, period)
+
+
 def eligible_customers(purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, period: Period) -> ir.Table:
     """Purchase days and a cutoff in, one row per customer who ordered in the `active_days` up to it out.
 
@@ -48,13 +67,12 @@ def eligible_customers(purchase_days: ir.Table, cutoff: date, windows: ChurnWind
     days: Any = purchase_days
     active = windows.active(cutoff)
     seen = (days.activity_date > active.start) & (days.activity_date <= active.end) & (days.orders > 0)
-    table: ir.Table = (
-        days.filter(seen)
-        .select("customer_id")
-        .distinct()
-        .mutate(
-            cutoff_date=ibis.literal(cutoff, type="date"),
-            history_days=ibis.literal(period.history_days(cutoff), type="int64"),
-        )
+    return _at(days.filter(seen).select("customer_id").distinct(), cutoff, period)
+
+
+def _at(customers: Any, cutoff: date, period: Period) -> ir.Table:
+    table: ir.Table = customers.mutate(
+        cutoff_date=ibis.literal(cutoff, type="date"),
+        history_days=ibis.literal(period.history_days(cutoff), type="int64"),
     )
     return table

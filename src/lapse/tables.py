@@ -127,6 +127,7 @@ CUSTOMERS = Table(
         Column("segment", "text", "The group that retention is reported by.", nulls=_WHERE_GIVEN),
         Column("consent", "flag", "The customer agreed to be contacted; false keeps them off every list.",
                nulls=_WHERE_GIVEN),
+        Column("cost_to_serve", "decimal", "What it costs to serve the customer for a year.", "currency", _WHERE_GIVEN),
     ),
 )  # fmt: skip
 
@@ -144,7 +145,24 @@ REJECTS = Table(
     ),
 )
 
-SOURCES = {table.name: table for table in (TRANSACTIONS, EVENTS, FEEDBACK, CUSTOMERS)}
+SUBSCRIPTIONS = Table(
+    "subscriptions",
+    "data/validated/subscriptions.parquet",
+    "one row per subscription of a customer; a pause is an end and, later, another subscription",
+    (),
+    (
+        CUSTOMER_ID,
+        Column("subscription_id", "text", "Which subscription.", nulls=_WHERE_GIVEN),
+        Column("started_date", "date", "The first day on which it ran.", required=True),
+        Column("ended_date", "date", "The first day on which it did not run any more.", nulls="null while it runs"),
+        Column("end_reason", "text", "Why it ended, e.g. cancelled, moved, deceased, paused.", nulls=_WHERE_GIVEN),
+        Column("end_recorded_date", "date", "The day on which the end became known; before ended_date when notice was "
+               "given.", nulls="null when that is not recorded: the end counts as known from ended_date on"),
+        Column("is_trial", "flag", "A trial: it makes nobody a customer who can be lost.", nulls=_WHERE_GIVEN),
+    ),
+)  # fmt: skip
+
+SOURCES = {table.name: table for table in (TRANSACTIONS, EVENTS, FEEDBACK, CUSTOMERS, SUBSCRIPTIONS)}
 
 # --- one row per customer and day (stage activity) --------------------------------------------------------------
 
@@ -205,6 +223,24 @@ FEEDBACK_DAYS = Table(
     ),
 )
 
+SUBSCRIPTION_DAYS = Table(
+    "subscription_days",
+    "data/activity/subscription_days.parquet",
+    "one row per customer and day on which a subscription started, ended, or its end became known",
+    ("customer_id", "activity_date"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "The day."),
+        Column("starts", "count", "Paid subscriptions that began to run.", "subscriptions"),
+        Column("trial_starts", "count", "Trials that began to run.", "subscriptions"),
+        Column("ends", "count", "Paid subscriptions that stopped running.", "subscriptions"),
+        Column("counted_ends", "count", "Of ends, those whose reason counts as churn (churn.reasons).", "subscriptions"),
+        Column("notices", "count", "Ends that became known on this day and take effect later.", "subscriptions"),
+        Column("noticed_ends", "count", "Of ends, those of which notice had been given.", "subscriptions"),
+        Column("running", "count", "Paid subscriptions that run at the end of the day.", "subscriptions"),
+    ),
+)
+
 # --- whom we look at, what came of them, what we say (stages snapshots .. lists) --------------------------------
 
 SNAPSHOTS = Table(
@@ -227,7 +263,12 @@ LABELS = Table(
     (
         CUSTOMER_ID,
         CUTOFF_DATE,
-        Column("churned", "count", "1 when no order falls into the outcome window, else 0."),
+        Column(
+            "churned",
+            "count",
+            "1 when no order falls into the outcome window; with subscriptions: when they ended in "
+            "it for a reason that counts, and none runs afterwards. Else 0.",
+        ),
         Column("outcome_orders", "count", "Orders in the outcome window.", "orders"),
         Column("outcome_spend", "number", "Net spend in the outcome window.", "currency", "null without money"),
     ),
@@ -310,7 +351,7 @@ CRR = Table(
     ),
 )  # fmt: skip
 
-ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SNAPSHOTS, FEATURES, LABELS,
+ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, SCORES, AT_RISK)  # fmt: skip
 
 

@@ -41,6 +41,10 @@ class ChurnWindows:
     active_days: int
     horizon_days: int
     lead_days: int = 0
+    mode: str = "lapse"
+    """lapse: churned without an order. subscription: churned when the subscriptions ended without renewal."""
+    renewal_days: int = 0
+    """With subscriptions: how long after the outcome window a new one still counts as a renewal."""
 
     def active(self, cutoff: date) -> Window:
         """A cutoff in, the days out in which an eligible customer has ordered."""
@@ -51,17 +55,21 @@ class ChurnWindows:
         start = cutoff + timedelta(days=self.lead_days)
         return Window(start, start + timedelta(days=self.horizon_days))
 
+    def decided_on(self, cutoff: date) -> date:
+        """A cutoff in, the last day whose rows decide its label out."""
+        return self.outcome(cutoff).end + timedelta(days=self.renewal_days)
+
     def is_mature(self, cutoff: date, last_complete_day: date) -> bool:
-        """Whether the whole outcome window of the cutoff lies inside the data."""
-        return self.outcome(cutoff).end <= last_complete_day
+        """Whether all the days that decide the cutoff's label lie inside the data."""
+        return self.decided_on(cutoff) <= last_complete_day
 
     def last_mature_cutoff(self, last_complete_day: date) -> date:
         """The last complete day in, the latest cutoff out whose outcome is known."""
-        return last_complete_day - timedelta(days=self.lead_days + self.horizon_days)
+        return last_complete_day - timedelta(days=self.lead_days + self.horizon_days + self.renewal_days)
 
     def known_at(self, cutoff: date, day: date) -> bool:
         """Whether the outcome of `cutoff` is over, hence known, at the end of `day` (the embargo between roles)."""
-        return self.outcome(cutoff).end <= day
+        return self.decided_on(cutoff) <= day
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def mature_cutoffs(period: Period, windows: ChurnWindows, step_days: int, most: 
     cutoffs = [newest - timedelta(days=step_days * i) for i in range(most)]
     fitting = sorted(cutoff for cutoff in cutoffs if cutoff >= oldest)
     if not fitting:
-        needed = windows.active_days + windows.lead_days + windows.horizon_days
+        needed = windows.active_days + windows.lead_days + windows.horizon_days + windows.renewal_days
         raise HistoryTooShort(
             f"snapshots: the log covers {period.history_days(period.last_complete_day)} days "
             f"({period.first_day} to {period.last_complete_day}), but churn.active_days + lead_days + horizon_days "

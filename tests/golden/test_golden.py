@@ -4,6 +4,10 @@ Cutoff 2024-03-31, active_days 60 (so from 2024-02-01), horizon 30 (so to 2024-0
 and on the cutoff day; ben has one order; cleo returns, and orders on the day after the cutoff; dora and hal ordered
 too long ago, hal by one day; emil's only recent line is free of charge; fay comes later; gus orders on the first
 eligible and on the last outcome day; ida comes back one day too late.
+
+As subscriptions, with a cutoff on the same day, 20 days of outcome and 10 for a renewal: ben came by a trial and gave
+notice before the cutoff; cleo paused, and changes plan on the day the old one ends; dora dies; emil ends on the cutoff
+day, so does not run any more; gus ends after the outcome; ida begins on the cutoff day.
 """
 
 from __future__ import annotations
@@ -17,13 +21,18 @@ import pytest
 from lapse.engine import Engine
 from lapse.features.build import build_features
 from lapse.features.family import Inputs
-from lapse.labels import outcome_labels
-from lapse.snapshots import eligible_customers
+from lapse.history.activity import subscription_days
+from lapse.labels import contract_labels, outcome_labels
+from lapse.snapshots import eligible_customers, subscribed_customers
 from lapse.tables import TRANSACTIONS
+from lapse.windows import ChurnWindows
 from tests.conftest import GOLDEN, GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, roll_up
 
 INPUTS = Inputs(
-    (30, 60, 120), frozenset({*TRANSACTIONS.names, "events", "feedback"}), ("mail", "reply"), {"mail": ("reply", "mail")}
+    (30, 60, 120),
+    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions"}),
+    ("mail", "reply"),
+    {"mail": ("reply", "mail")},
 )
 
 
@@ -37,6 +46,7 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
         **activity,
         "snapshots": snapshots,
         "labels": outcome_labels(snapshots, activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, last),
+        **_contract(golden_log, activity["purchase_days"], last),
         "features": build_features(activity, snapshots, GOLDEN_CUTOFF, history_days, INPUTS),
     }
     frames = {}
@@ -46,6 +56,15 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
         frames[name] = frame.sort_values(keys, ignore_index=True)
     frames["features"] = _upright(frames["features"])
     return frames
+
+
+def _contract(golden_log: dict[str, Any], purchase_days: Any, last: Any) -> dict[str, Any]:
+    """The same log looked at as subscriptions: 20 days, 10 more for a renewal, and only cancellations count."""
+    windows = ChurnWindows(60, 20, mode="subscription", renewal_days=10)
+    days = subscription_days(golden_log["subscriptions"], ["cancelled"])
+    held = subscribed_customers(days, GOLDEN_CUTOFF, GOLDEN_PERIOD)
+    by_order = outcome_labels(held, purchase_days, GOLDEN_CUTOFF, windows, last)
+    return {"contract_labels": contract_labels(by_order, days, GOLDEN_CUTOFF, windows)}
 
 
 def _upright(features: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +79,19 @@ def text_of(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
-@pytest.mark.parametrize("name", ["purchase_days", "event_days", "feedback_days", "snapshots", "features", "labels"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "purchase_days",
+        "event_days",
+        "feedback_days",
+        "subscription_days",
+        "snapshots",
+        "features",
+        "labels",
+        "contract_labels",
+    ],
+)
 def test_golden_log(name: str, made: dict[str, pd.DataFrame], tmp_path: Path) -> None:
     expected = GOLDEN / f"expected_{name}.csv"
     (tmp_path / expected.name).write_text(text_of(made[name]), encoding="utf-8")

@@ -25,7 +25,10 @@ WINDOWS = ChurnWindows(active_days=60, horizon_days=30)
 PERIOD = Period(date(2024, 1, 1), date(2024, 12, 31), date(2024, 12, 31))
 HISTORY = PERIOD.history_days(CUTOFF)
 INPUTS = Inputs(
-    (30, 90, 180), frozenset({*TRANSACTIONS.names, "events", "feedback"}), ("mail", "reply"), {"mail": ("reply", "mail")}
+    (30, 90, 180),
+    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions"}),
+    ("mail", "reply"),
+    {"mail": ("reply", "mail")},
 )
 PEERS = [feature.name for feature in all_features(INPUTS) if feature.entry.relative_to_peers]
 SLOW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
@@ -55,10 +58,14 @@ def rows(first: int, last: int, customers: str = "abc") -> st.SearchStrategy[dic
     event = st.fixed_dictionaries({"customer_id": who, "occurred_at": moments(first, last),
                                    "event_type": st.sampled_from(["mail", "reply"])})  # fmt: skip
     rating = st.fixed_dictionaries({"customer_id": who, "rated_at": moments(first, last), "rating": st.integers(1, 5)})
+    day = moments(first, last).map(lambda moment: moment[:10])
+    held = st.fixed_dictionaries({"customer_id": who, "started_date": day, "ended_date": st.none() | moments(max(first, 0), 150),
+                                  "end_recorded_date": st.none() | day, "is_trial": st.booleans()})  # fmt: skip
     return st.fixed_dictionaries({
         "lines": st.lists(line, min_size=1, max_size=14),
         "events": st.lists(event, max_size=6),
         "feedback": st.lists(rating, max_size=6),
+        "subscriptions": st.lists(held, max_size=4),
     })  # fmt: skip
 
 
@@ -106,8 +113,13 @@ def leaky_roll_up(log: Any) -> Any:
 
 def test_the_check_catches_a_planted_leak(engine: Engine) -> None:
     past = {"lines": [{"customer_id": "a", "ordered_at": f"2024-06-{day}", "amount": 5} for day in (10, 20)], "events": [],
-            "feedback": []}  # fmt: skip
-    future = {"lines": [{"customer_id": "a", "ordered_at": "2024-07-09", "amount": 5}], "events": [], "feedback": []}
+            "feedback": [], "subscriptions": []}  # fmt: skip
+    future = {
+        "lines": [{"customer_id": "a", "ordered_at": "2024-07-09", "amount": 5}],
+        "events": [],
+        "feedback": [],
+        "subscriptions": [],
+    }
     assert moved(engine, together(past, future), past) == []
     assert "gap_days_mean" in moved(engine, together(past, future), past, make=leaky_roll_up)
 
@@ -120,7 +132,12 @@ def test_the_check_catches_a_leaky_feature(engine: Engine) -> None:
     def planted(days: Any) -> Any:
         return days.age.min() + later.count().as_scalar()
 
-    past = {"lines": [{"customer_id": "a", "ordered_at": "2024-06-10", "amount": 5}], "events": [], "feedback": []}
+    past = {
+        "lines": [{"customer_id": "a", "ordered_at": "2024-06-10", "amount": 5}],
+        "events": [],
+        "feedback": [],
+        "subscriptions": [],
+    }
     before = moved(engine, past, past, (family,))
     assert before == []
     calls = iter([roll_up, lambda log: (engine.load(_frame(3), "known_later"), roll_up(log))[1]])

@@ -19,7 +19,7 @@ def test_an_immature_cutoff_has_no_label(engine: Engine) -> None:
     days = roll_up(log_of(engine, [{"customer_id": "a", "ordered_at": "2024-03-01", "amount": 1}]))["purchase_days"]
     windows = ChurnWindows(60, 30)
     snapshots = eligible_customers(days, CUTOFF, windows, PERIOD)
-    with pytest.raises(DataError, match="not mature: its outcome window ends on 2024-04-30"):
+    with pytest.raises(DataError, match="not mature: its label is decided on 2024-04-30"):
         outcome_labels(snapshots, days, CUTOFF, windows, date(2024, 4, 29))
 
 

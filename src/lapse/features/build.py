@@ -11,6 +11,7 @@ import ibis
 import ibis.expr.types as ir
 
 from lapse.engine import Engine
+from lapse.features.contract import contract
 from lapse.features.engagement import breadth, engagement
 from lapse.features.family import Family, Feature, Inputs
 from lapse.features.feedback import feedback
@@ -19,7 +20,7 @@ from lapse.snapshots import cutoffs_in
 from lapse.tables import FEATURES
 from lapse.windows import Period
 
-FAMILIES: tuple[Family, ...] = (purchasing, breadth, engagement, feedback)
+FAMILIES: tuple[Family, ...] = (purchasing, breadth, engagement, feedback, contract)
 
 
 def write_features(

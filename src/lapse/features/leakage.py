@@ -15,13 +15,28 @@ from lapse.features.build import FAMILIES, build_features
 from lapse.features.family import Family, Inputs
 
 Log = Mapping[str, ir.Table]
-"""transactions, events and feedback, as validated."""
-DATE_OF = {"transactions": "order_date", "events": "event_date", "feedback": "feedback_date"}
+"""transactions, events, feedback and subscriptions, as validated."""
+DATE_OF = {
+    "transactions": "order_date",
+    "events": "event_date",
+    "feedback": "feedback_date",
+    "subscriptions": "started_date",
+}
 
 
 def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
-    """A log and a cutoff in, the log without the rows after the cutoff out."""
-    return {name: table.filter(table[DATE_OF[name]] <= ibis.literal(cutoff, type="date")) for name, table in log.items()}
+    """A log and a cutoff in, the log as it stood at the end of that day out.
+
+    Rows after the cutoff are gone, and so is the end of a subscription that nobody knew of by then.
+    """
+    last = ibis.literal(cutoff, type="date")
+    cut: dict[str, Any] = {name: table.filter(table[DATE_OF[name]] <= last) for name, table in log.items()}
+    held = cut["subscriptions"]
+    known = ibis.coalesce(ibis.least(held.ended_date, held.end_recorded_date), held.ended_date) <= last
+    hidden = {
+        name: ibis.ifelse(known, held[name], ibis.null(held[name].type())) for name in held.columns if name.startswith("end")
+    }
+    return {**cut, "subscriptions": held.mutate(**hidden)}
 
 
 def moved_features(

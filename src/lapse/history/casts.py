@@ -206,6 +206,8 @@ def _range_checks(column: Column, source: SourceTable, name: str) -> list[tuple[
     if column.name == "rating" and isinstance(source, Feedback):
         bad = f"{name} NOT BETWEEN {source.scale_min!r} AND {source.scale_max!r}"
         return [(column.name, f"is outside the scale {source.scale_min:g} to {source.scale_max:g}", bad)]
+    if column.name == "ended_date":
+        return [(column.name, "lies before started_date", f"{name} < out_started_date")]
     return []
 
 

@@ -63,7 +63,7 @@ def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str
         )
         for name, count in counts.items():
             print(f"score: {name}: {count}", flush=True)
-        write_activity(engine, work / "validated", work / "activity", contents.rating_scale)
+        write_activity(engine, work / "validated", work / "activity", contents.rating_scale, settings.churn.reasons)
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
         knobs = settings.score

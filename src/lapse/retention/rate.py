@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 from lapse.files import write_json, written_whole
 from lapse.pictures import draw_crr
 from lapse.tables import CRR
-from lapse.windows import Period, observation_window, whole_periods
+from lapse.windows import Period, Window, observation_window, whole_periods
 
 
 def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> float | None:
@@ -26,17 +26,19 @@ def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> f
     return None if customers_at_start == 0 else (customers_at_end - new_customers) / customers_at_start * 100
 
 
-def retention_periods(purchase_days: ir.Table, period: Period, active_days: int) -> list[dict[str, Any]]:
-    """Purchase days and the log's period in, one row per whole month and quarter out (tables.CRR).
+def retention_periods(
+    activity: Mapping[str, ir.Table], period: Period, active_days: int, mode: str = "lapse"
+) -> list[dict[str, Any]]:
+    """The activity tables and the log's period in, one row per whole month and quarter out (tables.CRR).
 
-    A customer is active on a day when they ordered in the `active_days` up to it. Periods before whose start the
-    log does not cover `active_days` are left out: their S could not be known.
+    A customer is active on a day when they ordered in the `active_days` up to it or, with subscriptions, when a paid
+    one runs. Periods before whose start the log does not cover `active_days` are left out: their S is not known.
     """
     first_known = period.first_day + timedelta(days=active_days)
     rows = []
     for kind in ("month", "quarter"):
         for start, end in whole_periods(kind, first_known, period.last_complete_day):
-            counts = period_counts(purchase_days, start, end, active_days)
+            counts = period_counts(activity, start, end, active_days, mode)
             s, n, e = (counts[name] for name in ("customers_at_start", "new_customers", "customers_at_end"))
             strict = None if s == 0 else counts["retained"] / s * 100
             rows.append({"period_kind": kind, "period_start": start, "period_end": end, **counts,
@@ -44,20 +46,25 @@ def retention_periods(purchase_days: ir.Table, period: Period, active_days: int)
     return rows
 
 
-def period_counts(purchase_days: ir.Table, start: date, end: date, active_days: int) -> dict[str, int]:
-    """Purchase days and the first and last day of a period in, S, N, E, reactivated and retained out."""
-    days: Any = purchase_days
-    bought = days.filter((days.orders > 0) & (days.activity_date <= ibis.literal(end, type="date")))
-    before = observation_window(start - timedelta(days=1), active_days)
-    at_end = observation_window(end, active_days)
-
-    def inside(window: Any) -> Any:
-        day = bought.activity_date
-        return ((day > ibis.literal(window.start, type="date")) & (day <= ibis.literal(window.end, type="date"))).any()
-
-    customers = bought.group_by("customer_id").aggregate(
-        was=inside(before), still=inside(at_end), is_new=bought.activity_date.min() >= ibis.literal(start, type="date")
-    )
+def period_counts(
+    activity: Mapping[str, ir.Table], start: date, end: date, active_days: int, mode: str = "lapse"
+) -> dict[str, int]:
+    """The activity tables and the first and last day of a period in, S, N, E, reactivated and retained out."""
+    first, last = ibis.literal(start, type="date"), ibis.literal(end, type="date")
+    days: Any = activity["subscription_days" if mode == "subscription" else "purchase_days"]
+    seen = days.filter(days.activity_date <= last)
+    if mode == "subscription":
+        change = seen.starts - seen.ends
+        was = change.sum(where=seen.activity_date < first).coalesce(0) > 0
+        still = change.sum() > 0
+        came = seen.activity_date.min(where=seen.starts > 0)
+    else:
+        seen = seen.filter(seen.orders > 0)
+        was = _ordered_in(seen, observation_window(start - timedelta(days=1), active_days))
+        still = _ordered_in(seen, observation_window(end, active_days))
+        came = seen.activity_date.min()
+    is_new = (came >= first).fill_null(False)  # noqa: FBT003
+    customers: Any = seen.group_by("customer_id").aggregate(was=was, still=still, is_new=is_new)
     counted = customers.aggregate(
         customers_at_start=customers.was.sum(),
         new_customers=customers.is_new.sum(),
@@ -67,6 +74,11 @@ def period_counts(purchase_days: ir.Table, start: date, end: date, active_days: 
     )
     row = counted.to_pyarrow().to_pylist()[0]
     return {name: int(value or 0) for name, value in row.items()}
+
+
+def _ordered_in(days: Any, window: Window) -> Any:
+    after, until = ibis.literal(window.start, type="date"), ibis.literal(window.end, type="date")
+    return ((days.activity_date > after) & (days.activity_date <= until)).any()
 
 
 def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Path, report: Path, plots: Path) -> None:

@@ -17,7 +17,7 @@ from lapse.features.build import all_features, build_features
 from lapse.files import written_whole
 from lapse.model.bundle import Bundle
 from lapse.scoring.reasons import MOST, strongest_reasons
-from lapse.snapshots import eligible_customers
+from lapse.snapshots import population
 from lapse.tables import SCORES
 from lapse.windows import Period, observation_window
 
@@ -31,12 +31,13 @@ def feature_rows(
 
     DataError when nobody is eligible.
     """
-    snapshots = eligible_customers(activity["purchase_days"], as_of, bundle.windows, period)
+    snapshots = population(activity, as_of, bundle.windows, period)
     features = build_features(activity, snapshots, as_of, period.history_days(as_of), bundle.inputs)
     rows = engine.frame(features.order_by("customer_id"))
     if rows.empty:
-        raise DataError(f"score: nobody ordered in the {bundle.windows.active_days} days up to {as_of}, so there is nobody "
-                        "to score. Choose another score.as_of, or check the delivery.")  # fmt: skip
+        raise DataError(f"score: nobody was a customer on {as_of} (churn.mode {bundle.windows.mode}, active_days "
+                        f"{bundle.windows.active_days}), so there is nobody to score. Choose another score.as_of, or check "
+                        "the delivery.")  # fmt: skip
     return rows
 
 
