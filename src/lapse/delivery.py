@@ -134,7 +134,7 @@ class Sources(Section):
     events: SourceTable | None
     feedback: Feedback | None
     customers: Customers | None
-    subscriptions: Subscriptions | None
+    subscriptions: Subscriptions | None = None
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> Sources:

