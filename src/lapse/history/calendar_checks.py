@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import mean, median
 
-from lapse.history.findings import Delivered, Finding, kept, plural, share_of
+from lapse.history.findings import Delivered, Finding, Severity, kept, plural, share_of
 
 # Nine lines in ten present twice: no shop sells like that, a file loaded twice looks like that.
 LOADED_TWICE = 0.9
@@ -114,23 +115,24 @@ def gaps(calendar: Calendar) -> list[Finding]:
             runs.append([day])
         in_run = missing
     sure = [run for run in runs if _usual(calendar, run[0], present) * len(run) >= EXPECTED_CUSTOMERS]
-    found = []
-    for severity, what, todo in (
-        ("warning", [run for run in sure if len(run) > HOLIDAY_DAYS],
-         "If the business was closed then, nothing. If a load is missing, deliver it: until then customers look silent."),
-        ("note", [run for run in sure if len(run) <= HOLIDAY_DAYS],
-         "Nothing, if these were holidays. Else deliver them."),
-    ):  # fmt: skip
-        days = [day for run in what for day in run]
-        if days:
-            shown = ", ".join(_stretch(run[0], run[-1]) for run in what[:5]) + (", …" if len(what) > 5 else "")
-            found.append(Finding(
-                "warning" if severity == "warning" else "note", "missing_days" if severity == "warning" else "single_days",
-                "transactions", "ordered_at", len(days),
-                f"{plural(len(days), 'day')} on which business is usual {'has' if len(days) == 1 else 'have'} "
-                f"no lines or nearly none: {shown}.", todo,
-            ))  # fmt: skip
-    return found
+    return kept([
+        _gap("warning", "missing_days", [run for run in sure if len(run) > HOLIDAY_DAYS],
+             "Nothing, if the business was closed then. Deliver a missing load: without it customers look silent."),
+        _gap("note", "single_days", [run for run in sure if len(run) <= HOLIDAY_DAYS],
+             "Nothing, if these were holidays. Else deliver them."),
+    ])  # fmt: skip
+
+
+def _gap(severity: Severity, check: str, runs: Sequence[Sequence[date]], todo: str) -> Finding | None:
+    days = sum(len(run) for run in runs)
+    if not days:
+        return None
+    shown = ", ".join(_stretch(run[0], run[-1]) for run in runs[:5]) + (", …" if len(runs) > 5 else "")
+    return Finding(
+        severity, check, "transactions", "ordered_at", days,
+        f"{plural(days, 'day')} on which business is usual {'has' if days == 1 else 'have'} next to no lines: {shown}.",
+        todo,
+    )  # fmt: skip
 
 
 def _is_missing(calendar: Calendar, day: date, present: Sequence[date]) -> bool:
@@ -139,8 +141,6 @@ def _is_missing(calendar: Calendar, day: date, present: Sequence[date]) -> bool:
 
 def _usual(calendar: Calendar, day: date, present: Sequence[date]) -> float:
     """The mean number of customers on the days with lines in the four weeks before and after."""
-    from bisect import bisect_left, bisect_right
-
     reach = timedelta(days=NEIGHBOUR_DAYS)
     near = present[bisect_left(present, day - reach) : bisect_right(present, day + reach)]
     others = [calendar.customers[other] for other in near if other != day]
@@ -213,9 +213,7 @@ def partial_month(calendar: Calendar) -> Finding | None:
 
 def clock(delivered: Delivered) -> Finding | None:
     """A delivery in, a finding out when its quiet hours lie at daytime, so that the declared zone may be off."""
-    rows = delivered.rows(
-        "SELECT hour(ordered_at), count(*), max(minute(ordered_at)) FROM checked_transactions GROUP BY 1"
-    )
+    rows = delivered.rows("SELECT hour(ordered_at), count(*), max(minute(ordered_at)) FROM checked_transactions GROUP BY 1")
     if len(rows) == 1 and rows[0][0] == 0 and rows[0][2] == 0:
         return None
     lines = {int(hour): int(count) for hour, count, _ in rows}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import date
 
 from lapse.history.expressions import quoted
-from lapse.history.findings import Delivered, Finding, share_of
+from lapse.history.findings import Delivered, Finding, kept, share_of
 from lapse.history.rhythm import Tried
 from lapse.tables import CUSTOMERS
 from lapse.windows import ChurnWindows
@@ -28,8 +29,11 @@ PARSES = 0.95
 CUSTOMERS_TO_JUDGE, OF_EACH_TO_JUDGE = 100, 20
 # Groups smaller than this are pooled, and rates are drawn to the base rate by as many customers.
 GROUP = 20
-TELLING_NAME = re.compile(r"clv|cltv|ltv|lifetime|churn|cancel|attrition|lapsed|inactiv|last_?(order|purchase|seen|visit)|"
-                          r"(order|purchase)_?(count|total)|total_?(spen|orders|purchase)|left_(on|at|date)|is_active", re.I)  # fmt: skip
+TELLING_NAME = re.compile(
+    r"clv|cltv|ltv|lifetime|churn|cancel|attrition|lapsed|inactiv|is_active|last_?(order|purchase|seen|visit)|"
+    r"(order|purchase)_?(count|total)|total_?(spen|orders|purchase)|left_(on|at|date)",
+    re.IGNORECASE,
+)
 REMEDY = ("Leave it out of sources.customers.attributes, or deliver it as it was known on that day: a model that reads it "
           "looks perfect in tests and fails in use.")  # fmt: skip
 
@@ -47,18 +51,18 @@ def check_foresight(delivered: Delivered, set_now: Tried) -> list[Finding]:
     """A delivery and its cutoffs in, one finding per attribute that knows more than its cutoff allows out."""
     if not delivered.has("customers"):
         return []
-    found = []
+    found: list[Finding | None] = []
     attributes = _attributes(delivered)
-    judged = set_now.cutoffs and attributes and _label(delivered, set_now.cutoffs[-1].cutoff_date, set_now.windows)
+    if not set_now.cutoffs:
+        return kept(telling_name(delivered, attribute) for attribute in attributes)
+    first, last = set_now.cutoffs[0].cutoff_date, set_now.cutoffs[-1].cutoff_date
+    judged = _label(delivered, last, set_now.windows)
     for attribute in attributes:
-        first = last = set_now.cutoffs[-1].cutoff_date if set_now.cutoffs else None
-        first = set_now.cutoffs[0].cutoff_date if set_now.cutoffs else None
-        finding = dates_after(delivered, attribute, last) if last else None
-        if judged and last and first:
+        finding = dates_after(delivered, attribute, last)
+        if judged:
             finding = finding or predicts(delivered, attribute, last) or follows_whole_log(delivered, attribute, first)
-        if finding or (finding := telling_name(delivered, attribute)):
-            found.append(finding)
-    return found
+        found.append(finding or telling_name(delivered, attribute))
+    return kept(found)
 
 
 def _attributes(delivered: Delivered) -> list[Attribute]:
@@ -119,7 +123,7 @@ def predicts(delivered: Delivered, attribute: Attribute, cutoff: date) -> Findin
     """An attribute and the labelled cutoff in, a warning out when it tells churners better than the last order does."""
     text = f"c.{quoted(attribute.name)}"
     recency = _auroc(delivered, "SELECT since AS v, churned FROM checked_labels")
-    labelled = f"FROM checked_labels l LEFT JOIN checked_customers c USING (customer_id)"
+    labelled = "FROM checked_labels l LEFT JOIN checked_customers c USING (customer_id)"
     if attribute.ordered:
         bucket = (f"CASE WHEN {attribute.ordered} IS NULL THEN '' ELSE floor(10 * percent_rank() OVER (PARTITION BY "
                   f"{attribute.ordered} IS NULL ORDER BY {attribute.ordered}))::VARCHAR END")  # fmt: skip
@@ -193,7 +197,8 @@ def telling_name(delivered: Delivered, attribute: Attribute) -> Finding | None:
 def _auroc(delivered: Delivered, valued: str) -> float:
     """SQL for rows of (v, churned) in, the chance that a churner's v is above a stayer's out; ties count half."""
     ranks, churners, stayers = delivered.row(f"""
-        WITH grouped AS (SELECT v, count(*) AS n, count(*) FILTER (churned) AS k FROM ({valued}) WHERE v IS NOT NULL GROUP BY 1),
+        WITH grouped AS (SELECT v, count(*) AS n, count(*) FILTER (churned) AS k FROM ({valued})
+                         WHERE v IS NOT NULL GROUP BY 1),
         ranked AS (SELECT n, k, 2 * sum(n) OVER (ORDER BY v) - n + 1 AS twice_rank FROM grouped)
         SELECT coalesce(sum(k * twice_rank), 0)::HUGEINT, coalesce(sum(k), 0), coalesce(sum(n - k), 0) FROM ranked
     """)
@@ -203,4 +208,4 @@ def _auroc(delivered: Delivered, valued: str) -> float:
 
 
 def _number(value: float | None) -> float:
-    return 0.0 if value is None or value != value else float(value)
+    return 0.0 if value is None or math.isnan(value) else float(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from lapse.history.findings import Delivered, Finding, kept, plural, share_of
-from lapse.history.rhythm import ENOUGH_OF_EACH, ROLES, Cutoff, Tried
+from lapse.history.rhythm import ENOUGH_OF_EACH, ROLES, Cutoff, Tried, fitting_cutoffs, independent, step_for
 from lapse.windows import ChurnWindows
 
 # Where fewer than one buyer in 20 returns, "will not return" is right 95 times in 100 before any model looks.
@@ -36,8 +36,10 @@ def one_time_buyers(delivered: Delivered, windows: ChurnWindows) -> Finding | No
     Who bought first within the last horizon has had no time to return and is left out.
     """
     latest = delivered.contents.period.last_complete_day - timedelta(days=windows.lead_days + windows.horizon_days)
-    query = ("SELECT count(*), count(*) FILTER (days = 1), (list(customer_id ORDER BY customer_id) FILTER (days = 1))[:3] "
-             "FROM (SELECT customer_id, count(*) AS days, min(bought_on) AS first_day FROM checked_spans GROUP BY 1){}")  # fmt: skip
+    query = (
+        "SELECT count(*), count(*) FILTER (days = 1), (list(customer_id ORDER BY customer_id) FILTER (days = 1))[:3] "
+        "FROM (SELECT customer_id, count(*) AS days, min(bought_on) AS first_day FROM checked_spans GROUP BY 1){}"
+    )
     buyers, once, keys = delivered.row(query.format(f" WHERE first_day <= DATE '{latest}'"))
     if not buyers:
         buyers, once, keys = delivered.row(query.format(""))
@@ -66,18 +68,24 @@ def one_time_buyers(delivered: Delivered, windows: ChurnWindows) -> Finding | No
 
 
 def too_short(delivered: Delivered, set_now: Tried) -> Finding | None:
-    """What the windows in params leave in, a stop out when there are too few cutoffs to fit, calibrate and test on."""
+    """What is set in params leaves in, a stop out when there are too few cutoffs to fit, calibrate and test on."""
     if set_now.independent_cutoffs >= ROLES:
         return None
-    windows, period = set_now.windows, delivered.contents.period
-    needed = windows.active_days + ROLES * (windows.lead_days + windows.horizon_days)
+    windows, period, step = set_now.windows, delivered.contents.period, set_now.step_days
     covered = period.history_days(period.last_complete_day)
+    better = step_for(windows, period)
+    would = independent(fitting_cutoffs(period, windows, better, covered), windows)
+    needed = windows.active_days + ROLES * (windows.lead_days + windows.horizon_days)
     return Finding(
         "stop", "too_short", "transactions", "ordered_at", set_now.independent_cutoffs,
-        f"The log covers {plural(covered, 'day')}. churn.active_days {windows.active_days}, horizon_days "
-        f"{windows.horizon_days} and lead_days {windows.lead_days} leave {plural(set_now.independent_cutoffs, 'cutoff')} "
-        f"whose outcomes do not overlap; fit, calibrate and test need {ROLES} (about {needed} days).",
-        "Deliver a longer history, or shorten active_days and horizon_days: the table of windows says what that leaves.",
+        f"The log covers {plural(covered, 'day')}. churn.active_days {windows.active_days}, lead_days {windows.lead_days} "
+        f"and horizon_days {windows.horizon_days} with a cutoff every {plural(step, 'day')} leave "
+        f"{set_now.independent_cutoffs} whose outcomes do not overlap; fit, calibrate and test need {ROLES}.",
+        f"Set snapshots.step_days: {better}, which leaves {would}."
+        if would >= ROLES and better != step
+        else f"Deliver about {needed} days of history, or shorten active_days and horizon_days: see the table of windows."
+        if needed > covered
+        else "Raise snapshots.max_cutoffs: older cutoffs are there.",
     )  # fmt: skip
 
 
@@ -96,7 +104,7 @@ def too_few_of_a_class(set_now: Tried) -> Finding | None:
         f"{len(poor):,} of {plural(len(set_now.cutoffs), 'cutoff')} {'has' if len(poor) == 1 else 'have'} fewer than "
         f"{ENOUGH_OF_EACH} churners or stayers; {worst.cutoff_date} has {worst.smaller_class:,} {rare} among "
         f"{plural(worst.eligible, 'eligible customer')}.",
-        f"{longer} churn.horizon_days (now {windows.horizon_days}), or deliver more customers: with so few, metrics are chance.",
+        f"{longer} churn.horizon_days (now {windows.horizon_days}), or deliver more customers: so few make metrics luck.",
     )  # fmt: skip
 
 
@@ -145,7 +153,7 @@ def _drift_of_churn(cutoffs: list[Cutoff]) -> Finding | None:
         return None
     return Finding(
         "warning", "drift_churn", "labels", "churned", len(cutoffs),
-        f"The churn rate moves between {least[1]:.1%} ({least[0]}) and {most[1]:.1%} ({most[0]}).",
+        f"The churn rate moves between {share_of(least[1], 1)} ({least[0]}) and {share_of(most[1], 1)} ({most[0]}).",
         "Rankings survive this, probabilities less: look at the reliability plot, and recalibrate on the newest cutoffs.",
     )  # fmt: skip
 

@@ -24,6 +24,12 @@ ROLES = 3
 ENOUGH_OF_EACH = 50
 # Half a dozen cutoffs or more: fewer give the model one season to learn from.
 ENOUGH_CUTOFFS = 6
+# Of fewer people the last tenth of the gaps is two or three gaps.
+ENOUGH_REPEAT_CUSTOMERS = 30
+# Where four in five of the eligible never return, the active days reach back to people long gone.
+MOSTLY_GONE = 0.80
+# What one reads at a glance.
+MOST_TRIED = 9
 WEEK = 7
 
 
@@ -141,18 +147,23 @@ def outcomes(
     return found
 
 
-def try_windows(
-    delivered: Delivered, definitions: Sequence[tuple[ChurnWindows, int]], set_now: ChurnWindows, max_cutoffs: int
-) -> list[Tried]:
-    """Definitions of churn with their steps in, what each leaves to learn from out, in the same order."""
+def near_windows(rhythm: Rhythm, period: Period, set_now: ChurnWindows, set_step: int) -> list[tuple[ChurnWindows, int]]:
+    """A rhythm and what is set in, (windows, step) to try out: the set ones first, then the log's nearest to the rhythm."""
+    near = [(windows, step_for(windows, period)) for windows in candidates(rhythm, set_now)]
+    fitting = [(windows, step) for windows, step in near if fitting_cutoffs(period, windows, step, 1)]
+    return list(dict.fromkeys([(set_now, set_step), *fitting[:MOST_TRIED]]))
+
+
+def try_windows(delivered: Delivered, definitions: Sequence[tuple[ChurnWindows, int]], max_cutoffs: int) -> list[Tried]:
+    """Windows with their steps, the set ones first, in; what each leaves to learn from out, in the same order."""
     period = delivered.contents.period
     cutoffs = {(windows, step): fitting_cutoffs(period, windows, step, max_cutoffs) for windows, step in definitions}
     wanted = [(day, windows.horizon_days) for (windows, _), days in cutoffs.items() for day in days]
-    known = outcomes(delivered, wanted, set_now.lead_days)
+    known = outcomes(delivered, wanted, definitions[0][0].lead_days)
     tried = []
     for (windows, step), days in cutoffs.items():
         at = tuple(_cutoff(day, known.get((day, windows.horizon_days), []), windows.active_days) for day in days)
-        tried.append(Tried(windows, step, at, independent(days, windows), windows == set_now))
+        tried.append(Tried(windows, step, at, independent(days, windows), (windows, step) == definitions[0]))
     return tried
 
 
@@ -178,18 +189,21 @@ def independent(cutoffs: Sequence[date], windows: ChurnWindows) -> int:
     return count
 
 
-def candidates(rhythm: Rhythm, lead_days: int) -> list[ChurnWindows]:
-    """A rhythm in, the churn windows near it out, the one that fits it best first; none without a repeat customer."""
-    if not rhythm.gaps:
-        return []
-    horizon = _rung(rhythm.gaps[HORIZON_QUANTILE])
-    active = max(_rung(rhythm.gaps[ACTIVE_QUANTILE]), horizon)
-    near = [
-        (abs(h - horizon) + abs(a - active), h < horizon, ChurnWindows(LADDER[a], LADDER[h], lead_days))
-        for h in range(max(horizon - 1, 0), min(horizon + 2, len(LADDER)))
-        for a in range(max(active - 1, h), min(active + 2, len(LADDER)))
+def candidates(rhythm: Rhythm, set_now: ChurnWindows) -> list[ChurnWindows]:
+    """A rhythm in, churn windows out, the one that fits it best first; nearest to the set ones without a rhythm.
+
+    A step away from the rhythm's horizon counts twice one of the active days: the horizon decides who churned.
+    """
+    known = rhythm.repeat_customers >= ENOUGH_REPEAT_CUSTOMERS
+    horizon = _rung(rhythm.gaps[HORIZON_QUANTILE] if known else set_now.horizon_days)
+    active = max(_rung(rhythm.gaps[ACTIVE_QUANTILE] if known else set_now.active_days), horizon)
+    lead_days = set_now.lead_days
+    rated = [
+        (2 * abs(h - horizon) + abs(a - active), h > horizon, a > active, ChurnWindows(LADDER[a], LADDER[h], lead_days))
+        for h in range(len(LADDER))
+        for a in range(h, len(LADDER))
     ]
-    return [windows for _, _, windows in sorted(near, key=lambda each: each[:2])]
+    return [rating[-1] for rating in sorted(rated, key=lambda rating: rating[:3])]
 
 
 def _rung(days: int) -> int:
@@ -200,15 +214,24 @@ def _rung(days: int) -> int:
 def step_for(windows: ChurnWindows, period: Period) -> int:
     """Churn windows and the log's period in, the days between cutoffs out.
 
-    As long as the horizon, so that outcomes do not overlap, unless that leaves too few cutoffs; whole weeks, so
-    that every cutoff falls on the same weekday.
+    A whole fraction of lead + horizon: then some cutoffs lie exactly one outcome apart, and the embargo between fit,
+    calibrate and test wastes no day. The longest one that leaves enough cutoffs, since close ones repeat each other.
     """
-    spare = period.history_days(period.last_complete_day) - windows.active_days - windows.lead_days - windows.horizon_days
-    most = max(spare, 0) // (ENOUGH_CUTOFFS - 1)
-    return max(min(windows.horizon_days, most) // WEEK * WEEK, WEEK)
+    outcome = windows.lead_days + windows.horizon_days
+    spare = period.history_days(period.last_complete_day) - windows.active_days - outcome
+    steps = [-(-outcome // parts) for parts in range(1, outcome // WEEK + 1)] or [outcome]
+    return next((step for step in steps if spare // step + 1 >= ENOUGH_CUTOFFS), steps[-1])
 
 
-def propose(tried: Sequence[Tried], best_first: Iterable[ChurnWindows]) -> ChurnWindows | None:
-    """What was tried and the candidates, the best first, in; the first that can be trained on out, else None."""
-    trainable = {each.windows for each in tried if each.can_train}
-    return next((windows for windows in best_first if windows in trainable), None)
+def propose(tried: Sequence[Tried], best_first: Iterable[ChurnWindows]) -> Tried | None:
+    """What was tried and the candidates, the best first, in; the first that can be trained on out, else None.
+
+    Where the set step does for the best windows, it stays.
+    """
+    trainable: dict[ChurnWindows, Tried] = {}
+    for each in tried:
+        if each.can_train:
+            trainable.setdefault(each.windows, each)
+    ordered = [trainable[windows] for windows in best_first if windows in trainable]
+    telling = [each for each in ordered if each.churn_rate <= MOSTLY_GONE]
+    return next(iter([*telling, *ordered]), None)

@@ -29,7 +29,17 @@ def check_rows(delivered: Delivered) -> list[Finding]:
         *rejected(delivered),
         *duplicates(delivered),
         *unknown_ids(delivered),
-        *kept([only_returns(delivered), zero_value(delivered), outliers(delivered), cancelled_outliers(delivered)]),
+        *kept(
+            [
+                only_returns(delivered),
+                zero_value(delivered),
+                outliers(delivered, "amount"),
+                outliers(delivered, "quantity"),
+                cancelled_outliers(delivered),
+                outside_log(delivered, "events"),
+                outside_log(delivered, "feedback"),
+            ]
+        ),
     ]
 
 
@@ -104,9 +114,9 @@ def _customers_in_no_transaction(delivered: Delivered) -> Finding | None:
     )
     if not missing:
         return None
-    severity = "warning" if missing == total else "note"
     return Finding(
-        severity, "customers_without_transactions", "customers", "customer_id", int(missing),
+        "warning" if missing == total else "note", "customers_without_transactions", "customers", "customer_id",
+        int(missing),
         f"{missing:,} of {total:,} customers ({share_of(missing, total)}) are in no transaction.",
         "They are never scored. If they should have bought, check that both tables number people alike.",
         tuple(keys or ()),
@@ -164,24 +174,29 @@ def zero_value(delivered: Delivered) -> Finding | None:
     )  # fmt: skip
 
 
-def outliers(delivered: Delivered) -> Finding | None:
-    """A delivery in, a finding out when the largest order lines dominate all spend."""
-    if not delivered.has("amount"):
+def outliers(delivered: Delivered, column: str) -> Finding | None:
+    """A delivery and a column (amount or quantity) in, a finding out when the largest order lines dominate its sum."""
+    if not delivered.has(column):
         return None
     lines, total, top, keys = delivered.row(
-        "WITH bought AS (SELECT customer_id, amount FROM checked_transactions WHERE NOT is_return AND amount > 0), "
-        f"largest AS (SELECT * FROM bought ORDER BY amount DESC, customer_id LIMIT {TOP_LINES}) "
-        "SELECT count(*), sum(amount), (SELECT sum(amount) FROM largest), "
-        "(SELECT list(customer_id ORDER BY amount DESC, customer_id) FROM largest) FROM bought"
+        f"WITH bought AS (SELECT customer_id, {column} AS v FROM checked_transactions WHERE NOT is_return AND {column} > 0), "
+        f"largest AS (SELECT * FROM bought ORDER BY v DESC, customer_id LIMIT {TOP_LINES}) "
+        "SELECT count(*), sum(v), (SELECT sum(v) FROM largest), "
+        "(SELECT list(customer_id ORDER BY v DESC, customer_id) FROM largest) FROM bought"
     )
     if lines < LINES_TO_JUDGE_OUTLIERS or top < TOP_LINES_NOTE * float(total):
         return None
-    return Finding(
-        "warning" if top >= TOP_LINES_WARN * float(total) else "note", "outliers", "transactions", "amount", TOP_LINES,
-        f"The {TOP_LINES} largest of {lines:,} order lines hold {share_of(float(top), float(total))} of all spend "
-        f"({top:,.2f} of {total:,.2f}).",
+    what = "spend" if column == "amount" else "units"
+    todo = (
         "Look at them. Typing errors: correct them or lower sources.transactions.max_amount. Real: keep them, and read "
-        "means and CLV with care.", tuple(dict.fromkeys(keys)),
+        "means and CLV with care."
+        if column == "amount"
+        else "Look at them. Typing errors, or another unit (grams beside pieces): correct them in the delivery."
+    )
+    return Finding(
+        "warning" if top >= TOP_LINES_WARN * float(total) else "note", "outliers", "transactions", column, TOP_LINES,
+        f"The {TOP_LINES} largest of {lines:,} order lines hold {share_of(float(top), float(total))} of all {what} "
+        f"({top:,.2f} of {total:,.2f}).", todo, tuple(dict.fromkeys(keys)),
     )  # fmt: skip
 
 
@@ -190,11 +205,12 @@ def cancelled_outliers(delivered: Delivered) -> Finding | None:
     if not delivered.has("amount"):
         return None
     lines, pairs, largest, cancelled, keys = delivered.row(
-        "WITH large AS (SELECT customer_id, amount, row_number() OVER (PARTITION BY amount > 0 "
-        "ORDER BY abs(amount) DESC, customer_id) AS place FROM checked_transactions WHERE amount <> 0), "
-        "pairs AS (SELECT o.customer_id, o.amount FROM large o JOIN large r ON o.customer_id = r.customer_id "
-        f"AND r.amount = -o.amount WHERE o.amount > 0 AND o.place <= {TOP_LINES} AND r.place <= {TOP_LINES} "
-        "GROUP BY ALL) SELECT (SELECT count(*) FROM large WHERE amount > 0), count(*), max(amount), sum(amount), "
+        "WITH ordered AS (SELECT customer_id, amount FROM checked_transactions WHERE amount > 0 "
+        f"ORDER BY amount DESC, customer_id LIMIT {TOP_LINES}), "
+        "taken_back AS (SELECT customer_id, -amount AS amount FROM checked_transactions WHERE amount < 0 "
+        f"ORDER BY checked_transactions.amount, customer_id LIMIT {TOP_LINES}), "
+        "pairs AS (SELECT DISTINCT * FROM ordered JOIN taken_back USING (customer_id, amount)) "
+        "SELECT (SELECT count(*) FROM checked_transactions WHERE amount > 0), count(*), max(amount), sum(amount), "
         "list(customer_id ORDER BY amount DESC, customer_id) FROM pairs"
     )
     if not pairs or lines < LINES_TO_JUDGE_OUTLIERS:
@@ -205,4 +221,23 @@ def cancelled_outliers(delivered: Delivered) -> Finding | None:
         f"±{cancelled:,.2f}): an order and its full cancellation.",
         "Net spend is right. Gross spend and order counts still hold the order: leave both lines out if it was a mistake.",
         tuple(dict.fromkeys(keys)),
+    )  # fmt: skip
+
+
+def outside_log(delivered: Delivered, name: str) -> Finding | None:
+    """A delivery and the name of a side table in, its rows before or after the transactions' days out."""
+    if not delivered.has(name):
+        return None
+    period, day = delivered.contents.period, {"events": "event_date", "feedback": "feedback_date"}[name]
+    before, after, total, first, last = delivered.row(
+        f"SELECT count(*) FILTER ({day} < DATE '{period.first_day}'), "
+        f"count(*) FILTER ({day} > DATE '{period.last_day}'), count(*), min({day}), max({day}) FROM checked_{name}"
+    )
+    if not total or not before + after:
+        return None
+    return Finding(
+        "warning" if before + after == total else "note", "outside_log", name, day, int(before + after),
+        f"{before + after:,} of {plural(total, 'row')} lie outside the days of the transactions ({before:,} before "
+        f"{period.first_day}, {after:,} after {period.last_day}; they run from {first} to {last}).",
+        "Nothing, if this table simply covers other days. Where it should match, check its dates and time format.",
     )  # fmt: skip

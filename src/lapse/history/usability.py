@@ -1,4 +1,4 @@
-"""The usability report: can this delivery support a churn model, and how should it be set up?
+"""The usability report: whether a delivery can support a churn model, and how to set it up.
 
 `lapse check` and stage validate answer before anything is trained. Nothing here changes a row or a setting.
 """
@@ -15,10 +15,10 @@ from lapse.errors import sample_keys
 from lapse.files import write_json, write_text
 from lapse.history.calendar_checks import check_calendar
 from lapse.history.contents import Contents
-from lapse.history.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural
+from lapse.history.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural, share_of
 from lapse.history.foresight import check_foresight
 from lapse.history.learnability import check_learnability
-from lapse.history.rhythm import Rhythm, Tried, candidates, propose, step_for, try_windows
+from lapse.history.rhythm import ENOUGH_REPEAT_CUSTOMERS, Rhythm, Tried, candidates, near_windows, propose, try_windows
 from lapse.history.row_checks import check_rows
 from lapse.windows import ChurnWindows, Period
 
@@ -38,6 +38,8 @@ class Report:
     counts: Mapping[str, Count]
     findings: tuple[Finding, ...]
     rhythm: Rhythm
+    rhythm_windows: ChurnWindows | None
+    """What the rhythm alone asks for, however short the log is."""
     proposed: Tried | None
     windows_tried: tuple[Tried, ...]
 
@@ -91,26 +93,25 @@ def check_delivery(
     """
     delivered = Delivered.open(engine, validated, contents, counts)
     rhythm = Rhythm.of(delivered)
-    near = candidates(rhythm, windows.lead_days)
-    tried = try_windows(delivered, [(w, step_days) for w in dict.fromkeys([windows, *near])], windows, max_cutoffs)
+    tried = try_windows(delivered, near_windows(rhythm, contents.period, windows, step_days), max_cutoffs)
     set_now = tried[0]
-    best = propose(tried, near)
-    proposed = None
-    if best is not None:
-        proposed = try_windows(delivered, [(best, step_for(best, contents.period))], windows, max_cutoffs)[0]
+    best_first = candidates(rhythm, windows)
+    has_rhythm = rhythm.repeat_customers >= ENOUGH_REPEAT_CUSTOMERS
     findings = [
         *check_learnability(delivered, set_now),
         *check_calendar(delivered),
         *check_rows(delivered),
         *check_foresight(delivered, set_now),
     ]
-    customers, orders = delivered.row("SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM checked_days")
+    customers, orders = delivered.row(
+        "SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM checked_days"
+    )
     return Report(
         contents.period, int(customers), int(orders), counts,
         # Sorted by severity only: within one, the order of the checks is the order in which to read them.
         tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
-        rhythm, proposed,
-        tuple(sorted(tried, key=lambda each: (each.windows.active_days, each.windows.horizon_days))),
+        rhythm, best_first[0] if has_rhythm else None, propose(tried, best_first) if has_rhythm else None,
+        tuple(sorted(tried, key=lambda each: (each.windows.active_days, each.windows.horizon_days, each.step_days))),
     )  # fmt: skip
 
 
@@ -131,13 +132,14 @@ def report_text(report: Report) -> str:
             lines.append(f"        e.g. {sample_keys(finding.sample_keys)}")
         lines.append(f"        -> {finding.what_to_do}")
     lines += ["", *rhythm_sentences(report), ""]
-    lines.append("active_days  horizon_days  eligible customers  churn rate  mature cutoffs  snapshots")
+    lines.append("active_days  horizon_days  step_days  eligible customers  churn rate  mature cutoffs  snapshots")
     for tried in report.windows_tried:
         row = tried.to_json()
-        rate = f"{tried.churn_rate:.1%}" if tried.snapshots else "-"
+        rate = share_of(tried.churn_rate, 1) if tried.snapshots else "-"
         lines.append(
-            f"{row['active_days']:>11}  {row['horizon_days']:>12}  {row['eligible_customers']:>18,}  {rate:>10}  "
-            f"{row['mature_cutoffs']:>14}  {row['snapshots']:>9,}{remark(tried, report)}"
+            f"{row['active_days']:>11}  {row['horizon_days']:>12}  {row['step_days']:>9}  "
+            f"{row['eligible_customers']:>18,}  {rate:>10}  {row['mature_cutoffs']:>14}  {row['snapshots']:>9,}"
+            f"{remark(tried, report)}"
         )
     return "\n".join(lines) + "\n"
 
@@ -163,20 +165,28 @@ def verdict(report: Report) -> str:
 def rhythm_sentences(report: Report) -> list[str]:
     """A report in, sentences about the customers' rhythm and the windows that follow from it out."""
     gaps = report.rhythm.gaps
-    if not gaps:
-        return ["Rhythm: nobody bought on two days, so no churn windows can be proposed."]
+    if report.rhythm_windows is None:
+        return [f"Rhythm: {plural(report.rhythm.repeat_customers, 'customer')} bought on two days or more. That is too few to "
+                "read a rhythm from, so no churn windows are proposed."]  # fmt: skip
     said = [
         f"Rhythm: {plural(report.rhythm.repeat_customers, 'customer')} bought on two days or more. Half of their gaps last "
         f"up to {plural(gaps[0.5], 'day')}, nine in ten up to {gaps[0.9]:,}, 98 in 100 up to {gaps[0.98]:,} "
         "(every customer counts the same; gaps still open are not in it)."
     ]
+    wanted = report.rhythm_windows
+    if report.proposed is None or report.proposed.windows != wanted:
+        said.append(f"That asks for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but this "
+                    "log does not leave enough cutoffs, churners or stayers for it, or too many are gone by then.")  # fmt: skip
     if report.proposed is None:
-        return [*said, "Proposal: none. No windows near this rhythm leave enough cutoffs, churners and stayers to learn from."]
+        return [
+            *said,
+            "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from.",
+        ]
     params = ", ".join(f"{name} {value}" for name, value in params_of(report.proposed).items())
     return [
         *said,
         f"Proposal: {params}. That leaves {plural(report.proposed.snapshots, 'snapshot')} at "
-        f"{plural(len(report.proposed.cutoffs), 'cutoff')}, of which {report.proposed.churn_rate:.1%} churned.",
+        f"{plural(len(report.proposed.cutoffs), 'cutoff')}, of which {share_of(report.proposed.churn_rate, 1)} churned.",
     ]
 
 
@@ -190,7 +200,7 @@ def params_of(proposed: Tried) -> dict[str, int]:
 def remark(tried: Tried, report: Report) -> str:
     """A row of the table of windows in, what to say beside it out."""
     said = ["set in params"] if tried.is_set else []
-    if report.proposed and tried.windows == report.proposed.windows:
+    if tried == report.proposed:
         said.append("proposed")
     if not tried.can_train:
         said.append("too little to learn from")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lapse import __version__
-from lapse.history.findings import SEVERITIES, plural
+from lapse.history.findings import SEVERITIES, share_of
+from lapse.history.rhythm import Tried
 from lapse.history.usability import Report, headline, params_of, remark, rhythm_sentences, verdict
 
 TITLES = {
@@ -33,11 +34,13 @@ p { margin: .3rem 0; }
 .verdict { margin: 1.2rem 0 0; padding: .9rem 1.1rem; border-radius: .5rem; background: #fff; font-size: 1.1rem;
            border-left: .4rem solid var(--good); }
 .verdict.stop { border-color: var(--stop); }
-.finding { background: #fff; border-left: .4rem solid var(--note); border-radius: .4rem; padding: .7rem 1rem; margin: .6rem 0; }
+.finding { background: #fff; border-left: .4rem solid var(--note); border-radius: .4rem;
+           padding: .7rem 1rem; margin: .6rem 0; }
 .finding.stop { border-color: var(--stop); } .finding.warning { border-color: var(--warning); }
 .finding .place { font: .85rem/1.4 ui-monospace, Menlo, Consolas, monospace; color: var(--soft); overflow-wrap: anywhere; }
 .finding .todo { color: var(--soft); } .finding .todo b { color: var(--ink); font-weight: 600; }
-code { font: .9em ui-monospace, Menlo, Consolas, monospace; background: #eef1f3; border-radius: .25rem; padding: .05rem .3rem; }
+code { font: .9em ui-monospace, Menlo, Consolas, monospace; background: #eef1f3; border-radius: .25rem;
+       padding: .05rem .3rem; }
 pre { font: .9rem/1.5 ui-monospace, Menlo, Consolas, monospace; background: #fff; border: 1px solid var(--line);
       border-radius: .4rem; padding: .8rem 1rem; overflow-x: auto; }
 .wide { overflow-x: auto; }
@@ -69,17 +72,18 @@ footer { margin-top: 3rem; font-size: .85rem; color: var(--soft); }
 <h2>What the customers' rhythm proposes</h2>
 {% for sentence in rhythm %}<p>{{ sentence }}</p>
 {% endfor %}
-{% if params %}<pre>{{ params }}</pre>{% endif %}
+{% if params %}<p class="soft">In params.yaml:</p><pre>{{ params }}</pre>{% endif %}
 <h2>How the churn rate moves with the windows</h2>
 <p class="soft">Eligible: bought in the active days up to the newest mature cutoff. Churned: no order in the horizon after
-it, over all mature cutoffs, every {{ step }} back from the newest.</p>
+it, over all mature cutoffs; these stand step days apart, back from the newest.</p>
 <div class="wide"><table>
-<thead><tr><th>active days</th><th>horizon days</th><th>eligible customers</th><th>churn rate</th><th class="text"></th>
+<thead><tr><th>active days</th><th>horizon days</th><th>step days</th>
+<th>eligible customers</th><th>churn rate</th><th class="text"></th>
 <th>mature cutoffs</th><th>snapshots</th><th class="text"></th></tr></thead>
 <tbody>
 {% for row in windows %}
 <tr class="{{ 'proposed' if row.is_proposed else 'poor' if row.is_poor else '' }}"><td>{{ row.active_days }}</td>
-<td>{{ row.horizon_days }}</td><td>{{ row.eligible }}</td><td>{{ row.churn_rate }}</td>
+<td>{{ row.horizon_days }}</td><td>{{ row.step_days }}</td><td>{{ row.eligible }}</td><td>{{ row.churn_rate }}</td>
 <td class="text"><span class="bar" style="width: {{ row.bar }}rem"></span></td>
 <td>{{ row.cutoffs }}</td><td>{{ row.snapshots }}</td><td class="text">{{ row.remark }}</td></tr>
 {% endfor %}
@@ -108,7 +112,6 @@ def report_page(report: Report) -> str:
     from jinja2 import Environment
 
     groups = [(TITLES[severity], severity, report.by_severity(severity)) for severity in SEVERITIES]
-    steps = {tried.step_days for tried in report.windows_tried}
     page: str = Environment(autoescape=True, trim_blocks=True).from_string(PAGE).render(
         headline=headline(report),
         verdict=verdict(report),
@@ -116,8 +119,7 @@ def report_page(report: Report) -> str:
         groups=[group for group in groups if group[2]],
         rhythm=rhythm_sentences(report),
         params=_params_yaml(report),
-        step=plural(min(steps, default=0), "day"),
-        windows=[_window_row(report, i) for i in range(len(report.windows_tried))],
+        windows=[_window_row(report, tried) for tried in report.windows_tried],
         counts=list(report.counts.items()),
         version=__version__,
     )  # fmt: skip
@@ -134,17 +136,17 @@ def _params_yaml(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _window_row(report: Report, place: int) -> dict[str, Any]:
-    tried = report.windows_tried[place]
+def _window_row(report: Report, tried: Tried) -> dict[str, Any]:
     return {
         "active_days": tried.windows.active_days,
         "horizon_days": tried.windows.horizon_days,
+        "step_days": tried.step_days,
         "eligible": f"{tried.cutoffs[-1].eligible:,}" if tried.cutoffs else "0",
-        "churn_rate": f"{tried.churn_rate:.1%}" if tried.snapshots else "–",
+        "churn_rate": share_of(tried.churn_rate, 1) if tried.snapshots else "–",
         "bar": round(6 * tried.churn_rate, 2),
         "cutoffs": len(tried.cutoffs),
         "snapshots": f"{tried.snapshots:,}",
         "remark": remark(tried, report).strip(),
-        "is_proposed": report.proposed is not None and tried.windows == report.proposed.windows,
+        "is_proposed": tried == report.proposed,
         "is_poor": not tried.can_train,
     }
