@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lapse.engine import Engine
 from lapse.history.activity import purchase_days
 from lapse.history.contents import Contents
+from lapse.history.expressions import literal
 from lapse.tables import SOURCES
 
 if TYPE_CHECKING:
@@ -58,10 +59,11 @@ class Delivered:
     @classmethod
     def open(cls, engine: Engine, validated: Path, contents: Contents, counts: Mapping[str, Count]) -> Delivered:
         """The folder of validated tables in, the delivery out, its log rolled up once."""
-        tables = {name: engine.read(validated / f"{name}.parquet") for name in SOURCES}
-        for name, table in tables.items():
-            engine.backend.create_view(f"checked_{name}", table, overwrite=True)
-        engine.keep(purchase_days(tables["transactions"]).select(*DAY_COLUMNS), "checked_days")
+        for name in SOURCES:
+            path = literal(str(validated / f"{name}.parquet"))
+            engine.connection.execute(f"CREATE OR REPLACE TEMP VIEW checked_{name} AS SELECT * FROM read_parquet({path})")
+        transactions = engine.read(validated / "transactions.parquet")
+        engine.keep(purchase_days(transactions).select(*DAY_COLUMNS), "checked_days")
         engine.connection.execute("""
             CREATE OR REPLACE TEMP TABLE checked_spans AS
             SELECT customer_id, activity_date AS bought_on,

@@ -179,7 +179,7 @@ def outliers(delivered: Delivered, column: str) -> Finding | None:
     if not delivered.has(column):
         return None
     lines, total, top, keys = delivered.row(
-        f"WITH bought AS (SELECT customer_id, {column} AS v FROM checked_transactions WHERE NOT is_return AND {column} > 0), "
+        f"WITH bought AS (SELECT customer_id, {column} AS v FROM checked_transactions WHERE NOT is_return AND v > 0), "
         f"largest AS (SELECT * FROM bought ORDER BY v DESC, customer_id LIMIT {TOP_LINES}) "
         "SELECT count(*), sum(v), (SELECT sum(v) FROM largest), "
         "(SELECT list(customer_id ORDER BY v DESC, customer_id) FROM largest) FROM bought"

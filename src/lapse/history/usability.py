@@ -164,24 +164,24 @@ def verdict(report: Report) -> str:
 
 def rhythm_sentences(report: Report) -> list[str]:
     """A report in, sentences about the customers' rhythm and the windows that follow from it out."""
-    gaps = report.rhythm.gaps
-    if report.rhythm_windows is None:
-        return [f"Rhythm: {plural(report.rhythm.repeat_customers, 'customer')} bought on two days or more. That is too few to "
-                "read a rhythm from, so no churn windows are proposed."]  # fmt: skip
-    said = [
-        f"Rhythm: {plural(report.rhythm.repeat_customers, 'customer')} bought on two days or more. Half of their gaps last "
-        f"up to {plural(gaps[0.5], 'day')}, nine in ten up to {gaps[0.9]:,}, 98 in 100 up to {gaps[0.98]:,} "
-        "(every customer counts the same; gaps still open are not in it)."
-    ]
-    wanted = report.rhythm_windows
-    if report.proposed is None or report.proposed.windows != wanted:
-        said.append(f"That asks for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but this "
-                    "log does not leave enough cutoffs, churners or stayers for it, or too many are gone by then.")  # fmt: skip
-    if report.proposed is None:
+    gaps, wanted, repeat = report.rhythm.gaps, report.rhythm_windows, plural(report.rhythm.repeat_customers, "customer")
+    if wanted is None:
         return [
-            *said,
-            "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from.",
+            f"Rhythm: {repeat} bought on two days or more. That is too few to read a rhythm from, so no churn windows "
+            "are proposed."
         ]
+    said = [
+        f"Rhythm: {repeat} bought on two days or more. Half of their gaps last up to {plural(gaps[0.5], 'day')}, nine in "
+        f"ten up to {gaps[0.9]:,}, 98 in 100 up to {gaps[0.98]:,} (every customer counts the same; gaps still open are "
+        "not in it)."
+    ]
+    if report.proposed is None or report.proposed.windows != wanted:
+        said.append(
+            f"That asks for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but this log "
+            "does not leave enough cutoffs, churners or stayers for it, or too many are gone by then."
+        )
+    if report.proposed is None:
+        return [*said, "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from."]
     params = ", ".join(f"{name} {value}" for name, value in params_of(report.proposed).items())
     return [
         *said,
