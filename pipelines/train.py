@@ -5,7 +5,7 @@ from pathlib import Path
 from lapse.errors import run
 from lapse.features.family import Inputs
 from lapse.history.contents import Contents
-from lapse.model.train import write_models
+from lapse.model.train import require_usable, write_models
 from lapse.settings import load_settings
 
 
@@ -16,6 +16,7 @@ def main() -> None:
     knobs = settings.features
     inputs = Inputs.of(contents, knobs.windows, knobs.responses)
     folders = Path("data/features"), Path("data/labels"), Path("models")
+    require_usable(Path("data/reports/usability.json"))
     print("train: fitting the judged model and the one that ships", flush=True)
     judged, ships = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump())
     for name, bundle in (("judged", judged), ("ships", ships)):

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from lapse.engine import open_engine
 from lapse.errors import run
+from lapse.history.usability import check_delivery, report_text, write_report
 from lapse.history.validate import validate
 from lapse.settings import load_settings
 
@@ -13,14 +14,17 @@ from lapse.settings import load_settings
 def main() -> None:
     """The sources in params in, data/validated and the usability report out."""
     settings = load_settings()
+    windows, cutoffs = settings.churn.windows, settings.snapshots
     zone = settings.business_timezone
     today = datetime.now(ZoneInfo(zone)).date()
     out, report = Path("data/validated"), Path("data/reports/usability.json")
     with open_engine() as engine:
         contents, counts = validate(engine, settings.sources, zone, out, report, today)
+        usability = check_delivery(engine, out, contents, counts, windows, cutoffs.step_days, cutoffs.max_cutoffs)
+    write_report(usability, report.parent)
     for name, count in counts.items():
         print(f"validate: {name}: {count}")
-    print(f"validate: the log covers {contents.period.first_day} to {contents.period.last_complete_day}")
+    print(report_text(usability), end="")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lapse import __version__
-from lapse.errors import LapseError
+from lapse.errors import DataError, LapseError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,38 @@ def score(
     from lapse.outreach.nightly import score_once
 
     score_once(Path(), out, as_of or None)
+
+
+@app.command()
+def check(
+    out: Annotated[Path, typer.Option(help="Folder for usability.json and usability.html.")] = Path("data/reports"),
+) -> None:
+    """Say whether the sources can support a churn model, and how to set it up. Trains nothing.
+
+    Looks for what spoils a model before it is there (gaps, days loaded twice, people who buy once, columns that know
+    the future, …) and proposes churn windows from the customers' own rhythm. Exit code 3 when no model can be trained.
+    """
+    from datetime import datetime
+    from tempfile import TemporaryDirectory
+    from zoneinfo import ZoneInfo
+
+    from lapse.engine import open_engine
+    from lapse.history.usability import PAGE_NAME, check_delivery, report_text, write_report
+    from lapse.history.validate import validate
+    from lapse.settings import load_settings
+
+    settings = load_settings()
+    zone, windows, cutoffs = settings.business_timezone, settings.churn.windows, settings.snapshots
+    today = datetime.now(ZoneInfo(zone)).date()
+    with TemporaryDirectory(prefix="lapse-check-") as aside, open_engine() as engine:
+        work = Path(aside)
+        contents, counts = validate(engine, settings.sources, zone, work, work / "usability.json", today)
+        report = check_delivery(engine, work, contents, counts, windows, cutoffs.step_days, cutoffs.max_cutoffs)
+    write_report(report, out)
+    typer.echo(report_text(report), nl=False)
+    typer.echo(f"The same as a page: {out / PAGE_NAME}")
+    if not report.can_train:
+        raise typer.Exit(DataError.exit_code)
 
 
 @app.command("at-risk")

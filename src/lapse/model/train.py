@@ -12,6 +12,7 @@ import pandas as pd
 from lapse.errors import DataError
 from lapse.features.build import all_features
 from lapse.features.family import Inputs
+from lapse.files import read_json
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import fit_platt
 from lapse.model.classifier import fit_booster
@@ -39,6 +40,15 @@ def write_models(
     for name, known in (("judged", known_before(cutoffs, cutoffs[-1], windows)), ("lapse", cutoffs)):
         fit_bundle(rows, known, names, inputs, windows, params).write(out / name)
     return Bundle.read(out / "judged"), Bundle.read(out / "lapse")
+
+
+def require_usable(usability: Path) -> None:
+    """The usability report of stage validate in; DataError with its reasons when the data cannot support a model."""
+    stops = [finding for finding in read_json(usability)["findings"] if finding["severity"] == "stop"]
+    if stops:
+        reasons = " ".join(f"{stop['message']} {stop['what_to_do']}" for stop in stops)
+        raise DataError(f"train: no model is trained, because the data cannot support one. {reasons} The whole report: "
+                        f"{usability}; the retention rate does not need a model: data/reports/retention.json.")  # fmt: skip
 
 
 def read_rows(features: Path, labels: Path, cutoffs: Sequence[date]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from history_cases import Validate
+from tests.unit.history.history_cases import Validate
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 
-from tests.unit.history.history_cases import Validate
-
 from lapse.errors import DataError
+from tests.unit.history.history_cases import Validate
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
 ROW = {"who": "a", "at": "2020-01-01", "paid": 1}

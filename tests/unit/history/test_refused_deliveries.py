@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from history_cases import Validate
+from tests.unit.history.history_cases import Validate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -1,0 +1,263 @@
+"""Checks of the calendar: days loaded twice, gaps, a cut-off start or end, a clock of another zone."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from statistics import mean, median
+
+from lapse.history.findings import Delivered, Finding, Severity, kept, plural, share_of
+
+# Nine lines in ten present twice: no shop sells like that, a file loaded twice looks like that.
+LOADED_TWICE = 0.9
+# A day of one or two lines can repeat by chance.
+LINES_TO_JUDGE_A_DAY = 5
+# When on the usual day half of the lines have a twin, lines carry too little to tell two purchases apart.
+TWINS_ARE_USUAL = 0.5
+# A weekday on which more than half of the weeks have lines is a day of business; the others are closing days.
+OPEN_WEEKDAY = 0.5
+# With 20 customers expected, an empty stretch has a chance of e^-20 of being one: it is closed or missing.
+EXPECTED_CUSTOMERS = 20
+# A day with under a twentieth of its neighbours' customers is as good as empty (a load that broke off).
+ALMOST_EMPTY = 0.05
+NEIGHBOUR_DAYS = 28
+# Up to three open days in a row are holidays, as everywhere at Easter and at Christmas; more may be a lost load.
+HOLIDAY_DAYS = 3
+# A last week at half of the usual is a late or partial load; Christmas and summer take less than that.
+PARTIAL_WEEK = 0.5
+USUAL_WEEKS = 8
+QUIET_HOURS = 6
+# People sleep at night: quiet hours around any time from 07:30 to 20:00 mean that the clock is another one.
+QUIET_FROM, QUIET_TO = 7.5, 20.0
+# Six of 24 hours hold a quarter of the lines by chance; only a site with under a fiftieth there really sleeps.
+CLEARLY_QUIET, SOMEWHAT_QUIET = 0.02, 0.15
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """How many lines and customers each day of the log has, from its first to its last complete day."""
+
+    customers: dict[date, int]
+    first: date
+    last: date
+
+    @classmethod
+    def of(cls, delivered: Delivered) -> Calendar:
+        """A delivery in, its calendar out."""
+        period = delivered.contents.period
+        rows = delivered.rows("SELECT activity_date, count(*) FROM checked_days GROUP BY 1 ORDER BY 1")
+        return cls({day: int(count) for day, count in rows}, period.first_day, period.last_complete_day)
+
+    @property
+    def days(self) -> list[date]:
+        """Every calendar day of the log."""
+        return [self.first + timedelta(days=i) for i in range((self.last - self.first).days + 1)]
+
+    @property
+    def open_days(self) -> list[date]:
+        """The days on whose weekday there is usually business."""
+        seen: dict[int, list[bool]] = {}
+        for day in self.days:
+            seen.setdefault(day.weekday(), []).append(day in self.customers)
+        opened = {weekday for weekday, had in seen.items() if mean(had) > OPEN_WEEKDAY}
+        return [day for day in self.days if day.weekday() in opened]
+
+
+def check_calendar(delivered: Delivered) -> list[Finding]:
+    """A delivery in, what is wrong with its days and hours out."""
+    calendar = Calendar.of(delivered)
+    return kept([
+        loaded_twice(delivered), *gaps(calendar), first_period(calendar), last_week(calendar),
+        last_day(delivered), partial_month(calendar), clock(delivered),
+    ])  # fmt: skip
+
+
+def loaded_twice(delivered: Delivered) -> Finding | None:
+    """A delivery in, a finding out for the days whose lines are all there twice, e.g. under another load id."""
+    rows = delivered.rows("""
+        WITH distinct_lines AS (SELECT *, count(*) AS copies FROM checked_transactions GROUP BY ALL)
+        SELECT order_date, count(*), count(*) FILTER (copies > 1), count(*) FILTER (copies = 2),
+               sum(copies - 1)::BIGINT FROM distinct_lines GROUP BY 1 ORDER BY 1
+    """)
+    judged = [row for row in rows if row[1] >= LINES_TO_JUDGE_A_DAY]
+    if not judged:
+        return None
+    usual = median(row[2] / row[1] for row in judged)
+    exactly_two = sum(row[3] for row in judged) / sum(row[1] for row in judged)
+    if usual >= TWINS_ARE_USUAL and exactly_two < LOADED_TWICE:
+        return None
+    twice = [row for row in judged if row[2] >= LOADED_TWICE * row[1]]
+    if not twice:
+        return None
+    extra = sum(row[4] for row in twice)
+    return Finding(
+        "warning", "loaded_twice", "transactions", None, len(twice),
+        f"{plural(len(twice), 'day')} of {len(rows):,} {'was' if len(twice) == 1 else 'were'} loaded twice: "
+        f"{_stretches([row[0] for row in twice])}. {extra:,} lines are copies that differ in no mapped column.",
+        "Deliver these days once. If the copies differ by a column such as a load id, leave it out of the file: then "
+        "sources.transactions.duplicates: drop removes them.",
+    )  # fmt: skip
+
+
+def gaps(calendar: Calendar) -> list[Finding]:
+    """A calendar in, findings out for stretches of open days without lines; weekly closing days are none."""
+    opened = calendar.open_days
+    present = [day for day in opened if day in calendar.customers]
+    runs: list[list[date]] = []
+    in_run = False
+    for day in opened:
+        missing = _is_missing(calendar, day, present)
+        if missing and in_run:
+            runs[-1].append(day)
+        elif missing:
+            runs.append([day])
+        in_run = missing
+    sure = [run for run in runs if _usual(calendar, run[0], present) * len(run) >= EXPECTED_CUSTOMERS]
+    return kept([
+        _gap("warning", "missing_days", [run for run in sure if len(run) > HOLIDAY_DAYS],
+             "Nothing, if the business was closed then. Deliver a missing load: without it customers look silent."),
+        _gap("note", "single_days", [run for run in sure if len(run) <= HOLIDAY_DAYS],
+             "Nothing, if these were holidays. Else deliver them."),
+    ])  # fmt: skip
+
+
+def _gap(severity: Severity, check: str, runs: Sequence[Sequence[date]], todo: str) -> Finding | None:
+    days = sum(len(run) for run in runs)
+    if not days:
+        return None
+    shown = ", ".join(_stretch(run[0], run[-1]) for run in runs[:5]) + (", …" if len(runs) > 5 else "")
+    return Finding(
+        severity, check, "transactions", "ordered_at", days,
+        f"{plural(days, 'day')} on which business is usual {'has' if days == 1 else 'have'} next to no lines: {shown}.",
+        todo,
+    )  # fmt: skip
+
+
+def _is_missing(calendar: Calendar, day: date, present: Sequence[date]) -> bool:
+    return calendar.customers.get(day, 0) < ALMOST_EMPTY * _usual(calendar, day, present) or day not in calendar.customers
+
+
+def _usual(calendar: Calendar, day: date, present: Sequence[date]) -> float:
+    """The mean number of customers on the days with lines in the four weeks before and after."""
+    reach = timedelta(days=NEIGHBOUR_DAYS)
+    near = present[bisect_left(present, day - reach) : bisect_right(present, day + reach)]
+    others = [calendar.customers[other] for other in near if other != day]
+    # The share of days with lines counts, too: in a log of a few customers a day, empty days are usual.
+    return mean(others) * min(1.0, 2 * len(others) / (2 * NEIGHBOUR_DAYS + 1)) if others else 0.0
+
+
+def first_period(calendar: Calendar) -> Finding | None:
+    """A calendar in, a note out when the first four weeks hold far fewer customers than the weeks after."""
+    days = calendar.days
+    if len(days) < 3 * NEIGHBOUR_DAYS:
+        return None
+    start = sum(calendar.customers.get(day, 0) for day in days[:NEIGHBOUR_DAYS])
+    after = sum(calendar.customers.get(day, 0) for day in days[NEIGHBOUR_DAYS : 3 * NEIGHBOUR_DAYS]) / 2
+    if after < EXPECTED_CUSTOMERS or start >= PARTIAL_WEEK * after:
+        return None
+    return Finding(
+        "note", "slow_start", "transactions", "ordered_at", NEIGHBOUR_DAYS,
+        f"The first {NEIGHBOUR_DAYS} days of the log hold {share_of(start, after)} of the customers per day of the "
+        "eight weeks after: a slow start, or a load that begins in the middle.",
+        "If the log was filled bit by bit, deliver from the first complete month on: early cutoffs see too few customers.",
+    )  # fmt: skip
+
+
+def last_week(calendar: Calendar) -> Finding | None:
+    """A calendar in, a warning out when its last week holds under half of the usual: every customer looks gone."""
+    days = calendar.days[::-1]
+    weeks = [sum(calendar.customers.get(day, 0) for day in days[7 * i : 7 * i + 7]) for i in range(USUAL_WEEKS + 1)]
+    usual = median(weeks[1:])
+    if len(days) < 7 * (USUAL_WEEKS + 1) or usual < EXPECTED_CUSTOMERS or weeks[0] >= PARTIAL_WEEK * usual:
+        return None
+    return Finding(
+        "warning", "partial_last_week", "transactions", "ordered_at", weeks[0],
+        f"The last 7 days hold {weeks[0]:,} customer-days; the {USUAL_WEEKS} weeks before hold {usual:,.0f} each "
+        f"(median): the end of the log ({days[6]} to {days[0]}) looks incomplete.",
+        f'Deliver it whole, or set sources.until: "{days[7]}": customers whose lines are late look like churners.',
+    )  # fmt: skip
+
+
+def last_day(delivered: Delivered) -> Finding | None:
+    """A delivery in, a note out when its last day is cut off and hence not used."""
+    period = delivered.contents.period
+    if period.last_day <= period.last_complete_day:
+        return None
+    lines = delivered.row(f"SELECT count(*) FROM checked_transactions WHERE order_date > '{period.last_complete_day}'")[0]
+    return Finding(
+        "note", "partial_last_day", "transactions", "ordered_at", int(lines),
+        f"The last day ({period.last_day}) breaks off before the hour at which other days end; "
+        f"`latest` means {period.last_complete_day}.",
+        "Nothing: cutoffs and outcomes end on the last complete day.",
+    )  # fmt: skip
+
+
+def partial_month(calendar: Calendar) -> Finding | None:
+    """A calendar in, a note out when the log begins or ends inside a month: monthly figures leave it out."""
+    following = calendar.last + timedelta(days=1)
+    parts = [
+        f"{calendar.first:%Y-%m} begins on day {calendar.first.day}" if calendar.first.day > 1 else "",
+        f"{calendar.last:%Y-%m} ends on day {calendar.last.day}" if following.day > 1 else "",
+    ]
+    said = [part for part in parts if part]
+    if not said:
+        return None
+    return Finding(
+        "note", "partial_month", "transactions", "ordered_at", len(said),
+        f"The log does not begin and end with a month: {' and '.join(said)}.",
+        "Nothing: retention by month and quarter leaves partial periods out. Do not compare their sums with whole ones.",
+    )  # fmt: skip
+
+
+def clock(delivered: Delivered) -> Finding | None:
+    """A delivery in, a finding out when its quiet hours lie at daytime, so that the declared zone may be off."""
+    rows = delivered.rows("SELECT hour(ordered_at), count(*), max(minute(ordered_at)) FROM checked_transactions GROUP BY 1")
+    if len(rows) == 1 and rows[0][0] == 0 and rows[0][2] == 0:
+        return None
+    lines = {int(hour): int(count) for hour, count, _ in rows}
+    total = sum(lines.values())
+    if total < LINES_TO_JUDGE_A_DAY * 24:
+        return None
+    blocks = [sum(lines.get((start + i) % 24, 0) for i in range(QUIET_HOURS)) for start in range(24)]
+    centre, share = _quiet_centre(blocks, total), min(blocks) / total
+    if not QUIET_FROM <= centre < QUIET_TO or share > SOMEWHAT_QUIET:
+        return None
+    start = round(centre - QUIET_HOURS / 2) % 24
+    return Finding(
+        "warning" if share <= CLEARLY_QUIET else "note", "clock", "transactions", "ordered_at", min(blocks),
+        f"The quietest {QUIET_HOURS} hours, {start:02d}:00 to {(start + QUIET_HOURS) % 24:02d}:00, lie at daytime and hold "
+        f"{share_of(min(blocks), total)} of the lines: the clock seems to be another zone's.",
+        "Check business_timezone and sources.transactions.timezone: a wrong clock puts evening orders on another day. "
+        "A site with customers around the world, or one open at night, may really be like this.",
+    )  # fmt: skip
+
+
+def _quiet_centre(blocks: Sequence[int], total: int) -> float:
+    """Lines by the start hour of a block of hours in, the hour at the middle of the quiet blocks out.
+
+    A shop closed for half of the day has many equally quiet blocks: the middle of their longest run counts.
+    """
+    quiet = [block <= min(blocks) + total // 100 for block in blocks]
+    best_start, best_length = 0, 0
+    for start in range(24):
+        length = next((i for i in range(24) if not quiet[(start + i) % 24]), 24)
+        if length > best_length:
+            best_start, best_length = start, length
+    return (best_start + (best_length - 1) / 2 + QUIET_HOURS / 2) % 24
+
+
+def _stretches(days: Iterable[date]) -> str:
+    """Days in their order in, the first stretches of days without a break out, as text."""
+    stretches: list[list[date]] = []
+    for day in days:
+        if stretches and (day - stretches[-1][-1]).days == 1:
+            stretches[-1].append(day)
+        else:
+            stretches.append([day])
+    return ", ".join(_stretch(run[0], run[-1]) for run in stretches[:5]) + (", …" if len(stretches) > 5 else "")
+
+
+def _stretch(first: date, last: date) -> str:
+    return str(first) if first == last else f"{first} to {last}"
