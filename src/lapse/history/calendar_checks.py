@@ -29,6 +29,9 @@ HOLIDAY_DAYS = 3
 PARTIAL_WEEK = 0.5
 USUAL_WEEKS = 8
 QUIET_HOURS = 6
+MOMENTS = {"transactions": "ordered_at", "events": "occurred_at", "feedback": "rated_at"}
+# Dates have one time of day; moved to a zone with summer time they have two. Twenty real moments have more.
+TIMES_OF_DATES, ROWS_TO_JUDGE_TIMES = 2, 20
 # People sleep at night: quiet hours around any time from 07:30 to 20:00 mean that the clock is another one.
 QUIET_FROM, QUIET_TO = 7.5, 20.0
 # Six of 24 hours hold a quarter of the lines by chance; only a site with under a fiftieth there really sleeps.
@@ -71,6 +74,7 @@ def check_calendar(delivered: Delivered) -> list[Finding]:
     return kept([
         loaded_twice(delivered), *gaps(calendar), first_period(calendar), last_week(calendar),
         last_day(delivered), partial_month(calendar), clock(delivered),
+        *(shifted_dates(delivered, name, moment) for name, moment in MOMENTS.items()),
     ])  # fmt: skip
 
 
@@ -231,6 +235,25 @@ def clock(delivered: Delivered) -> Finding | None:
         f"{share_of(min(blocks), total)} of the lines: the clock seems to be another zone's.",
         "Check business_timezone and sources.transactions.timezone: a wrong clock puts evening orders on another day. "
         "A site with customers around the world, or one open at night, may really be like this.",
+    )  # fmt: skip
+
+
+def shifted_dates(delivered: Delivered, name: str, moment: str) -> Finding | None:
+    """A delivery, a table and its moment in, a warning out when dates without a time were moved by the time zone."""
+    if not delivered.has(name) and name != "transactions":
+        return None
+    rows, times, midnights, shown = delivered.row(
+        f"SELECT count(*), count(DISTINCT strftime({moment}, '%H:%M:%S')), count(*) FILTER ({moment} = {moment}::DATE), "
+        f"string_agg(DISTINCT strftime({moment}, '%H:%M'), ' and ' ORDER BY strftime({moment}, '%H:%M')) "
+        f"FROM (SELECT {moment} FROM checked_{name} GROUP BY 1)"
+    )
+    if rows < ROWS_TO_JUDGE_TIMES or times > TIMES_OF_DATES or midnights:
+        return None
+    return Finding(
+        "warning", "shifted_dates", name, moment, int(rows),
+        f"Every time of day is {shown}: these look like dates without a time that the time zone moved, perhaps to "
+        "another day.",
+        f"If they are dates of the business, set sources.{name}.timezone to business_timezone, or cast them to DATE.",
     )  # fmt: skip
 
 

@@ -21,7 +21,6 @@ DRIFT_POINTS = 0.10
 DRIFT_RATIO = 1.5
 # A rate that moves by less than this moves by chance or is too small to matter.
 DRIFT_LEAST_POINTS = 0.02
-ORDER_RATE_DAYS = 28
 
 
 def check_learnability(delivered: Delivered, set_now: Tried) -> list[Finding]:
@@ -113,7 +112,13 @@ def drift(delivered: Delivered, set_now: Tried) -> list[Finding]:
     cutoffs = [cutoff for cutoff in set_now.cutoffs if cutoff.eligible]
     if len(cutoffs) < 2:
         return []
-    return kept([_drift_of_customers(cutoffs), _drift_of_orders(delivered, cutoffs), _drift_of_churn(cutoffs)])
+    return kept(
+        [
+            _drift_of_customers(cutoffs),
+            _drift_of_orders(delivered, cutoffs, set_now.windows.active_days),
+            _drift_of_churn(cutoffs),
+        ]
+    )
 
 
 def _drift_of_customers(cutoffs: list[Cutoff]) -> Finding | None:
@@ -128,11 +133,11 @@ def _drift_of_customers(cutoffs: list[Cutoff]) -> Finding | None:
     )  # fmt: skip
 
 
-def _drift_of_orders(delivered: Delivered, cutoffs: list[Cutoff]) -> Finding | None:
+def _drift_of_orders(delivered: Delivered, cutoffs: list[Cutoff], days_back: int) -> Finding | None:
     listed = ", ".join(f"(DATE '{cutoff.cutoff_date}')" for cutoff in cutoffs)
     days = dict(delivered.rows(
         f"SELECT cutoff, count(s.bought_on) FROM (VALUES {listed}) AS c(cutoff) LEFT JOIN checked_spans s "
-        f"ON s.bought_on > cutoff - {ORDER_RATE_DAYS} AND s.bought_on <= cutoff GROUP BY 1"
+        f"ON s.bought_on > cutoff - {days_back} AND s.bought_on <= cutoff GROUP BY 1"
     ))  # fmt: skip
     rates = [days[cutoff.cutoff_date] / cutoff.eligible for cutoff in cutoffs]
     least, most = _extremes(cutoffs, rates)
@@ -140,7 +145,7 @@ def _drift_of_orders(delivered: Delivered, cutoffs: list[Cutoff]) -> Finding | N
         return None
     return Finding(
         "warning", "drift_orders", "snapshots", None, len(cutoffs),
-        f"Purchase days per active customer in the {ORDER_RATE_DAYS} days up to a cutoff move between {least[1]:.2f} "
+        f"Purchase days per active customer in the {days_back} days up to a cutoff move between {least[1]:.2f} "
         f"({least[0]}) and {most[1]:.2f} ({most[0]}).",
         "A season, or another way of buying: with more than a year of history, let cutoffs cover the whole year.",
     )  # fmt: skip

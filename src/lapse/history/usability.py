@@ -19,7 +19,16 @@ from lapse.history.contract_checks import check_contracts
 from lapse.history.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural, share_of
 from lapse.history.foresight import check_foresight
 from lapse.history.learnability import check_learnability
-from lapse.history.rhythm import ENOUGH_REPEAT_CUSTOMERS, Rhythm, Tried, candidates, near_windows, propose, try_windows
+from lapse.history.rhythm import (
+    ENOUGH_REPEAT_CUSTOMERS,
+    ROLES,
+    Rhythm,
+    Tried,
+    candidates,
+    near_windows,
+    propose,
+    try_windows,
+)
 from lapse.history.row_checks import check_rows
 from lapse.windows import ChurnWindows, Period
 
@@ -207,6 +216,8 @@ def remark(tried: Tried, report: Report) -> str:
     said = ["set in params"] if tried.is_set else []
     if tried == report.proposed:
         said.append("proposed")
-    if not tried.can_train:
-        said.append("too little to learn from")
+    if tried.independent_cutoffs < ROLES:
+        said.append("too few cutoffs")
+    elif not tried.can_train:
+        said.append("too few churners or stayers")
     return f"  {', '.join(said)}" if said else ""

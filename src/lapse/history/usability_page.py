@@ -45,7 +45,8 @@ pre { font: .9rem/1.5 ui-monospace, Menlo, Consolas, monospace; background: #fff
       border-radius: .4rem; padding: .8rem 1rem; overflow-x: auto; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; background: #fff; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
+td { white-space: nowrap; } td.text { white-space: normal; }
 th { font-weight: 600; color: var(--soft); font-size: .85rem; }
 th:first-child, td:first-child, th.text, td.text { text-align: left; }
 tr.proposed td { background: #e8f3ee; font-weight: 600; } tr.poor td { color: var(--soft); }
@@ -78,13 +79,13 @@ footer { margin-top: 3rem; font-size: .85rem; color: var(--soft); }
 it, over all mature cutoffs; these stand step days apart, back from the newest.</p>
 <div class="wide"><table>
 <thead><tr><th>active days</th><th>horizon days</th><th>step days</th>
-<th>eligible customers</th><th>churn rate</th><th class="text"></th>
+<th>eligible customers</th><th>churn rate</th>
 <th>mature cutoffs</th><th>snapshots</th><th class="text"></th></tr></thead>
 <tbody>
 {% for row in windows %}
 <tr class="{{ 'proposed' if row.is_proposed else 'poor' if row.is_poor else '' }}"><td>{{ row.active_days }}</td>
-<td>{{ row.horizon_days }}</td><td>{{ row.step_days }}</td><td>{{ row.eligible }}</td><td>{{ row.churn_rate }}</td>
-<td class="text"><span class="bar" style="width: {{ row.bar }}rem"></span></td>
+<td>{{ row.horizon_days }}</td><td>{{ row.step_days }}</td><td>{{ row.eligible }}</td>
+<td><span class="bar" style="width: {{ row.bar }}rem"></span> {{ row.churn_rate }}</td>
 <td>{{ row.cutoffs }}</td><td>{{ row.snapshots }}</td><td class="text">{{ row.remark }}</td></tr>
 {% endfor %}
 </tbody>
@@ -143,7 +144,7 @@ def _window_row(report: Report, tried: Tried) -> dict[str, Any]:
         "step_days": tried.step_days,
         "eligible": f"{tried.cutoffs[-1].eligible:,}" if tried.cutoffs else "0",
         "churn_rate": share_of(tried.churn_rate, 1) if tried.snapshots else "–",
-        "bar": round(6 * tried.churn_rate, 2),
+        "bar": round(3 * tried.churn_rate, 2),
         "cutoffs": len(tried.cutoffs),
         "snapshots": f"{tried.snapshots:,}",
         "remark": remark(tried, report).strip(),

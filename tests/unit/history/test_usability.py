@@ -319,6 +319,15 @@ def test_a_site_open_day_and_night_and_a_log_of_bare_dates_say_nothing_about_the
     assert found(checked(engine, tmp_path, bare), "clock") is None
 
 
+def test_dates_that_the_zone_moved_to_another_day_are_told(engine: Engine, tmp_path: Path) -> None:
+    moved = [{"customer_id": "c001", "occurred_at": at(n, 19 + n % 2), "event_type": "visit"} for n in range(30)]
+    finding = the(checked(engine, tmp_path, steady(), events=moved), "shifted_dates")
+    assert (finding.severity, finding.place, finding.count) == ("warning", "events.occurred_at", 30)
+    assert "Every time of day is 19:00 and 20:00" in finding.message
+    dates = [{**row, "occurred_at": row["occurred_at"].replace(hour=0)} for row in moved]
+    assert found(checked(engine, tmp_path, steady(), events=dates), "shifted_dates") is None
+
+
 # --- what there is to learn --------------------------------------------------------------------------------------
 
 
@@ -585,10 +594,11 @@ def test_bitcoin_otc(engine: Engine, tmp_path: Path) -> None:
     if not (SHARED / "bitcoin_otc").is_dir():
         pytest.skip(f"{SHARED / 'bitcoin_otc'} is not there: real data are not part of the project")
     engine.connection.execute(
-        f"COPY (SELECT rater, to_timestamp(at) AS at FROM read_csv('{SHARED / 'bitcoin_otc' / 'ratings.csv.gz'}', "
-        f"header = false, names = ['rater', 'rated', 'rating', 'at'])) TO '{tmp_path / 'ratings.parquet'}' (FORMAT parquet)"
+        f"COPY (SELECT rater, to_timestamp(unix) AS traded_at FROM read_csv('{SHARED}/bitcoin_otc/ratings.csv.gz', "
+        "header = false, names = ['rater', 'rated', 'rating', 'unix'])) "
+        f"TO '{tmp_path / 'ratings.parquet'}' (FORMAT parquet)"
     )
-    trades = {"path": "ratings.parquet", "columns": {"customer_id": "rater", "ordered_at": "at"}}
+    trades = {"path": "ratings.parquet", "columns": {"customer_id": "rater", "ordered_at": "traded_at"}}
     sources = Sources.model_validate({
         "folder": str(tmp_path), "until": None, "earliest": "1990-01-01", "max_reject_share": 0.5,
         "transactions": trades, "events": None, "feedback": None, "customers": None,
