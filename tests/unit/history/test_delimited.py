@@ -10,9 +10,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
-from tests.unit.history.history_cases import Validate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.unit.history.history_cases import Validate
 
 HEAD = "who,at,paid\n"
 GOOD = "a,2020-01-01,1\n"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from tests.unit.history.history_cases import Validate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from lapse.engine import open_engine
 from lapse.errors import DataError, LapseError, SettingsError
 from lapse.history.expressions import ALLOWED_BY_NAME, checked_expression, literal, quoted
 from lapse.history.validate import _lock_down
+from tests.unit.history.history_cases import Validate
 
 COLUMNS = {"a": "c1", "B": "c2", 'we"ird\n😀': "c3", "copies": "c4", "user": "c5"}
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.unit.history.history_cases import Validate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lapse.errors import DataError, LapseError, SettingsError
+from tests.unit.history.history_cases import Validate
 
 FINE = b"who,at,paid\na,2020-01-01,1\n"
 
