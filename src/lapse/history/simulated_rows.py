@@ -144,7 +144,7 @@ def _customers(block: Block, orders: Ints, returned: Ints, complained: Ints) -> 
 
 
 def _subscriptions(block: Block) -> pa.Table:
-    """The subscriptions of some customers: from joining to the departure; `ended` and `reason` null while they run."""
+    """The subscriptions of some customers: from joining to the departure; `ended_date` and `end_reason` null while they run."""
     shop, random = block.shop, block.random
     who = np.flatnonzero((random.random(len(block.joined)) < shop.subscribers) & (block.hidden.kind != TRIAL))
     ended = np.where(block.hidden.departure[who] < shop.days, block.hidden.departure[who], NEVER)
@@ -152,9 +152,9 @@ def _subscriptions(block: Block) -> pa.Table:
     return pa.table({
         "customer_id": as_words(who, block.ids),
         "subscription_id": as_words(who, pa.array([f"S{block.first + i:09d}" for i in range(len(block.joined))])),
-        "started": as_dates(shop, block.joined[who]),
-        "ended": as_dates(shop, ended),
-        "reason": as_words(reason, REASONS),
+        "started_date": as_dates(shop, block.joined[who]),
+        "ended_date": as_dates(shop, ended),
+        "end_reason": as_words(reason, REASONS),
     })  # fmt: skip
 
 

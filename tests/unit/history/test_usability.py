@@ -550,7 +550,7 @@ def _own_sources(params: str) -> str:
     names = {name: name for name in ("customer_id", "ordered_at", "order_id", "product_id", "amount", "is_return")}
     sales = {"path": "sales.parquet", "columns": names}
     content["sources"] |= {"folder": "raw", "transactions": sales, "events": None, "feedback": None, "customers": None}
-    content["churn"] = {"active_days": 30, "lead_days": 0, "horizon_days": 14}
+    content["churn"] = {**content["churn"], "active_days": 30, "horizon_days": 14}
     out = StringIO()
     YAML().dump(content, out)
     return out.getvalue()
