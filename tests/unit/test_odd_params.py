@@ -78,6 +78,10 @@ CASES = {
         "land.source: Input should be 'complete_journey'",
     ),
     "a time zone that leads outside": (changed("America/New_York", "../../etc/passwd"), "is no time zone"),
+    "a delimiter that divides nothing": (
+        changed("    timezone: UTC\n", '    timezone: UTC\n    delimiter: "\\n"\n'),
+        "sources.transactions: delimiter must not hold a quote, a line end or a NUL.",
+    ),
     "a decimal sign": (changed("    timezone: UTC\n", "    timezone: UTC\n    decimal: ;\n"), "decimal"),
     "a column of ours that is none": (
         changed("      amount: sales_value", "      amont: sales_value"),
