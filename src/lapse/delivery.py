@@ -75,6 +75,12 @@ class Reading(Section):
     encoding: str | None = None
     sheet: str | None = None
 
+    @model_validator(mode="after")
+    def _delimiter_divides(self) -> Reading:
+        if self.delimiter is not None and set(self.delimiter) & set('"\n\r\0'):
+            raise ValueError("delimiter must not hold a quote, a line end or a NUL")
+        return self
+
 
 class Join(Reading):
     """A further file, LEFT JOINed to the rows so far on the columns that both have."""

@@ -31,14 +31,26 @@ def table(lines: str) -> str:
 
 CASES = {
     "an unknown section": (PARAMS + "\nsourcs: 1\n", "unknown key 'sourcs'. Did you mean 'sources'?"),
-    "an unknown key": (changed("    duplicates: drop\n", "    duplicate: drop\n"),
-                       "unknown key 'sources.transactions.duplicate'. Did you mean 'duplicates'?"),
-    "an unknown key of a join": (changed("    path: transactions.parquet\n",
-                                         "    path: transactions.parquet\n    joins: [{path: x.csv, on: [a], delimeter: x}]\n"),
-                                 "Did you mean 'delimiter'?"),
-    "an unknown key of land": (table("url: sqlite:///x.db; tabel: x"), "unknown key 'land.tables.sales.tabel'. Did you mean 'table'?"),
+    "an unknown key": (
+        changed("    duplicates: drop\n", "    duplicate: drop\n"),
+        "unknown key 'sources.transactions.duplicate'. Did you mean 'duplicates'?",
+    ),
+    "an unknown key of a join": (
+        changed(
+            "    path: transactions.parquet\n",
+            "    path: transactions.parquet\n    joins: [{path: x.csv, on: [a], delimeter: x}]\n",
+        ),
+        "Did you mean 'delimiter'?",
+    ),
+    "an unknown key of land": (
+        table("url: sqlite:///x.db; tabel: x"),
+        "unknown key 'land.tables.sales.tabel'. Did you mean 'table'?",
+    ),
     "a missing key": (changed("  trees: 200 ", "  # trees: 200 "), "the key 'train.trees' is missing"),
-    "a bare date": (changed("  until: null", "  until: 2017-10-31"), 'sources.until is a bare date. Put it in quotes: "2017-10-31".'),
+    "a bare date": (
+        changed("  until: null", "  until: 2017-10-31"),
+        'sources.until is a bare date. Put it in quotes: "2017-10-31".',
+    ),
     "a bare date in a list": (changed("[30, 90, 180]", "[2017-10-31]"), "features.windows.0 is a bare date"),
     "no day": (changed("  until: null", '  until: "2017-02-30"'), "sources.until"),
     "a key twice": (changed("  until: null", "  until: null\n  until: null"), 'found duplicate key "until"'),
@@ -52,24 +64,45 @@ CASES = {
     "brackets without end": ("a: " + "[" * 5000, "nested too deeply"),
     "an endless number": (changed("max_amount: 1000000 ", "max_amount: .inf "), "sources.transactions.max_amount"),
     "no number": (changed("max_amount: 1000000 ", "max_amount: .nan "), "sources.transactions.max_amount"),
-    "no list": (changed("attributes: [age,", "attributes: age #"), "sources.customers.attributes: Input should be a valid list"),
-    "a number for a text": (changed("path: transactions.parquet", "path: 7"), "sources.transactions.path: Input should be a valid string"),
+    "no list": (
+        changed("attributes: [age,", "attributes: age #"),
+        "sources.customers.attributes: Input should be a valid list",
+    ),
+    "a number for a text": (
+        changed("path: transactions.parquet", "path: 7"),
+        "sources.transactions.path: Input should be a valid string",
+    ),
     "no path": (changed("path: transactions.parquet", 'path: ""'), "sources.transactions.path"),
-    "a long value": (changed("source: complete_journey", f"source: {'x' * 9000}"), "land.source: Input should be 'complete_journey'"),
+    "a long value": (
+        changed("source: complete_journey", f"source: {'x' * 9000}"),
+        "land.source: Input should be 'complete_journey'",
+    ),
     "a time zone that leads outside": (changed("America/New_York", "../../etc/passwd"), "is no time zone"),
+    "a delimiter that divides nothing": (
+        changed("    timezone: UTC\n", '    timezone: UTC\n    delimiter: "\\n"\n'),
+        "sources.transactions: delimiter must not hold a quote, a line end or a NUL.",
+    ),
     "a decimal sign": (changed("    timezone: UTC\n", "    timezone: UTC\n    decimal: ;\n"), "decimal"),
-    "a column of ours that is none": (changed("      amount: sales_value", "      amont: sales_value"), "Did you mean 'amount'?"),
-    "a password": (table("url: postgresql://me:hunter22@host/db; table: x"),
-                   "land.tables.sales: the url holds a password. Put it into the environment and write ${NAME} in its place."),
+    "a column of ours that is none": (
+        changed("      amount: sales_value", "      amont: sales_value"),
+        "Did you mean 'amount'?",
+    ),
+    "a password": (
+        table("url: postgresql://me:hunter22@host/db; table: x"),
+        "land.tables.sales: the url holds a password. Put it into the environment and write ${NAME} in its place.",
+    ),
     "a password in a broken line": (table("url: 'postgresql://me:hunter22@host/db; table: x"), "is not valid YAML"),
     "a password in a wrong place": (changed(LAND, LAND + "  tables: postgresql://me:hunter22@host/db\n"), "land.tables: "),
     "a password in a section of its own": (PARAMS + "\n'postgresql://me:hunter22@host/db': 1\n", "unknown key"),
-    "a password where a number belongs": (changed("  trees: 200 ", "  trees: postgresql://me:hunter22@host/db "), "train.trees"),
+    "a password where a number belongs": (
+        changed("  trees: 200 ", "  trees: postgresql://me:hunter22@host/db "),
+        "train.trees",
+    ),
     "a table and a query": (table("url: sqlite:///x.db; table: x; query: SELECT 1"), "exactly one of table and query"),
     "a query of an object": (table("url: s3://bucket/x.csv; query: SELECT 1"), "leave out table, query"),
     "no URL": (table("url: x.csv; table: x"), "url must be scheme://"),
     "a table name that leads outside": (changed(LAND, LAND + "  tables: {../x: {url: s3://a/b.csv}}\n"), "land.tables"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -122,4 +122,6 @@ def quoted(name: str) -> str:
 
 def literal(text: str) -> str:
     """A text in, the same as a SQL string literal out."""
-    return "'" + text.replace("'", "''") + "'"
+    escaped = text.replace("'", "''")
+    # The engine's parser ends its text at a NUL.
+    return "('" + escaped.replace("\0", "' || chr(0) || '") + "')" if "\0" in text else f"'{escaped}'"

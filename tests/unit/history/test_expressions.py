@@ -123,10 +123,10 @@ def test_any_text_is_safe_sql_or_one_message(text: str) -> None:
         assert ";" not in checked or "'" in checked
 
 
-@given(st.text(max_size=30).filter(lambda text: "\0" not in text))
+@given(st.text(max_size=30))
 def test_quoting_brings_any_text_back(text: str) -> None:
     assert duckdb.sql(f"SELECT {literal(text)}").fetchall() == [(text,)]
-    if text:
+    if text and "\0" not in text:
         assert duckdb.sql(f"SELECT 1 AS {quoted(text)}").columns == [text]
 
 
