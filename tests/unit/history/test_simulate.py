@@ -102,8 +102,8 @@ def test_orders_stop_at_the_departure_and_subscriptions_end_with_it(folder):
     assert (lines.loc[~lines["is_return"], "amount"] > 0).all()
     subscriptions = table(folder, "subscriptions")
     ended = subscriptions["customer_id"].map(hidden["departed"])
-    assert subscriptions["ended"].fillna(0).tolist() == ended.fillna(0).tolist()
-    assert subscriptions["reason"].isna().equals(subscriptions["ended"].isna())
+    assert subscriptions["ended_date"].fillna(0).tolist() == ended.fillna(0).tolist()
+    assert subscriptions["end_reason"].isna().equals(subscriptions["ended_date"].isna())
 
 
 def test_customers_in_decline_order_less_open_less_and_rate_lukewarm(folder):

@@ -51,7 +51,7 @@ def test_a_delivery_that_fits(project: Path) -> None:
     assert "1  ordered_at cannot be read as a timestamp, e.g. b" in done.stdout
     assert sorted(path.name for path in (project / "data").rglob("*.*")) == [
         "contents.json", "customers.parquet", "events.parquet", "feedback.parquet", "log.csv", "rejects.parquet",
-        "transactions.parquet", "usability.json",
+        "subscriptions.parquet", "transactions.parquet", "usability.html", "usability.json",
     ]  # fmt: skip
 
 
