@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -38,7 +37,12 @@ def packed(text: str) -> bytes:
 
 
 def zstd(text: str) -> bytes:
-    return subprocess.run(["zstd", "-q", "-c"], input=text.encode(), capture_output=True, check=True).stdout
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as packing:
+        packing.write(text.encode())
+    return sink.getvalue().to_pybytes()
 
 
 CASES = [
