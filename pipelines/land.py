@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lapse.engine import open_engine
 from lapse.errors import run
-from lapse.history.land import land, land_tables
+from lapse.history.landing.land import land, land_tables
 from lapse.settings import load_settings
 
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from lapse.engine import open_engine
 from lapse.errors import run
-from lapse.history.usability import check_delivery, report_text, write_report
+from lapse.history.usability.report import check_delivery, report_text, write_report
 from lapse.history.validate import validate
 from lapse.settings import load_settings
 

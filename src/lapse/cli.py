@@ -47,6 +47,20 @@ def score(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to make, or a workspace to renew.")],
+    source: Annotated[str | None, typer.Option(help="A known public data set, e.g. online_retail.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the delivered files are, seen from the folder.")] = None,
+) -> None:
+    """Make a workspace for your own tables, ready for `dvc repro`; in an existing one, say what changed and renew it."""
+    from lapse.workspace.init import init as make
+
+    for line in make(folder, source, data):
+        typer.echo(line)
+    typer.echo(f"Next: cd {folder}, look at params.yaml, then `lapse check` and `dvc repro`.")
+
+
+@app.command()
 def check(
     out: Annotated[Path, typer.Option(help="Folder for usability.json and usability.html.")] = Path("data/reports"),
 ) -> None:
@@ -60,7 +74,7 @@ def check(
     from zoneinfo import ZoneInfo
 
     from lapse.engine import open_engine
-    from lapse.history.usability import PAGE_NAME, check_delivery, report_text, write_report
+    from lapse.history.usability.report import PAGE_NAME, check_delivery, report_text, write_report
     from lapse.history.validate import validate
     from lapse.settings import load_settings
 
@@ -140,8 +154,8 @@ def simulate(
     The folder holds five tables, truth.parquet, hidden.parquet and a params.yaml that reads them. Churn windows
     and cutoffs are those of the params.yaml here. About 25 order lines per customer and year.
     """
-    from lapse.history.simulate import simulate as simulate_shop
-    from lapse.history.simulated_shop import Shop
+    from lapse.history.simulation.shop import Shop
+    from lapse.history.simulation.simulate import simulate as simulate_shop
     from lapse.settings import PARAMS
     from lapse.windows import parse_day
 

@@ -73,6 +73,8 @@ class Reading(Section):
     path: Annotated[str, Field(min_length=1)]
     delimiter: Annotated[str, Field(min_length=1, max_length=4)] | None = None
     encoding: str | None = None
+    names: Annotated[list[str], Field(min_length=1)] | None = None
+    """The columns' names of a delimited file without a header."""
     sheet: str | None = None
 
     @model_validator(mode="after")

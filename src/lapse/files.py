@@ -49,7 +49,8 @@ def digest(*paths: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(paths):
         total.update(path.name.encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+        with path.open("rb") as opened:
+            total.update(hashlib.file_digest(opened, "sha256").digest())
     return total.hexdigest()
 
 

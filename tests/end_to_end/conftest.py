@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from lapse.engine import open_engine
-from lapse.history.land import land_complete_journey
+from lapse.history.landing.land import land_complete_journey
 from tests.conftest import ROOT
 
 EVERY = 12  # one household in twelve: 205 of 2,469

@@ -14,8 +14,8 @@ from lapse.engine import open_engine
 from lapse.features.build import all_features, write_features
 from lapse.features.family import Inputs
 from lapse.history.activity import purchase_days, read_activity, write_activity
-from lapse.history.simulate import simulate
-from lapse.history.simulated_shop import Shop
+from lapse.history.simulation.shop import Shop
+from lapse.history.simulation.simulate import simulate
 from lapse.history.validate import validate
 from lapse.labels import outcome_labels, write_labels
 from lapse.model.metrics import auroc

@@ -21,7 +21,9 @@ FLOORS = (
     ("features", "model"),
     ("scoring",),
     ("outreach",),
-    ("cli", "pages"),
+    ("pages",),
+    ("workspace",),
+    ("cli",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Within a floor, who may import whom: everything else on the same floor is sideways, hence refused.

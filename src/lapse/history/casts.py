@@ -8,8 +8,8 @@ from datetime import date
 
 from lapse.delivery import Customers, Feedback, Sources, SourceTable, Transactions
 from lapse.errors import SettingsError
-from lapse.history.expressions import checked_expression, literal, matching_column, quoted
-from lapse.history.sources import Delivery
+from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
+from lapse.history.reading.sources import Delivery
 from lapse.tables import DUCKDB_TYPES, Column, Table
 
 DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}

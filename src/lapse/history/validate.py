@@ -19,9 +19,9 @@ from lapse.errors import DataError, sample_keys
 from lapse.files import write_json
 from lapse.history.casts import Mapped, attributes_of, judging_query, mapping_of
 from lapse.history.contents import Contents
-from lapse.history.expressions import literal, quoted
-from lapse.history.parts import first_line
-from lapse.history.sources import Delivery, stage_source
+from lapse.history.reading.expressions import literal, quoted
+from lapse.history.reading.parts import first_line
+from lapse.history.reading.sources import Delivery, stage_source
 from lapse.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.windows import Period, last_complete_day
 

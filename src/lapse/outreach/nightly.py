@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from lapse import __version__
+from lapse.delivery import SourceTable
 from lapse.engine import open_engine
 from lapse.errors import LapseError, ModelError
 from lapse.files import digest, write_json
 from lapse.history.activity import read_activity, write_activity
-from lapse.history.sources import source_path
+from lapse.history.reading.sources import source_files
 from lapse.history.validate import validate
 from lapse.model.bundle import Bundle
 from lapse.outreach.lists import say, write_lists
@@ -76,7 +77,7 @@ def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str
         "model_version": bundle.version,
         "as_of": str(day),
         "sources": {
-            name: {"path": source.path, "sha256": digest(source_path(settings.sources.folder, name, source)),
+            name: {"path": source.path, "sha256": digest(*_files(settings.sources.folder, name, source)),
                    "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}
             for name, source in settings.sources.tables.items()
         },
@@ -93,3 +94,8 @@ def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str
     say_scores(scores)
     say(listed)
     return manifest
+
+
+def _files(folder: str, name: str, source: SourceTable) -> list[Path]:
+    """Every file that a source table is read from, its joins included."""
+    return [path for reading in (source, *source.joins) for path in source_files(folder, name, reading)]

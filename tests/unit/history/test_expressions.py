@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lapse.engine import open_engine
 from lapse.errors import DataError, LapseError, SettingsError
-from lapse.history.expressions import ALLOWED_BY_NAME, checked_expression, literal, quoted
+from lapse.history.reading.expressions import ALLOWED_BY_NAME, checked_expression, literal, quoted
 from lapse.history.validate import _lock_down
 from tests.unit.history.history_cases import Validate
 

@@ -15,9 +15,9 @@ import pytest
 from lapse.delivery import LandTable
 from lapse.engine import open_engine
 from lapse.errors import DataError, LapseError, SettingsError
-from lapse.history import databases
-from lapse.history.land import land_tables
-from lapse.history.secrets import secret_url
+from lapse.history.landing import databases
+from lapse.history.landing.land import land_tables
+from lapse.history.landing.secrets import secret_url
 
 PASSWORD = "s3cr3t/p@ss:word%"
 Land = Callable[..., dict[str, str]]

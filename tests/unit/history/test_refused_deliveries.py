@@ -173,7 +173,7 @@ def test_too_many_rejects_stop_the_run(folder: Path, run_validate: Validate) -> 
 
 
 def test_a_workbook_that_unpacks_without_end(folder: Path, run_validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lapse.history.spreadsheets.LARGEST", 1 << 20)
+    monkeypatch.setattr("lapse.history.reading.spreadsheets.LARGEST", 1 << 20)
     with zipfile.ZipFile(folder / "log.xlsx", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("xl/workbook.xml", b"0" * (2 << 20))
     with pytest.raises(DataError, match=r"log.xlsx unpacks to 2,097,152 bytes, which no workbook needs"):

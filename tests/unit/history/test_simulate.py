@@ -11,10 +11,9 @@ import pytest
 from lapse.engine import open_engine
 from lapse.errors import HistoryTooShort, SettingsError
 from lapse.files import digest
-from lapse.history import simulate as module
 from lapse.history.activity import purchase_days
-from lapse.history.simulate import FILES, simulate
-from lapse.history.simulated_shop import (
+from lapse.history.simulation import simulate as module
+from lapse.history.simulation.shop import (
     DEAL_SEEKER,
     NEVER,
     REGULAR,
@@ -24,6 +23,7 @@ from lapse.history.simulated_shop import (
     seasons,
     true_risk,
 )
+from lapse.history.simulation.simulate import FILES, simulate
 from lapse.history.validate import validate
 from lapse.settings import load_settings
 from lapse.snapshots import eligible_customers

@@ -15,9 +15,9 @@ from typing import Any
 from lapse.delivery import LandTable
 from lapse.engine import Engine
 from lapse.errors import DataError, LapseError, SettingsError
-from lapse.history.expressions import quoted
-from lapse.history.parts import distinct_names, positions, text_of
-from lapse.history.secrets import Secret
+from lapse.history.landing.secrets import Secret
+from lapse.history.reading.expressions import quoted
+from lapse.history.reading.parts import distinct_names, positions, text_of
 
 ROWS_AT_ONCE = 10_000
 LARGEST_INTEGER = 2**63 - 1

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from lapse.history.expressions import quoted
-from lapse.history.findings import Delivered, Finding, kept, share_of
-from lapse.history.rhythm import Tried
+from lapse.history.reading.expressions import quoted
+from lapse.history.usability.findings import Delivered, Finding, kept, share_of
+from lapse.history.usability.rhythm import Tried
 from lapse.tables import CUSTOMERS
 from lapse.windows import ChurnWindows
 

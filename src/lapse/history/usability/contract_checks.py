@@ -6,9 +6,9 @@ from datetime import date, timedelta
 from typing import Any
 
 from lapse.history.activity import subscription_days
-from lapse.history.findings import Delivered, Finding, Severity, share_of
-from lapse.history.learnability import TOO_FEW_OF_EACH
-from lapse.history.rhythm import ENOUGH_OF_EACH, ROLES, fitting_cutoffs, independent
+from lapse.history.usability.findings import Delivered, Finding, Severity, share_of
+from lapse.history.usability.learnability import TOO_FEW_OF_EACH
+from lapse.history.usability.rhythm import ENOUGH_OF_EACH, ROLES, fitting_cutoffs, independent
 from lapse.windows import ChurnWindows
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import mean, median
 
-from lapse.history.findings import Delivered, Finding, Severity, kept, plural, share_of
+from lapse.history.usability.findings import Delivered, Finding, Severity, kept, plural, share_of
 
 # Nine lines in ten present twice: no shop sells like that, a file loaded twice looks like that.
 LOADED_TWICE = 0.9

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from lapse.errors import HistoryTooShort
-from lapse.history.findings import Delivered
+from lapse.history.usability.findings import Delivered
 from lapse.windows import ChurnWindows, Period, mature_cutoffs
 
 # Lengths that people say: a week, two weeks, a month … two years.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lapse.engine import Engine
 from lapse.errors import DataError
-from lapse.history.expressions import literal, quoted
+from lapse.history.reading.expressions import literal, quoted
 
 
 @dataclass(frozen=True)

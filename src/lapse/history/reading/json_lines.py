@@ -7,9 +7,9 @@ from pathlib import Path
 from lapse.delivery import Reading
 from lapse.engine import Engine
 from lapse.errors import DataError
-from lapse.history.expressions import literal, quoted
-from lapse.history.parts import Part, positions, text_of, told
-from lapse.history.text_files import readable_text
+from lapse.history.reading.expressions import literal, quoted
+from lapse.history.reading.parts import Part, positions, text_of, told
+from lapse.history.reading.text_files import readable_text
 
 ADVICE = "Deliver one JSON object per line, in UTF-8."
 

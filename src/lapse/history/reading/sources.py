@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from lapse.delivery import Reading, SourceTable
 from lapse.engine import Engine
 from lapse.errors import DataError, SettingsError
-from lapse.history.delimited import read_delimited
-from lapse.history.expressions import matching_column, quoted
-from lapse.history.json_lines import read_json_lines
-from lapse.history.parts import Part, first_line, part_of, positions, text_of, told
-from lapse.history.spreadsheets import read_spreadsheet
+from lapse.history.reading.delimited import read_delimited
+from lapse.history.reading.expressions import matching_column, quoted
+from lapse.history.reading.json_lines import read_json_lines
+from lapse.history.reading.parts import Part, first_line, part_of, positions, text_of, told
+from lapse.history.reading.spreadsheets import read_spreadsheet
 
 PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)

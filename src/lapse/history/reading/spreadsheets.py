@@ -11,8 +11,8 @@ from typing import Any
 from lapse.delivery import Reading
 from lapse.engine import Engine
 from lapse.errors import DataError, SettingsError
-from lapse.history.expressions import quoted
-from lapse.history.parts import Part, distinct_names, first_line, positions, text_of, told
+from lapse.history.reading.expressions import quoted
+from lapse.history.reading.parts import Part, distinct_names, first_line, positions, text_of, told
 from lapse.tables import nearest
 
 ROWS_AT_ONCE = 20_000

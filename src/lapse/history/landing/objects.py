@@ -9,7 +9,7 @@ from typing import Any
 
 from lapse.errors import DataError
 from lapse.files import written_whole
-from lapse.history.secrets import Secret
+from lapse.history.landing.secrets import Secret
 
 CHUNK = 1 << 22
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}

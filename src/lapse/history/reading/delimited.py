@@ -8,9 +8,9 @@ from pathlib import Path
 from lapse.delivery import Reading
 from lapse.engine import Engine
 from lapse.errors import DataError
-from lapse.history.expressions import literal, quoted
-from lapse.history.parts import Part, distinct_names, positions, text_of, told
-from lapse.history.text_files import Text, readable_text
+from lapse.history.reading.expressions import literal, quoted
+from lapse.history.reading.parts import Part, distinct_names, positions, text_of, told
+from lapse.history.reading.text_files import Text, readable_text
 
 DELIMITERS = (",", ";", "\t", "|", "\x01")
 SPELLED = {"\\t": "\t", "tab": "\t"}
@@ -32,15 +32,16 @@ def read_delimited(engine: Engine, path: Path, reading: Reading, table: str, asi
     csv.field_size_limit(1 << 24)
     given = reading.delimiter and SPELLED.get(reading.delimiter, reading.delimiter)
     delimiter = given or _delimiter(head[blank:])
-    names = distinct_names(_header(head[blank:], delimiter))
+    names = distinct_names(reading.names or _header(head[blank:], delimiter))
+    shape = len(names), delimiter, blank, reading.names is None
     notes = (
         [] if reading.encoding or text.encoding in ("utf-8", "utf-8-sig") else [f"{path.name} was read as {text.encoding}"]
     )
     with told(where, path, ADVICE):
-        rows = _load(engine, text, table, len(names), delimiter, blank, '"')
+        rows = _load(engine, text, table, shape, '"')
         if text.has_quotes and _swallows(engine, table, len(names), delimiter):
             plain = f"{table}_plain"
-            if _load(engine, text, plain, len(names), delimiter, blank, "") > rows:
+            if _load(engine, text, plain, shape, "") > rows:
                 _take_plain(engine, table, plain, len(names))
                 notes.append(f"{path.name} has a quote that is never closed: it was read without quoting")
     return Part(quoted(table), names, ("VARCHAR",) * len(names), quoted(f"{table}_broken"), tuple(notes))
@@ -65,15 +66,19 @@ def _header(head: str, delimiter: str) -> list[str]:
     return next(csv.reader((f"{line}\n" for line in head.split("\n")), delimiter=delimiter))
 
 
-def _load(engine: Engine, text: Text, table: str, width: int, delimiter: str, blank: int, quote: str) -> int:
-    """A readable text in, the tables `table` and `table_broken` out; returns how many rows could be read."""
+def _load(engine: Engine, text: Text, table: str, shape: tuple[int, str, int, bool], quote: str) -> int:
+    """A readable text in, the tables `table` and `table_broken` out; returns how many rows could be read.
+
+    `shape`: how many columns, the delimiter, blank lines at the start, whether a header follows them.
+    """
+    width, delimiter, blank, has_header = shape
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in positions(width))
     compression = "gzip" if text.path.suffix.casefold() == ".gz" else "none"
     connection = engine.connection
     connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_csv({text_of(text.path)}, auto_detect = false, "
-        f"columns = {{{columns}}}, header = true, skip = {blank}, delim = {literal(delimiter)}, quote = {literal(quote)}, "
+        f"columns = {{{columns}}}, header = {str(has_header).lower()}, skip = {blank}, delim = {literal(delimiter)}, quote = {literal(quote)}, "
         f"escape = {literal(quote)}, comment = '', nullstr = '', compression = '{compression}', store_rejects = true)"
     )
     connection.execute(

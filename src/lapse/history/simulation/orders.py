@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lapse.history.simulated_shop import (
+from lapse.history.simulation.shop import (
     DEAL_SEEKER,
     KINDS,
     NEVER,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lapse.history.findings import Delivered, Finding, kept, plural, share_of
+from lapse.history.usability.findings import Delivered, Finding, kept, plural, share_of
 
 # A twentieth of a table unreadable is more than typing errors: the mapping or the export is wrong.
 MANY_REJECTS = 0.05

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lapse.engine import Engine
 from lapse.history.activity import purchase_days
 from lapse.history.contents import Contents
-from lapse.history.expressions import literal
+from lapse.history.reading.expressions import literal
 from lapse.tables import SOURCES
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from lapse.delivery import OBJECT_SCHEMES, LandTable
 from lapse.engine import Engine
 from lapse.errors import DataError, SettingsError
 from lapse.files import read_json, write_json
-from lapse.history.databases import database_fingerprint, land_database
-from lapse.history.objects import land_object, object_fingerprint
-from lapse.history.secrets import Secret, secret_url
+from lapse.history.landing.databases import database_fingerprint, land_database
+from lapse.history.landing.objects import land_object, object_fingerprint
+from lapse.history.landing.secrets import Secret, secret_url
 
 RECORD = "landed.json"
 """Beside the landed files: what each was landed from, so that what has not changed is not fetched again."""

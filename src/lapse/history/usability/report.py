@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from lapse.engine import Engine
 from lapse.errors import sample_keys
 from lapse.files import write_json, write_text
-from lapse.history.calendar_checks import check_calendar
 from lapse.history.contents import Contents
-from lapse.history.contract_checks import check_contracts
-from lapse.history.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural, share_of
-from lapse.history.foresight import check_foresight
-from lapse.history.learnability import check_learnability
-from lapse.history.rhythm import (
+from lapse.history.usability.calendar_checks import check_calendar
+from lapse.history.usability.contract_checks import check_contracts
+from lapse.history.usability.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural, share_of
+from lapse.history.usability.foresight import check_foresight
+from lapse.history.usability.learnability import check_learnability
+from lapse.history.usability.rhythm import (
     ENOUGH_REPEAT_CUSTOMERS,
     ROLES,
     Rhythm,
@@ -29,7 +29,7 @@ from lapse.history.rhythm import (
     propose,
     try_windows,
 )
-from lapse.history.row_checks import check_rows
+from lapse.history.usability.row_checks import check_rows
 from lapse.windows import ChurnWindows, Period
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def check_delivery(
 
 def write_report(report: Report, folder: Path) -> None:
     """A report and a folder in, usability.json and usability.html there out."""
-    from lapse.history.usability_page import report_page
+    from lapse.history.usability.page import report_page
 
     write_json(folder / JSON_NAME, report.to_json())
     write_text(folder / PAGE_NAME, report_page(report))

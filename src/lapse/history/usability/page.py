@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lapse import __version__
-from lapse.history.findings import SEVERITIES, share_of
-from lapse.history.rhythm import Tried
-from lapse.history.usability import Report, headline, params_of, remark, rhythm_sentences, verdict
+from lapse.history.usability.findings import SEVERITIES, share_of
+from lapse.history.usability.report import Report, headline, params_of, remark, rhythm_sentences, verdict
+from lapse.history.usability.rhythm import Tried
 
 TITLES = {
     "stop": "Stops: no model until these are mended",

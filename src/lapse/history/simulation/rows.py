@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from lapse.history.simulated_orders import (
+from lapse.history.simulation.orders import (
     DAY_SECONDS,
     PRODUCTS,
     Block,
@@ -16,7 +16,7 @@ from lapse.history.simulated_orders import (
     order_times,
     transaction_rows,
 )
-from lapse.history.simulated_shop import KINDS, NEVER, TRIAL, Floats, Ints, Shop
+from lapse.history.simulation.shop import KINDS, NEVER, TRIAL, Floats, Ints, Shop
 
 SEGMENTS = ("single", "couple", "family", "business")
 REGIONS = ("north", "east", "south", "west")

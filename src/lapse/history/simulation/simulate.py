@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 
 from lapse.engine import Engine, open_engine
 from lapse.errors import SettingsError
-from lapse.history.simulated_orders import BLOCK_CUSTOMERS
-from lapse.history.simulated_rows import block_rows
-from lapse.history.simulated_shop import KINDS, NEVER, HiddenState, Ints, Shop, true_risk
+from lapse.history.simulation.orders import BLOCK_CUSTOMERS
+from lapse.history.simulation.rows import block_rows
+from lapse.history.simulation.shop import KINDS, NEVER, HiddenState, Ints, Shop, true_risk
 from lapse.settings import load_settings
 from lapse.tables import SOURCES
 from lapse.windows import ChurnWindows, Period, last_complete_day, mature_cutoffs

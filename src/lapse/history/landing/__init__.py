@@ -1,0 +1,1 @@
+"""Landing what is no file: packages, databases, object stores."""

@@ -1,0 +1,1 @@
+"""A shop of any size whose truth is known."""
