@@ -10,6 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 unexport PYTHONPATH
+unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
 .PHONY: run test lock clean
@@ -35,8 +36,8 @@ $(SETUP_DONE): requirements.lock pyproject.toml
 	@rm -f "$@"
 	@test -x "$(BIN)/python" && "$(BIN)/python" -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear "$(VENV)"
 	@if command -v uv >/dev/null 2>&1; then \
-		uv pip install --quiet --python "$(BIN)/python" --require-hashes -r requirements.lock && \
-		uv pip install --quiet --python "$(BIN)/python" --no-deps --no-build-isolation -e . ; \
+		uv pip install --quiet --compile-bytecode --python "$(BIN)/python" --require-hashes -r requirements.lock && \
+		uv pip install --quiet --compile-bytecode --python "$(BIN)/python" --no-deps --no-build-isolation -e . ; \
 	else \
 		"$(BIN)/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock && \
 		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; \

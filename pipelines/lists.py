@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from lapse.errors import run
-from lapse.outreach.lists import say, write_lists
+from lapse.outreach.lists import caution_in, say, write_lists
 from lapse.settings import load_settings
 
 
@@ -14,7 +14,8 @@ def main() -> None:
     knobs = load_settings().lists
     scores = pd.read_parquet("data/scores/scores.parquet")
     customers = pd.read_parquet("data/validated/customers.parquet")
-    say(write_lists(scores, customers, Path("data/lists"), knobs.min_risk, knobs.max_customers))
+    caution = caution_in(Path("data/reports/metrics.json"))
+    say(write_lists(scores, customers, Path("data/lists"), knobs.min_risk, knobs.max_customers, caution))
 
 
 if __name__ == "__main__":

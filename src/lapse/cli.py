@@ -100,17 +100,20 @@ def at_risk(
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import about_list, at_risk_list
+    from lapse.outreach.lists import about_list, at_risk_list, caution_in
     from lapse.settings import load_settings
 
     knobs = load_settings().lists
     scores, customers = _scores(), _customers()
-    listed = at_risk_list(scores, customers, knobs.min_risk, top)
+    caution = caution_in(Path("data/reports/metrics.json"))
+    listed = at_risk_list(scores, customers, knobs.min_risk, top, caution)
     if form == "xlsx":
         path = out or Path("at_risk.xlsx")
-        write_spreadsheet(listed, path, about_list(scores, listed, knobs.min_risk))
+        write_spreadsheet(listed, path, about_list(scores, listed, knobs.min_risk, caution))
         typer.echo(f"{len(listed):,} customers in {path}")
         return
+    if caution:
+        typer.echo(f"CAUTION: {caution}", err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
         typer.echo(text, nl=False)

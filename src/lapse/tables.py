@@ -328,6 +328,7 @@ AT_RISK = Table(
         *(SCORES.column(name) for name in ("last_order_date", "days_since_last_order", "spend_last_year")),
         replace(CUTOFF_DATE, name="as_of"),
         SCORES.column("model_version"),
+        Column("caution", "text", "What the test says against using this list.", nulls="null when nothing"),
     ),
 )
 

@@ -81,7 +81,15 @@ def report(judged: Bundle, test: pd.DataFrame, risks: Mapping[str, Floats], roun
         "test": cards.pop("lapse"),
         "rivals": cards,
         "verdict": verdict(cards),
+        "caution": caution(interval(resampled["lapse"])),
     }
+
+
+def caution(auroc_interval: tuple[float, float] | None) -> str | None:
+    """The interval of the model's AUROC in, what every list has to say about itself out; None when nothing."""
+    if auroc_interval is not None and auroc_interval[0] > 0.5:
+        return None
+    return "not better than chance: on customers it had not seen, the model did not rank better than a coin"
 
 
 def verdict(rivals: Mapping[str, Mapping[str, Any]]) -> str:
@@ -136,3 +144,5 @@ def say(metrics: Mapping[str, Any]) -> None:
         cells = ("-" if card[metric] is None else f"{card[metric]:.4f}" for metric in shown)
         print(f"evaluate: {name:<22}" + "".join(f"{cell:>18}" for cell in cells))
     print(f"evaluate: {metrics['verdict']}")
+    if metrics["caution"]:
+        print(f"evaluate: CAUTION, {metrics['caution']}. Every list says so.")

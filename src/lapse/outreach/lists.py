@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from lapse.files import read_json
 from lapse.outreach.export import write_csv, write_spreadsheet
 from lapse.tables import AT_RISK
 
 
-def at_risk_list(scores: pd.DataFrame, customers: pd.DataFrame, min_risk: float, max_customers: int) -> pd.DataFrame:
+def at_risk_list(
+    scores: pd.DataFrame, customers: pd.DataFrame, min_risk: float, max_customers: int, caution: str | None = None
+) -> pd.DataFrame:
     """Scores and validated customers in, the ranked list out (tables.AT_RISK); it may be empty.
 
     Customers whose consent is false are left out; an unknown consent is not a refusal. Equal risks are ranked by
@@ -21,23 +24,25 @@ def at_risk_list(scores: pd.DataFrame, customers: pd.DataFrame, min_risk: float,
     listed = listed.sort_values(["churn_risk", "spend_last_year", "customer_id"], ascending=[False, False, True])
     listed = listed.head(max_customers).rename(columns={"cutoff_date": "as_of"})
     listed.insert(0, "rank", range(1, len(listed) + 1))
+    listed["caution"] = pd.Series(caution, index=listed.index, dtype="str")
     return listed[list(AT_RISK.names)].reset_index(drop=True)
 
 
 def write_lists(
-    scores: pd.DataFrame, customers: pd.DataFrame, out: Path, min_risk: float, max_customers: int
+    scores: pd.DataFrame, customers: pd.DataFrame, out: Path, min_risk: float, max_customers: int, caution: str | None = None
 ) -> pd.DataFrame:
-    """Scores and validated customers in, at_risk.csv and at_risk.xlsx in `out`, the list out."""
-    listed = at_risk_list(scores, customers, min_risk, max_customers)
+    """Scores, validated customers and the caution of the evaluation in, the list out, as at_risk.csv and .xlsx in `out`."""
+    listed = at_risk_list(scores, customers, min_risk, max_customers, caution)
     write_csv(listed, out / "at_risk.csv")
-    write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk))
+    write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk, caution))
     return listed
 
 
-def about_list(scores: pd.DataFrame, listed: pd.DataFrame, min_risk: float) -> dict[str, str]:
+def about_list(scores: pd.DataFrame, listed: pd.DataFrame, min_risk: float, caution: str | None = None) -> dict[str, str]:
     """Scores and the list made of them in, what a reader of the list has to know out."""
     first = scores.iloc[0]
     return {
+        **({"CAUTION": caution} if caution else {}),
         "What this is": f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {min_risk:.0%} "
         "or more, the highest first. Customers who did not consent to be contacted are left out.",
         "As of": f"{first['cutoff_date']}: nothing after this day was used.",
@@ -48,8 +53,16 @@ def about_list(scores: pd.DataFrame, listed: pd.DataFrame, min_risk: float) -> d
     }
 
 
+def caution_in(metrics: Path) -> str | None:
+    """The path of metrics.json in, the caution that the evaluation put on the lists out; None without an evaluation."""
+    said: str | None = read_json(metrics).get("caution") if metrics.exists() else None
+    return said
+
+
 def say(listed: pd.DataFrame) -> None:
     """The list in, its first five rows and where to look next on the terminal out."""
+    for caution in listed["caution"].dropna().unique():
+        print(f"lists: CAUTION, {caution}.")
     print(f"lists: {len(listed):,} customers at risk, the first of them:")
     for row in listed.head(5).to_dict("records"):
         print(

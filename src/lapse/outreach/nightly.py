@@ -20,7 +20,7 @@ from lapse.history.activity import read_activity, write_activity
 from lapse.history.reading.sources import source_files
 from lapse.history.validate import validate
 from lapse.model.bundle import Bundle
-from lapse.outreach.lists import say, write_lists
+from lapse.outreach.lists import caution_in, say, write_lists
 from lapse.scoring.score import say as say_scores
 from lapse.scoring.score import score_customers, write_scores
 from lapse.settings import Settings, load_settings
@@ -50,12 +50,13 @@ def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
             for left in out.glob(f"{WORK}*"):
                 shutil.rmtree(left, ignore_errors=True)
             with TemporaryDirectory(prefix=WORK, dir=out) as work:
-                return _score(settings, bundle, Path(work), out, as_of or settings.score.as_of)
+                caution = caution_in(root / "data" / "reports" / "metrics.json")
+                return _score(settings, bundle, Path(work), out, as_of or settings.score.as_of, caution)
     except Timeout:
         raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
 
 
-def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str) -> dict[str, Any]:
+def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str, caution: str | None) -> dict[str, Any]:
     started = datetime.now(UTC)
     today = started.astimezone(ZoneInfo(settings.business_timezone)).date()
     with open_engine() as engine:
@@ -71,7 +72,7 @@ def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str
         scores = score_customers(engine, activity, day, bundle, contents.period, knobs.high_risk, knobs.medium_risk)
     write_scores(scores, work / OUTPUTS[0])
     customers = pd.read_parquet(work / "validated" / "customers.parquet")
-    listed = write_lists(scores, customers, work / "lists", settings.lists.min_risk, settings.lists.max_customers)
+    listed = write_lists(scores, customers, work / "lists", settings.lists.min_risk, settings.lists.max_customers, caution)
     manifest = {
         "lapse": __version__,
         "model_version": bundle.version,

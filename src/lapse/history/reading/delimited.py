@@ -76,10 +76,13 @@ def _load(engine: Engine, text: Text, table: str, shape: tuple[int, str, int, bo
     compression = "gzip" if text.path.suffix.casefold() == ".gz" else "none"
     connection = engine.connection
     connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
+    options = (
+        f"auto_detect = false, columns = {{{columns}}}, header = {has_header}, skip = {blank}, delim = {literal(delimiter)}, "
+        f"quote = {literal(quote)}, escape = {literal(quote)}, comment = '', nullstr = '', compression = '{compression}'"
+    )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_csv({text_of(text.path)}, auto_detect = false, "
-        f"columns = {{{columns}}}, header = {str(has_header).lower()}, skip = {blank}, delim = {literal(delimiter)}, quote = {literal(quote)}, "
-        f"escape = {literal(quote)}, comment = '', nullstr = '', compression = '{compression}', store_rejects = true)"
+        f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_csv({text_of(text.path)}, {options}, "
+        "store_rejects = true)"
     )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {quoted(f'{table}_broken')} AS SELECT DISTINCT ON (e.file_id, e.line) "

@@ -1,0 +1,66 @@
+"""lapse init as a stranger meets it: their own folder, their own columns, mistakes included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from lapse.errors import LapseError, SettingsError
+from lapse.settings import load_settings
+from lapse.workspace.init import PRESETS, STATE, init
+from tests.end_to_end.conftest import in_folder
+
+SOURCES = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
+
+
+@pytest.mark.parametrize("source", [None, *SOURCES])
+def test_every_known_source_gives_params_that_are_read(source: str | None, tmp_path: Path) -> None:
+    init(tmp_path / "shop", source, None)
+    assert load_settings(tmp_path / "shop" / "params.yaml")
+    text = (tmp_path / "shop" / "dvc.yaml").read_text(encoding="utf-8")
+    assert "src/lapse" not in text and text.count(f"- {STATE}\n") == len(YAML(typ="safe").load(text)["stages"])
+
+
+def test_what_was_edited_is_kept(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    init(shop, None, None)
+    (shop / "pipelines" / "score.py").write_text("# mine\n", encoding="utf-8")
+    (shop / "pipelines" / "train.py").unlink()
+    params = (shop / "params.yaml").read_text(encoding="utf-8").replace("seed: 7", "seed: 8")
+    (shop / "params.yaml").write_text(params, encoding="utf-8")
+    said = init(shop, None, None)
+    assert "pipelines/score.py: kept, because you edited it; the new one is beside it as pipelines/score.py.new" in said
+    assert "pipelines/train.py: written" in said
+    assert (shop / "params.yaml").read_text(encoding="utf-8") == params
+
+
+def test_an_older_workspace_hears_what_changed(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    init(shop, None, None)
+    state = (shop / STATE).read_text(encoding="utf-8")
+    (shop / STATE).write_text(state.replace('"lapse": "0.1.0"', '"lapse": "0.0.9"'), encoding="utf-8")
+    said = init(shop, None, None)
+    assert said[0] == "lapse 0.0.9 -> 0.1.0:" and said[1].startswith("- ")
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Did you mean 'online_retail'"):
+        init(tmp_path / "shop", "online-retail", None)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.doc").write_text("mine")
+    with pytest.raises(LapseError, match="not empty"):
+        init(tmp_path / "full", None, None)
+
+
+def test_a_strangers_csv(tmp_path: Path) -> None:
+    in_folder(tmp_path, "lapse", "init", "shop")
+    shop = tmp_path / "shop"
+    missing = in_folder(shop, "lapse", "check", check=False)
+    assert missing.returncode == 3 and "transactions.csv is not there" in missing.stderr
+    rows = [f"c{i % 40},2023-{1 + i % 12:02}-{1 + i % 28:02},{i % 50}.5" for i in range(2_000)]
+    (shop / "data" / "delivery" / "transactions.csv").write_text("\n".join(["customer_id,ordered_at,amount", *rows]) + "\n")
+    checked = in_folder(shop, "lapse", "check", check=False)
+    assert "40 customers" in checked.stdout and "Traceback" not in checked.stderr
+    assert (shop / "data" / "reports" / "usability.html").exists()
