@@ -77,8 +77,9 @@ def _load(engine: Engine, text: Text, table: str, shape: tuple[int, str, int, bo
     connection = engine.connection
     connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
     options = (
-        f"auto_detect = false, columns = {{{columns}}}, header = {has_header}, skip = {blank}, "
-        f"delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}, comment = '', nullstr = '', compression = '{compression}'"
+        f"auto_detect = false, columns = {{{columns}}}, header = {has_header}, skip = {blank}, comment = '', "
+        f"delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}, nullstr = '', "
+        f"compression = '{compression}'"
     )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_csv({text_of(text.path)}, {options}, "
