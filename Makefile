@@ -27,6 +27,7 @@ test: $(SETUP_DONE)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ruff format --check .
 	@PATH="$(CURDIR)/$(BIN):$$PATH" mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbmake notebooks
 	@echo "lapse: all checks passed. Next: make run"
 
 # uv is used when it is there, because it is faster; pip does the same. Both check every hash of the lock.
