@@ -20,8 +20,8 @@ from lapse.history.validate import validate
 from lapse.labels import outcome_labels, write_labels
 from lapse.model.metrics import auroc
 from lapse.model.rivals import RIVALS, rival_risk
-from lapse.model.split import assign_roles
-from lapse.model.train import read_rows, train_both
+from lapse.model.split import known_before
+from lapse.model.train import fit_bundle, read_rows
 from lapse.settings import load_settings
 from lapse.snapshots import eligible_customers, write_snapshots
 from lapse.windows import Period
@@ -76,21 +76,21 @@ def aurocs(shop, folder):
         contents, _ = validate(engine, settings.sources, "UTC", folder / "validated", folder / "report.json", today)
         write_activity(engine, folder / "validated", folder / "activity", contents.rating_scale)
         activity = read_activity(engine, folder / "activity")
-        bought, step = activity["purchase_days"], settings.snapshots.step_days
-        write_snapshots(engine, bought, folder / "snapshots", windows, contents.period, step, CUTOFFS)
+        step = settings.snapshots.step_days
+        write_snapshots(engine, activity, folder / "snapshots", windows, contents.period, step, CUTOFFS)
         last = contents.period.last_complete_day
-        write_labels(engine, folder / "snapshots", bought, folder / "labels", windows, last)
+        write_labels(engine, folder / "snapshots", activity, folder / "labels", windows, last)
         inputs = Inputs.of(contents, settings.features.windows, settings.features.responses)
         write_features(engine, activity, folder / "snapshots", folder / "features", contents.period, inputs)
     cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())
     rows = read_rows(folder / "features", folder / "labels", cutoffs)
-    roles = assign_roles(cutoffs, windows, settings.train.calibrate_cutoffs)
+    before = known_before(cutoffs, cutoffs[-1], windows)
     names = [feature.name for feature in all_features(inputs)]
     # On a busy machine LightGBM's threads wait for each other: one alone was nine times as fast as two.
     with threadpool_limits(1):
-        judged, _ = train_both(rows, names, roles, inputs, windows, settings.train.model_dump())
+        judged = fit_bundle(rows, before, names, inputs, windows, settings.train.model_dump())
     by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date
-    known, test = rows[by_cutoff.isin(roles.known)], rows[by_cutoff == roles.test]
+    known, test = rows[by_cutoff.isin(before)], rows[by_cutoff == cutoffs[-1]]
     test = test.merge(truth[["customer_id", "true_risk"]], on="customer_id", validate="one_to_one")
     risks = {"oracle": test["true_risk"].to_numpy(), "model": judged.churn_risk(test)}
     for rival in RIVALS:
