@@ -17,6 +17,8 @@ unexport PYTHONHOME
 
 run: $(SETUP_DONE)
 	@echo "lapse: running the pipeline (dvc repro)"
+	@# DVC writes its lock in place: killed at that moment, it leaves an empty one, which it then refuses.
+	@if [ -e dvc.lock ] && [ ! -s dvc.lock ]; then git checkout -- dvc.lock 2>/dev/null || rm -f dvc.lock; fi
 	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
 	@echo "lapse: done. Next: open data/lists/at_risk.xlsx, look at data/reports/pictures, or run"
 	@echo "lapse:   $(BIN)/lapse at-risk --top 10"

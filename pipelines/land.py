@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lapse.engine import open_engine
 from lapse.errors import run
-from lapse.history.landing.land import land, land_tables
+from lapse.history.landing.land import land, land_tables, require_always_changed
 from lapse.settings import load_settings
 
 
@@ -14,6 +14,7 @@ def main() -> None:
     wanted, out = load_settings().land, Path("data/raw")
     named = ", ".join([*([wanted.source] if wanted.source else []), *wanted.tables])
     print(f"land: reading {named or 'nothing: the sources are files'}", flush=True)
+    require_always_changed(wanted.tables, Path("dvc.yaml"))
     with open_engine() as engine:
         for name, rows in land(engine, wanted.source, out).items():
             print(f"land: {name}: {rows:,} rows")

@@ -10,12 +10,11 @@ from lapse.settings import load_settings
 
 
 def main() -> None:
-    """data/scores and data/validated/customers.parquet in, the lists in data/lists out."""
+    """data/scores in, the lists in data/lists out."""
     knobs = load_settings().lists
     scores = pd.read_parquet("data/scores/scores.parquet")
-    customers = pd.read_parquet("data/validated/customers.parquet")
     caution = caution_in(Path("data/reports/metrics.json"))
-    say(write_lists(scores, customers, Path("data/lists"), knobs.min_risk, knobs.max_customers, caution))
+    say(write_lists(scores, Path("data/lists"), knobs.min_risk, knobs.max_customers, caution))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from lapse.settings import load_settings
 def main() -> None:
     """The sources in params in, data/validated and the usability report out."""
     settings = load_settings()
-    windows, cutoffs = settings.churn.windows, settings.snapshots
+    windows, cutoffs, reasons = settings.churn.windows, settings.snapshots, settings.churn.reasons
     zone = settings.business_timezone
     today = datetime.now(ZoneInfo(zone)).date()
     out, report = Path("data/validated"), Path("data/reports/usability.json")
     with open_engine() as engine:
         contents, counts = validate(engine, settings.sources, zone, out, report, today)
-        usability = check_delivery(engine, out, contents, counts, windows, cutoffs.step_days, cutoffs.max_cutoffs)
+        step, most = cutoffs.step_days, cutoffs.max_cutoffs
+        usability = check_delivery(engine, out, contents, counts, windows, step, most, reasons)
     write_report(usability, report.parent)
     for name, count in counts.items():
         print(f"validate: {name}: {count}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lapse import __version__
-from lapse.errors import DataError, LapseError
+from lapse.errors import DataError, LapseError, unusable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 def score(
     as_of: Annotated[str, typer.Option(help="The day to score at: YYYY-MM-DD, or latest.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder for scores/, lists/ and manifest.json.")] = Path("data"),
+    out: Annotated[Path, typer.Option(help="Folder for scores/ (with manifest.json) and lists/.")] = Path("data"),
 ) -> None:
     """Read the sources, score every active customer, write scores, lists and a manifest. For schedulers.
 
@@ -83,8 +83,9 @@ def check(
     today = datetime.now(ZoneInfo(zone)).date()
     with TemporaryDirectory(prefix="lapse-check-") as aside, open_engine() as engine:
         work = Path(aside)
-        contents, counts = validate(engine, settings.sources, zone, work, work / "usability.json", today)
-        report = check_delivery(engine, work, contents, counts, windows, cutoffs.step_days, cutoffs.max_cutoffs)
+        contents, counts = validate(engine, settings.sources, zone, work / "validated", work / "usability.json", today)
+        validated, most, reasons = work / "validated", cutoffs.max_cutoffs, settings.churn.reasons
+        report = check_delivery(engine, validated, contents, counts, windows, cutoffs.step_days, most, reasons)
     write_report(report, out)
     typer.echo(report_text(report), nl=False)
     typer.echo(f"The same as a page: {out / PAGE_NAME}")
@@ -104,11 +105,11 @@ def at_risk(
     from lapse.settings import load_settings
 
     knobs = load_settings().lists
-    scores, customers = _scores(), _customers()
+    scores = _scores()
     caution = caution_in(Path("data/reports/metrics.json"))
-    listed = at_risk_list(scores, customers, knobs.min_risk, top, caution)
+    listed = at_risk_list(scores, knobs.min_risk, top, caution)
     if form == "xlsx":
-        path = out or Path("at_risk.xlsx")
+        path = out or Path("data/at_risk.xlsx")
         write_spreadsheet(listed, path, about_list(scores, listed, knobs.min_risk, caution))
         typer.echo(f"{len(listed):,} customers in {path}")
         return
@@ -188,17 +189,6 @@ def _scores() -> pd.DataFrame:
     return pd.read_parquet(SCORES)
 
 
-def _customers() -> pd.DataFrame:
-    import pandas as pd
-
-    from lapse.tables import CUSTOMERS
-
-    path = Path(CUSTOMERS.path)
-    if not path.exists():
-        raise LapseError(f"{path} is not there. Run `make run` or `dvc repro` first.")
-    return pd.read_parquet(path)
-
-
 def main() -> None:
     """Run the command line; an error of ours is one message and its exit code, never a traceback."""
     try:
@@ -208,6 +198,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)
+    except OSError as error:
+        typer.echo(f"lapse: {unusable(error)}", err=True)
+        sys.exit(LapseError.exit_code)
 
 
 if __name__ == "__main__":

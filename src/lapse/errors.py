@@ -49,6 +49,12 @@ def sample_keys(keys: Sequence[object]) -> str:
     return f"{shown}, …" if len(keys) > 3 else shown
 
 
+def unusable(error: OSError) -> str:
+    """An error of the file system in, a message that names the file and the next step out."""
+    what, why = error.filename or "a file", error.strerror or error
+    return f"{what} cannot be used ({why}). Check the path, who may write there, and the disk."
+
+
 def run(main: Callable[[], None]) -> None:
     """A stage's `main` in, the process's exit out: a LapseError becomes one message, not a traceback."""
     try:
@@ -56,3 +62,6 @@ def run(main: Callable[[], None]) -> None:
     except LapseError as error:
         print(f"lapse: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"lapse: {unusable(error)}", file=sys.stderr)
+        sys.exit(LapseError.exit_code)

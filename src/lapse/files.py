@@ -49,9 +49,14 @@ def digest(*paths: Path) -> str:
     total = hashlib.sha256()
     for path in sorted(paths):
         total.update(path.name.encode())
-        with path.open("rb") as opened:
-            total.update(hashlib.file_digest(opened, "sha256").digest())
+        total.update(bytes.fromhex(file_sha256(path)))
     return total.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """A file in, the sha256 of its bytes out (hex), as the command sha256sum prints it."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _rounded(content: Any) -> Any:

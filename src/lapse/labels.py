@@ -71,12 +71,13 @@ def outcome_labels(
 def contract_labels(labels: ir.Table, subscription_days: ir.Table, cutoff: date, windows: ChurnWindows) -> ir.Table:
     """Labels by orders in, the same rows with `churned` by subscription out.
 
-    churned = 1 when a paid subscription ended in the outcome window for a reason that counts, and none runs at its
-    end or starts within `renewal_days` after it.
+    churned = 1 when a paid subscription ended between the cutoff and the end of the outcome window (in the lead, too:
+    who is gone by then has not stayed) for a reason that counts, and none runs at its end or starts within
+    `renewal_days` after it.
     """
     days: Any = subscription_days
     outcome, decided = windows.outcome(cutoff), windows.decided_on(cutoff)
-    start, end = ibis.literal(outcome.start, type="date"), ibis.literal(outcome.end, type="date")
+    start, end = ibis.literal(cutoff, type="date"), ibis.literal(outcome.end, type="date")
     seen = days.filter(days.activity_date <= ibis.literal(decided, type="date"))
     day = seen.activity_date
     held: Any = seen.group_by("customer_id").aggregate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -82,6 +83,10 @@ class Features(Section):
         if not self.windows or sorted(set(self.windows)) != self.windows:
             raise ValueError("windows must be different lengths in days, the shortest first")
         for name, pair in self.responses.items():
+            if not re.fullmatch("[a-z0-9_]+", name):
+                raise ValueError(
+                    f"responses: {name!r} becomes part of a column's name: use lower-case letters, digits and _"
+                )
             if len(pair) != 2:
                 raise ValueError(f"responses.{name} must be two event types: [the response, what it responds to]")
         return self

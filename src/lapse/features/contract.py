@@ -16,7 +16,7 @@ NONE = "null without any subscription"
 
 @contract.aggregate(
     Entry("Days from the first start, trials included, to the cutoff.", "days", NONE, "lower", "contract tenure",
-          "subscribed for only {contract_days:#day}")
+          "first subscribed {contract_days:#day} ago")
 )  # fmt: skip
 def contract_days(days: Any) -> Any:
     return days.age.max(where=(days.starts > 0) | (days.trial_starts > 0))

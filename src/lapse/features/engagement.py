@@ -12,13 +12,13 @@ from lapse.features.family import Entry, Family, share
 engagement = Family("engagement", "event_days", "lower engagement", needs=("events",))
 breadth = Family("breadth", "purchase_days", "lower engagement, from purchases alone")
 
-NONE_BOUGHT = "null where nothing was ordered in it, or the log is younger"
+NONE_BOUGHT = "null where nothing was ordered in the window, or the log is younger"
 
 
 @engagement.aggregate(
     Entry("Events of type {event_type} in the last {window} days.", "events",
           "0 for a customer without events; null where the log is younger than {window} days", "lower",
-          "fewer {event_type}", "{event_count_{event_type}_{window}d:.0f} × {event_type} in the last {window} days",
+          "fewer {event_type}", "{event_count_{event}_{window}d:.0f} × {event_type} in the last {window} days",
           absent=0),
     over=["event_type", "window"],
 )  # fmt: skip
@@ -28,7 +28,7 @@ def event_count(events: Any, event_type: str, window: int) -> Any:
 
 @engagement.aggregate(
     Entry("Days from the last event of type {event_type} to the cutoff.", "days", "null where there was none",
-          "higher", "fewer {event_type}", "last {event_type} {days_since_{event_type}:#day} ago"),
+          "higher", "fewer {event_type}", "last {event_type} {days_since_{event}:#day} ago"),
     over=["event_type"],
 )  # fmt: skip
 def days_since(events: Any, event_type: str) -> Any:
@@ -60,7 +60,7 @@ def categories_per_purchase_day(days: Any, window: int) -> Any:
 @breadth.aggregate(
     Entry("Categories bought for the first time ever in the last {window} days.", "categories",
           "null where the log is younger than {window} days", "lower", "tries little new",
-          "tried only {new_categories_{window}d:#new kind} of product in the last {window} days", absent=0,
+          "tried {new_categories_{window}d:#new kind} of product in the last {window} days", absent=0,
           needs=("category",)),
     over=["window"],
 )  # fmt: skip
@@ -81,8 +81,8 @@ def products_per_purchase_day(days: Any, window: int) -> Any:
 
 
 @breadth.aggregate(
-    Entry("Distinct stores per purchase day in the whole log up to the cutoff.", "stores", "never null", "either",
-          "store habits", needs=("store_id",)),
+    Entry("Distinct stores per purchase day in the whole log up to the cutoff.", "stores", "null without any order",
+          "either", "store habits", needs=("store_id",)),
 )  # fmt: skip
 def stores_per_purchase_day(days: Any) -> Any:
     return share(days.stores.sum(where=days.orders > 0), (days.orders > 0).sum())

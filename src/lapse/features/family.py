@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise, product
 from typing import Any, Literal
 
 import ibis.expr.types as ir
 
+from lapse.errors import DataError, sample_keys
 from lapse.history.contents import Contents
 
 Risk = Literal["higher", "lower", "either"]
 Over = Literal["window", "windows", "event_type", "response"]
+
+
+# A mapped URL or free text would make thousands of columns.
+MOST_EVENT_TYPES = 50
+
+
+def slug(name: str) -> str:
+    """A delivered name in, what stands for it in column names out: lower-case letters, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,9 @@ class Inputs:
     def of(cls, contents: Contents, windows: Sequence[int], responses: Mapping[str, Sequence[str]]) -> Inputs:
         """What a delivery holds and section features of params in, the inputs out; responses need both event types."""
         types = set(contents.event_types)
+        if len(types) > MOST_EVENT_TYPES or len({slug(one) for one in types}) < len(types) or not all(map(slug, types)):
+            raise DataError(f"features: the events have {len(types)} types, e.g. {sample_keys(sorted(types))}. There may "
+                            f"be {MOST_EVENT_TYPES}, told apart by letters and digits. Derive a coarser one.")  # fmt: skip
         known = {name: (pair[0], pair[1]) for name, pair in responses.items() if set(pair) <= types}
         return cls(tuple(windows), contents.given, tuple(contents.event_types), known)
 
@@ -40,7 +54,7 @@ class Inputs:
         if over == "windows":
             return [{"short": short, "long": long} for short, long in pairwise(self.windows)]
         if over == "event_type":
-            return [{"event_type": event_type} for event_type in self.event_types]
+            return [{"event_type": event_type, "event": slug(event_type)} for event_type in self.event_types]
         return [{"response": name, "answer": a, "call": c} for name, (a, c) in self.responses.items()]
 
 
@@ -118,7 +132,9 @@ class Family:
                         family=self.name,
                         entry=_filled(entry, arguments),
                         kind=kind,
-                        compute=lambda table, arguments=arguments: function(table, **arguments),  # type: ignore[misc]
+                        compute=lambda table, arguments=arguments: function(  # type: ignore[misc]
+                            table, **{key: value for key, value in arguments.items() if key != "event"}
+                        ),
                         days_needed=arguments.get("long", arguments.get("window", 0)),
                     )
 
@@ -131,7 +147,7 @@ class Family:
 def _name(function: str, arguments: Mapping[str, Any]) -> str:
     """order_count over window 30 -> order_count_30d; event_count over visit and 30 -> event_count_visit_30d."""
     parts = [function.rstrip("_")]
-    parts += [str(arguments[key]) for key in ("event_type", "response") if key in arguments]
+    parts += [str(arguments[key]) for key in ("event", "response") if key in arguments]
     parts += [f"{arguments[key]}d" for key in ("window", "short", "long") if key in arguments]
     return "_".join(parts)
 
@@ -144,8 +160,15 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
             text = text.replace("{" + key + "}", str(value))
         return text
 
-    return Entry(
-        **{**entry.__dict__, **{name: fill(getattr(entry, name)) for name in ("meaning", "nulls", "reason", "cause")}}
+    def worded(text: str) -> str:
+        # A delivered name may hold braces; in a format text they are doubled.
+        for key in ("event_type", "answer", "call"):
+            if key in arguments:
+                text = text.replace("{" + key + "}", str(arguments[key]).replace("{", "{{").replace("}", "}}"))
+        return fill(text)
+
+    return replace(
+        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause), reason=worded(entry.reason)
     )
 
 

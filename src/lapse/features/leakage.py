@@ -32,7 +32,7 @@ def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
     last = ibis.literal(cutoff, type="date")
     cut: dict[str, Any] = {name: table.filter(table[DATE_OF[name]] <= last) for name, table in log.items()}
     held = cut["subscriptions"]
-    known = ibis.coalesce(ibis.least(held.ended_date, held.end_recorded_date), held.ended_date) <= last
+    known = ibis.coalesce(held.end_recorded_date, held.ended_date) <= last
     hidden = {
         name: ibis.ifelse(known, held[name], ibis.null(held[name].type())) for name in held.columns if name.startswith("end")
     }

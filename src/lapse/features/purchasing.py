@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import ibis
+
 from lapse.features.family import Entry, Family, share
 
 purchasing = Family("purchasing", "purchase_days", "purchase-frequency decline")
 
-NEVER = "never null"
+NEVER = "null without any order"
 YOUNG_LOG = "null where the log is younger than {window} days"
-YOUNG_LOG_PAIR = "null where the log is younger than {long} days, or nothing was ordered in them"
+YOUNG_LOG_PAIR = "null where the log is younger than {long} days, or their total is not above 0"
 TWO_DAYS = "null with fewer than two purchase days"
 # exp(-age / 43) halves every 30 days. Scaled to whole numbers, so that the sum is exact in any order of the rows.
 DECAY_SCALE = 2**40
@@ -31,7 +33,7 @@ def days_since_last_order(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Days from the first ever order day to the cutoff, over the whole log.", "days", NEVER, "lower", "tenure",
-          "a customer for only {tenure_days:#day}")
+          "first ordered {tenure_days:#day} ago")
 )  # fmt: skip
 def tenure_days(days: Any) -> Any:
     return days.age.max(where=days.orders > 0)
@@ -81,7 +83,9 @@ def orders_per_30_days(days: Any) -> Any:
     over=["window"],
 )  # fmt: skip
 def order_rate_to_own(row: Any, window: int) -> Any:
-    return share(row[f"order_count_{window}d"] * 30, row.orders_per_30_days * window)
+    # A customer younger than the window has had only those days to order in.
+    covered = ibis.least(row.tenure_days + 1, window)
+    return share(row[f"order_count_{window}d"] * 30, row.orders_per_30_days * covered)
 
 
 @purchasing.aggregate(
@@ -173,4 +177,6 @@ def net_spend(days: Any, window: int) -> Any:
     over=["windows"],
 )  # fmt: skip
 def spend_rate_change(row: Any, short: int, long: int) -> Any:
-    return share(row[f"net_spend_{short}d"], row[f"net_spend_{long}d"]) * long / short
+    whole = row[f"net_spend_{long}d"]
+    # Returns may leave a window below nothing: a ratio to that would turn a fall into a rise.
+    return share(row[f"net_spend_{short}d"], ibis.ifelse(whole > 0, whole, ibis.null("float64"))) * long / short

@@ -55,6 +55,8 @@ def purchase_days(transactions: ir.Table) -> ir.Table:
     """
     lines: Any = transactions.mutate(
         activity_date=transactions.order_date,
+        # Some deliver a return as a positive amount with a mark.
+        amount=ibis.ifelse(transactions.is_return, -transactions.amount.abs(), transactions.amount),
         is_order_line=~transactions.is_return & (transactions.amount.isnull() | (transactions.amount > 0)),
     )
     first_bought = (
@@ -84,7 +86,7 @@ def purchase_days(transactions: ir.Table) -> ir.Table:
 
 def _with_gaps(days: Any) -> ir.Table:
     """Days in, the same days with purchase_number and gaps out; gaps run between purchase days only."""
-    money = {name: days[name].cast("decimal(18, 4)") for name in ("units", "gross_spend", "net_spend", "discount")}
+    money = {name: days[name].cast("decimal(38, 4)") for name in ("units", "gross_spend", "net_spend", "discount")}
     days = days.mutate(**money)
     by_day = ibis.window(group_by="customer_id", order_by="activity_date")
     bought = days.filter(days.orders > 0)
@@ -126,7 +128,7 @@ def feedback_days(feedback: ir.Table, scale: tuple[float, float] | None) -> ir.T
         .group_by("customer_id", "activity_date")
         .aggregate(
             ratings=lambda t: t.count(),
-            rating_sum=lambda t: t.rating.sum().cast("decimal(18, 4)"),
+            rating_sum=lambda t: t.rating.sum().cast("decimal(38, 4)"),
             lukewarm_ratings=lambda t: t.is_lukewarm.sum(),
         )
     )
@@ -135,18 +137,20 @@ def feedback_days(feedback: ir.Table, scale: tuple[float, float] | None) -> ir.T
 def subscription_days(subscriptions: ir.Table, counted_reasons: Sequence[str] | None = None) -> ir.Table:
     """Validated subscriptions in, one row per customer and day on which anything about them changed out.
 
-    Columns as tables.SUBSCRIPTION_DAYS. An end stands on the day it takes effect, a notice on the day it was given,
-    so that a day never knows more than could be known on it.
+    Columns as tables.SUBSCRIPTION_DAYS. An end stands on the day it takes effect and is known, a notice on the day it was
+    given, so that a day never knows more than could be known on it.
     """
     rows: Any = subscriptions.mutate(is_trial=ibis.coalesce(subscriptions.is_trial, ibis.literal(False)))  # noqa: FBT003
     ended = rows.filter(~rows.is_trial & rows.ended_date.notnull())
     always = ibis.literal(True)  # noqa: FBT003
     counts = always if counted_reasons is None else ended.end_reason.isin(list(counted_reasons)).fill_null(False)  # noqa: FBT003
     noticed = (ended.end_recorded_date < ended.ended_date).fill_null(False)  # noqa: FBT003
+    # An end that was entered late was not known before it was entered.
+    known = ibis.coalesce(ibis.greatest(ended.ended_date, ended.end_recorded_date), ended.ended_date)
     told = ended.filter(noticed)
     changes: Any = (
         _changes(rows, rows.started_date, starts=~rows.is_trial, trial_starts=rows.is_trial)
-        .union(_changes(ended, ended.ended_date, ends=always, counted_ends=counts, noticed_ends=noticed))
+        .union(_changes(ended, known, ends=always, counted_ends=counts, noticed_ends=noticed))
         .union(_changes(told, told.end_recorded_date, notices=always))
     )
     names = [name for name in SUBSCRIPTION_DAYS.names if name not in ("customer_id", "activity_date", "running")]

@@ -51,8 +51,15 @@ class Bundle:
                              f"{', '.join(missing[:3])}. Rebuild the features or train again: `dvc repro`.")  # fmt: skip
         return rows[list(self.features)].to_numpy("float64")
 
+    def require_inputs(self, given: frozenset[str]) -> None:
+        """What a delivery gives in; ModelError when it lacks what the model was trained with."""
+        lacking = sorted(self.inputs.given - given)
+        if lacking:
+            raise ModelError(f"score: the model was trained with {', '.join(lacking[:5])}, which this delivery lacks. "
+                             "Deliver it, or train again without it: `dvc repro`.")  # fmt: skip
+
     def churn_risk(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """A frame of feature rows in, their calibrated churn risk in (0, 1) out."""
+        """A frame of feature rows in, their calibrated churn risk in [0, 1] out."""
         return np.round(self.calibrator(self.raw_score(rows)), DIGITS)
 
     def raw_score(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:

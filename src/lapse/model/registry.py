@@ -104,7 +104,7 @@ def _data_hash(lock: Path) -> str:
 def _requirements() -> list[str]:
     from importlib.metadata import version
 
-    return [f"{name}=={version(name)}" for name in (*LIBRARIES, "lapse")]
+    return [f"{name}=={version(name)}" for name in (*LIBRARIES, "ruamel.yaml", "pydantic", "scipy")]
 
 
 def _quiet() -> None:

@@ -30,9 +30,9 @@ def list_as_csv(listed: pd.DataFrame) -> str:
 
 def list_as_json(listed: pd.DataFrame) -> str:
     """A list in, a JSON array with one object per customer out; what is unknown is null."""
-    text = listed.assign(**{n: listed[n].astype(str) for n in ("last_order_date", "as_of")}).to_json(
-        orient="records", indent=2, double_precision=6, force_ascii=False
-    )
+    text = listed.assign(
+        **{n: listed[n].astype(str).mask(listed[n].isna(), None) for n in ("last_order_date", "as_of")}
+    ).to_json(orient="records", indent=2, double_precision=6, force_ascii=False)
     return str(text) + "\n"
 
 
@@ -42,8 +42,9 @@ def list_as_table(listed: pd.DataFrame) -> str:
     for row in listed.to_dict("records"):
         spend = "" if pd.isna(row["spend_last_year"]) else f"{row['spend_last_year']:,.2f}"
         reasons = "; ".join(row[name] for name in ("reason_1", "reason_2", "reason_3") if pd.notna(row[name]))
+        last = "" if pd.isna(row["last_order_date"]) else f"{row['last_order_date']:%Y-%m-%d}"
         lines.append(f"{row['rank']:>5}  {row['customer_id']:<16} {row['churn_risk']:>6.1%}  {row['risk_band']:<6}  "
-                     f"{row['last_order_date']:%Y-%m-%d} {spend:>12}  {reasons}")  # fmt: skip
+                     f"{last:<10} {spend:>12}  {reasons}")  # fmt: skip
     return "\n".join(lines) + "\n" if len(listed) else "Nobody is on the list: no active customer reaches lists.min_risk.\n"
 
 
@@ -55,7 +56,7 @@ def write_csv(listed: pd.DataFrame, path: Path) -> None:
 def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -> None:
     """A list and a path in, an .xlsx there: the list, and a sheet that says what its columns mean.
 
-    Frozen header, filters, percentages, widths. The creation date in the file is the list's own day, so that the
+    Frozen header, filters, percentages, widths. The creation date in the file is always the same day, so that the
     same list gives the same bytes.
     """
     import xlsxwriter

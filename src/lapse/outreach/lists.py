@@ -11,16 +11,13 @@ from lapse.outreach.export import write_csv, write_spreadsheet
 from lapse.tables import AT_RISK
 
 
-def at_risk_list(
-    scores: pd.DataFrame, customers: pd.DataFrame, min_risk: float, max_customers: int, caution: str | None = None
-) -> pd.DataFrame:
-    """Scores and validated customers in, the ranked list out (tables.AT_RISK); it may be empty.
+def at_risk_list(scores: pd.DataFrame, min_risk: float, max_customers: int, caution: str | None = None) -> pd.DataFrame:
+    """Scores in, the ranked list out (tables.AT_RISK); it may be empty.
 
-    Customers whose consent is false are left out; an unknown consent is not a refusal. Equal risks are ranked by
-    the spend of the last year, then by customer_id, so that the order never depends on chance.
+    Who may not be contacted is left out. Equal risks are ranked by the spend of the last year, then by customer_id, so
+    that the order never depends on chance.
     """
-    refused = set(customers.loc[customers["consent"].eq(False), "customer_id"])  # noqa: FBT003
-    listed = scores[(scores["churn_risk"] >= min_risk) & ~scores["customer_id"].isin(refused)]
+    listed = scores[(scores["churn_risk"] >= min_risk) & scores["may_contact"]]
     listed = listed.sort_values(["churn_risk", "spend_last_year", "customer_id"], ascending=[False, False, True])
     listed = listed.head(max_customers).rename(columns={"cutoff_date": "as_of"})
     listed.insert(0, "rank", range(1, len(listed) + 1))
@@ -29,10 +26,10 @@ def at_risk_list(
 
 
 def write_lists(
-    scores: pd.DataFrame, customers: pd.DataFrame, out: Path, min_risk: float, max_customers: int, caution: str | None = None
+    scores: pd.DataFrame, out: Path, min_risk: float, max_customers: int, caution: str | None = None
 ) -> pd.DataFrame:
-    """Scores, validated customers and the caution of the evaluation in, the list out, as at_risk.csv and .xlsx in `out`."""
-    listed = at_risk_list(scores, customers, min_risk, max_customers, caution)
+    """Scores and the caution of the evaluation in, the list out, as at_risk.csv and .xlsx in `out`."""
+    listed = at_risk_list(scores, min_risk, max_customers, caution)
     write_csv(listed, out / "at_risk.csv")
     write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk, caution))
     return listed
@@ -60,12 +57,11 @@ def caution_in(metrics: Path) -> str | None:
 
 
 def say(listed: pd.DataFrame) -> None:
-    """The list in, its first five rows and where to look next on the terminal out."""
+    """The list in, its first three rows and where to look next on the terminal out."""
     for caution in listed["caution"].dropna().unique():
         print(f"lists: CAUTION, {caution}.")
-    print(f"lists: {len(listed):,} customers at risk, the first of them:")
-    for row in listed.head(5).to_dict("records"):
-        print(
-            f"lists:   {row['rank']}. {row['customer_id']}: {row['churn_risk']:.0%}. {row['reason_1'] or 'no single reason'}"
-        )
+    print(f"lists: {len(listed):,} customers at risk{', the first of them:' if len(listed) else ''}")
+    for row in listed.head(3).to_dict("records"):
+        why = row["reason_1"] if pd.notna(row["reason_1"]) else "no single reason"
+        print(f"lists:   {row['rank']}. {row['customer_id']}: {row['churn_risk']:.0%}. {why}")
     print("lists: open data/lists/at_risk.xlsx (or .csv), or run `lapse at-risk`; pictures are in data/reports/pictures")

@@ -9,20 +9,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import pandas as pd
-
 from lapse import __version__
 from lapse.delivery import SourceTable
 from lapse.engine import open_engine
 from lapse.errors import LapseError, ModelError
-from lapse.files import digest, write_json
+from lapse.files import digest, file_sha256, write_json
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.reading.sources import source_files
 from lapse.history.validate import validate
 from lapse.model.bundle import Bundle
 from lapse.outreach.lists import caution_in, say, write_lists
+from lapse.scoring.score import consenting_customers, score_customers, write_scores
 from lapse.scoring.score import say as say_scores
-from lapse.scoring.score import score_customers, write_scores
 from lapse.settings import Settings, load_settings
 from lapse.windows import resolve_as_of
 
@@ -33,8 +31,9 @@ OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
 def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
     """A project's folder, a folder for the outputs and a day (None: as params say) in, the run's manifest out.
 
-    The work is done aside and moved in file by file when all of it is there, the manifest last: a run that is
-    killed leaves the outputs of the run before, and the next run clears what it left. LapseError when another run
+    The work is done aside and moved in when all of it is there. The old manifest goes first and the new one comes last:
+    where there is a manifest, the outputs beside it are whole and belong together. A run that is killed leaves the
+    outputs of the run before, or no manifest; the next run puts it right. LapseError when another run
     holds the folder; ModelError when the model was trained for another definition of churn.
     """
     from filelock import FileLock, Timeout
@@ -69,25 +68,29 @@ def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
         knobs = settings.score
-        scores = score_customers(engine, activity, day, bundle, contents.period, knobs.high_risk, knobs.medium_risk)
+        agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns)
+        high, medium = knobs.high_risk, knobs.medium_risk
+        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, agreed)
     write_scores(scores, work / OUTPUTS[0])
-    customers = pd.read_parquet(work / "validated" / "customers.parquet")
-    listed = write_lists(scores, customers, work / "lists", settings.lists.min_risk, settings.lists.max_customers, caution)
+    listed = write_lists(scores, work / "lists", settings.lists.min_risk, settings.lists.max_customers, caution)
     manifest = {
         "lapse": __version__,
         "model_version": bundle.version,
         "as_of": str(day),
+        "last_complete_day": str(contents.period.last_complete_day),
+        "log_age_days": (today - contents.period.last_complete_day).days,
         "sources": {
-            name: {"path": source.path, "sha256": digest(*_files(settings.sources.folder, name, source)),
+            name: {"path": source.path, "content_hash": digest(*_files(settings.sources.folder, name, source)),
                    "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}
             for name, source in settings.sources.tables.items()
         },
         "customers_scored": len(scores),
         "customers_listed": len(listed),
-        "outputs": {name: digest(work / name) for name in OUTPUTS},
+        "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
         "started_at": started.isoformat(timespec="seconds"),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
+    (out / "scores" / "manifest.json").unlink(missing_ok=True)
     for name in OUTPUTS:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).replace(out / name)

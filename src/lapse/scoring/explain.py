@@ -9,6 +9,7 @@ import pandas as pd
 
 from lapse.engine import Engine
 from lapse.errors import DataError, sample_keys
+from lapse.scoring.reasons import WORDING
 
 NEWEST = 10
 
@@ -16,11 +17,11 @@ NEWEST = 10
 def explanation(engine: Engine, purchase_days: ir.Table, scores: pd.DataFrame, customer_id: str) -> str:
     """Purchase days, scores and a customer's id in, the customer's history, risk and reasons as text out.
 
-    DataError for an id that the log does not know names the nearest one that it does.
+    DataError for an id that neither the log nor the scores know.
     """
     days: Any = purchase_days
     history = engine.frame(days.filter(days.customer_id == customer_id).order_by("activity_date"))
-    if history.empty:
+    if history.empty and customer_id not in set(scores["customer_id"]):
         raise DataError(f"no transaction of customer {customer_id!r} is in the log. Check the id: it is written as in the "
                         f"delivery, for example {sample_keys(scores['customer_id'].tolist())}.")  # fmt: skip
     bought = history[history["orders"] > 0]
@@ -29,7 +30,11 @@ def explanation(engine: Engine, purchase_days: ir.Table, scores: pd.DataFrame, c
     first_last = (
         f", {bought['activity_date'].min():%Y-%m-%d} to {bought['activity_date'].max():%Y-%m-%d}" if len(bought) else ""
     )
-    lines += ["", f"History: {int(bought['orders'].sum()):,} orders on {len(bought):,} days{first_last}"]
+    lines += [
+        "",
+        WORDING.format("History: {orders:#order} on {days:#day}", orders=bought["orders"].sum(), days=len(bought))
+        + first_last,
+    ]
     if history["net_spend"].notna().any():
         lines.append(f"         net spend {history['net_spend'].astype(float).sum():,.2f}; returns on "
                      f"{int((history['return_lines'] > 0).sum())} days")  # fmt: skip
@@ -47,7 +52,7 @@ def explanation(engine: Engine, purchase_days: ir.Table, scores: pd.DataFrame, c
 
 def _risk(scored: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     if scored.empty:
-        return ["Not scored: has not ordered lately enough to count as a customer who can still lapse."]
+        return ["Not scored: no active customer on the day of the scores, by section churn of params.yaml."]
     row = scored.iloc[0]
     rank = int((scores["churn_risk"] > row["churn_risk"]).sum()) + 1
     reasons = [row[name] for name in ("reason_1", "reason_2", "reason_3") if pd.notna(row[name])]

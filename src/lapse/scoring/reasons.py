@@ -69,4 +69,14 @@ def wording(feature: Feature, row: Mapping[Any, Any], neutral: float) -> str | N
     named = [name for _, name, _, _ in WORDING.parse(feature.entry.reason) if name]
     if any(pd.isna(row.get(name, np.nan)) for name in named):
         return None
-    return WORDING.vformat(feature.entry.reason, (), {str(key): number for key, number in row.items()})
+    values = {str(key): number for key, number in row.items()}
+    printed = [
+        WORDING.format_field(values[name], spec or "") for _, name, spec, _ in WORDING.parse(feature.entry.reason) if name
+    ]
+    if feature.entry.neutral == 1 and len(printed) == 2 and _digits(printed[0]) == _digits(printed[1]):
+        return None  # "every 6 days, used to be every 6" says nothing
+    return WORDING.vformat(feature.entry.reason, (), values).replace("no days ago", "today")
+
+
+def _digits(text: str) -> str:
+    return "".join(char for char in text if char.isdigit() or char == ".")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.engine import Engine
-from lapse.errors import DataError
+from lapse.errors import DataError, HistoryTooShort
 from lapse.features.build import all_features, build_features
 from lapse.files import written_whole
 from lapse.model.bundle import Bundle
@@ -31,6 +31,10 @@ def feature_rows(
 
     DataError when nobody is eligible.
     """
+    covered, needed = period.history_days(as_of), bundle.windows.active_days
+    if covered < needed:
+        raise HistoryTooShort(f"score: on {as_of} the log covers {covered} days, fewer than churn.active_days ({needed}). "
+                              "Choose a later day.")  # fmt: skip
     snapshots = population(activity, as_of, bundle.windows, period)
     features = build_features(activity, snapshots, as_of, period.history_days(as_of), bundle.inputs)
     rows = engine.frame(features.order_by("customer_id"))
@@ -49,8 +53,12 @@ def score_customers(
     period: Period,
     high_risk: float,
     medium_risk: float,
+    consenting: set[str] | None = None,
 ) -> pd.DataFrame:
-    """Activity, a day and a bundle in, one row per eligible customer out (tables.SCORES), sorted by customer_id."""
+    """Activity, a day and a bundle in, one row per eligible customer out (tables.SCORES), sorted by customer_id.
+
+    `consenting`: who agreed to be contacted; None when the delivery does not say, and then everybody may be.
+    """
     rows = feature_rows(engine, activity, as_of, bundle, period)
     risk = bundle.churn_risk(rows)
     reasons = strongest_reasons(rows, bundle.contributions(rows), all_features(bundle.inputs))
@@ -63,6 +71,8 @@ def score_customers(
     })  # fmt: skip
     facts = engine.frame(customer_facts(activity["purchase_days"], as_of))
     scores = scores.merge(facts, on="customer_id", how="left", validate="one_to_one")
+    scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
+    scores["may_contact"] = consenting is None or scores["customer_id"].isin(consenting or set())
     scores["model_version"] = bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
 
@@ -100,3 +110,15 @@ def say(scores: pd.DataFrame) -> None:
     counted = ", ".join(f"{bands.get(band, 0):,} {band}" for band in ("high", "medium", "low"))
     first = scores.iloc[0]
     print(f"score: {len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: {counted}")
+
+
+def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]]) -> set[str] | None:
+    """Validated customers and the columns that the delivery gave in, who agreed to be contacted out.
+
+    None when the delivery does not say. Where it does, only a clear yes counts: a customer without a valid row, or
+    without a value in it, is not contacted.
+    """
+    if "consent" not in columns.get("customers", ()):
+        return None
+    given = pd.read_parquet(customers, columns=["customer_id", "consent"])
+    return set(given.loc[given["consent"].eq(True).fillna(False), "customer_id"])  # noqa: FBT003

@@ -27,6 +27,11 @@ __pycache__/
 # Outputs of the pipeline and your deliveries: DVC and you hold them, git does not.
 /data/*
 !/data/README.md
+!/data/reports/
+/data/reports/*
+!/data/reports/metrics.json
+!/data/reports/retention.json
+!/data/reports/pictures/
 /models/*
 """
 README = """\
@@ -39,7 +44,8 @@ Who is about to stop buying, why, and whom to reach. Made by `lapse init`, lapse
 2. `lapse check` says whether they can support a churn model, and how to set it up.
 3. `dvc repro` makes the ranked list: open `data/lists/at_risk.xlsx`, or run `lapse at-risk`.
 
-`dvc repro` again does only what changed. `lapse score` scores with the model at hand, without DVC, for a scheduler.
+`dvc repro` again does only what changed. Should a killed run leave an empty `dvc.lock`, delete
+that file. `lapse score` scores with the model at hand, without DVC, for a scheduler.
 After an upgrade of lapse, run `lapse init .` here: it says what changed and renews the files that you did not edit.
 """
 
@@ -92,9 +98,12 @@ def _params(source: str | None, delivery: str | None) -> str:
         params["sources"]["folder"] = delivery
     out = StringIO()
     yaml.dump(params, out)
-    return out.getvalue()
+    # What our own params say about Complete Journey is not true of other data.
+    text = out.getvalue()
+    return text if source == "complete_journey" else text.replace(f" {OF_COMPLETE_JOURNEY}", "")
 
 
+OF_COMPLETE_JOURNEY = "The timestamps of Complete Journey are UTC: its weeks turn at 05:00."
 OWN: dict[str, Any] = {
     "business_timezone": "UTC",
     "land": {"source": None},
@@ -149,10 +158,11 @@ def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any
         if there is not None and there not in (new, written.get(name)):
             said.append(f"{name}: kept, because you edited it; the new one is beside it as {name}.new")
             write_text(folder / f"{name}.new", text)
-        elif there != new:
+            continue
+        if there != new:
             write_text(path, text)
             said.append(f"{name}: {'written' if there is None else 'renewed'}")
-            written[name] = new
+        written[name] = new
     write_json(folder / STATE, {"lapse": __version__, "files": dict(sorted(written.items()))})
     return said
 

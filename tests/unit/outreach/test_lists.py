@@ -7,10 +7,12 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import python_calamine
 
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
 from lapse.outreach.lists import about_list, at_risk_list, write_lists
+from lapse.scoring.score import consenting_customers
 from lapse.tables import AT_RISK, SCORES
 
 EVIL = "=cmd|' /C calc'!A0"
@@ -21,31 +23,39 @@ def scores(**columns: list[object]) -> pd.DataFrame:
     base = {
         "customer_id": [f"c{i}" for i in range(size)], "cutoff_date": date(2024, 3, 31), "churn_risk": 0.5, "risk_band": "high",
         "reason_1": "no orders in the last 30 days", "reason_2": None, "reason_3": None, "last_order_date": pd.Timestamp("2024-02-01"),
-        "days_since_last_order": 59, "spend_last_year": 10.0, "model_version": "abc",
+        "days_since_last_order": 59, "spend_last_year": 10.0, "may_contact": True, "model_version": "abc",
     }  # fmt: skip
     frame = pd.DataFrame({**base, **columns}, index=range(size))
     return frame[list(SCORES.names)]
 
 
-def customers(consent: dict[str, bool | None]) -> pd.DataFrame:
-    return pd.DataFrame({"customer_id": list(consent), "consent": pd.array(list(consent.values()), dtype="boolean")})
-
-
 def test_who_is_on_the_list_and_in_which_order() -> None:
     given = scores(customer_id=["a", "b", "c", "d", "e", "f"], churn_risk=[0.3, 0.9, 0.9, 0.9, 0.19, 0.8],
-                   spend_last_year=[1, 5, 50, 5, 1, 1])  # fmt: skip
-    listed = at_risk_list(given, customers({"f": False, "a": True, "b": None}), min_risk=0.2, max_customers=3)
+                   spend_last_year=[1, 5, 50, 5, 1, 1], may_contact=[True] * 5 + [False])  # fmt: skip
+    listed = at_risk_list(given, min_risk=0.2, max_customers=3)
     assert listed["customer_id"].tolist() == ["c", "b", "d"], "f refused, e is below min_risk, ties by spend then id"
     assert listed["rank"].tolist() == [1, 2, 3]
     assert list(listed.columns) == list(AT_RISK.names)
 
 
-def test_no_consent_column_is_no_refusal() -> None:
-    assert len(at_risk_list(scores(churn_risk=[0.5, 0.6]), customers({}), 0.2, 10)) == 2
+@pytest.mark.parametrize(("given", "agreed"), [(["customer_id", "consent"], {"yes"}), (["customer_id"], None)])
+def test_only_a_clear_yes_is_consent(given: list[str], agreed: set[str] | None, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"customer_id": ["yes", "no", "unknown"], "consent": pd.array([True, False, None], dtype="boolean")})
+    rows.to_parquet(tmp_path / "customers.parquet")
+    assert consenting_customers(tmp_path / "customers.parquet", {"customers": given}) == agreed
+
+
+def test_a_subscriber_without_orders_can_be_listed() -> None:
+    days = pd.array([None, 59], dtype="Int64")
+    given = scores(churn_risk=[0.9, 0.8], last_order_date=[pd.NaT, pd.Timestamp("2024-02-01")], days_since_last_order=days)
+    listed = at_risk_list(given, 0.2, 10, "not better than chance")
+    assert "c0" in list_as_table(listed) and json.loads(list_as_json(listed))[0]["last_order_date"] is None
+    rows = list(csv.DictReader(list_as_csv(listed).splitlines()))
+    assert [row["days_since_last_order"] for row in rows] == ["", "59"] and rows[0]["caution"] == "not better than chance"
 
 
 def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> None:
-    listed = write_lists(scores(churn_risk=[0.1, 0.1]), customers({}), tmp_path, 0.2, 10)
+    listed = write_lists(scores(churn_risk=[0.1, 0.1]), tmp_path, 0.2, 10)
     assert listed.empty
     assert (tmp_path / "at_risk.csv").read_text().startswith("rank,customer_id,churn_risk")
     assert python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").sheet_names == [
@@ -57,7 +67,7 @@ def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> N
 
 def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:
     given = scores(customer_id=[EVIL, "+1", "-2", "@x", "https://x.example"], reason_1=[EVIL, None, "\tx", "=1+1", "fine"])
-    listed = at_risk_list(given, customers({}), 0.2, 10)
+    listed = at_risk_list(given, 0.2, 10)
     rows = list(csv.DictReader(list_as_csv(listed).splitlines()))
     assert {row["customer_id"] for row in rows} == {f"'{EVIL}", "'+1", "'-2", "'@x", "https://x.example"}
     write_spreadsheet(listed, tmp_path / "list.xlsx", about_list(given, listed, 0.2))
@@ -71,7 +81,7 @@ def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:
 
 def test_the_spreadsheet_is_made_for_a_person(tmp_path: Path) -> None:
     given = scores(churn_risk=[0.5, 0.25])
-    listed = at_risk_list(given, customers({}), 0.2, 10)
+    listed = at_risk_list(given, 0.2, 10)
     for name in ("one", "two"):
         write_spreadsheet(listed, tmp_path / f"{name}.xlsx", about_list(given, listed, 0.2))
     assert (tmp_path / "one.xlsx").read_bytes() == (tmp_path / "two.xlsx").read_bytes()
@@ -81,7 +91,7 @@ def test_the_spreadsheet_is_made_for_a_person(tmp_path: Path) -> None:
 
 
 def test_json_and_table() -> None:
-    listed = at_risk_list(scores(churn_risk=[0.5], spend_last_year=[None]), customers({}), 0.2, 10)
+    listed = at_risk_list(scores(churn_risk=[0.5], spend_last_year=[None]), 0.2, 10)
     row = json.loads(list_as_json(listed))[0]
     assert (row["rank"], row["as_of"], row["last_order_date"], row["spend_last_year"]) == (
         1,

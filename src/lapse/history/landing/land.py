@@ -59,6 +59,13 @@ def land(engine: Engine, source: str | None, out: Path) -> dict[str, int]:
     return LANDINGS[source](engine, out) if source else {}
 
 
+def require_always_changed(tables: Mapping[str, LandTable], pipeline: Path) -> None:
+    """The tables to land and the path of dvc.yaml in; SettingsError when DVC would not ask for them at every run."""
+    if tables and pipeline.exists() and "always_changed: true" not in pipeline.read_text(encoding="utf-8"):
+        raise SettingsError("land.tables: DVC has to ask for them at every run. Run `lapse init .`, or add "
+                            "`always_changed: true` to stage land in dvc.yaml.")  # fmt: skip
+
+
 def land_tables(
     engine: Engine, tables: Mapping[str, LandTable], out: Path, environment: Mapping[str, str]
 ) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from lapse.history.activity import subscription_days
@@ -12,7 +13,9 @@ from lapse.history.usability.rhythm import ENOUGH_OF_EACH, ROLES, fitting_cutoff
 from lapse.windows import ChurnWindows
 
 
-def check_contracts(delivered: Delivered, windows: ChurnWindows, step_days: int, max_cutoffs: int) -> list[Finding]:
+def check_contracts(
+    delivered: Delivered, windows: ChurnWindows, step_days: int, max_cutoffs: int, reasons: Sequence[str] | None
+) -> list[Finding]:
     """A delivery with subscriptions and the windows in params in, what stands in the way of learning out."""
     period = delivered.contents.period
     cutoffs = fitting_cutoffs(period, windows, step_days, max_cutoffs)
@@ -23,7 +26,10 @@ def check_contracts(delivered: Delivered, windows: ChurnWindows, step_days: int,
             f"{period.history_days(period.last_complete_day)} days, which leave fewer than {ROLES} cutoffs whose outcomes "
             "do not overlap.", f"Deliver about {needed} days of history, or shorten active_days and horizon_days.",
         )]  # fmt: skip
-    running, ending = _at_last_cutoff(delivered, cutoffs[-1], windows)
+    unknown = _unknown_reasons(delivered, reasons)
+    if unknown:
+        return [unknown]
+    running, ending = _at_last_cutoff(delivered, cutoffs[-1], windows, reasons)
     rare = min(ending, running - ending)
     if rare >= ENOUGH_OF_EACH:
         return []
@@ -36,15 +42,33 @@ def check_contracts(delivered: Delivered, windows: ChurnWindows, step_days: int,
     )]  # fmt: skip
 
 
-def _at_last_cutoff(delivered: Delivered, cutoff: date, windows: ChurnWindows) -> tuple[int, int]:
+def _at_last_cutoff(
+    delivered: Delivered, cutoff: date, windows: ChurnWindows, reasons: Sequence[str] | None
+) -> tuple[int, int]:
     """How many customers held a paid subscription on the day, and how many of them held none after the outcome."""
     engine = delivered.engine
-    days: Any = engine.keep(subscription_days(engine.table("checked_subscriptions")), "checked_subscription_days")
-    decided = windows.outcome(cutoff).end + timedelta(days=windows.renewal_days)
+    days: Any = engine.keep(subscription_days(engine.table("checked_subscriptions"), reasons), "checked_subscription_days")
+    end, decided = windows.outcome(cutoff).end, windows.decided_on(cutoff)
     running, ending = delivered.row(f"""
-        SELECT count(*) FILTER (held > 0), count(*) FILTER (held > 0 AND later <= 0) FROM (
+        SELECT count(*) FILTER (held > 0), count(*) FILTER (held > 0 AND later <= 0 AND lost > 0) FROM (
             SELECT customer_id, sum(starts - ends) FILTER (activity_date <= DATE '{cutoff}') AS held,
-                   sum(starts - ends) FILTER (activity_date <= DATE '{decided}') AS later
+                   sum(starts - ends) FILTER (activity_date <= DATE '{decided}') AS later,
+                   sum(counted_ends) FILTER (activity_date > DATE '{cutoff}' AND activity_date <= DATE '{end}') AS lost
             FROM {days.get_name()} GROUP BY 1)
     """)
     return int(running), int(ending)
+
+
+def _unknown_reasons(delivered: Delivered, reasons: Sequence[str] | None) -> Finding | None:
+    """The reasons that count in params in, a stop out when the delivery does not know one of them."""
+    found = [str(row[0]) for row in delivered.rows(
+        "SELECT end_reason FROM checked_subscriptions WHERE end_reason IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1"
+    )]  # fmt: skip
+    missing = sorted(set(reasons or ()) - set(found))
+    if not missing:
+        return None
+    return Finding(
+        "stop", "unknown_reasons", "subscriptions", "end_reason", len(missing),
+        f"churn.reasons names {', '.join(missing)}, which no subscription ended for.",
+        f"The delivery has: {', '.join(found[:10]) or 'no reasons at all'}. Write them as they are there.",
+    )  # fmt: skip

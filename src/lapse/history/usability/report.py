@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,7 @@ def check_delivery(
     windows: ChurnWindows,
     step_days: int,
     max_cutoffs: int,
+    counted_reasons: Sequence[str] | None = None,
 ) -> Report:
     """The folder of validated tables, their counts and the churn windows in params in, the usability report out.
 
@@ -110,7 +111,7 @@ def check_delivery(
     has_rhythm = rhythm.repeat_customers >= ENOUGH_REPEAT_CUSTOMERS
     if windows.mode == "subscription":
         has_rhythm = False
-        learnable, foresight = check_contracts(delivered, windows, step_days, max_cutoffs), []
+        learnable, foresight = check_contracts(delivered, windows, step_days, max_cutoffs, counted_reasons), []
     else:
         learnable, foresight = check_learnability(delivered, set_now), check_foresight(delivered, set_now)
     findings = [*learnable, *check_calendar(delivered), *check_rows(delivered), *foresight]

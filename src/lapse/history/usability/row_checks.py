@@ -10,8 +10,6 @@ MANY_REJECTS = 0.05
 MANY_WITHOUT_CUSTOMER = 0.10
 # A twentieth of the events about people who never bought: another numbering, or another list of people.
 MANY_UNKNOWN = 0.05
-# Duplicates below one in a hundred move no rate that anyone reads.
-FEW_DUPLICATES = 0.01
 TOP_LINES = 10
 # Ten lines of a log should not decide sums; at a twentieth of all spend they decide means, shares and CLV.
 TOP_LINES_WARN = 0.05
