@@ -12,25 +12,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lapse.delivery import (
-    Customers,
-    Feedback,
-    Join,
     Land,
-    LandTable,
-    Reading,
     Section,
     Share,
     Sources,
-    SourceTable,
-    Transactions,
     without_passwords,
 )
 from lapse.errors import SettingsError
 from lapse.tables import nearest
 from lapse.windows import LATEST, ChurnWindows, parse_day
-
-__all__ = ["Customers", "Feedback", "Join", "Land", "LandTable", "Reading", "Settings", "SourceTable", "Sources",
-           "Transactions", "load_settings", "parse_settings"]  # fmt: skip
 
 PARAMS = Path("params.yaml")
 

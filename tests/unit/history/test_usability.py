@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lapse.delivery import Sources
 from lapse.engine import Engine, open_engine
 from lapse.history.contents import Contents
 from lapse.history.usability.findings import Finding
 from lapse.history.usability.page import report_page
 from lapse.history.usability.report import Report, check_delivery, report_text, write_report
 from lapse.history.validate import Count, validate
-from lapse.settings import Sources
 from lapse.tables import DUCKDB_TYPES, SOURCES
 from lapse.windows import ChurnWindows, Period
 
