@@ -1,14 +1,22 @@
-"""The engine that runs every expression: embedded DuckDB through Ibis. Nothing else opens a connection."""
+"""The engines that run every expression: embedded DuckDB, or Spark when asked for. Nothing else opens a connection.
+
+LAPSE_ENGINE=spark runs activity, snapshots, features, labels, retention and score on Spark. The engine is no param: it
+may not change a value, and tests/parity holds both to the same ones.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapse.errors import DataError
+from lapse.errors import DataError, LapseError, SettingsError
 from lapse.files import written_whole
 
 if TYPE_CHECKING:
@@ -16,14 +24,84 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
 
+CHOICE = "LAPSE_ENGINE"
+ENGINES = ("duckdb", "spark")
 
-class Engine:
+
+class Engine(ABC):
+    """What every engine can do with table expressions."""
+
+    backend: Any
+    """The Ibis backend."""
+
+    @abstractmethod
+    def _scan(self, path: Path) -> ir.Table:
+        """A Parquet file that is there in, a table expression over it out."""
+
+    @abstractmethod
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """A pandas frame in, a table expression over a copy of it out."""
+
+    @abstractmethod
+    def keep(self, expression: ir.Table, name: str) -> ir.Table:
+        """A table expression in, the same table computed once and held under a name out."""
+
+    @abstractmethod
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        """A query in this engine's SQL in, the Parquet file of its rows sorted by `key` out."""
+
+    def read(self, path: Path) -> ir.Table:
+        """A Parquet file in, a table expression out. DataError when the file is not there."""
+        if not path.exists():
+            raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
+        return self._scan(path)
+
+    def table(self, name: str) -> ir.Table:
+        """The name of a table in this engine in, its expression out."""
+        table: ir.Table = self.backend.table(name)
+        return table
+
+    def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
+        """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds.
+
+        The columns have the types that the expression says, so they are the same from every engine.
+        """
+        import pyarrow.parquet as pq
+
+        with written_whole(path) as aside:
+            self._export(self._typed(expression), aside, list(key))
+            rows: int = pq.read_metadata(aside).num_rows
+        return rows
+
+    def frame(self, expression: ir.Table) -> pd.DataFrame:
+        """A table expression in, its rows as a pandas frame out."""
+        frame: pd.DataFrame = self.backend.to_pandas(expression)
+        return frame
+
+    def _typed(self, expression: ir.Table) -> str:
+        """A table expression in, its SQL out with every column cast to the type that Ibis takes it for.
+
+        Ibis leaves a cast out where it believes the type to be right already; but DuckDB sums whole numbers into 128
+        bits, which Parquet holds as floats only, and Spark's integers have 32.
+        """
+        import sqlglot as sg
+
+        compiler = self.backend.compiler
+        columns = [
+            compiler.cast(sg.column(name, quoted=True), dtype).as_(name, quoted=True)
+            for name, dtype in expression.schema().items()
+        ]
+        rows = compiler.to_sqlglot(expression).subquery("rows")
+        return sg.select(*columns).from_(rows).sql(dialect=compiler.dialect)
+
+
+class DuckEngine(Engine):
     """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
 
     def __init__(self, spill: Path, threads: int | None = None) -> None:
         import ibis
 
-        self.backend: Any = ibis.duckdb.connect(temp_directory=str(spill))
+        self.backend = ibis.duckdb.connect(temp_directory=str(spill))
         # Settled at the door: the clock is UTC whatever the machine's zone is.
         self.connection.execute("SET TimeZone = 'UTC'")
         if threads is not None:
@@ -35,47 +113,100 @@ class Engine:
         connection: duckdb.DuckDBPyConnection = self.backend.con
         return connection
 
-    def read(self, path: Path) -> ir.Table:
-        """A Parquet file in, a table expression out. DataError when the file is not there."""
-        if not path.exists():
-            raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
+    def _scan(self, path: Path) -> ir.Table:
         table: ir.Table = self.backend.read_parquet(str(path))
         return table
 
-    def table(self, name: str) -> ir.Table:
-        """The name of a table in this engine in, its expression out."""
-        table: ir.Table = self.backend.table(name)
-        return table
-
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
-        """A pandas frame in, a table expression over a copy of it out."""
         table: ir.Table = self.backend.create_table(name, frame, temp=True, overwrite=True)
         return table
 
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
-        """A table expression in, the same table computed once and held under a name out."""
         table: ir.Table = self.backend.create_table(name, expression, temp=True, overwrite=True)
         return table
 
-    def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
-        """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds."""
-        with written_whole(path) as aside:
-            self.backend.to_parquet(expression.order_by(list(key)), str(aside), compression="zstd")
-            counted = self.connection.execute("SELECT count(*) FROM read_parquet(?)", [str(aside)]).fetchone()
-        return int(counted[0]) if counted else 0
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        order = ", ".join(f'"{name}"' for name in key)
+        place = str(path).replace("'", "''")
+        self.connection.execute(f"COPY ({query} ORDER BY {order}) TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
 
-    def frame(self, expression: ir.Table) -> pd.DataFrame:
-        """A table expression in, its rows as a pandas frame out."""
-        frame: pd.DataFrame = self.backend.to_pandas(expression)
-        return frame
+
+class SparkEngine(Engine):
+    """One Spark session, in this process or with its workers on a cluster; they must see the same files as the driver."""
+
+    def __init__(self) -> None:
+        from lapse.spark import connect
+
+        self.backend = connect(os.environ)
+
+    def _scan(self, path: Path) -> ir.Table:
+        from lapse.spark import url
+
+        table: ir.Table = self.backend.read_parquet(url(path))
+        return table
+
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        from lapse.spark import arrow_rows
+
+        self.backend.session.createDataFrame(arrow_rows(frame)).createOrReplaceTempView(name)
+        return self.table(name)
+
+    def keep(self, expression: ir.Table, name: str) -> ir.Table:
+        self.backend.session.sql(self.backend.compile(expression)).persist().createOrReplaceTempView(name)
+        return self.table(name)
+
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        from lapse.spark import written_by_one_task
+
+        with written_by_one_task(self.backend, query, key, path.with_name(f"{path.name}.parts")) as part:
+            part.replace(path)
 
 
 @contextmanager
-def open_engine(threads: int | None = None) -> Iterator[Engine]:
-    """Nothing in, an engine out; its database and its spill folder are gone when the block ends."""
+def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
+    """Nothing in, DuckDB out, whatever LAPSE_ENGINE says; its database and spill folder are gone when the block ends.
+
+    For reading and judging deliveries, which is written in DuckDB's SQL.
+    """
     with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
-        engine = Engine(Path(spill), threads)
+        engine = DuckEngine(Path(spill), threads)
         try:
             yield engine
         finally:
             engine.backend.disconnect()
+
+
+@contextmanager
+def open_engine(threads: int | None = None) -> Iterator[Engine]:
+    """Nothing in, the engine that LAPSE_ENGINE names (duckdb when it names none) out, closed when the block ends.
+
+    `threads` is DuckDB's. SettingsError for an unknown name, LapseError when Spark cannot be had.
+    """
+    chosen = os.environ.get(CHOICE) or "duckdb"
+    if chosen not in ENGINES:
+        raise SettingsError(f"{CHOICE}: {chosen!r} is no engine. Set it to {' or '.join(ENGINES)}, or leave it unset.")
+    if chosen == "duckdb":
+        with open_duckdb(threads) as duck:
+            # As on Spark, x / 0 is null in every expression, not infinite.
+            duck.connection.execute("SET ieee_floating_point_ops = false")
+            yield duck
+        return
+    if lack := spark_lacks():
+        raise LapseError(lack)
+    spark = SparkEngine()
+    try:
+        yield spark
+    finally:
+        spark.backend.disconnect()
+
+
+def spark_lacks() -> str | None:
+    """Nothing in, what this machine lacks for Spark and the next step out; None when all is there."""
+    if importlib.util.find_spec("pyspark") is None:
+        return f"{CHOICE}=spark needs pyspark, which is not installed. Run `pip install 'lapse[spark]'`, or unset {CHOICE}."
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which(str(Path(home, "bin", "java")) if home else "java") is None:
+        where = f"JAVA_HOME ({home}) holds none" if home else "there is none on the PATH"
+        return (f"{CHOICE}=spark needs Java 17 or 21, and {where}. Install it (Debian: apt-get install "
+                f"openjdk-17-jre-headless) or point JAVA_HOME at it; or unset {CHOICE}.")  # fmt: skip
+    return None
