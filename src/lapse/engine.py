@@ -7,12 +7,14 @@ may not change a value, and tests/parity holds both to the same ones.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +37,8 @@ class Engine(ABC):
     """The Ibis backend."""
 
     @abstractmethod
-    def _scan(self, path: Path) -> ir.Table:
-        """A Parquet file that is there in, a table expression over it out."""
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """Parquet files of the same columns in, one table expression over all of them out."""
 
     @abstractmethod
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
@@ -47,14 +49,27 @@ class Engine(ABC):
         """A table expression in, the same table computed once and held under a name out."""
 
     @abstractmethod
+    def drop(self, name: str) -> None:
+        """The name that a table was held under in; its memory is free again."""
+
+    @abstractmethod
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """A table and its column of days in; per day the number of rows, and a text that changes with any of them, out.
+
+        The order of the rows does not matter. These are keys of what is kept, never values: another engine, or another
+        version of it, may have others.
+        """
+
+    @abstractmethod
     def _export(self, query: str, path: Path, key: list[str]) -> None:
         """A query in this engine's SQL in, the Parquet file of its rows sorted by `key` out."""
 
     def read(self, path: Path) -> ir.Table:
-        """A Parquet file in, a table expression out. DataError when the file is not there."""
-        if not path.exists():
+        """A Parquet file, or a folder of them, in, a table expression out. DataError when it is not there."""
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files or not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
-        return self._scan(path)
+        return self.read_files(files)
 
     def table(self, name: str) -> ir.Table:
         """The name of a table in this engine in, its expression out."""
@@ -68,6 +83,8 @@ class Engine(ABC):
         """
         import pyarrow.parquet as pq
 
+        # What Ibis does itself before it runs anything: tables in this process's memory become known to the engine.
+        self.backend._run_pre_execute_hooks(expression)
         with written_whole(path) as aside:
             self._export(self._typed(expression), aside, list(key))
             rows: int = pq.read_metadata(aside).num_rows
@@ -79,18 +96,19 @@ class Engine(ABC):
         return frame
 
     def _typed(self, expression: ir.Table) -> str:
-        """A table expression in, its SQL out with every column cast to the type that Ibis takes it for.
+        """A table expression in, its SQL out with every number and date cast to the type that Ibis takes it for.
 
         Ibis leaves a cast out where it believes the type to be right already; but DuckDB sums whole numbers into 128
-        bits, which Parquet holds as floats only, and Spark's integers have 32.
+        bits, which Parquet holds as floats only, and Spark counts in 32.
         """
         import sqlglot as sg
 
         compiler = self.backend.compiler
-        columns = [
-            compiler.cast(sg.column(name, quoted=True), dtype).as_(name, quoted=True)
-            for name, dtype in expression.schema().items()
-        ]
+        columns = []
+        for name, dtype in expression.schema().items():
+            column = sg.column(name, quoted=True)
+            typed = dtype.is_numeric() or dtype.is_date()
+            columns.append(compiler.cast(column, dtype).as_(name, quoted=True) if typed else column)
         rows = compiler.to_sqlglot(expression).subquery("rows")
         return sg.select(*columns).from_(rows).sql(dialect=compiler.dialect)
 
@@ -113,17 +131,32 @@ class DuckEngine(Engine):
         connection: duckdb.DuckDBPyConnection = self.backend.con
         return connection
 
-    def _scan(self, path: Path) -> ir.Table:
-        table: ir.Table = self.backend.read_parquet(str(path))
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """As `Engine.read_files`."""
+        table: ir.Table = self.backend.read_parquet([str(file) for file in files])
         return table
 
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """As `Engine.load`."""
         table: ir.Table = self.backend.create_table(name, frame, temp=True, overwrite=True)
         return table
 
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
+        """As `Engine.keep`."""
         table: ir.Table = self.backend.create_table(name, expression, temp=True, overwrite=True)
         return table
+
+    def drop(self, name: str) -> None:
+        """As `Engine.drop`."""
+        self.backend.drop_table(name, force=True)
+
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """As `Engine.fingerprints`."""
+        rows = self.connection.execute(
+            f'SELECT "{day}", count(*), bit_xor(hash(t)), sum(hash(t)::HUGEINT) '
+            f"FROM ({self.backend.compile(expression)}) t GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
         order = ", ".join(f'"{name}"' for name in key)
@@ -138,28 +171,42 @@ class SparkEngine(Engine):
         from lapse.spark import connect
 
         self.backend = connect(os.environ)
+        self._kept: dict[str, Any] = {}
+        self._numbers = itertools.count()
 
-    def _scan(self, path: Path) -> ir.Table:
-        from lapse.spark import url
-
-        table: ir.Table = self.backend.read_parquet(url(path))
-        return table
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """As `Engine.read_files`."""
+        return self._view(self.backend.parquet(files), f"files_{next(self._numbers)}")
 
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
-        from lapse.spark import arrow_rows
-
-        self.backend.session.createDataFrame(arrow_rows(frame)).createOrReplaceTempView(name)
-        return self.table(name)
+        """As `Engine.load`."""
+        return self._view(self.backend.rows_of(frame), name)
 
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
-        self.backend.session.sql(self.backend.compile(expression)).persist().createOrReplaceTempView(name)
-        return self.table(name)
+        """As `Engine.keep`."""
+        self._kept[name] = self.backend.query(self.backend.compile(expression)).persist()
+        return self._view(self._kept[name], name)
+
+    def drop(self, name: str) -> None:
+        """As `Engine.drop`."""
+        self.backend.session.catalog.dropTempView(name)
+        if name in self._kept:
+            self._kept.pop(name).unpersist()
+
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """As `Engine.fingerprints`."""
+        rows = self.backend.query(
+            f"SELECT `{day}`, count(*), bit_xor(xxhash64(*)), sum(CAST(xxhash64(*) AS DECIMAL(38, 0))) "
+            f"FROM ({self.backend.compile(expression)}) GROUP BY 1 ORDER BY 1"
+        ).collect()
+        return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {int(row[3]):x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
-        from lapse.spark import written_by_one_task
+        self.backend.export(query, path, key)
 
-        with written_by_one_task(self.backend, query, key, path.with_name(f"{path.name}.parts")) as part:
-            part.replace(path)
+    def _view(self, rows: Any, name: str) -> ir.Table:
+        rows.createOrReplaceTempView(name)
+        return self.table(name)
 
 
 @contextmanager

@@ -6,10 +6,9 @@ two engines would compute differently is mended here, where it can be, so that a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from ibis.backends.duckdb.converter import DuckDBPandasData
 from ibis.backends.pyspark import Backend
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from lapse.errors import LapseError, SettingsError
 
@@ -52,7 +51,7 @@ FIXED = {
 }
 
 
-class Compiler(PySparkCompiler):
+class Compiler(PySparkCompiler):  # type: ignore[misc]
     """Ibis' compiler for Spark with DuckDB's meaning of floats, divisions, casts, differences of days and means."""
 
     __slots__ = ()
@@ -76,7 +75,7 @@ class Compiler(PySparkCompiler):
         return self.cast(self.f.floor(self.visit_Divide(op, left=left, right=right)), op.dtype)
 
     def visit_Modulus(self, op: Any, *, left: Any, right: Any) -> Any:  # noqa: N802
-        """x % 0 raises. Here: null."""
+        """X % 0 raises. Here: null."""
         return self.binop(sge.Mod, left, self.f.nullif(right, 0))
 
     def visit_Cast(self, op: Any, *, arg: Any, to: Any) -> Any:  # noqa: N802
@@ -97,6 +96,10 @@ class Compiler(PySparkCompiler):
 
     visit_DateDelta = visit_TimestampDelta  # noqa: N815
 
+    def visit_DateTruncate(self, op: Any, *, arg: Any, unit: Any) -> Any:  # noqa: N802
+        """Spark makes the first day of a month a timestamp. Here: a date."""
+        return self.cast(super().visit_TimestampTruncate(op, arg=arg, unit=unit), op.dtype)
+
     def visit_Mean(self, op: Any, *, arg: Any, where: Any) -> Any:  # noqa: N802
         """The mean of decimals is a decimal of four more digits. Here: the exact sum, divided as floats."""
         if not op.arg.dtype.is_decimal():
@@ -110,7 +113,7 @@ class Compiler(PySparkCompiler):
         return counted if where is None else self.f.coalesce(counted, 0)
 
 
-class SparkBackend(Backend):
+class SparkBackend(Backend):  # type: ignore[misc]
     """Ibis on Spark through that compiler; results come over as Arrow, hence with the types that were computed."""
 
     compiler = Compiler()
@@ -120,6 +123,35 @@ class SparkBackend(Backend):
         """The running session."""
         session: SparkSession = self._session
         return session
+
+    def query(self, sql: str) -> DataFrame:
+        """A query in Spark's SQL in, its rows out, not yet computed."""
+        return self.session.sql(sql)
+
+    def parquet(self, files: Sequence[Path]) -> DataFrame:
+        """Parquet files in, their rows out."""
+        return self.session.read.parquet(*map(_url, files))
+
+    def rows_of(self, frame: pd.DataFrame) -> DataFrame:
+        """A pandas frame in, its rows on the cluster out."""
+        return self.session.createDataFrame(pa.Table.from_pandas(frame, preserve_index=False))
+
+    def export(self, sql: str, path: Path, key: list[str]) -> None:
+        """A query in, one Parquet file of its rows sorted by `key` out, written beside `path` and moved there.
+
+        One task writes the one file that pandas and DuckDB read; it spills what it cannot sort in memory. LapseError
+        when the file is not there: then the workers do not see the driver's files.
+        """
+        parts = path.with_name(f"{path.name}.parts")
+        try:
+            self.query(sql).repartition(1).sortWithinPartitions(*key).write.parquet(_url(parts))
+            written = sorted(parts.glob("part-*.parquet"))
+            if len(written) != 1:
+                raise LapseError(f"Spark's workers wrote nothing that is seen in {path.parent}. With {MASTER} on several "
+                                 "machines, the workspace must lie in a folder that all of them share.")  # fmt: skip
+            written[0].replace(path)
+        finally:
+            shutil.rmtree(parts, ignore_errors=True)
 
     def to_pyarrow(self, expr: ir.Expr, /, **_: Any) -> Any:
         """An expression in, its rows as an Arrow table (a column, a scalar) of the expression's own types out."""
@@ -155,13 +187,18 @@ def connect(environment: Mapping[str, str]) -> SparkBackend:
     try:
         session = builder.getOrCreate()
     except (PySparkException, OSError) as error:
-        raise LapseError(f"Spark does not start ({_first_line(error)}). Check that JAVA_HOME leads to Java 17 or 21 and that "
+        raise LapseError(f"Spark does not start ({_first_line(error)}). Check that Java is 17 or 21 and that "
                          f"{MASTER}={master} is reached from here; or leave LAPSE_ENGINE unset.") from None  # fmt: skip
     session.sparkContext.setLogLevel("ERROR")
     backend = SparkBackend()
     backend.register_options()
     connected: SparkBackend = backend.connect(session)
     return connected
+
+
+def _url(path: Path) -> str:
+    """A path in, the same as Spark must be told it: a cluster's default file system may be another one."""
+    return f"file://{path.absolute()}"
 
 
 def _given(text: str) -> dict[str, str]:
@@ -175,31 +212,3 @@ def _given(text: str) -> dict[str, str]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-@contextlib.contextmanager
-def written_by_one_task(backend: SparkBackend, query: str, key: list[str], folder: Path) -> Iterator[Path]:
-    """A query and its key in, the one Parquet file that a worker wrote into `folder` out; the folder is gone afterwards.
-
-    LapseError when it is not there: then the workers do not see the driver's files.
-    """
-    rows = backend.session.sql(query).repartition(1).sortWithinPartitions(*key)
-    try:
-        rows.write.parquet(url(folder))
-        parts = sorted(folder.glob("part-*.parquet"))
-        if len(parts) != 1:
-            raise LapseError(f"Spark's workers wrote nothing that can be seen in {folder.parent}. With {MASTER} on several "
-                             "machines, the workspace must lie in a folder that all of them share.")  # fmt: skip
-        yield parts[0]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def url(path: Path) -> str:
-    """A path in, the same as Spark must be told it: a cluster's default file system is another one."""
-    return f"file://{path.absolute()}"
-
-
-def arrow_rows(frame: pd.DataFrame) -> pa.Table:
-    """A pandas frame in, its Arrow rows out, as Spark takes them."""
-    return pa.Table.from_pandas(frame, preserve_index=False)
