@@ -6,30 +6,18 @@ Tables and columns are found by looking at what was written, so that a new one i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from lapse.engine import CHOICE, DuckEngine, Engine, open_engine
+from lapse.engine import DuckEngine, Engine, open_engine
 from lapse.features.build import all_features
 from tests.parity import logs
-from tests.parity.stages import SPARK_CONF, differences, require_spark, run_stages
+from tests.parity.stages import differences, run_stages
 
 LOGS = ("golden", "odd", "simulated", "online_retail")
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Engine]:
-    require_spark()
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv(CHOICE, "spark")
-            environment.setenv("LAPSE_SPARK_CONF", SPARK_CONF)
-            opened = stack.enter_context(open_engine())
-        yield opened
 
 
 @pytest.fixture(scope="module")
