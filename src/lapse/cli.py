@@ -73,7 +73,7 @@ def check(
     from tempfile import TemporaryDirectory
     from zoneinfo import ZoneInfo
 
-    from lapse.engine import open_engine
+    from lapse.engine import open_duckdb
     from lapse.history.usability.report import PAGE_NAME, check_delivery, report_text, write_report
     from lapse.history.validate import validate
     from lapse.settings import load_settings
@@ -81,7 +81,7 @@ def check(
     settings = load_settings()
     zone, windows, cutoffs = settings.business_timezone, settings.churn.windows, settings.snapshots
     today = datetime.now(ZoneInfo(zone)).date()
-    with TemporaryDirectory(prefix="lapse-check-") as aside, open_engine() as engine:
+    with TemporaryDirectory(prefix="lapse-check-") as aside, open_duckdb() as engine:
         work = Path(aside)
         contents, counts = validate(engine, settings.sources, zone, work / "validated", work / "usability.json", today)
         validated, most, reasons = work / "validated", cutoffs.max_cutoffs, settings.churn.reasons
@@ -128,11 +128,11 @@ def at_risk(
 @app.command()
 def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, as in the delivery.")]) -> None:
     """Say everything known about one customer: history, risk, reasons."""
-    from lapse.engine import open_engine
+    from lapse.engine import open_duckdb
     from lapse.history.activity import read_activity
     from lapse.scoring.explain import explanation
 
-    with open_engine() as engine:
+    with open_duckdb() as engine:
         activity = read_activity(engine, Path("data/activity"))
         typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lapse.delivery import Customers
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.history.reading.expressions import literal, quoted
 
 MOST_LEVELS = 12
@@ -14,7 +14,7 @@ FEWEST_NUMBERS = 12
 """A number of fewer different values is a class."""
 
 
-def median_gap_days(engine: Engine) -> int | None:
+def median_gap_days(engine: DuckEngine) -> int | None:
     """The validated transactions in, the median over customers of their median gap between purchase days out."""
     row = engine.connection.execute(
         "WITH days AS (SELECT DISTINCT customer_id, order_date FROM valid_transactions "
@@ -26,7 +26,7 @@ def median_gap_days(engine: Engine) -> int | None:
     return int(row[0]) if row and row[0] is not None else None
 
 
-def has_time_of_day(engine: Engine) -> bool:
+def has_time_of_day(engine: DuckEngine) -> bool:
     """The validated transactions in, whether any of them is dated by more than its day out."""
     row = engine.connection.execute(
         "SELECT coalesce(bool_or(ordered_at <> date_trunc('day', ordered_at)), false) FROM valid_transactions"
@@ -34,7 +34,7 @@ def has_time_of_day(engine: Engine) -> bool:
     return bool(row and row[0])
 
 
-def attribute_levels(engine: Engine, customers: Customers | None) -> dict[str, list[str]]:
+def attribute_levels(engine: DuckEngine, customers: Customers | None) -> dict[str, list[str]]:
     """The validated customers and their settings in; per attribute its most frequent values out, none for a number."""
     levels: dict[str, list[str]] = {}
     for name in customers.attributes if customers else ():

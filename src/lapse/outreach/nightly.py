@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from lapse import __version__
 from lapse.delivery import SourceTable
-from lapse.engine import open_engine
+from lapse.engine import open_duckdb, open_engine
 from lapse.errors import LapseError, ModelError
 from lapse.files import digest, file_sha256, write_json
 from lapse.history.activity import read_activity, write_activity
@@ -58,12 +58,13 @@ def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
 def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str, caution: str | None) -> dict[str, Any]:
     started = datetime.now(UTC)
     today = started.astimezone(ZoneInfo(settings.business_timezone)).date()
-    with open_engine() as engine:
+    with open_duckdb() as reader:
         contents, counts = validate(
-            engine, settings.sources, settings.business_timezone, work / "validated", work / "usability.json", today
+            reader, settings.sources, settings.business_timezone, work / "validated", work / "usability.json", today
         )
-        for name, count in counts.items():
-            print(f"score: {name}: {count}", flush=True)
+    for name, count in counts.items():
+        print(f"score: {name}: {count}", flush=True)
+    with open_engine() as engine:
         write_activity(engine, work / "validated", work / "activity", contents.rating_scale, settings.churn.reasons)
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
