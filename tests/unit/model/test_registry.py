@@ -169,7 +169,7 @@ def test_the_registered_model_scores_and_refuses_missing_columns(recorded: Path)
 
 def test_what_cannot_be_compared_is_said(recorded: Path) -> None:
     """Another definition of churn; a champion that learned the test's outcomes; data of which the test is gone."""
-    from lapse.model.promotion import gather
+    from lapse.model.promotion import _champion_risk, gather
 
     registry = Registry(recorded, "lapse")
     first, third = registry.fetch(1), registry.fetch(3)
@@ -177,9 +177,9 @@ def test_what_cannot_be_compared_is_said(recorded: Path) -> None:
     assert "another definition of churn" in str(gather(recorded, third, other, 20, 1).comparison)
     knowing = replace(first, judged=first.ships)
     assert f"learned from outcomes up to cutoff {TEST}" in str(gather(recorded, third, knowing, 20, 1).comparison)
-    foreign = replace(first.ships, features=(*first.ships.features, "shoe_size"), cutoffs={"fit": [str(CUTOFFS[0])]})
-    assert "missing: shoe_size" in str(gather(recorded, third, replace(first, ships=foreign), 20, 1).comparison)
     fresh = replace(first, ships=replace(first.ships, cutoffs={"fit": [str(CUTOFFS[0])]}))
     assert "as it ships" in getattr(gather(recorded, third, fresh, 20, 1).comparison, "basis", "")
+    rows = pd.read_parquet(recorded / f"data/features/{TEST}.parquet").drop(columns="tenure_days")
+    assert "missing: tenure_days" in str(_champion_risk(first, rows, TEST, WINDOWS))
     moved = replace(third, metrics={**third.metrics, "test_cutoff": "2024-06-02"})
     assert "no cutoff 2024-06-02" in str(gather(recorded, moved, first, 20, 1).calibration)
