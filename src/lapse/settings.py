@@ -100,6 +100,15 @@ class Evaluate(Section):
     registered_model: str
 
 
+class Promote(Section):
+    """What a model must show to become the champion; command promote reads it, no stage does."""
+
+    max_ece: Share
+    min_slope: Annotated[float, Field(gt=0, le=1)]
+    max_slope: Annotated[float, Field(ge=1)]
+    max_auroc_loss: Share
+
+
 class Retention(Section):
     """The customer retention rate."""
 
@@ -138,6 +147,7 @@ class Settings(Section):
     features: Features
     train: Train
     evaluate: Evaluate
+    promote: Promote
     retention: Retention
     score: Score
     lists: Lists
