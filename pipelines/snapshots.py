@@ -14,10 +14,11 @@ def main() -> None:
     """data/activity in, one file per mature cutoff in data/snapshots out."""
     settings = load_settings()
     period = Contents.read(Path("data/validated/contents.json")).period
-    step_days, most = settings.snapshots.step_days, settings.snapshots.max_cutoffs
+    windows, knobs, out = settings.churn.windows, settings.snapshots, Path("data/snapshots")
+    steps = knobs.step_days, knobs.max_cutoffs, knobs.anchor_date
     with open_engine() as engine:
         activity = read_activity(engine, Path("data/activity"))
-        counted = write_snapshots(engine, activity, Path("data/snapshots"), settings.churn.windows, period, step_days, most)
+        counted = write_snapshots(engine, activity, out, windows, period, *steps)
     print(f"snapshots: {sum(counted.values()):,} customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}")
 
 

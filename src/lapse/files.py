@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,14 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """A JSON file in, its plain values out."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def leave_only(folder: Path, names: Iterable[object]) -> None:
+    """A folder and the names that belong into it in; every other `<name>.parquet` is gone."""
+    wanted = set(map(str, names))
+    for path in folder.glob("*.parquet"):
+        if path.stem not in wanted:
+            path.unlink()
 
 
 def digest(*paths: Path) -> str:

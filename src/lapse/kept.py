@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lapse.files import digest, read_json, write_json
+from lapse.files import digest, leave_only, read_json, write_json
 
 LEDGER = "kept.json"
 LIBRARIES = ("duckdb", "ibis-framework", "sqlglot")
@@ -38,9 +38,7 @@ class Kept:
     def leave_only(self, names: Iterable[str]) -> None:
         """The names that belong into the folder in; all other Parquet files, and what the ledger says of them, go."""
         wanted = set(names)
-        for path in self.folder.glob("*.parquet"):
-            if path.stem not in wanted:
-                path.unlink()
+        leave_only(self.folder, wanted)
         self._entries = {name: entry for name, entry in self._entries.items() if name in wanted}
         self._write()
 

@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 
 from lapse.engine import Engine
 from lapse.errors import DataError
+from lapse.files import leave_only
 from lapse.snapshots import cutoffs_in
 from lapse.tables import LABELS
 from lapse.windows import ChurnWindows
@@ -26,6 +27,7 @@ def write_labels(
     last_complete_day: date,
 ) -> dict[date, float]:
     """The folder of snapshots in, one file of labels per cutoff in `out` and the churn rate of each out."""
+    leave_only(out, cutoffs_in(snapshots))
     rates = {}
     for cutoff in cutoffs_in(snapshots):
         rows = engine.read(snapshots / f"{cutoff}.parquet")

@@ -61,6 +61,12 @@ class Snapshots(Section):
 
     step_days: Days
     max_cutoffs: Positive
+    anchor: str | None = None
+
+    @property
+    def anchor_date(self) -> date | None:
+        """The anchor as a day."""
+        return None if self.anchor is None else parse_day(self.anchor, "snapshots.anchor")
 
 
 class SqlFeature(Section):
@@ -176,6 +182,7 @@ class Settings(Section):
         parse_day(self.sources.earliest, "sources.earliest")
         if self.sources.until is not None:
             parse_day(self.sources.until, "sources.until")
+        _ = self.snapshots.anchor_date
         if self.churn.mode == "subscription" and self.sources.subscriptions is None:
             raise SettingsError("churn.mode is subscription, but sources.subscriptions is null. Say where they are.")
         if self.score.as_of != LATEST:

@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 
 from lapse.engine import Engine
 from lapse.errors import DataError
+from lapse.files import leave_only
 from lapse.tables import SNAPSHOTS
 from lapse.windows import ChurnWindows, Period, mature_cutoffs
 
@@ -24,10 +25,13 @@ def write_snapshots(
     period: Period,
     step_days: int,
     max_cutoffs: int,
+    anchor: date | None = None,
 ) -> dict[date, int]:
     """The activity tables and the rule for cutoffs in, one file per mature cutoff in `out` and its customers counted out."""
+    cutoffs = mature_cutoffs(period, windows, step_days, max_cutoffs, anchor)
+    leave_only(out, cutoffs)
     counted = {}
-    for cutoff in mature_cutoffs(period, windows, step_days, max_cutoffs):
+    for cutoff in cutoffs:
         eligible = population(activity, cutoff, windows, period)
         counted[cutoff] = engine.write(eligible, out / f"{cutoff}.parquet", SNAPSHOTS.key)
     return counted

@@ -92,13 +92,18 @@ def observation_window(cutoff: date, days: int) -> Window:
     return Window(cutoff - timedelta(days=days), cutoff)
 
 
-def mature_cutoffs(period: Period, windows: ChurnWindows, step_days: int, most: int) -> list[date]:
+def mature_cutoffs(
+    period: Period, windows: ChurnWindows, step_days: int, most: int, anchor: date | None = None
+) -> list[date]:
     """The log's period in, the mature cutoffs out, oldest first: every `step_days` back from the last mature one.
 
-    The log must cover the `active_days` of each cutoff, else its eligible customers could not all be known.
-    Raises HistoryTooShort when not even one cutoff fits.
+    With an `anchor`, from the last mature day that lies whole steps away from it: then the cutoffs stay the same while
+    the log grows, and what was computed for them is kept. The log must cover the `active_days` of each cutoff, else its
+    eligible customers could not all be known. Raises HistoryTooShort when not even one cutoff fits.
     """
     newest = windows.last_mature_cutoff(period.last_complete_day)
+    if anchor is not None:
+        newest -= timedelta(days=(newest - anchor).days % step_days)
     oldest = period.first_day + timedelta(days=windows.active_days - 1)
     cutoffs = [newest - timedelta(days=step_days * i) for i in range(most)]
     fitting = sorted(cutoff for cutoff in cutoffs if cutoff >= oldest)

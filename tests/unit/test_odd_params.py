@@ -51,7 +51,7 @@ CASES = {
         changed("  until: null", "  until: 2017-10-31"),
         'sources.until is a bare date. Put it in quotes: "2017-10-31".',
     ),
-    "a bare date in a list": (changed("[30, 90, 180]", "[2017-10-31]"), "features.windows.0 is a bare date"),
+    "a bare date in a list": (changed("windows: auto", "windows: [2017-10-31]"), "features.windows.0 is a bare date"),
     "no day": (changed("  until: null", '  until: "2017-02-30"'), "sources.until"),
     "a key twice": (changed("  until: null", "  until: null\n  until: null"), 'found duplicate key "until"'),
     "tabs": (changed("  until: null", "\tuntil: null"), "is not valid YAML"),

@@ -6,9 +6,11 @@ import pandas as pd
 from lapse.features.build import all_features
 from lapse.features.family import Inputs
 from lapse.features.purchasing import purchasing
+from lapse.features.rhythm import rhythm
 from lapse.scoring.reasons import WORDING, strongest_reasons, wording
 
-FEATURES = purchasing.features(Inputs((30, 90), frozenset({"amount"})))
+INPUTS = Inputs((30, 90), frozenset({"amount"}))
+FEATURES = [*purchasing.features(INPUTS), *rhythm.features(INPUTS)]
 BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
