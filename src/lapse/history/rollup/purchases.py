@@ -16,6 +16,9 @@ from lapse.history.rollup.prices import line_prices
 from lapse.tables import CATEGORY_DAYS, PURCHASE_DAYS
 
 RECENT_GAPS = 3
+WHO_AND_WHEN = ("customer_id", "activity_date")
+BREADTH = {"category": ("categories", "new_categories"), "product_id": ("products", "new_products")}
+"""What can be bought -> how its distinct values of a day, and those bought for the first time, are called."""
 MONEY = ("units", "gross_spend", "net_spend", "margin", "discount", "priced_spend", "usual_spend")
 
 
@@ -28,7 +31,7 @@ def purchase_days(transactions: ir.Table, since: date | None = None, earlier: ir
     lines = order_lines(transactions)
     new = lines if since is None else lines.filter(lines.activity_date >= ibis.literal(since, type="date"))
     prices = line_prices(lines, new)
-    days = prices.group_by("customer_id", "activity_date").aggregate(
+    days = prices.group_by(WHO_AND_WHEN).aggregate(
         orders=prices.order_id.nunique(where=prices.is_order_line),
         lines=prices.is_order_line.sum(),
         units=prices.quantity.sum(where=prices.is_order_line),
@@ -41,19 +44,15 @@ def purchase_days(transactions: ir.Table, since: date | None = None, earlier: ir
         # Whole ten-thousandths: their sum does not depend on the order of the rows.
         usual_spend=(prices.usual_amount.sum().cast("float64") / 10_000).cast("decimal(18, 4)"),
         return_lines=prices.is_return.sum(),
-        categories=prices.category.nunique(where=prices.is_order_line),
-        products=prices.product_id.nunique(where=prices.is_order_line),
         stores=prices.store_id.nunique(where=prices.is_order_line),
         channels=prices.channel.nunique(where=prices.is_order_line),
         first_hour=prices.ordered_at.hour().min(where=prices.is_order_line).cast("int64"),
     )
-    for name, what in (("new_categories", "category"), ("new_products", "product_id")):
-        first = _first_bought(lines, new, what, since)
-        days = days.left_join(first, ["customer_id", "activity_date"]).select(
-            *[days[column] for column in days.columns], **{name: ibis.coalesce(first.firsts, 0)}
-        )
+    counts = _breadth(lines, new, since)
+    breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for names in BREADTH.values() for name in names}
     # Of 64 bits, as the lines' own amounts are: sums of a day fit, and sums over days are several times as fast.
-    days = days.mutate(**{name: days[name].cast("decimal(18, 4)") for name in MONEY})
+    money = {name: days[name].cast("decimal(18, 4)") for name in MONEY}
+    days = days.left_join(counts, WHO_AND_WHEN).select(**{name: days[name] for name in days.columns} | money | breadth)
     return _with_gaps(days, earlier)
 
 
@@ -81,43 +80,52 @@ def order_lines(transactions: ir.Table) -> Any:
     )
 
 
-def _first_bought(lines: Any, new: Any, what: str, since: date | None) -> Any:
-    """How many of `what` a customer bought for the first time, per day of the new lines."""
-    bought = new.filter(new.is_order_line & new[what].notnull())
-    first = bought.group_by("customer_id", what).aggregate(activity_date=bought.activity_date.min())
-    if since is not None:
-        before = lines.filter(lines.is_order_line & (lines.activity_date < ibis.literal(since, type="date")))
-        first = first.anti_join(before.select("customer_id", what), ["customer_id", what])
-    return first.group_by("customer_id", "activity_date").aggregate(firsts=first.count())
+def _breadth(lines: Any, new: Any, since: date | None) -> Any:
+    """Lines in; per customer and day how many categories and products were bought, and how many for the first time, out."""
+    parts = []
+    for what, (bought_name, first_name) in BREADTH.items():
+        bought = new.filter(new.is_order_line & new[what].notnull()).select(*WHO_AND_WHEN, what).distinct()
+        first = bought.group_by("customer_id", what).aggregate(activity_date=bought.activity_date.min())
+        if since is not None:
+            before = lines.filter(lines.is_order_line & (lines.activity_date < ibis.literal(since, type="date")))
+            first = first.anti_join(before.select("customer_id", what), ["customer_id", what])
+        parts += [(bought_name, bought), (first_name, first)]
+    names = [name for name, _ in parts]
+    # One row per thing counted, added up in one go: cheaper than a join for each count.
+    marked = [
+        rows.select(*WHO_AND_WHEN, **{name: ibis.literal(int(name == counted), type="int64") for name in names})
+        for counted, rows in parts
+    ]
+    together = ibis.union(*marked)
+    return together.group_by(WHO_AND_WHEN).aggregate(**{name: together[name].sum() for name in names})
 
 
 def _with_gaps(days: Any, earlier: ir.Table | None) -> ir.Table:
     """Days in, the same days with purchase_number and gaps out; gaps run between purchase days only."""
-    bought = days.filter(days.orders > 0)
+    bought = days.filter(days.orders > 0).mutate(number_before=ibis.null("int64"))
     carried = _last_purchase_days(bought, earlier)
-    names = ["customer_id", "activity_date", "number_before"]
-    moments = bought.mutate(number_before=ibis.null("int64")).select(names)
     if carried is not None:
-        moments = moments.union(carried.select(names))
+        nothing = {name: ibis.null(bought[name].type()) for name in bought.columns if name not in carried.columns}
+        bought = bought.union(carried.mutate(**nothing).select(bought.columns))
     by_day = ibis.window(group_by="customer_id", order_by="activity_date")
-    before = [moments.activity_date.lag(n).over(by_day) for n in range(1, RECENT_GAPS + 1)]
+    before = [bought.activity_date.lag(n).over(by_day) for n in range(1, RECENT_GAPS + 1)]
     so_far = ibis.cumulative_window(group_by="customer_id", order_by="activity_date")
-    first = moments.number_before.max().over(so_far).coalesce(0)
-    counted = moments.number_before.isnull().cast("int64").sum().over(so_far)
-    gaps = moments.mutate(
+    first = bought.number_before.max().over(so_far).coalesce(0)
+    counted = bought.number_before.isnull().cast("int64").sum().over(so_far)
+    gaps = bought.mutate(
         purchase_number=(first + counted).cast("int64"),
-        gap_days=moments.activity_date.delta(before[0], unit="day").cast("int64"),
+        gap_days=bought.activity_date.delta(before[0], unit="day").cast("int64"),
         earlier_gap_days=before[0].delta(before[1], unit="day").cast("int64"),
-        days_since_third=moments.activity_date.delta(ibis.coalesce(before[2], before[1], before[0]), unit="day"),
+        days_since_third=bought.activity_date.delta(ibis.coalesce(before[2], before[1], before[0]), unit="day"),
     )
     gaps = gaps.filter(gaps.number_before.isnull())
     gaps = gaps.mutate(
         recent_gap_days=gaps.days_since_third.cast("float64") / ibis.least(gaps.purchase_number - 1, RECENT_GAPS).nullif(0)
     )
-    joined = days.left_join(gaps, ["customer_id", "activity_date"])
-    made = ("purchase_number", "gap_days", "earlier_gap_days", "recent_gap_days")
-    table: ir.Table = joined.select(*[days[name] for name in days.columns], **{name: gaps[name] for name in made})
-    return table.select(PURCHASE_DAYS.names)
+    returned = days.filter(days.orders == 0)
+    none = {name: ibis.null(gaps[name].type()) for name in PURCHASE_DAYS.names if name not in returned.columns}
+    table: ir.Table = gaps.select(PURCHASE_DAYS.names).union(returned.mutate(**none).select(PURCHASE_DAYS.names))
+    return table
 
 
 def _last_purchase_days(bought: Any, earlier: ir.Table | None) -> Any:
