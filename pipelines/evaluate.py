@@ -1,26 +1,25 @@
-"""Stage evaluate: the judged model against its rivals on the test cutoff, and the MLflow record of it all."""
+"""Stage evaluate: the recipe against its rivals at test cutoffs it had not seen, and the MLflow record of it all."""
 
 from pathlib import Path
 
 from lapse.errors import run
 from lapse.model.bundle import Bundle
-from lapse.model.evaluate import say, write_evaluation
+from lapse.model.evaluate import evaluate, say
 from lapse.model.registry import record_training
 from lapse.settings import load_settings
 
 
 def main() -> None:
-    """data/features, data/labels and models in, the reports and an MLflow run out."""
+    """data/features, data/labels, data/activity and models in, the reports and an MLflow run out."""
     settings = load_settings()
-    knobs, seed = settings.evaluate, settings.train.seed
-    features, labels, reports = Path("data/features"), Path("data/labels"), Path("data/reports")
-    print(f"evaluate: {knobs.bootstrap_rounds:,} bootstrap rounds for each interval", flush=True)
+    knobs, train = settings.evaluate, settings.train.model_dump()
+    reports, features, ships = Path("data/reports"), Path("data/features"), Path("models/lapse")
     judged = Bundle.read(Path("models/judged"))
-    metrics = write_evaluation(features, labels, judged, reports, knobs.bootstrap_rounds, seed)
+    metrics = evaluate(Path("data"), judged, Bundle.read(ships), reports, train, knobs.model_dump(), knobs.origins)
     say(metrics)
     params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
     names = knobs.experiment, knobs.registered_model
-    run_id = record_training(Path(), *names, params, metrics, Path("models/lapse"), reports, features)
+    run_id = record_training(Path(), *names, params, metrics, ships, reports, features)
     print(f"evaluate: recorded as MLflow run {run_id}")
 
 
