@@ -119,7 +119,7 @@ class Bundle:
             "lapse": lapse.__version__,
             "libraries": {name: version(name) for name in LIBRARIES},
             "features": list(self.features),
-            "inputs": {**asdict(self.inputs), "given": sorted(self.inputs.given)},
+            "inputs": self.inputs.to_json(),
             "windows": asdict(self.windows),
             "kind": self.kind,
             "choice": self.choice,
@@ -145,19 +145,13 @@ class Bundle:
             if said["format"] != FORMAT:
                 raise ModelError(f"{folder} is a bundle of format {said['format']}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
-            inputs = said["inputs"]
             scorer = scorer_of(said["scorer"], lambda name: (folder / Path(name).name).read_text(encoding="utf-8"))
             if list(scorer.features) != said["features"]:
                 raise ValueError("its features are not those of its model")
             return cls(
                 scorer=scorer,
                 calibrator=calibrator_of(said["calibrator"]),
-                inputs=Inputs(
-                    tuple(inputs["windows"]),
-                    frozenset(inputs["given"]),
-                    tuple(inputs["event_types"]),
-                    {name: (pair[0], pair[1]) for name, pair in inputs["responses"].items()},
-                ),
+                inputs=Inputs.from_json(said["inputs"]),
                 windows=ChurnWindows(**said["windows"]),
                 cutoffs=said["cutoffs"],
                 kind=said["kind"],

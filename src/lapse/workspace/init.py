@@ -33,6 +33,8 @@ __pycache__/
 !/data/reports/retention.json
 !/data/reports/pictures/
 /models/*
+!/models/README.md
+!/models/promotions.jsonl
 """
 README = """\
 # A lapse workspace
