@@ -12,10 +12,11 @@ from lapse.settings import load_settings
 def main() -> None:
     """data/features, data/labels, data/activity and models in, the reports and an MLflow run out."""
     settings = load_settings()
-    knobs, train = settings.evaluate, settings.train.model_dump()
+    knobs, train, gate = settings.evaluate, settings.train.model_dump(), settings.promote.model_dump()
     reports, features, ships = Path("data/reports"), Path("data/features"), Path("models/lapse")
     judged = Bundle.read(Path("models/judged"))
-    metrics = evaluate(Path("data"), judged, Bundle.read(ships), reports, train, knobs.model_dump(), knobs.origins)
+    ready = Bundle.read(ships)
+    metrics = evaluate(Path("data"), judged, ready, reports, train, gate, knobs.bootstrap_rounds, knobs.origins)
     say(metrics)
     params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
     names = knobs.experiment, knobs.registered_model

@@ -95,19 +95,16 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """How the recipe is measured, and what its probabilities are held to."""
+    """How the recipe is measured."""
 
     origins: Positive
     bootstrap_rounds: Positive
-    max_ece: Share
-    min_slope: Annotated[float, Field(gt=0, le=1)]
-    max_slope: Annotated[float, Field(ge=1)]
     experiment: str
     registered_model: str
 
 
 class Promote(Section):
-    """What a model must show to become the champion; command promote reads it, no stage does."""
+    """What a model must show to become the champion; command promote decides by it, stage evaluate grades by it."""
 
     max_ece: Share
     min_slope: Annotated[float, Field(gt=0, le=1)]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.model.metrics import Card
+from lapse.model.metrics import Card, interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -61,13 +61,3 @@ def _lead(metric: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], our_d
         return {"by": None, "interval": None}
     drawn = sign * (our_draws[metric] - their_draws[metric])
     return {"by": sign * (ours[metric] - theirs[metric]), "interval": interval(drawn)}
-
-
-def interval(values: Any) -> tuple[float, float] | None:
-    """Values on resamples in, their 95 % percentile interval out; None without any."""
-    known = np.asarray(values, dtype="float64")
-    known = known[~np.isnan(known)]
-    if len(known) == 0:
-        return None
-    low, high = np.quantile(known, [0.025, 0.975])
-    return float(low), float(high)

@@ -23,6 +23,8 @@ FLATTEST = 0.05
 """Scores that say nothing get this slope: near the base rate for all, and the ranking is never turned round."""
 # From the public sets: how far the lasting slope lies from 1, and how far that of one cutoff jumps from it.
 _SLOPE_SPREAD, _SLOPE_JUMP = 0.15, 0.12
+FREE = 1e4
+"""scikit-learn's C of a curve: as good as no penalty, yet finite where churners and stayers do not overlap."""
 ISOTONIC_CHURNERS = 1_000
 """Isotonic regression needs many outcomes, else its steps are noise."""
 
@@ -188,13 +190,15 @@ def fit_platt(fold: Fold, independent: float = 1.0) -> Platt:
     logits = fold.log_odds
     if np.ptp(logits) < EDGE:
         return Platt()
-    fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(logits.reshape(-1, 1), fold.churned)
+    fitted = LogisticRegression(C=FREE, solver="newton-cholesky", tol=1e-8).fit(logits.reshape(-1, 1), fold.churned)
     slope = float(np.clip(fitted.coef_[0, 0], -5, 5))
     risk = fitted.predict_proba(logits.reshape(-1, 1))[:, 1]
     weight = risk * (1 - risk)
     information = float(weight @ (logits - np.average(logits, weights=weight)) ** 2)
     error = 1 / max(information, EDGE)
-    if slope + 2 * np.sqrt(error) > 0.5:
+    # Scores that do worse than the base rate are not pulled to being believed.
+    flat = level_shift(0 * logits, fold.churned)
+    if _log_loss(logits + level_shift(logits, fold.churned), fold.churned) < _log_loss(0 * logits + flat, fold.churned):
         spread = _SLOPE_SPREAD**2
         slope = 1 + (slope - 1) * spread / (spread + error + _SLOPE_JUMP**2 / independent)
     slope = round(max(slope, FLATTEST), DIGITS)
@@ -208,7 +212,7 @@ def _fit_beta(fold: Fold) -> Calibrator:
     columns = _beta_columns(fold.log_odds)
     slopes, used = np.zeros(2), [0, 1]
     while used:
-        fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(columns[:, used], fold.churned)
+        fitted = LogisticRegression(C=FREE, solver="newton-cholesky", tol=1e-8).fit(columns[:, used], fold.churned)
         if (fitted.coef_[0] >= 0).all():
             slopes[used] = fitted.coef_[0]
             return Beta(*(round(float(value), DIGITS) for value in (*slopes, fitted.intercept_[0])))
@@ -246,6 +250,10 @@ def _forward_losses(centred: Sequence[Fold]) -> dict[str, float]:
 
 def _joined(folds: Sequence[Fold]) -> Fold:
     return Fold(np.concatenate([fold.log_odds for fold in folds]), np.concatenate([fold.churned for fold in folds]))
+
+
+def _log_loss(log_odds: Array, churned: Ints) -> float:
+    return float(np.mean(np.logaddexp(0, log_odds) - churned * log_odds))
 
 
 def _logit(raw_score: Array) -> Array:

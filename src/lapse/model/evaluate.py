@@ -30,9 +30,16 @@ SCHEMA = 2
 
 
 def evaluate(
-    data: Path, judged: Bundle, ships: Bundle, out: Path, train: Mapping[str, Any], knobs: Mapping[str, Any], origins: int
+    data: Path,
+    judged: Bundle,
+    ships: Bundle,
+    out: Path,
+    train: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    rounds: int,
+    origins: int,
 ) -> dict[str, Any]:
-    """The data folder, the two bundles and sections train and evaluate of params in, the reports in `out`.
+    """The data folder, the two bundles and sections train and promote of params in, the reports in `out`.
 
     Returns the content of metrics.json. `origins`: the most test cutoffs. Where the size of the trees was tuned, only
     the latest is one: the tuning has seen the others.
@@ -41,9 +48,9 @@ def evaluate(
     with open_engine() as engine:
         days = read_activity(engine, data / "activity")["purchase_days"]
         tested = run_backtest(lab, engine, days, 1 if train["tuning_trials"] else origins, judged)
-    gate = Gate(knobs["max_ece"], knobs["min_slope"], knobs["max_slope"])
+    gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])
     segments = read_segments(data / "validated" / "customers.parquet")
-    return write_evaluation(tested, ships, out, knobs["bootstrap_rounds"], train["seed"], gate, segments)
+    return write_evaluation(tested, ships, out, rounds, train["seed"], gate, segments)
 
 
 def run_backtest(lab: Lab, engine: Engine, purchase_days: ir.Table, most: int, judged: Bundle | None = None) -> list[Origin]:
@@ -103,6 +110,11 @@ def headline(origins: list[Origin], tested: Mapping[str, Any], ships: Bundle, ga
             "test": _brief(pooled[OURS]),
             "rivals": {name: _brief(card) for name, card in pooled["rivals"].items()},
         },
+        "origins": [
+            {"test_cutoff": day, "metrics": {**_brief(said[OURS]), "rivals": {
+                name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in said["rivals"].items()}}}
+            for day, said in tested["origins"].items()
+        ],
         "verdict": verdict(grade, ships),
         "caution": caution(grade),
     }  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -164,6 +167,34 @@ class Card:
                for share, caught in captured.items()},
             **{f"capture_at_{share * 100:.0f}pct": caught for share, caught in captured.items()},
         }  # fmt: skip
+
+
+def bootstrap_aurocs(churned: Ints, risks: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, Floats]:
+    """Outcomes and risks of one row per customer by name in, the AUROC of each on every resample out (Efron 1979).
+
+    All names see the same resamples, so differences between them are paired. Resamples with one class only are
+    left out; the arrays are empty when there is no other.
+    """
+    random = np.random.default_rng(seed)
+    ranked = {name: Ranked(churned, risk) for name, risk in risks.items()}
+    found: dict[str, list[float]] = {name: [] for name in risks}
+    for _ in range(rounds):
+        copies = np.bincount(random.integers(0, len(churned), len(churned)), minlength=len(churned)).astype("float64")
+        for name, one in ranked.items():
+            value = one.auroc(copies)
+            if value is not None:
+                found[name].append(value)
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def interval(values: Any) -> tuple[float, float] | None:
+    """Values on resamples in, their 95 % percentile interval out; None without any."""
+    known = np.asarray(values, dtype="float64")
+    known = known[~np.isnan(known)]
+    if len(known) == 0:
+        return None
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _auroc(positives: Floats, every: Floats) -> float | None:

@@ -17,6 +17,7 @@ from lapse.model.bundle import Bundle
 from lapse.model.recipe import Lab, fit_bundle, sample_share, sampled
 from lapse.model.split import known_before
 from lapse.snapshots import cutoffs_in
+from lapse.tables import LABELS
 from lapse.windows import ChurnWindows
 
 
@@ -42,7 +43,12 @@ def write_models(
 def open_lab(features: Path, labels: Path, inputs: Inputs, windows: ChurnWindows, params: Mapping[str, Any]) -> Lab:
     """The folders of features and labels in, a lab over all their cutoffs out; of more rows than `most_rows`, a sample."""
     rows = read_rows(features, labels, cutoffs_in(labels), params["most_rows"])
-    return Lab(rows, [feature.name for feature in all_features(inputs)], inputs, windows, params)
+    names = [name for name in rows.columns if name not in LABELS.names]
+    lacking = [feature.name for feature in all_features(inputs) if feature.name not in names]
+    if lacking:
+        raise DataError(f"train: {features} lacks {len(lacking)} features, among them {', '.join(lacking[:3])}: it was built "
+                        "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
+    return Lab(rows, names, inputs, windows, params)
 
 
 def require_usable(usability: Path) -> None:
