@@ -128,6 +128,37 @@ def check(
         raise typer.Exit(DataError.exit_code)
 
 
+@app.command()
+def leakage(
+    cutoffs: Annotated[int, typer.Option(min=1, help="How many of the snapshots' cutoffs, spread over all.")] = 2,
+) -> None:
+    """Check that nothing after a cutoff moves a feature, your own included: on the validated data of this workspace.
+
+    Everything after the cutoff is deleted, and every feature must stay the same to the last bit. Exit code 3 when one
+    does not.
+    """
+    from lapse.engine import open_engine
+    from lapse.features.leakage import check_leakage
+    from lapse.features.own import feature_inputs
+    from lapse.history.contents import Contents
+    from lapse.settings import load_settings
+    from lapse.snapshots import cutoffs_in
+
+    settings = load_settings()
+    contents = Contents.read(Path("data/validated/contents.json"))
+    windows, scale, reasons = settings.churn.windows, contents.rating_scale, settings.churn.reasons
+    inputs = feature_inputs(contents, windows, settings.features.model_dump(), Path())
+    known = cutoffs_in(Path("data/snapshots"))
+    chosen = known[:: max(1, -(-len(known) // cutoffs))]
+    with open_engine() as engine:
+        found = check_leakage(engine, Path("data/validated"), chosen, windows, contents.period, inputs, scale, reasons)
+    for cutoff, moved in found.items():
+        said = f"{len(moved)} features look ahead: {', '.join(moved[:5])}" if moved else "no feature looks ahead"
+        typer.echo(f"{cutoff}: {said}")
+    if any(found.values()):
+        raise typer.Exit(DataError.exit_code)
+
+
 @app.command("at-risk")
 def at_risk(
     top: Annotated[int, typer.Option(min=1, help="How many customers.")] = 50,

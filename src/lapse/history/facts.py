@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lapse.delivery import Customers
 from lapse.engine import DuckEngine
-from lapse.history.reading.expressions import literal, quoted
+from lapse.history.reading.expressions import quoted
 
 MOST_LEVELS = 12
 """An attribute of text becomes one feature for each of so many most frequent values."""
@@ -19,8 +19,9 @@ def median_gap_days(engine: DuckEngine) -> int | None:
     row = engine.connection.execute(
         "WITH days AS (SELECT DISTINCT customer_id, order_date FROM valid_transactions "
         "WHERE NOT is_return AND (amount IS NULL OR amount > 0)), "
-        "gaps AS (SELECT customer_id, order_date - lag(order_date) OVER (PARTITION BY customer_id ORDER BY order_date) AS gap "
-        "FROM days), own AS (SELECT customer_id, quantile_disc(gap, 0.5) AS gap FROM gaps WHERE gap IS NOT NULL GROUP BY 1) "
+        "gaps AS (SELECT customer_id, order_date - lag(order_date) OVER (PARTITION BY customer_id ORDER BY order_date) "
+        "AS gap FROM days), "
+        "own AS (SELECT customer_id, quantile_disc(gap, 0.5) AS gap FROM gaps WHERE gap IS NOT NULL GROUP BY 1) "
         "SELECT quantile_disc(gap, 0.5) FROM own"
     ).fetchone()
     return int(row[0]) if row and row[0] is not None else None
@@ -47,8 +48,8 @@ def attribute_levels(engine: DuckEngine, customers: Customers | None) -> dict[st
             levels[name] = []
             continue
         found = engine.connection.execute(
-            f"SELECT {column} FROM valid_customers WHERE {column} IS NOT NULL GROUP BY 1 "
-            f"HAVING count(DISTINCT customer_id) >= {literal(str(FEWEST_CUSTOMERS))}::INT ORDER BY count(*) DESC, 1 LIMIT {MOST_LEVELS}"
+            f"SELECT {column} FROM valid_customers WHERE {column} IS NOT NULL GROUP BY 1 HAVING "
+            f"count(DISTINCT customer_id) >= {FEWEST_CUSTOMERS} ORDER BY count(*) DESC, 1 LIMIT {MOST_LEVELS}"
         ).fetchall()
         if found and different > 1:
             levels[name] = sorted(str(value) for (value,) in found)

@@ -19,7 +19,7 @@ from lapse.history.reading.sources import source_files
 from lapse.history.validate import validate
 from lapse.model.promotion import Choice, Scoring, scoring_model
 from lapse.outreach.lists import caution_in, say, write_lists
-from lapse.scoring.score import consenting_customers, score_customers, write_scores
+from lapse.scoring.score import consenting_customers, score_customers, with_own_features, write_scores
 from lapse.scoring.score import say as say_scores
 from lapse.settings import Settings, load_settings
 from lapse.windows import resolve_as_of
@@ -52,14 +52,15 @@ def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = 
                 if trained != wanted:
                     raise ModelError(f"score: {scoring.origin['from']} was trained for {trained}, params.yaml says "
                                      f"{wanted}. Train again (`dvc repro`), or set section churn back.")  # fmt: skip
-                return _score(settings, scoring, Path(work), out, as_of or settings.score.as_of)
+                return _score(settings, root, scoring, Path(work), out, as_of or settings.score.as_of)
     except Timeout:
         raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
 
 
-def _score(settings: Settings, scoring: Scoring, work: Path, out: Path, as_of: str) -> dict[str, Any]:
+def _score(settings: Settings, root: Path, scoring: Scoring, work: Path, out: Path, as_of: str) -> dict[str, Any]:
     started = datetime.now(UTC)
-    bundle, caution = scoring.bundle, caution_in(scoring.metrics)
+    caution = caution_in(scoring.metrics)
+    bundle = with_own_features(scoring.bundle, root, settings.features.model_dump()["sql"])
     today = started.astimezone(ZoneInfo(settings.business_timezone)).date()
     with open_duckdb() as reader:
         contents, counts = validate(

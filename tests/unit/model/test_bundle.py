@@ -68,7 +68,9 @@ def test_contributions_add_up_to_the_score(kind: str, rows: pd.DataFrame) -> Non
     assert shares.drop(columns="base").abs().to_numpy().sum() > 0
 
 
-@pytest.mark.parametrize("calibrator", [Platt(1.2, -0.3), Beta(0.9, 1.1, 0.2, 0.1), Isotonic((-2.0, 0.0, 2.0), (0.1, 0.3, 0.8), 0.2)])
+@pytest.mark.parametrize(
+    "calibrator", [Platt(1.2, -0.3), Beta(0.9, 1.1, 0.2, 0.1), Isotonic((-2.0, 0.0, 2.0), (0.1, 0.3, 0.8), 0.2)]
+)
 def test_every_calibrator_survives(calibrator: Calibrator, rows: pd.DataFrame, tmp_path: Path) -> None:
     bundle_of("rule", rows, calibrator).write(tmp_path)
     assert Bundle.read(tmp_path).calibrator == calibrator

@@ -85,7 +85,9 @@ def test_a_lasting_shift_is_followed_and_a_jump_is_not() -> None:
 def test_what_was_chosen_is_said_and_level_and_shape_are_applied() -> None:
     folds = [bent(1.0, 0.3, 3_000, seed)[0] for seed in range(5)]
     found = calibrate(folds)
-    assert set(found.log_loss) == {"none", "platt", "beta"} and found.chosen in found.log_loss, "isotonic needs more churners"
+    assert set(found.log_loss) == {"none", "platt", "beta"} and found.chosen in found.log_loss, (
+        "isotonic needs more churners"
+    )
     assert found.level == pytest.approx(expected_level(found.shifts), abs=1e-6) and found.level > 0.1
     later, true = bent(1.0, 0.3, 20_000, 99)
     raw = expit(later.log_odds)

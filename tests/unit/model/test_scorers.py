@@ -27,7 +27,9 @@ def test_the_regression_is_scikit_learns_on_logged_values(rows: pd.DataFrame) ->
     cut = np.clip(logged, low, high)
     design = ((cut - cut.mean()) / cut.std()).reshape(-1, 1)
     theirs = LogisticRegression(C=1.0, tol=1e-10).fit(design, churned)
-    assert np.allclose(ours.log_odds(rows[["days_since_last_order"]].to_numpy()), theirs.decision_function(design), atol=1e-4)
+    assert np.allclose(
+        ours.log_odds(rows[["days_since_last_order"]].to_numpy()), theirs.decision_function(design), atol=1e-4
+    )
 
 
 def test_nulls_constants_and_nothing_at_all(rows: pd.DataFrame) -> None:

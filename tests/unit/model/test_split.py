@@ -37,7 +37,9 @@ def test_no_outcome_reaches_over_the_next_role(step: int, count: int, horizon: i
 
 
 @given(**STEPS)
-def test_origins_lie_apart_and_could_be_fitted_and_calibrated(step: int, count: int, horizon: int, lead: int, most: int) -> None:
+def test_origins_lie_apart_and_could_be_fitted_and_calibrated(
+    step: int, count: int, horizon: int, lead: int, most: int
+) -> None:
     windows = ChurnWindows(90, horizon, lead)
     cutoffs = [date(2024, 1, 1) + timedelta(days=step * i) for i in range(count)]
     origins = origins_of(cutoffs, windows, most)
