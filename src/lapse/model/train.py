@@ -46,7 +46,7 @@ def open_lab(features: Path, labels: Path, inputs: Inputs, windows: ChurnWindows
     names = [name for name in rows.columns if name not in LABELS.names]
     lacking = [feature.name for feature in all_features(inputs) if feature.name not in names]
     if lacking:
-        raise DataError(f"train: {features} lacks {len(lacking)} features, among them {', '.join(lacking[:3])}: it was built "
+        raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
                         "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
     return Lab(rows, names, inputs, windows, params)
 
