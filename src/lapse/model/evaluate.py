@@ -115,6 +115,7 @@ def headline(origins: list[Origin], tested: Mapping[str, Any], ships: Bundle, ga
                 name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in said["rivals"].items()}}}
             for day, said in tested["origins"].items()
         ],
+        "trials": origins[-1].bundle.choice.get("trials", []),
         "verdict": verdict(grade, ships),
         "caution": caution(grade),
     }  # fmt: skip

@@ -161,7 +161,7 @@ def choose(lab: Lab, folds: Sequence[date]) -> Choice:
     what the calibration can mend, or what nobody could know, does not decide. The average of trees, regression and RFM
     is kept unless another one is clearly better; a rule that does as well as the winner wins, because it is simpler.
     """
-    losses = {name: _fold_losses(lab, (name,), folds) for name in lab.members()}
+    losses = {name: fold_losses(lab, (name,), folds) for name in lab.members()}
 
     def best(names: Sequence[str]) -> str:
         return min(names, key=lambda name: (round(float(losses[name].mean()), 6), list(names).index(name)))
@@ -175,7 +175,7 @@ def choose(lab: Lab, folds: Sequence[date]) -> Choice:
         RFM: (RFM,),
     }
     for name, members in candidates.items():
-        losses[name] = _fold_losses(lab, members, folds)
+        losses[name] = fold_losses(lab, members, folds)
     customers = pd.factorize(np.concatenate([lab.at([day])["customer_id"].to_numpy() for day in folds]))[0]
     clear = [name for name in candidates if _better_by(losses["average"], losses[name], customers) > CLEAR]
     winner = best(clear) if clear else "average"
@@ -197,7 +197,7 @@ def rfm_columns(names: Sequence[str], windows: Sequence[int], active_days: int) 
     return [name for name in wanted if name in names] or list(names[:1])
 
 
-def _fold_losses(lab: Lab, members: Sequence[str], folds: Sequence[date]) -> Floats:
+def fold_losses(lab: Lab, members: Sequence[str], folds: Sequence[date]) -> Floats:
     """Members and folds in, the log loss of each row out, level and common slope put right."""
     parts = [lab.fold(members, day) for day in folds]
     centred = np.concatenate([part.log_odds + part.shift for part in parts])

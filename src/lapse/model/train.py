@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lapse.files import read_json
 from lapse.model.bundle import Bundle
 from lapse.model.recipe import Lab, fit_bundle, sample_share, sampled
 from lapse.model.split import known_before
+from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
 from lapse.tables import LABELS
 from lapse.windows import ChurnWindows
@@ -35,8 +37,14 @@ def write_models(
     that ships, by the same recipe, from all of them. HistoryTooShort when there are too few.
     """
     lab = open_lab(features, labels, inputs, windows, params)
-    for name, known in (("judged", known_before(lab.cutoffs, lab.cutoffs[-1], windows)), ("lapse", lab.cutoffs)):
-        fit_bundle(lab, known).write(out / name)
+    before = known_before(lab.cutoffs, lab.cutoffs[-1], windows)
+    trials: list[dict[str, Any]] = []
+    if params["tuning_trials"]:
+        # On what was known at the test cutoff, for both: the test stays unseen.
+        lab.params, trials = tune(lab, before, params["tuning_trials"], out / "tuning.log")
+    for name, known in (("judged", before), ("lapse", lab.cutoffs)):
+        made = fit_bundle(lab, known)
+        replace(made, choice={**made.choice, "trials": trials}).write(out / name)
     return Bundle.read(out / "judged"), Bundle.read(out / "lapse")
 
 

@@ -183,3 +183,18 @@ def test_few_customers_or_few_churners_are_not_overfitted(customers: int, rate: 
     ours, base, rfm = np.mean(lifts, axis=0)
     assert ours < base * 1.01, "worse than telling everybody the base rate would be overfitting"
     assert ours < rfm * 1.03
+
+
+def test_tuning_is_taken_up_again_and_ends_the_same(tmp_path: Path) -> None:
+    from lapse.model.tuning import tune
+
+    small = shop_lab(shop_rows(60, 5), calibrate_cutoffs=2)
+    cutoffs = small.cutoffs[:-1]
+    at_once, trials = tune(small, cutoffs, 4, tmp_path / "one.log")
+    tune(small, cutoffs, 2, tmp_path / "two.log")
+    resumed, again = tune(small, cutoffs, 4, tmp_path / "two.log")
+    assert resumed == at_once and again == trials and len(trials) == 4
+    assert trials[0]["params"] == {}, "the params as they are come first"
+    best = min(trials, key=lambda one: one["metrics"]["log_loss"])
+    assert {name: at_once[name] for name in best["params"]} == best["params"]
+    assert tune(small, cutoffs, 4, tmp_path / "two.log")[1] == trials, "nothing left to do"
