@@ -1,22 +1,22 @@
-"""Stage evaluate: the judged model against its rivals on the test cutoff, and the MLflow record of it all."""
+"""Stage evaluate: the recipe against its rivals at test cutoffs it had not seen, and the MLflow record of it all."""
 
 from pathlib import Path
 
 from lapse.errors import run
 from lapse.model.bundle import Bundle
-from lapse.model.evaluate import say, write_evaluation
+from lapse.model.evaluate import evaluate, say
 from lapse.model.registry import record_training
 from lapse.settings import load_settings
 
 
 def main() -> None:
-    """data/features, data/labels and models in, the reports and an MLflow run out."""
+    """data/features, data/labels, data/activity and models in, the reports and an MLflow run out."""
     settings = load_settings()
-    knobs, seed = settings.evaluate, settings.train.seed
-    features, labels, reports = Path("data/features"), Path("data/labels"), Path("data/reports")
-    print(f"evaluate: {knobs.bootstrap_rounds:,} bootstrap rounds for each interval", flush=True)
+    knobs, train, gate = settings.evaluate, settings.train.model_dump(), settings.promote.model_dump()
+    reports, features, ships = Path("data/reports"), Path("data/features"), Path("models/lapse")
     judged = Bundle.read(Path("models/judged"))
-    metrics = write_evaluation(features, labels, judged, reports, knobs.bootstrap_rounds, seed)
+    ready = Bundle.read(ships)
+    metrics = evaluate(Path("data"), judged, ready, reports, train, gate, knobs.bootstrap_rounds, knobs.origins)
     say(metrics)
     params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
     names = knobs.experiment, knobs.registered_model

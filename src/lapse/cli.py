@@ -192,6 +192,28 @@ def at_risk(
 
 
 @app.command()
+def backtest(
+    origins: Annotated[int, typer.Option(min=0, help="The most test cutoffs; 0: as many as the history allows.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, backtest.json and the plots.")] = Path("data/backtest"),
+) -> None:
+    """Test the recipe at cutoff after cutoff, as if each were today, against its rivals. Changes no model.
+
+    At each test cutoff the model is made anew from what was known then. Run `dvc repro train` first.
+    """
+    from lapse.model.bundle import Bundle
+    from lapse.model.evaluate import evaluate, say
+    from lapse.settings import load_settings
+
+    settings = load_settings()
+    judged, ships = Bundle.read(Path("models/judged")), Bundle.read(Path("models/lapse"))
+    judged.require_windows(settings.churn.windows)
+    train, limits = settings.train.model_dump(), settings.promote.model_dump()
+    most, rounds = origins or settings.snapshots.max_cutoffs, settings.evaluate.bootstrap_rounds
+    say(evaluate(Path("data"), judged, ships, out, train, limits, rounds, most))
+    typer.echo(f"Everything else: {out / 'backtest.json'}")
+
+
+@app.command()
 def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, as in the delivery.")]) -> None:
     """Say everything known about one customer: history, risk, reasons."""
     from lapse.engine import open_duckdb

@@ -98,28 +98,31 @@ class Features(Section):
 
 
 class Train(Section):
-    """The LightGBM model and its calibration."""
+    """The recipe: what is fitted, on how much, and how it is checked inside the known cutoffs."""
 
     seed: int
     calibrate_cutoffs: Positive
-    trees: Positive
+    most_rows: Positive
+    tuning_trials: Annotated[int, Field(ge=0)]
+    trees: Positive | None
     learning_rate: Annotated[float, Field(gt=0, le=1)]
-    leaves: Annotated[int, Field(gt=1)]
-    min_leaf_rows: Positive
+    leaves: Annotated[int, Field(gt=1)] | None
+    min_leaf_rows: Positive | None
     feature_share: Annotated[float, Field(gt=0, le=1)]
     l2: Annotated[float, Field(ge=0)]
 
 
 class Evaluate(Section):
-    """How the judged model is measured."""
+    """How the recipe is measured."""
 
+    origins: Positive
     bootstrap_rounds: Positive
     experiment: str
     registered_model: str
 
 
 class Promote(Section):
-    """What a model must show to become the champion; command promote reads it, no stage does."""
+    """What a model must show to become the champion; command promote decides by it, stage evaluate grades by it."""
 
     max_ece: Share
     min_slope: Annotated[float, Field(gt=0, le=1)]

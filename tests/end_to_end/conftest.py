@@ -54,7 +54,8 @@ def new_project(folder: Path, delivery: Path) -> Path:
     params["land"]["source"] = None
     params["sources"]["folder"] = "delivery"
     params["evaluate"]["bootstrap_rounds"] = 50
-    params["train"]["trees"] = 40
+    params["train"] |= {"trees": 40, "calibrate_cutoffs": 4}
+    params["evaluate"]["origins"] = 2
     yaml.dump(params, folder / "params.yaml")
     shutil.copytree(delivery, folder / "delivery")
     in_folder(folder, "dvc", "init", "--no-scm", "--quiet")

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from lapse.files import read_json
+from lapse.model.rivals import MEANING
 from lapse.tables import AT_RISK, SCORES
 from tests.end_to_end.conftest import in_folder, new_project
 
@@ -42,7 +43,7 @@ def test_every_stage_has_left_its_outputs(project: Path) -> None:
         "lift_at_10pct",
         "capture_at_10pct",
     } <= set(metrics["test"])
-    assert set(metrics["rivals"]) == {"days_since_last_order", "overdue_ratio", "rfm_logistic"}
+    assert set(metrics["rivals"]) == set(MEANING)
     low, high = metrics["test"]["auroc_interval"]
     assert 0.5 < low < metrics["test"]["auroc"] < high < 1
     assert read_json(project / "data/reports/retention.json")["latest"]["month"] > 50

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +17,13 @@ import lapse
 from lapse.errors import ModelError
 from lapse.features.family import Inputs
 from lapse.files import digest, write_text
-from lapse.model.calibration import Platt
+from lapse.model.calibration import Calibrator, calibrator_of, calibrator_said
+from lapse.model.scorers import Scorer, scorer_of, scorer_said
 from lapse.windows import ChurnWindows
 
-if TYPE_CHECKING:
-    import lightgbm as lgb
-
-FORMAT = 1
+FORMAT = 2
 DIGITS = 9  # as in calibration: not the last bits of one processor
-MODEL, DESCRIPTION = "model.txt", "bundle.json"
+DESCRIPTION = "bundle.json"
 LIBRARIES = ("lightgbm", "scikit-learn", "pandas", "numpy", "ibis-framework", "duckdb")
 
 
@@ -33,23 +31,45 @@ LIBRARIES = ("lightgbm", "scikit-learn", "pandas", "numpy", "ibis-framework", "d
 class Bundle:
     """A fitted model with all that is needed to score customers by it."""
 
-    booster: lgb.Booster
-    calibrator: Platt
-    features: tuple[str, ...]
+    scorer: Scorer
+    calibrator: Calibrator
     inputs: Inputs
     windows: ChurnWindows
     cutoffs: Mapping[str, Sequence[str]]
     """Role -> the cutoffs that it was given."""
+    kind: str = "model"
+    """model, or rule when a rule of thumb did better out of time."""
+    choice: Mapping[str, Any] = field(default_factory=dict)
+    """What was tried inside the known cutoffs, how it did, what was chosen and why."""
     version: str = ""
     """Content hash; empty until the bundle was written or read."""
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features that it reads, in its order."""
+        return self.scorer.features
+
     def matrix(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """A frame with at least the model's features in, the matrix in the model's order out; ModelError names gaps."""
+        """A frame with at least the model's features in, the matrix in the model's order out.
+
+        Columns that the model does not know are ignored. ModelError names features that are missing, and features
+        that are no numbers: LightGBM itself would take both in silence.
+        """
         missing = [name for name in self.features if name not in rows.columns]
         if missing:
             raise ModelError(f"score: the model expects {len(self.features)} features, and {len(missing)} are missing: "
                              f"{', '.join(missing[:3])}. Rebuild the features or train again: `dvc repro`.")  # fmt: skip
-        return rows[list(self.features)].to_numpy("float64")
+        wanted = rows[list(self.features)]
+        odd = [name for name, kind in wanted.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+        if odd:
+            raise ModelError(f"score: the feature {odd[0]} holds {wanted[odd[0]].dtype} where the model expects numbers "
+                             f"({len(odd)} such features). Rebuild the features: `dvc repro`.")  # fmt: skip
+        values: npt.NDArray[np.float64] = wanted.to_numpy("float64", na_value=np.nan)
+        names = [self.features[i] for i in np.flatnonzero(np.isinf(values).any(axis=0))]
+        if names:
+            raise ModelError(f"score: the feature {names[0]} is infinite for some customers ({len(names)} such features). "
+                             "Rebuild the features: `dvc repro`.")  # fmt: skip
+        return values
 
     def require_inputs(self, given: frozenset[str]) -> None:
         """What a delivery gives in; ModelError when it lacks what the model was trained with."""
@@ -58,25 +78,41 @@ class Bundle:
             raise ModelError(f"score: the model was trained with {', '.join(lacking[:5])}, which this delivery lacks. "
                              "Deliver it, or train again without it: `dvc repro`.")  # fmt: skip
 
+    def require_windows(self, windows: ChurnWindows) -> None:
+        """The definition of churn in force in; ModelError when the model was trained for another one."""
+        ours, theirs = asdict(self.windows), asdict(windows)
+        differing = [f"{name} {ours[name]}, params.yaml says {theirs[name]}" for name in ours if ours[name] != theirs[name]]
+        if differing:
+            raise ModelError(f"score: the model was trained for churn.{'; churn.'.join(differing)}. Train again: "
+                             "`dvc repro`.")  # fmt: skip
+
     def churn_risk(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """A frame of feature rows in, their calibrated churn risk in [0, 1] out."""
         return np.round(self.calibrator(self.raw_score(rows)), DIGITS)
 
     def raw_score(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """A frame of feature rows in, the uncalibrated scores out: never shown to a user."""
-        return np.asarray(self.booster.predict(self.matrix(rows)), dtype="float64")
+        from scipy.special import expit
+
+        return np.asarray(expit(self.scorer.log_odds(self.matrix(rows))))
 
     def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
         """A frame of feature rows in, each feature's exact share of the raw log-odds out (Lundberg & Lee 2017).
 
-        Same index; the columns are the features and `base`. Each row sums to the log-odds of raw_score.
+        Same index; the columns are the features and `base`. Each row sums to the log-odds of raw_score. It costs much
+        more than scoring: give it only the customers whose reasons are shown.
         """
-        values = np.asarray(self.booster.predict(self.matrix(rows), pred_contrib=True))
+        values = self.scorer.contributions(self.matrix(rows))
         return pd.DataFrame(values, index=rows.index, columns=[*self.features, "base"])
 
     def write(self, folder: Path) -> str:
         """A folder in, the bundle's files in it and their content hash out."""
-        from lapse.model.classifier import model_text
+        texts: dict[str, str] = {}
+
+        def keep(text: str) -> str:
+            name = f"trees_{len(texts) + 1}.txt"
+            texts[name] = text
+            return name
 
         description = {
             "format": FORMAT,
@@ -85,10 +121,15 @@ class Bundle:
             "features": list(self.features),
             "inputs": self.inputs.to_json(),
             "windows": asdict(self.windows),
-            "calibrator": asdict(self.calibrator),
+            "kind": self.kind,
+            "choice": self.choice,
+            "scorer": scorer_said(self.scorer, keep),
+            "files": sorted(texts),
+            "calibrator": calibrator_said(self.calibrator),
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
         }
-        write_text(folder / MODEL, model_text(self.booster))
+        for name, text in texts.items():
+            write_text(folder / name, text)
         write_text(folder / DESCRIPTION, json.dumps(description, indent=2, sort_keys=True) + "\n")
         return content_hash(folder)
 
@@ -97,26 +138,31 @@ class Bundle:
         """The folder of a bundle in, the bundle out; ModelError when it is absent, broken or of another format."""
         import lightgbm as lgb
 
-        if not (folder / DESCRIPTION).exists() or not (folder / MODEL).exists():
+        if not (folder / DESCRIPTION).exists():
             raise ModelError(f"{folder} holds no model. Run `dvc repro`, which trains one.")
         try:
             said: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
             if said["format"] != FORMAT:
                 raise ModelError(f"{folder} is a bundle of format {said['format']}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
+            scorer = scorer_of(said["scorer"], lambda name: (folder / Path(name).name).read_text(encoding="utf-8"))
+            if list(scorer.features) != said["features"]:
+                raise ValueError("its features are not those of its model")
             return cls(
-                booster=lgb.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8")),
-                calibrator=Platt(**said["calibrator"]),
-                features=tuple(said["features"]),
+                scorer=scorer,
+                calibrator=calibrator_of(said["calibrator"]),
                 inputs=Inputs.from_json(said["inputs"]),
                 windows=ChurnWindows(**said["windows"]),
                 cutoffs=said["cutoffs"],
+                kind=said["kind"],
+                choice=said["choice"],
                 version=content_hash(folder),
             )
-        except (KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+        except (KeyError, TypeError, ValueError, FileNotFoundError, AttributeError, lgb.basic.LightGBMError) as error:
             raise ModelError(f"{folder} is damaged ({type(error).__name__}: {error}). Train again: `dvc repro`.") from None
 
 
 def content_hash(folder: Path) -> str:
     """The folder of a bundle in, its version out: the first 12 hex digits over its files."""
-    return digest(folder / MODEL, folder / DESCRIPTION)[:12]
+    files = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["files"]
+    return digest(folder / DESCRIPTION, *(folder / Path(name).name for name in files))[:12]

@@ -1,148 +1,202 @@
-"""Stage evaluate: the judged model and its rivals on the test cutoff, which none of them has seen."""
+"""Stage evaluate and command backtest: the recipe and its rivals at test cutoffs that none of them had seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+import ibis.expr.types as ir
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from lapse.engine import Engine, open_engine
+from lapse.errors import HistoryTooShort
 from lapse.files import write_json, written_whole
+from lapse.history.activity import read_activity
+from lapse.model.backtest import OURS, Origin, report, run_origin
 from lapse.model.bundle import Bundle
-from lapse.model.metrics import bootstrap_aurocs, capture_at, interval, lift_at, scorecard
-from lapse.model.rivals import RIVALS, rival_risk
-from lapse.model.train import read_rows
+from lapse.model.curves import gains_points, over_time, precision_recall_points, reliability_points, roc_points, score_counts
+from lapse.model.grade import Gate, graded
+from lapse.model.recipe import Lab
+from lapse.model.rivals import MEANING, fit_bg_nbds
+from lapse.model.split import test_origins
+from lapse.model.train import open_lab
 from lapse.pictures import draw_lift, draw_reliability, draw_roc
-from lapse.snapshots import cutoffs_in
 from lapse.tables import TEST_PREDICTIONS
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-TOP_SHARES = tuple(i / 20 for i in range(1, 21))
-"""Where the gains curve is drawn, in shares of the list."""
+SCHEMA = 2
+"""Of metrics.json and backtest.json; raised when a key changes its meaning."""
 
 
-def write_evaluation(features: Path, labels: Path, judged: Bundle, out: Path, rounds: int, seed: int) -> dict[str, Any]:
-    """The folders of features and labels and the judged bundle in, metrics, predictions and plots in `out`.
+def evaluate(
+    data: Path,
+    judged: Bundle,
+    ships: Bundle,
+    out: Path,
+    train: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    rounds: int,
+    origins: int,
+) -> dict[str, Any]:
+    """The data folder, the two bundles and sections train and promote of params in, the reports in `out`.
 
-    Returns the content of metrics.json.
+    Returns the content of metrics.json. `origins`: the most test cutoffs. Where the size of the trees was tuned, only
+    the latest is one: the tuning has seen the others.
     """
-    test_cutoff = cutoffs_in(labels)[-1]
-    known = [date.fromisoformat(day) for day in judged.cutoffs["fit"]]
-    test = read_rows(features, labels, [test_cutoff])
-    risks = risks_at_test(judged, read_rows(features, labels, known), test)
-    churned = test["churned"].to_numpy()
-    metrics = report(judged, test, risks, rounds, seed)
+    lab = open_lab(data / "features", data / "labels", judged.inputs, judged.windows, train)
+    with open_engine() as engine:
+        days = read_activity(engine, data / "activity")["purchase_days"]
+        tested = run_backtest(lab, engine, days, 1 if train["tuning_trials"] else origins, judged)
+    gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])
+    segments = read_segments(data / "validated" / "customers.parquet")
+    return write_evaluation(tested, ships, out, rounds, train["seed"], gate, segments)
+
+
+def run_backtest(lab: Lab, engine: Engine, purchase_days: ir.Table, most: int, judged: Bundle | None = None) -> list[Origin]:
+    """A lab, the purchase days and the most test cutoffs in, one origin each out, oldest first.
+
+    `judged`: the bundle that is already made for the latest one. HistoryTooShort when not even one can be tested.
+    """
+    cutoffs = test_origins(lab.cutoffs, lab.windows, most)
+    if not cutoffs:
+        raise HistoryTooShort(
+            f"evaluate: the {len(lab.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate and "
+            "one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
+        )
+    fits = fit_bg_nbds(engine, purchase_days, cutoffs)
+    origins = []
+    for cutoff in cutoffs:
+        ready = judged if cutoff == lab.cutoffs[-1] else None
+        origins.append(run_origin(lab, cutoff, fits[cutoff], ready))
+        print(f"evaluate: tested at {cutoff}: {len(origins[-1].rows):,} customers", flush=True)
+    return origins
+
+
+def write_evaluation(
+    origins: list[Origin], ships: Bundle, out: Path, rounds: int, seed: int, gate: Gate, segments: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Origins and the bundle that ships in; reports, predictions and plots in `out`. Returns metrics.json's content."""
+    tested = report(origins, rounds, seed, segments)
+    metrics = headline(origins, tested, ships, gate)
     write_json(out / "metrics.json", metrics)
+    write_json(out / "backtest.json", {"schema": SCHEMA, "rivals": MEANING, **tested, "choice": ships.choice})
+    latest = origins[-1]
     with written_whole(out / "test_predictions.parquet") as aside:
-        test.assign(churn_risk=risks["lapse"])[list(TEST_PREDICTIONS.names)].to_parquet(aside, index=False)
-    reliability, gains = reliability_points(churned, risks["lapse"]), gains_points(churned, risks)
-    roc = roc_points(churned, risks)
-    for name, points in (("reliability", reliability), ("lift", gains), ("roc", roc)):
-        write_json(out / "plots" / f"{name}.json", points)
-    draw_reliability(reliability, metrics["test"]["churn_rate"], out / "pictures" / "reliability.png")
-    draw_lift(gains, out / "pictures" / "lift.png")
-    draw_roc(roc, metrics["test"]["auroc"], out / "pictures" / "roc.png")
+        predictions = latest.rows.assign(churn_risk=latest.risks[OURS])
+        predictions[list(TEST_PREDICTIONS.names)].to_parquet(aside, index=False)
+    _write_plots(latest, tested, metrics, out)
     return metrics
 
 
-def risks_at_test(judged: Bundle, known: pd.DataFrame, test: pd.DataFrame) -> dict[str, Floats]:
-    """The judged bundle, the rows known at the test cutoff and the test rows in, churn risk by name out.
-
-    The model comes first, as `lapse`; then every rival whose features the data allow.
-    """
-    risks = {"lapse": judged.churn_risk(test)}
-    for name in RIVALS:
-        if name in test.columns or name == "rfm_logistic":
-            risks[name] = rival_risk(name, known, test, judged.inputs.windows, judged.windows.active_days)
-    return risks
-
-
-def report(judged: Bundle, test: pd.DataFrame, risks: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, Any]:
-    """The risks on the test cutoff in, the content of metrics.json out.
-
-    AUROC carries a 95 % bootstrap interval over customers; so does the lead of the model over each rival, on the
-    same resamples of the same customers.
-    """
-    churned = test["churned"].to_numpy()
-    cards: dict[str, Any] = {name: scorecard(churned, risk) for name, risk in risks.items()}
-    resampled = bootstrap_aurocs(churned, risks, rounds, seed)
-    for name, card in cards.items():
-        card["auroc_interval"] = interval(resampled[name])
-        if name != "lapse":
-            card["lapse_leads_by_interval"] = interval(resampled["lapse"] - resampled[name])
+def headline(origins: list[Origin], tested: Mapping[str, Any], ships: Bundle, gate: Gate) -> dict[str, Any]:
+    """Origins and the back-test's report in, the content of metrics.json out: the latest cutoff, all of them, the grade."""
+    latest = tested["origins"][str(origins[-1].cutoff)]
+    pooled = tested["pooled"]
+    over_all, at_latest = ({OURS: part[OURS], **part["rivals"]} for part in (pooled, latest))
+    grade = graded(over_all, at_latest, ships.kind, gate)
+    rivals = {name: _brief(card) for name, card in latest["rivals"].items()}
     return {
-        "test_cutoff": str(pd.to_datetime(test["cutoff_date"]).iloc[0].date()),
-        "cutoffs": {role: list(days) for role, days in judged.cutoffs.items()},
-        "test": cards.pop("lapse"),
-        "rivals": cards,
-        "verdict": verdict(cards),
-        "caution": caution(interval(resampled["lapse"])),
-    }
+        "schema": SCHEMA,
+        "test_cutoff": str(origins[-1].cutoff),
+        "cutoffs": latest["cutoffs"],
+        "grade": grade,
+        "ships": {"kind": ships.kind, "version": ships.version, **{
+            name: ships.choice.get(name) for name in ("name", "members", "why", "calibration", "level")}},
+        "test": _brief(latest[OURS]),
+        "rivals": rivals,
+        "pooled": {
+            "cutoffs": [str(origin.cutoff) for origin in origins],
+            "test": _brief(pooled[OURS]),
+            "rivals": {name: _brief(card) for name, card in pooled["rivals"].items()},
+        },
+        "origins": [
+            {"test_cutoff": day, "metrics": {**_brief(said[OURS]), "rivals": {
+                name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in said["rivals"].items()}}}
+            for day, said in tested["origins"].items()
+        ],
+        "trials": origins[-1].bundle.choice.get("trials", []),
+        "verdict": verdict(grade, ships),
+        "caution": caution(grade),
+    }  # fmt: skip
 
 
-def caution(auroc_interval: tuple[float, float] | None) -> str | None:
-    """The interval of the model's AUROC in, what every list has to say about itself out; None when nothing."""
-    if auroc_interval is not None and auroc_interval[0] > 0.5:
+def _brief(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card in, its figures with the interval of AUROC (and of our lead over it) out; the rest is in backtest.json."""
+    figures = {name: value for name, value in card.items() if name not in ("intervals", "lead")}
+    figures["auroc_interval"] = card["intervals"]["auroc"]
+    if "lead" in card:
+        figures["lapse_leads_by"] = card["lead"]["auroc"]["by"]
+        figures["lapse_leads_by_interval"] = card["lead"]["auroc"]["interval"]
+    else:
+        figures["calibration_slope_interval"] = card["intervals"]["calibration_slope"]
+    return figures
+
+
+def caution(grade: Mapping[str, Any]) -> str | None:
+    """The grade in, what every list has to say about itself out; None when nothing."""
+    return "; ".join(grade["because"]) if grade["grade"] == "D" else None
+
+
+def verdict(grade: Mapping[str, Any], ships: Bundle) -> str:
+    """The grade and the bundle that ships in, one sentence on whether the model is worth having out."""
+    sentence = f"Grade {grade['grade']}. {grade['meaning']} It {'; '.join(grade['because'])}."
+    if ships.kind == "rule":
+        sentence += f" The rule {ships.choice['name']} ships, calibrated, because no model did better out of time."
+    return sentence
+
+
+def read_segments(customers: Path) -> dict[str, str] | None:
+    """The validated customers in, customer_id -> segment out; None when the delivery has none."""
+    if not customers.exists():
         return None
-    return "not better than chance: on customers it had not seen, the model did not rank better than a coin"
+    frame = pd.read_parquet(customers)
+    if "segment" not in frame or frame["segment"].isna().all():
+        return None
+    given = frame.dropna(subset=["segment"])
+    return dict(zip(given["customer_id"].astype(str), given["segment"].astype(str), strict=True))
 
 
-def verdict(rivals: Mapping[str, Mapping[str, Any]]) -> str:
-    """The rivals' cards in, one sentence on whether the model is worth having out."""
-    beaten = [name for name, card in rivals.items() if (lead := card["lapse_leads_by_interval"]) and lead[0] > 0]
-    unbeaten = [name for name in rivals if name not in beaten]
-    if not unbeaten:
-        return "The model ranks better than every rule on customers it had not seen (95 % intervals above zero)."
-    return f"Not shown to rank better than {', '.join(unbeaten)} on customers it had not seen: use with care."
-
-
-def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict[str, float]]:
-    """Outcomes and risks in, per tenth of the customers the mean risk and the share that churned out."""
-    parts = np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk)))
-    return [
-        {"mean_churn_risk": float(risk[part].mean()), "churned_share": float(churned[part].mean()), "n": len(part)}
-        for part in parts
-    ]
-
-
-def gains_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """Outcomes and risks by name in, lift and capture of each at every twentieth of the list out."""
-    return [
-        {"ranking": name, "top_share": share, "lift": lift_at(churned, risk, share),
-         "captured_share": capture_at(churned, risk, share)}
-        for name, risk in risks.items()
-        for share in TOP_SHARES
-    ]  # fmt: skip
-
-
-def roc_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """Outcomes and risks by name in, the corners of each ROC curve out; nothing with one class."""
-    from sklearn.metrics import roc_curve
-
-    if len(np.unique(churned)) < 2:
-        return []
-    points = []
-    for name, risk in risks.items():
-        wrong, right, _ = roc_curve(churned, risk)
-        points += [{"ranking": name, "false_positive_rate": float(x), "true_positive_rate": float(y)}
-                   for x, y in zip(wrong, right, strict=True)]  # fmt: skip
-    return points
+def _write_plots(latest: Origin, tested: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> None:
+    churned = latest.rows["churned"].to_numpy("int64")
+    risks = {name: np.asarray(risk) for name, risk in latest.risks.items() if name != "base_rate"}
+    reliability, gains, roc = (
+        reliability_points(churned, risks[OURS]), gains_points(churned, risks), roc_points(churned, risks)
+    )  # fmt: skip
+    points = {
+        "reliability": reliability,
+        "lift": gains,
+        "roc": roc,
+        "precision_recall": precision_recall_points(churned, risks),
+        "scores": score_counts(churned, risks[OURS]),
+        "over_time": over_time(tested["origins"]),
+    }
+    for name, rows in points.items():
+        write_json(out / "plots" / f"{name}.json", rows)
+    draw_reliability(reliability, metrics["test"]["churn_rate"], out / "pictures" / "reliability.png")
+    draw_lift(gains, out / "pictures" / "lift.png")
+    draw_roc(roc, metrics["test"]["auroc"], out / "pictures" / "roc.png")
 
 
 def say(metrics: Mapping[str, Any]) -> None:
-    """The content of metrics.json in, the table a person reads on the terminal out."""
-    shown = ("auroc", "average_precision", "brier", "ece", "lift_at_10pct")
-    test = metrics["test"]
-    print(f"evaluate: {test['n']:,} customers at {metrics['test_cutoff']}, {test['churn_rate']:.1%} churned")
-    print(f"evaluate: {'':<22}" + "".join(f"{name:>18}" for name in shown))
-    for name, card in {"lapse": test, **metrics["rivals"]}.items():
-        cells = ("-" if card[metric] is None else f"{card[metric]:.4f}" for metric in shown)
-        print(f"evaluate: {name:<22}" + "".join(f"{cell:>18}" for cell in cells))
+    """The content of metrics.json in, the tables a person reads on the terminal out."""
+    days = metrics["pooled"]["cutoffs"]
+    parts = {f"at {metrics['test_cutoff']}": metrics}
+    parts |= {f"over {len(days)} cutoffs from {days[0]}": metrics["pooled"]} if len(days) > 1 else {}
+    for title, part in parts.items():
+        test = part["test"]
+        print(f"evaluate: {title}: {test['n']:,} customers, {test['churn_rate']:.1%} churned, told {test['mean_risk']:.1%}; "
+              f"calibration slope {_number(test['calibration_slope'])}")  # fmt: skip
+        shown = ("auroc", "average_precision", "brier", "log_loss", "ece", "lift_at_10pct")
+        print(f"evaluate: {'':<22}" + "".join(f"{name:>18}" for name in shown) + "   lead in auroc")
+        for name, card in {OURS: test, **part["rivals"]}.items():
+            span = card.get("lapse_leads_by_interval")
+            lead = f"   {card['lapse_leads_by']:+.4f} ({span[0]:+.4f} to {span[1]:+.4f})" if span else ""
+            print(f"evaluate: {name:<22}" + "".join(f"{_number(card[metric]):>18}" for metric in shown) + lead)
     print(f"evaluate: {metrics['verdict']}")
     if metrics["caution"]:
         print(f"evaluate: CAUTION, {metrics['caution']}. Every list says so.")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

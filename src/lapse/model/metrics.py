@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+SHARES = (0.05, 0.1, 0.2)
+"""The tops of the list at which lift and capture are told."""
+EDGE = 1e-9
 
 
 def auroc(churned: Ints, score: Floats) -> float | None:
@@ -16,9 +20,7 @@ def auroc(churned: Ints, score: Floats) -> float | None:
 
     Fixed points: random .5, perfect 1, all tied .5.
     """
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(churned, score)) if len(np.unique(churned)) == 2 else None
+    return Ranked(churned, score).auroc(np.ones(len(churned)))
 
 
 def capture_at(churned: Ints, score: Floats, share: float) -> float | None:
@@ -27,15 +29,7 @@ def capture_at(churned: Ints, score: Floats, share: float) -> float | None:
     Customers tied at the edge count in proportion: whichever of them were drawn, this is what is expected.
     Fixed points: all tied gives `share`; perfect gives min(1, share / churn rate). None without churners.
     """
-    total = churned.sum()
-    if total == 0:
-        return None
-    wanted = share * len(churned)
-    values, where = np.unique(-score, return_inverse=True)
-    size = np.bincount(where, minlength=len(values)).astype(float)
-    caught = np.bincount(where, weights=churned, minlength=len(values))
-    taken = np.clip(wanted - (np.cumsum(size) - size), 0, size)
-    return float((caught * taken / size).sum() / total)
+    return Ranked(churned, score).capture_at(share, np.ones(len(churned)))
 
 
 def lift_at(churned: Ints, score: Floats, share: float) -> float | None:
@@ -49,56 +43,185 @@ def ece(churned: Ints, risk: Floats, bins: int = 10) -> float:
 
     Tied probabilities share a bin. Naeini, Cooper & Hauskrecht (2015), with equal-size bins.
     """
-    edges = np.unique(np.quantile(risk, np.linspace(0, 1, bins + 1)[1:-1], method="higher"))
-    bin_of = np.searchsorted(edges, risk, side="right")
-    count = np.bincount(bin_of)
-    gap = np.abs(np.bincount(bin_of, weights=risk) - np.bincount(bin_of, weights=churned))
-    return float(gap.sum() / count.sum())
+    return Calibrated(churned, risk, bins).ece(np.ones(len(churned)))
 
 
-def scorecard(churned: Ints, risk: Floats) -> dict[str, float | None]:
+def calibration_line(churned: Ints, risk: Floats) -> tuple[float, float] | None:
+    """Outcomes and probabilities in, slope and intercept of the outcome's log-odds on the risk's out (Cox 1958).
+
+    1 and 0 are perfect; a slope below 1 says that the risks are too extreme. None with one class or one risk.
+    """
+    return Calibrated(churned, risk).line(np.ones(len(churned)))
+
+
+def scorecard(churned: Ints, risk: Floats, weight: Floats | None = None) -> dict[str, float | None]:
     """Outcomes and calibrated probabilities in, every metric of the report out; None where it is not defined."""
-    from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
+    return Card(churned, risk).values(np.ones(len(churned)) if weight is None else weight)
 
-    both = len(np.unique(churned)) == 2
-    return {
-        "n": len(churned),
-        "churn_rate": float(churned.mean()),
-        "auroc": auroc(churned, risk),
-        "average_precision": float(average_precision_score(churned, risk)) if both else None,
-        "brier": float(brier_score_loss(churned, risk)),
-        "log_loss": float(log_loss(churned, risk, labels=[0, 1])),
-        "ece": ece(churned, risk),
-        "lift_at_10pct": lift_at(churned, risk, 0.1),
-        "capture_at_10pct": capture_at(churned, risk, 0.1),
-    }
+
+class Ranked:
+    """Outcomes sorted by score once, so that any weights on the rows (a resample) are judged in one pass."""
+
+    def __init__(self, churned: Ints, score: Floats) -> None:
+        self.churned = np.asarray(churned)
+        values, self.level = np.unique(-np.asarray(score, dtype="float64"), return_inverse=True)
+        self.levels = len(values)
+
+    def counts(self, weight: Floats) -> tuple[Floats, Floats]:
+        """Row weights in, churners and all per distinct score out, the highest score first."""
+        positives, every = (
+            np.bincount(self.level, weights=one, minlength=self.levels).astype("float64")
+            for one in (weight * self.churned, weight)
+        )
+        return positives, every
+
+    def auroc(self, weight: Floats) -> float | None:
+        """Row weights in, as `auroc` out."""
+        return _auroc(*self.counts(weight))
+
+    def average_precision(self, weight: Floats) -> float | None:
+        """Row weights in, the mean precision over the churners out; None with one class."""
+        return _average_precision(*self.counts(weight))
+
+    def capture_at(self, share: float, weight: Floats) -> float | None:
+        """A share and row weights in, as `capture_at` out."""
+        return _capture_at(share, *self.counts(weight))
+
+
+class Calibrated:
+    """Outcomes and risks with what their calibration is measured by, for any weights on the rows."""
+
+    def __init__(self, churned: Ints, risk: Floats, bins: int = 10) -> None:
+        self.churned, self.risk = np.asarray(churned), np.asarray(risk, dtype="float64")
+        self.logits = _logit(self.risk)
+        edges = np.unique(np.quantile(self.risk, np.linspace(0, 1, bins + 1)[1:-1], method="higher"))
+        self.bin = np.searchsorted(edges, self.risk, side="right")
+
+    def ece(self, weight: Floats) -> float:
+        """Row weights in, as `ece` out, over the bins of the unweighted rows."""
+        gap = np.abs(np.bincount(self.bin, weights=weight * (self.risk - self.churned)))
+        return float(gap.sum() / weight.sum())
+
+    def ece_by_chance(self, weight: Floats) -> float:
+        """Row weights in, the ECE that perfect risks would be expected to show out: the mean size of normal errors."""
+        variance = np.bincount(self.bin, weights=weight**2 * self.risk * (1 - self.risk))
+        return float(np.sqrt(2 / np.pi * variance).sum() / weight.sum())
+
+    def line(self, weight: Floats) -> tuple[float, float] | None:
+        """Row weights in, as `calibration_line` out: Newton's method on two parameters."""
+        from scipy.special import expit
+
+        rate = float(weight @ self.churned / weight.sum())
+        if not 0 < rate < 1 or np.ptp(self.logits) < EDGE:
+            return None
+        slope, intercept = 1.0, 0.0
+        for _ in range(30):
+            risk = expit(slope * self.logits + intercept)
+            error, curve = weight * (self.churned - risk), weight * risk * (1 - risk)
+            level, tilt, bend = curve.sum(), curve @ self.logits, curve @ self.logits**2
+            flat = level * bend - tilt**2
+            if flat < EDGE:
+                return None  # churners and stayers are told apart without error: no finite slope
+            one, other = error.sum(), error @ self.logits
+            step = (level * other - tilt * one) / flat, (bend * one - tilt * other) / flat
+            slope, intercept = slope + float(np.clip(step[0], -2, 2)), intercept + float(np.clip(step[1], -2, 2))
+            if max(abs(step[0]), abs(step[1])) < 1e-9:
+                break
+        return slope, intercept
+
+
+class Card:
+    """Everything the report says about one ranking's risks, for any weights on the rows."""
+
+    def __init__(self, churned: Ints, risk: Floats) -> None:
+        self.churned, self.ranked, self.calibrated = np.asarray(churned), Ranked(churned, risk), Calibrated(churned, risk)
+        safe = np.clip(self.calibrated.risk, EDGE, 1 - EDGE)
+        self.loss = -(self.churned * np.log(safe) + (1 - self.churned) * np.log1p(-safe))
+        self.square = (self.calibrated.risk - self.churned) ** 2
+
+    def values(self, weight: Floats, *, with_line: bool = True) -> dict[str, float | None]:
+        """Row weights in, metric -> value out; without the calibration line, which costs most, where it is not wanted.
+
+        brier_skill: 1 - Brier / (rate * (1 - rate)); 0 is what telling everybody the base rate would get.
+        ece_by_chance: the ECE to expect of perfect risks on so few customers.
+        """
+        total, counts = weight.sum(), self.ranked.counts(weight)
+        rate = float(weight @ self.churned / total)
+        brier = float(weight @ self.square / total)
+        line = self.calibrated.line(weight) if with_line else None
+        captured = {share: _capture_at(share, *counts) for share in SHARES}
+        return {
+            "n": round(float(total)),
+            "churn_rate": rate,
+            "mean_risk": float(weight @ self.calibrated.risk / total),
+            "auroc": _auroc(*counts),
+            "average_precision": _average_precision(*counts),
+            "log_loss": float(weight @ self.loss / total),
+            "brier": brier,
+            "brier_skill": 1 - brier / (rate * (1 - rate)) if 0 < rate < 1 else None,
+            "calibration_slope": line[0] if line else None,
+            "calibration_intercept": line[1] if line else None,
+            "ece": self.calibrated.ece(weight),
+            "ece_by_chance": self.calibrated.ece_by_chance(weight),
+            **{f"lift_at_{share * 100:.0f}pct": None if caught is None else caught / share
+               for share, caught in captured.items()},
+            **{f"capture_at_{share * 100:.0f}pct": caught for share, caught in captured.items()},
+        }  # fmt: skip
 
 
 def bootstrap_aurocs(churned: Ints, risks: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, Floats]:
-    """Outcomes and risks by name in, the AUROC of each on every resample of the customers out (Efron 1979).
+    """Outcomes and risks of one row per customer by name in, the AUROC of each on every resample out (Efron 1979).
 
     All names see the same resamples, so differences between them are paired. Resamples with one class only are
     left out; the arrays are empty when there is no other.
     """
     random = np.random.default_rng(seed)
-    ordered = {name: np.unique(risk, return_inverse=True)[1] for name, risk in risks.items()}
+    ranked = {name: Ranked(churned, risk) for name, risk in risks.items()}
     found: dict[str, list[float]] = {name: [] for name in risks}
     for _ in range(rounds):
-        copies = np.bincount(random.integers(0, len(churned), len(churned)), minlength=len(churned))
-        left, stayed = copies * churned, copies * (1 - churned)
-        pairs = int(left.sum()) * int(stayed.sum())
-        if pairs == 0:
-            continue
-        for name, level in ordered.items():
-            positives, negatives = np.bincount(level, weights=left), np.bincount(level, weights=stayed)
-            below = np.cumsum(negatives) - negatives
-            found[name].append(float((positives * (below + negatives / 2)).sum() / pairs))
+        copies = np.bincount(random.integers(0, len(churned), len(churned)), minlength=len(churned)).astype("float64")
+        for name, one in ranked.items():
+            value = one.auroc(copies)
+            if value is not None:
+                found[name].append(value)
     return {name: np.array(values) for name, values in found.items()}
 
 
-def interval(values: Floats) -> tuple[float, float] | None:
+def interval(values: Any) -> tuple[float, float] | None:
     """Values on resamples in, their 95 % percentile interval out; None without any."""
-    if len(values) == 0:
+    known = np.asarray(values, dtype="float64")
+    known = known[~np.isnan(known)]
+    if len(known) == 0:
         return None
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.quantile(known, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _auroc(positives: Floats, every: Floats) -> float | None:
+    negatives = every - positives
+    pairs = positives.sum() * negatives.sum()
+    if pairs == 0:
+        return None
+    below = negatives.sum() - np.cumsum(negatives)
+    return float((positives * (below + negatives / 2)).sum() / pairs)
+
+
+def _average_precision(positives: Floats, every: Floats) -> float | None:
+    if positives.sum() == 0 or positives.sum() == every.sum():
+        return None
+    found, seen = np.cumsum(positives), np.cumsum(every)
+    precision = np.divide(found, seen, out=np.zeros(len(seen)), where=seen > 0)
+    return float((precision * positives).sum() / positives.sum())
+
+
+def _capture_at(share: float, positives: Floats, every: Floats) -> float | None:
+    if positives.sum() == 0:
+        return None
+    taken = np.clip(share * every.sum() - (np.cumsum(every) - every), 0, every)
+    caught = np.divide(positives * taken, every, out=np.zeros(len(every)), where=every > 0)
+    return float(caught.sum() / positives.sum())
+
+
+def _logit(risk: Floats) -> Floats:
+    safe = np.clip(risk, EDGE, 1 - EDGE)
+    return np.asarray(np.log(safe) - np.log1p(-safe))

@@ -1,21 +1,13 @@
-"""Which cutoffs a model may learn from, be calibrated on and be tested on: in time order, with an embargo between."""
+"""Which cutoffs a model may learn from and be checked on: in time order, with an embargo between."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 from lapse.errors import HistoryTooShort
 from lapse.windows import ChurnWindows
-
-
-@dataclass(frozen=True)
-class Roles:
-    """Cutoffs by role: each one's outcome window is over before the next role's first cutoff."""
-
-    fit: tuple[date, ...]
-    calibrate: tuple[date, ...]
 
 
 def known_before(cutoffs: Sequence[date], day: date, windows: ChurnWindows) -> tuple[date, ...]:
@@ -23,20 +15,39 @@ def known_before(cutoffs: Sequence[date], day: date, windows: ChurnWindows) -> t
     return tuple(cutoff for cutoff in sorted(cutoffs) if windows.known_at(cutoff, day))
 
 
-def assign_roles(cutoffs: Sequence[date], windows: ChurnWindows, calibrate_cutoffs: int) -> Roles:
-    """Cutoffs with known outcomes in, their roles out: the last `calibrate_cutoffs` calibrate what the others fit.
+def fold_cutoffs(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> tuple[date, ...]:
+    """Cutoffs with known outcomes in, those out at which models fitted before can be checked: the last `most` of them.
 
-    Fewer calibrate when else nothing would be left to fit on. Raises HistoryTooShort when no cutoff is left even so.
+    Each one has at least one cutoff before it whose outcome was known by then. Raises HistoryTooShort without any.
     """
     ordered = sorted(cutoffs)
-    for count in range(min(calibrate_cutoffs, len(ordered)), 0, -1):
-        calibrate = tuple(ordered[-count:])
-        fit = known_before(ordered, calibrate[0], windows)
-        if fit:
-            return Roles(fit, calibrate)
-    span = windows.lead_days + windows.horizon_days
-    raise HistoryTooShort(
-        f"train: {len(ordered)} cutoffs before the test cutoff do not give one to fit and, {span} days later, one to "
-        f"calibrate on. Deliver up to {2 * span} more days of history, or shorten churn.horizon_days or "
-        "churn.active_days in params.yaml."
-    )
+    folds = tuple(cutoff for cutoff in ordered if known_before(ordered, cutoff, windows))[-most:]
+    if not folds:
+        span = windows.lead_days + windows.horizon_days
+        raise HistoryTooShort(
+            f"train: {len(ordered)} cutoffs before the test cutoff do not give one to fit and, {span} days later, one to "
+            f"calibrate on. Deliver up to {2 * span} more days of history, or shorten churn.horizon_days or "
+            "churn.active_days in params.yaml."
+        )
+    return folds
+
+
+def test_origins(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> tuple[date, ...]:
+    """Labelled cutoffs in, the ones to test at out: the last and, going back, others at least half a horizon apart.
+
+    At each of them a model can be fitted and calibrated on what was known by then. Empty when the history is too
+    short even for the last.
+    """
+    chosen: list[date] = []
+    for day in sorted(cutoffs, reverse=True):
+        far = not chosen or 2 * (chosen[-1] - day).days >= windows.horizon_days
+        known = known_before(cutoffs, day, windows)
+        if far and len(chosen) < most and any(known_before(known, inner, windows) for inner in known):
+            chosen.append(day)
+    return tuple(reversed(chosen))
+
+
+def share_apart(cutoffs: Sequence[date], windows: ChurnWindows) -> float:
+    """Cutoffs in, the mean step between them over the horizon out: 1 and more, and their outcomes do not overlap."""
+    steps = [(later - earlier).days for earlier, later in pairwise(sorted(cutoffs))]
+    return sum(steps) / len(steps) / windows.horizon_days if steps else 1.0

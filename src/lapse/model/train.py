@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from lapse.features.build import all_features
 from lapse.features.family import Inputs
 from lapse.files import read_json
 from lapse.model.bundle import Bundle
-from lapse.model.calibration import fit_platt
-from lapse.model.classifier import fit_booster
-from lapse.model.split import assign_roles, known_before
+from lapse.model.recipe import Lab, fit_bundle, sample_share, sampled
+from lapse.model.split import known_before
+from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
+from lapse.tables import LABELS
 from lapse.windows import ChurnWindows
 
 
@@ -34,12 +36,27 @@ def write_models(
     The judged one learns from the cutoffs whose outcomes were known at the last one, which it is tested on; the one
     that ships, by the same recipe, from all of them. HistoryTooShort when there are too few.
     """
-    cutoffs = cutoffs_in(labels)
-    rows = read_rows(features, labels, cutoffs)
-    names = [feature.name for feature in all_features(inputs)]
-    for name, known in (("judged", known_before(cutoffs, cutoffs[-1], windows)), ("lapse", cutoffs)):
-        fit_bundle(rows, known, names, inputs, windows, params).write(out / name)
+    lab = open_lab(features, labels, inputs, windows, params)
+    before = known_before(lab.cutoffs, lab.cutoffs[-1], windows)
+    trials: list[dict[str, Any]] = []
+    if params["tuning_trials"]:
+        # On what was known at the test cutoff, for both: the test stays unseen.
+        lab.params, trials = tune(lab, before, params["tuning_trials"], out / "tuning.log")
+    for name, known in (("judged", before), ("lapse", lab.cutoffs)):
+        made = fit_bundle(lab, known)
+        replace(made, choice={**made.choice, "trials": trials}).write(out / name)
     return Bundle.read(out / "judged"), Bundle.read(out / "lapse")
+
+
+def open_lab(features: Path, labels: Path, inputs: Inputs, windows: ChurnWindows, params: Mapping[str, Any]) -> Lab:
+    """The folders of features and labels in, a lab over all their cutoffs out; of more rows than `most_rows`, a sample."""
+    rows = read_rows(features, labels, cutoffs_in(labels), params["most_rows"])
+    names = [name for name in rows.columns if name not in LABELS.names]
+    lacking = [feature.name for feature in all_features(inputs) if feature.name not in names]
+    if lacking:
+        raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
+                        "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
+    return Lab(rows, names, inputs, windows, params)
 
 
 def require_usable(usability: Path) -> None:
@@ -51,8 +68,12 @@ def require_usable(usability: Path) -> None:
                         f"{usability}; the retention rate does not need a model: data/reports/retention.json.")  # fmt: skip
 
 
-def read_rows(features: Path, labels: Path, cutoffs: Sequence[date]) -> pd.DataFrame:
-    """The feature and label folders and cutoffs in, one row per snapshot with features and labels out."""
+def read_rows(features: Path, labels: Path, cutoffs: Sequence[date], most_rows: int | None = None) -> pd.DataFrame:
+    """The feature and label folders and cutoffs in, one row per snapshot with features and labels out.
+
+    Of more than `most_rows`, the rows of some customers only: a sample by a hash of the id, the same at every cutoff.
+    """
+    share = sample_share([labels / f"{cutoff}.parquet" for cutoff in cutoffs], most_rows)
     frames = []
     for cutoff in cutoffs:
         left, right = (pd.read_parquet(folder / f"{cutoff}.parquet") for folder in (features, labels))
@@ -60,31 +81,5 @@ def read_rows(features: Path, labels: Path, cutoffs: Sequence[date]) -> pd.DataF
         if not len(left) == len(right) == len(joined):
             raise DataError(f"train: cutoff {cutoff} has {len(left)} feature rows and {len(right)} labels, of which "
                             f"{len(joined)} meet. Run `dvc repro` to rebuild both.")  # fmt: skip
-        frames.append(joined)
+        frames.append(sampled(joined, share))
     return pd.concat(frames, ignore_index=True)
-
-
-def fit_bundle(
-    rows: pd.DataFrame,
-    cutoffs: Sequence[date],
-    feature_names: Sequence[str],
-    inputs: Inputs,
-    windows: ChurnWindows,
-    params: Mapping[str, Any],
-) -> Bundle:
-    """Rows and the cutoffs that may be learned from in, the bundle out: the one recipe for every model of lapse.
-
-    A first booster is fitted on the earlier cutoffs, and the calibrator on what it says about the last ones, whose
-    outcomes it has not seen. The booster that is kept is then fitted on all of the cutoffs.
-    """
-    names = list(feature_names)
-    by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date
-    roles = assign_roles(cutoffs, windows, params["calibrate_cutoffs"])
-    early, late, known = (rows[by_cutoff.isin(days)] for days in (roles.fit, roles.calibrate, list(cutoffs)))
-    first = fit_booster(early[names], early["churned"], params)
-    calibrator = fit_platt(first.predict(late[names].to_numpy("float64")), late["churned"].to_numpy())
-    booster = fit_booster(known[names], known["churned"], params)
-    said = {"fit": sorted(cutoffs), "calibrate": roles.calibrate, "calibrated_model_fit": roles.fit}
-    return Bundle(
-        booster, calibrator, tuple(names), inputs, windows, {role: [str(day) for day in days] for role, days in said.items()}
-    )

@@ -1,8 +1,10 @@
+"""What is written is read again, contributions add up, and a bundle that does not fit is refused by name."""
+
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,83 +14,120 @@ from scipy.special import logit
 from lapse.errors import ModelError
 from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
-from lapse.model.calibration import Platt
-from lapse.model.classifier import fit_booster, model_text
+from lapse.model.calibration import Beta, Calibrator, Isotonic, Platt
+from lapse.model.classifier import Boosted, fit_booster, model_text
+from lapse.model.logistic import fit_logistic
+from lapse.model.scorers import Blend, Scorer, fit_threshold
 from lapse.windows import ChurnWindows
+from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, shop_rows
 
-PARAMS: dict[str, Any] = {
-    "seed": 1,
-    "trees": 20,
-    "learning_rate": 0.1,
-    "leaves": 4,
-    "min_leaf_rows": 5,
-    "feature_share": 1.0,
-    "l2": 1.0,
-}
+KINDS = ("booster", "logistic", "rule", "threshold", "blend")
 
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame({"silence": random.exponential(20, 400), "orders": random.poisson(3, 400).astype(float)})
-    frame["churned"] = (random.random(400) < 1 / (1 + np.exp(2 - frame["silence"] / 15))).astype("int64")
-    frame.loc[:20, "orders"] = np.nan
-    return frame
+    return shop_rows(200, 2)
 
 
-@pytest.fixture
-def folder(rows: pd.DataFrame, tmp_path: Path) -> Path:
-    booster = fit_booster(rows[["silence", "orders"]], rows["churned"], PARAMS)
-    inputs = Inputs((30,), frozenset({"amount"}), ("mail",), {"mail": ("reply", "mail")})
-    Bundle(booster, Platt(0.8, 0.1), ("silence", "orders"), inputs, ChurnWindows(90, 30), {"fit": ["2024-01-01"]}).write(
-        tmp_path
-    )
-    return tmp_path
+def scorer_of_kind(kind: str, rows: pd.DataFrame) -> Scorer:
+    churned = rows["churned"].to_numpy("int64")
+    if kind == "booster":
+        return Boosted(tuple(NAMES), fit_booster(rows[NAMES], rows["churned"], PARAMS))
+    if kind == "logistic":
+        return fit_logistic(rows, NAMES, churned, 0.01)
+    if kind == "rule":
+        return fit_logistic(rows, ["overdue_ratio"], churned)
+    if kind == "threshold":
+        return fit_threshold(rows, ["days_since_last_order", "overdue_ratio"], churned)
+    members = (("trees", 0.5, "booster"), ("all", 0.25, "logistic"), ("one", 0.25, "rule"))
+    return Blend(tuple((name, weight, scorer_of_kind(one, rows)) for name, weight, one in members))
 
 
-def test_what_was_written_is_read(folder: Path, rows: pd.DataFrame) -> None:
-    bundle = Bundle.read(folder)
-    assert bundle.inputs == Inputs((30,), frozenset({"amount"}), ("mail",), {"mail": ("reply", "mail")})
-    assert bundle.windows == ChurnWindows(90, 30) and len(bundle.version) == 12
-    again = fit_booster(rows[["silence", "orders"]], rows["churned"], PARAMS)
-    assert (bundle.raw_score(rows) == again.predict(rows[["silence", "orders"]].to_numpy())).all()
-    assert np.allclose(bundle.churn_risk(rows), Platt(0.8, 0.1)(bundle.raw_score(rows)), atol=1e-9)
+def bundle_of(kind: str, rows: pd.DataFrame, calibrator: Calibrator = Platt(0.8, 0.1)) -> Bundle:  # noqa: B008
+    return Bundle(scorer_of_kind(kind, rows), calibrator, INPUTS, WINDOWS, {"fit": ["2024-01-01"]}, choice={"name": kind})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_written_is_read(kind: str, rows: pd.DataFrame, tmp_path: Path) -> None:
+    made = bundle_of(kind, rows)
+    version = made.write(tmp_path)
+    read = Bundle.read(tmp_path)
+    assert read.inputs == INPUTS and read.windows == WINDOWS and read.choice == {"name": kind}
+    assert read.version == version and len(version) == 12 and read.features == made.features
+    assert (read.raw_score(rows) == made.raw_score(rows)).all() and (read.churn_risk(rows) == made.churn_risk(rows)).all()
+    assert made.write(tmp_path / "again") == version, "the same bundle, the same hash"
+    assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} <= {".txt", ".json"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_contributions_add_up_to_the_score(kind: str, rows: pd.DataFrame) -> None:
+    made = bundle_of(kind, rows)
+    shares = made.contributions(rows.head(50))
+    assert list(shares.columns) == [*made.features, "base"] and shares.index.equals(rows.head(50).index)
+    assert np.allclose(shares.sum(axis=1), logit(made.raw_score(rows.head(50))), atol=1e-9)
+    assert shares.drop(columns="base").abs().to_numpy().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "calibrator", [Platt(1.2, -0.3), Beta(0.9, 1.1, 0.2, 0.1), Isotonic((-2.0, 0.0, 2.0), (0.1, 0.3, 0.8), 0.2)]
+)
+def test_every_calibrator_survives(calibrator: Calibrator, rows: pd.DataFrame, tmp_path: Path) -> None:
+    bundle_of("rule", rows, calibrator).write(tmp_path)
+    assert Bundle.read(tmp_path).calibrator == calibrator
 
 
 def test_same_rows_same_text(rows: pd.DataFrame) -> None:
-    texts = {model_text(fit_booster(rows[["silence", "orders"]], rows["churned"], PARAMS)) for _ in range(3)}
+    texts = {model_text(fit_booster(rows[NAMES], rows["churned"], PARAMS)) for _ in range(3)}
     assert len(texts) == 1 and "num_threads" not in texts.pop()
 
 
-def test_contributions_add_up_to_the_score(folder: Path, rows: pd.DataFrame) -> None:
-    bundle = Bundle.read(folder)
-    assert np.allclose(bundle.contributions(rows).sum(axis=1), logit(bundle.raw_score(rows)), atol=1e-9)
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_are_found_by_name(kind: str, rows: pd.DataFrame) -> None:
+    made = bundle_of(kind, rows)
+    turned = rows[list(reversed(rows.columns))].assign(never_seen=1.0)
+    assert (made.raw_score(turned) == made.raw_score(rows)).all()
 
 
-def test_the_order_of_columns_does_not_matter_and_a_missing_one_is_named(folder: Path, rows: pd.DataFrame) -> None:
-    bundle = Bundle.read(folder)
-    assert (bundle.raw_score(rows[["churned", "orders", "silence"]]) == bundle.raw_score(rows)).all()
-    with pytest.raises(ModelError, match="1 are missing: orders"):
-        bundle.churn_risk(rows[["silence"]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_column_is_named(kind: str, rows: pd.DataFrame) -> None:
+    made = bundle_of(kind, rows)
+    with pytest.raises(ModelError, match=f"1 are missing: {made.features[-1]}"):
+        made.churn_risk(rows.drop(columns=made.features[-1]))
 
 
-def test_damage_is_noticed(folder: Path, tmp_path: Path) -> None:
+def test_text_and_infinity_are_no_numbers(rows: pd.DataFrame) -> None:
+    made = bundle_of("booster", rows)
+    with pytest.raises(ModelError, match="the feature noise holds"):
+        made.churn_risk(rows.assign(noise="a level that nobody had seen"))
+    with pytest.raises(ModelError, match="net_spend_90d is infinite"):
+        made.churn_risk(rows.assign(net_spend_90d=np.inf))
+
+
+def test_other_windows_are_named(rows: pd.DataFrame) -> None:
+    made = bundle_of("rule", rows)
+    made.require_windows(WINDOWS)
+    with pytest.raises(ModelError, match=r"churn\.horizon_days 28, params\.yaml says 60"):
+        made.require_windows(ChurnWindows(90, 60))
+    with pytest.raises(ModelError, match="trained with amount"):
+        made.require_inputs(frozenset())
+    assert replace(made, inputs=Inputs((30,), frozenset())).require_inputs(frozenset({"amount"})) is None
+
+
+def test_damage_is_noticed(rows: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no model"):
         Bundle.read(tmp_path / "nowhere")
-    said = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps({**said, "format": 99}))
-    with pytest.raises(ModelError, match="format 99"):
-        Bundle.read(folder)
-    (folder / "bundle.json").write_text("{}")
+    bundle_of("blend", rows).write(tmp_path)
+    said = json.loads((tmp_path / "bundle.json").read_text())
+    odd = {**said, "scorer": {"kind": "oracle"}}
+    for broken, words in (({**said, "format": 1}, "format 1, this lapse reads 2"), ({}, "damaged"), (odd, "damaged"),
+                          ({**said, "features": ["noise"]}, "damaged")):  # fmt: skip
+        (tmp_path / "bundle.json").write_text(json.dumps(broken))
+        with pytest.raises(ModelError, match=words):
+            Bundle.read(tmp_path)
+    (tmp_path / "bundle.json").write_text(json.dumps(said))
+    (tmp_path / "trees_1.txt").write_text("nothing")
     with pytest.raises(ModelError, match="damaged"):
-        Bundle.read(folder)
-    (folder / "bundle.json").write_text(json.dumps(said))
-    (folder / "model.txt").write_text("nothing")
+        Bundle.read(tmp_path)
+    (tmp_path / "trees_1.txt").unlink()
     with pytest.raises(ModelError, match="damaged"):
-        Bundle.read(folder)
-
-
-@pytest.mark.parametrize(("value", "who"), [(0, "nobody"), (1, "everybody")])
-def test_one_class_cannot_be_learned(value: int, who: str, rows: pd.DataFrame) -> None:
-    with pytest.raises(ModelError, match=who):
-        fit_booster(rows[["silence"]], pd.Series(np.full(400, value)), PARAMS)
+        Bundle.read(tmp_path)

@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from lapse.model.metrics import auroc, bootstrap_aurocs, capture_at, ece, interval, lift_at, scorecard
+from lapse.model.metrics import (
+    Card,
+    auroc,
+    bootstrap_aurocs,
+    calibration_line,
+    capture_at,
+    ece,
+    interval,
+    lift_at,
+    scorecard,
+)
 
 CHURNED = np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0])
 PERFECT = np.linspace(0.95, 0.05, 10)
@@ -63,7 +74,45 @@ def test_the_bootstrap_is_the_auroc_of_resamples() -> None:
     score = np.round(random.random(300) + 0.3 * churned, 1)
     drawn = bootstrap_aurocs(churned, {"x": score, "same": score}, 50, seed=5)
     rows = np.random.default_rng(5).integers(0, 300, 300)
-    assert drawn["x"][0] == pytest.approx(auroc(churned[rows], score[rows]))
+    assert drawn["x"][0] == pytest.approx(auroc(churned[rows], score[rows]) or 0)
     assert (drawn["x"] == drawn["same"]).all(), "all names see the same resamples"
     low, high = interval(drawn["x"]) or (1, 0)
     assert low < (auroc(churned, score) or 0) < high
+
+
+def test_the_card_says_what_scikit_learn_says_also_of_a_resample() -> None:
+    random = np.random.default_rng(3)
+    risk = np.round(random.random(800), 2)
+    churned = (random.random(800) < risk).astype("int64")
+    weight = random.integers(0, 4, 800).astype("float64")
+    card = Card(churned, risk).values(weight)
+    theirs = {"auroc": roc_auc_score, "average_precision": average_precision_score, "brier": brier_score_loss}
+    for name, metric in theirs.items():
+        assert card[name] == pytest.approx(metric(churned, risk, sample_weight=weight)), name
+    assert card["log_loss"] == pytest.approx(log_loss(churned, np.clip(risk, 1e-9, 1 - 1e-9), sample_weight=weight))
+    rows = np.repeat(np.arange(800), weight.astype(int))
+    assert card["capture_at_20pct"] == pytest.approx(capture_at(churned[rows], risk[rows], 0.2))
+    assert card["n"] == weight.sum() and card["churn_rate"] == pytest.approx(np.average(churned, weights=weight))
+
+
+def test_the_calibration_line() -> None:
+    random = np.random.default_rng(4)
+    risk = random.uniform(0.02, 0.9, 60_000)
+    churned = (random.random(60_000) < risk).astype("int64")
+    slope, intercept = calibration_line(churned, risk) or (0, 9)
+    assert slope == pytest.approx(1, abs=0.03) and intercept == pytest.approx(0, abs=0.03)
+    log_odds = np.log(risk / (1 - risk))
+    slope, intercept = calibration_line(churned, 1 / (1 + np.exp(-(2 * log_odds + 1)))) or (0, 9)
+    assert slope == pytest.approx(0.5, abs=0.02) and intercept == pytest.approx(-0.5, abs=0.03), "too extreme: below 1"
+    assert calibration_line(CHURNED, np.full(10, 0.2)) is None and calibration_line(np.zeros(10), PERFECT) is None
+    assert calibration_line(CHURNED, np.where(CHURNED, 0.9, 0.1)) is None, "told apart without error"
+
+
+def test_brier_skill_and_what_chance_does_to_the_ece() -> None:
+    random = np.random.default_rng(5)
+    card = scorecard(CHURNED, np.full(10, 0.2))
+    assert card["brier_skill"] == pytest.approx(0)
+    risk = random.uniform(0.1, 0.6, 400)
+    by_chance = Card((random.random(400) < risk).astype("int64"), risk).values(np.ones(400))["ece_by_chance"] or 0
+    drawn = [ece((random.random(400) < risk).astype("int64"), risk) for _ in range(200)]
+    assert by_chance == pytest.approx(np.mean(drawn), rel=0.1)

@@ -20,11 +20,13 @@ from lapse.features.build import all_features
 from lapse.features.family import Inputs
 from lapse.files import read_json
 from lapse.history.contents import Contents
+from lapse.model.backtest import run_origin
 from lapse.model.evaluate import write_evaluation
 from lapse.model.gate import Thresholds
+from lapse.model.grade import Gate
 from lapse.model.promotion import promote, rollback, scoring_model
 from lapse.model.registry import Registry, record_training, tracking_uri
-from lapse.model.train import write_models
+from lapse.model.train import open_lab, write_models
 from lapse.settings import load_settings
 from lapse.windows import ChurnWindows, Period
 from tests.conftest import ROOT
@@ -54,8 +56,11 @@ def write_customers(root: Path, cutoffs: list[date], labels_follow: bool = True,
 def train_and_record(root: Path, **changes: Any) -> str:
     """Stages train and evaluate on what `write_customers` left, and the record; with origins and trials as back-tests give."""
     data, models, reports = root / "data", root / "models", root / "data/reports"
-    judged, _ = write_models(data / "features", data / "labels", models, INPUTS, WINDOWS, {**PARAMS, **changes})
-    metrics = write_evaluation(data / "features", data / "labels", judged, reports, 200, 1)
+    params = {**PARAMS, **changes}
+    judged, ships = write_models(data / "features", data / "labels", models, INPUTS, WINDOWS, params)
+    lab = open_lab(data / "features", data / "labels", INPUTS, WINDOWS, params)
+    tested = [run_origin(lab, TEST, None, judged)]
+    metrics = write_evaluation(tested, ships, reports, 200, 1, Gate(0.05, 0.6, 1.6), None)
     origins = [{"test_cutoff": str(day), "metrics": {"auroc": 0.7, "auroc_interval": [0.6, 0.8]}} for day in CUTOFFS[2:4]]
     trials = [{"number": 4, "params": {"leaves": 8}, "metrics": {"log_loss": 0.3}}]
     recorded = {**metrics, "origins": origins, "trials": trials}

@@ -1,0 +1,157 @@
+"""What turns a customer's row into log-odds: trees, a regression, a rule, or an average of them.
+
+All of them are sums of exact shares of single features, and stay so when averaged, because the average is of log-odds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lapse.model.classifier import Boosted, model_text
+from lapse.model.logistic import Logistic, require_both_classes
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+DIGITS = 9
+TRIED = 40
+"""Thresholds that a rule tries: quantiles of the known rows."""
+
+
+class Scorer(Protocol):
+    """What every kind of model does; `values` is rows × `features` in that order, NaN = null."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features it reads, in its order."""
+
+    def log_odds(self, values: Floats) -> Floats:
+        """Rows × features in, log-odds of churning out."""
+
+    def contributions(self, values: Floats) -> Floats:
+        """Rows × features in, rows × (features + base) out, each row summing to its log-odds."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The rule of thumb: one number above a threshold, or not."""
+
+    features: tuple[str, ...]
+    threshold: float
+    above: float
+    below: float
+    null: float
+    """Log-odds of the three kinds of customers."""
+    base: float
+
+    def log_odds(self, values: Floats) -> Floats:
+        """Rows × 1 in, log-odds out."""
+        value = values[:, 0]
+        return np.where(np.isnan(value), self.null, np.where(value > self.threshold, self.above, self.below))
+
+    def contributions(self, values: Floats) -> Floats:
+        """Rows × 1 in, the share of the one feature and the base out."""
+        return np.column_stack([self.log_odds(values) - self.base, np.full(len(values), self.base)])
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The weighted mean of the members' log-odds."""
+
+    members: tuple[tuple[str, float, Scorer], ...]
+    """Name, weight, scorer; the weights sum to 1."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Every feature that a member reads, once."""
+        return tuple(dict.fromkeys(name for _, _, scorer in self.members for name in scorer.features))
+
+    def log_odds(self, values: Floats) -> Floats:
+        """Rows × features in, log-odds out."""
+        total = np.zeros(len(values))
+        for _, weight, scorer in self.members:
+            total += weight * scorer.log_odds(values[:, self._places(scorer)])
+        return total
+
+    def contributions(self, values: Floats) -> Floats:
+        """Rows × features in, each feature's share over all members and the base out."""
+        total = np.zeros((len(values), len(self.features) + 1))
+        for _, weight, scorer in self.members:
+            places = self._places(scorer)
+            total[:, [*places, -1]] += weight * scorer.contributions(values[:, places])
+        return total
+
+    def _places(self, scorer: Scorer) -> list[int]:
+        place = {name: i for i, name in enumerate(self.features)}
+        return [place[name] for name in scorer.features]
+
+
+def fit_threshold(rows: pd.DataFrame, names: Sequence[str], churned: Ints) -> Threshold:
+    """Rows, columns to choose from and labels in, the one column and threshold that fit the outcomes best out.
+
+    Best is the highest likelihood of the rates above, below and where the number is null; half a churner and half a
+    stayer are added to each, so that no rate is 0 or 1. ModelError when only one class is there.
+    """
+    require_both_classes(churned)
+    best: tuple[float, Threshold] | None = None
+    for name in names:
+        value = rows[name].to_numpy("float64")
+        null = np.isnan(value)
+        told = value[~null] if (~null).any() else np.zeros(1)
+        for cut in np.unique(np.quantile(told, np.linspace(0, 1, TRIED)[:-1], method="lower")):
+            groups = [~null & (value > cut), ~null & (value <= cut), null]
+            rates = [(churned[group].sum() + 0.5) / (group.sum() + 1) for group in groups]
+            fit = sum(float(churned[g].sum() * np.log(r) + (g.sum() - churned[g].sum()) * np.log(1 - r))
+                      for g, r in zip(groups, rates, strict=True))  # fmt: skip
+            if best is None or fit > best[0] + 1e-9:
+                above, below, nothing = (round(float(np.log(rate / (1 - rate))), DIGITS) for rate in rates)
+                base = float(np.mean(np.select(groups, [above, below, nothing])))
+                best = fit, Threshold((name,), float(cut), above, below, nothing, round(base, DIGITS))
+    assert best is not None
+    return best[1]
+
+
+def values_of(scorer: Scorer, rows: pd.DataFrame) -> Floats:
+    """A scorer and a frame with its features in, the matrix in the scorer's order out."""
+    return rows[list(scorer.features)].to_numpy("float64")
+
+
+def scorer_said(scorer: Scorer, keep: Callable[[str], str]) -> dict[str, Any]:
+    """A scorer in, plain values for a JSON file out; `keep` takes the text of a booster and gives its file's name."""
+    if isinstance(scorer, Blend):
+        members = [{"name": n, "weight": w, "scorer": scorer_said(one, keep)} for n, w, one in scorer.members]
+        return {"kind": "blend", "members": members}
+    if isinstance(scorer, Boosted):
+        return {"kind": "booster", "features": list(scorer.features), "file": keep(model_text(scorer.booster))}
+    if isinstance(scorer, Logistic):
+        return {"kind": "logistic", **scorer.said()}
+    if isinstance(scorer, Threshold):
+        return {"kind": "threshold", **asdict(scorer), "features": list(scorer.features)}
+    raise TypeError(f"{type(scorer).__name__} cannot be written")
+
+
+def scorer_of(said: Mapping[str, Any], text_of: Callable[[str], str]) -> Scorer:
+    """Plain values as `scorer_said` gave them in, the scorer out; `text_of` reads a booster's file.
+
+    KeyError, TypeError or ValueError when they are damaged.
+    """
+    import lightgbm as lgb
+
+    rest = {name: value for name, value in said.items() if name != "kind"}
+    if said["kind"] == "blend":
+        return Blend(tuple((m["name"], float(m["weight"]), scorer_of(m["scorer"], text_of)) for m in said["members"]))
+    if said["kind"] == "booster":
+        booster = lgb.Booster(model_str=text_of(said["file"]))
+        if booster.num_feature() != len(said["features"]):
+            raise ValueError(f"{said['file']} has {booster.num_feature()} features, not {len(said['features'])}")
+        return Boosted(tuple(said["features"]), booster)
+    if said["kind"] == "logistic":
+        return Logistic.of(rest)
+    if said["kind"] == "threshold":
+        return Threshold(**{**rest, "features": tuple(said["features"])})
+    raise ValueError(f"unknown kind of model {said['kind']!r}")
