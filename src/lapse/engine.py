@@ -184,8 +184,12 @@ class SparkEngine(Engine):
 
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
         """As `Engine.keep`."""
-        self._kept[name] = self.backend.query(self.backend.compile(expression)).persist()
-        return self._view(self._kept[name], name)
+        rows = self.backend.query(self.backend.compile(expression)).persist()
+        before = self._kept.pop(name, None)
+        self._kept[name] = rows
+        if before is not None:
+            before.unpersist()
+        return self._view(rows, name)
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
