@@ -81,12 +81,16 @@ class Engine(ABC):
 
         The columns have the types that the expression says, so they are the same from every engine.
         """
-        import pyarrow.parquet as pq
-
         # What Ibis does itself before it runs anything: tables in this process's memory become known to the engine.
         self.backend._run_pre_execute_hooks(expression)
+        return self.write_query(self.query(expression), path, key)
+
+    def write_query(self, query: str, path: Path, key: Sequence[str]) -> int:
+        """As `write`, of SQL that `query` gave."""
+        import pyarrow.parquet as pq
+
         with written_whole(path) as aside:
-            self._export(self._typed(expression), aside, list(key))
+            self._export(query, aside, list(key))
             rows: int = pq.read_metadata(aside).num_rows
         return rows
 
@@ -95,7 +99,7 @@ class Engine(ABC):
         frame: pd.DataFrame = self.backend.to_pandas(expression)
         return frame
 
-    def _typed(self, expression: ir.Table) -> str:
+    def query(self, expression: ir.Table) -> str:
         """A table expression in, its SQL out with every number and date cast to the type that Ibis takes it for.
 
         Ibis leaves a cast out where it believes the type to be right already; but DuckDB sums whole numbers into 128
@@ -122,6 +126,7 @@ class DuckEngine(Engine):
         self.backend = ibis.duckdb.connect(temp_directory=str(spill))
         # Settled at the door: the clock is UTC whatever the machine's zone is.
         self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET enable_progress_bar = false")
         if threads is not None:
             self.connection.execute(f"SET threads = {threads:d}")
 

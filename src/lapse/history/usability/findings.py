@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lapse.engine import DuckEngine
-from lapse.history.activity import purchase_days
 from lapse.history.contents import Contents
 from lapse.history.reading.expressions import literal
+from lapse.history.rollup.purchases import purchase_days
 from lapse.tables import SOURCES
 
 if TYPE_CHECKING:
