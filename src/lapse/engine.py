@@ -46,7 +46,7 @@ class Engine(ABC):
 
     @abstractmethod
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
-        """A table expression in, the same table computed once and held under a name out."""
+        """A table expression in, the same table computed once, with the types that it says, and held under a name out."""
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -81,8 +81,6 @@ class Engine(ABC):
 
         The columns have the types that the expression says, so they are the same from every engine.
         """
-        # What Ibis does itself before it runs anything: tables in this process's memory become known to the engine.
-        self.backend._run_pre_execute_hooks(expression)
         return self.write_query(self.query(expression), path, key)
 
     def write_query(self, query: str, path: Path, key: Sequence[str]) -> int:
@@ -107,6 +105,8 @@ class Engine(ABC):
         """
         import sqlglot as sg
 
+        # What Ibis does itself before it runs anything: tables in this process's memory become known to the engine.
+        self.backend._run_pre_execute_hooks(expression)
         compiler = self.backend.compiler
         columns = []
         for name, dtype in expression.schema().items():
@@ -148,8 +148,8 @@ class DuckEngine(Engine):
 
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
         """As `Engine.keep`."""
-        table: ir.Table = self.backend.create_table(name, expression, temp=True, overwrite=True)
-        return table
+        self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {self.query(expression)}')
+        return self.table(name)
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
@@ -189,8 +189,12 @@ class SparkEngine(Engine):
 
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
         """As `Engine.keep`."""
-        self._kept[name] = self.backend.query(self.backend.compile(expression)).persist()
-        return self._view(self._kept[name], name)
+        rows = self.backend.query(self.query(expression)).persist()
+        before = self._kept.pop(name, None)
+        self._kept[name] = rows
+        if before is not None:
+            before.unpersist()
+        return self._view(rows, name)
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
@@ -202,7 +206,7 @@ class SparkEngine(Engine):
         """As `Engine.fingerprints`."""
         rows = self.backend.query(
             f"SELECT `{day}`, count(*), bit_xor(xxhash64(*)), sum(CAST(xxhash64(*) AS DECIMAL(38, 0))) "
-            f"FROM ({self.backend.compile(expression)}) GROUP BY 1 ORDER BY 1"
+            f"FROM ({self.backend.compile(expression)}) GROUP BY `{day}` ORDER BY `{day}`"
         ).collect()
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {int(row[3]):x}") for row in rows}
 

@@ -22,6 +22,7 @@ from ibis.backends.pyspark import Backend
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import col
 
 from lapse.errors import LapseError, SettingsError
 
@@ -32,6 +33,7 @@ LOCAL = "local[2]"
 DEFAULTS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
     # Scoring brings the features to the driver as a whole; 1 GB, Spark's own limit, is 600,000 customers.
     "spark.driver.maxResultSize": "0",
 }
@@ -143,8 +145,9 @@ class SparkBackend(Backend):  # type: ignore[misc]
         when the file is not there: then the workers do not see the driver's files.
         """
         parts = path.with_name(f"{path.name}.parts")
+        rows = self.query(sql).repartition(1).sortWithinPartitions(*(col(f"`{name}`").asc_nulls_last() for name in key))
         try:
-            self.query(sql).repartition(1).sortWithinPartitions(*key).write.parquet(_url(parts))
+            rows.write.parquet(_url(parts))
             written = sorted(parts.glob("part-*.parquet"))
             if len(written) != 1:
                 raise LapseError(f"Spark's workers wrote nothing that is seen in {path.parent}. With {MASTER} on several "
@@ -189,7 +192,6 @@ def connect(environment: Mapping[str, str]) -> SparkBackend:
     except (PySparkException, OSError) as error:
         raise LapseError(f"Spark does not start ({_first_line(error)}). Check that Java is 17 or 21 and that "
                          f"{MASTER}={master} is reached from here; or leave LAPSE_ENGINE unset.") from None  # fmt: skip
-    session.sparkContext.setLogLevel("ERROR")
     backend = SparkBackend()
     backend.register_options()
     connected: SparkBackend = backend.connect(session)
