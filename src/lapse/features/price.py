@@ -65,7 +65,7 @@ def first_order_discount(days: Any) -> Any:
 @price.aggregate(
     Entry("What was paid in the last {window} days over the usual price of the same products; 1 is usual.", "ratio",
           "null without a line whose product was sold before, or where the log is younger", "either", "price paid",
-          needs=("product_id", "quantity")),
+          needs=("product_id", "quantity"), relative_to_peers=True),
     over=["window"],
 )  # fmt: skip
 def price_to_usual(days: Any, window: int) -> Any:
@@ -76,7 +76,7 @@ def price_to_usual(days: Any, window: int) -> Any:
 @price.aggregate(
     Entry("What was paid in the whole log over the usual price of the same products; 1 is usual.", "ratio",
           "null without a line whose product was sold before", "either", "price paid",
-          needs=("product_id", "quantity"))
+          needs=("product_id", "quantity"), relative_to_peers=True)
 )  # fmt: skip
 def price_to_usual_ever(days: Any) -> Any:
     return share(days.priced_spend.sum(), days.usual_spend.sum())

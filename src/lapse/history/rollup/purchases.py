@@ -17,8 +17,14 @@ from lapse.tables import CATEGORY_DAYS, PURCHASE_DAYS
 
 RECENT_GAPS = 3
 WHO_AND_WHEN = ("customer_id", "activity_date")
-BREADTH = {"category": ("categories", "new_categories"), "product_id": ("products", "new_products")}
-"""What can be bought -> how its distinct values of a day, and those bought for the first time, are called."""
+BREADTH = {
+    "order_id": ("orders", None),
+    "category": ("categories", "new_categories"),
+    "product_id": ("products", "new_products"),
+    "store_id": ("stores", None),
+    "channel": ("channels", None),
+}
+"""What a day has of -> how its distinct values, and those that the customer has for the first time, are called."""
 MONEY = ("units", "gross_spend", "net_spend", "margin", "discount", "priced_spend", "usual_spend")
 
 
@@ -32,7 +38,6 @@ def purchase_days(transactions: ir.Table, since: date | None = None, earlier: ir
     new = lines if since is None else lines.filter(lines.activity_date >= ibis.literal(since, type="date"))
     prices = line_prices(lines, new)
     days = prices.group_by(WHO_AND_WHEN).aggregate(
-        orders=prices.order_id.nunique(where=prices.is_order_line),
         lines=prices.is_order_line.sum(),
         units=prices.quantity.sum(where=prices.is_order_line),
         gross_spend=prices.amount.sum(where=prices.is_order_line),
@@ -44,12 +49,10 @@ def purchase_days(transactions: ir.Table, since: date | None = None, earlier: ir
         # Whole ten-thousandths: their sum does not depend on the order of the rows.
         usual_spend=(prices.usual_amount.sum().cast("float64") / 10_000).cast("decimal(18, 4)"),
         return_lines=prices.is_return.sum(),
-        stores=prices.store_id.nunique(where=prices.is_order_line),
-        channels=prices.channel.nunique(where=prices.is_order_line),
         first_hour=prices.ordered_at.hour().min(where=prices.is_order_line).cast("int64"),
     )
     counts = _breadth(lines, new, since)
-    breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for names in BREADTH.values() for name in names}
+    breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for name in counts.columns[len(WHO_AND_WHEN) :]}
     # Of 64 bits, as the lines' own amounts are: sums of a day fit, and sums over days are several times as fast.
     money = {name: days[name].cast("decimal(18, 4)") for name in MONEY}
     days = days.left_join(counts, WHO_AND_WHEN).select(**{name: days[name] for name in days.columns} | money | breadth)
@@ -81,23 +84,26 @@ def order_lines(transactions: ir.Table) -> Any:
 
 
 def _breadth(lines: Any, new: Any, since: date | None) -> Any:
-    """Lines in; per customer and day how many categories and products were bought, and how many for the first time, out."""
+    """Lines in; per customer and day how many orders, categories, products … there are, and of which for the first time, out."""
     parts = []
     for what, (bought_name, first_name) in BREADTH.items():
         bought = new.filter(new.is_order_line & new[what].notnull()).select(*WHO_AND_WHEN, what).distinct()
+        parts.append((bought_name, bought))
+        if first_name is None:
+            continue
         first = bought.group_by("customer_id", what).aggregate(activity_date=bought.activity_date.min())
         if since is not None:
             before = lines.filter(lines.is_order_line & (lines.activity_date < ibis.literal(since, type="date")))
             first = first.anti_join(before.select("customer_id", what), ["customer_id", what])
-        parts += [(bought_name, bought), (first_name, first)]
-    names = [name for name, _ in parts]
-    # One row per thing counted, added up in one go: cheaper than a join for each count.
+        parts.append((first_name, first))
+    # One row per thing counted, all counted in one go: cheaper than distinct counts side by side, or a join for each.
     marked = [
-        rows.select(*WHO_AND_WHEN, **{name: ibis.literal(int(name == counted), type="int64") for name in names})
-        for counted, rows in parts
+        rows.select(*WHO_AND_WHEN, counted=ibis.literal(number, type="int8")) for number, (_, rows) in enumerate(parts)
     ]
     together = ibis.union(*marked)
-    return together.group_by(WHO_AND_WHEN).aggregate(**{name: together[name].sum() for name in names})
+    return together.group_by(WHO_AND_WHEN).aggregate(
+        **{name: together.count(where=together.counted == number) for number, (name, _) in enumerate(parts)}
+    )
 
 
 def _with_gaps(days: Any, earlier: ir.Table | None) -> ir.Table:
