@@ -94,7 +94,9 @@ def _breadth(lines: Any, new: Any, since: date | None) -> Any:
         first = bought.group_by("customer_id", what).aggregate(activity_date=bought.activity_date.min())
         if since is not None:
             before = lines.filter(lines.is_order_line & (lines.activity_date < ibis.literal(since, type="date")))
-            first = first.anti_join(before.select("customer_id", what), ["customer_id", what])
+            # The long log is run past the few new ones, not the other way round.
+            known = before.select("customer_id", what).semi_join(first, ["customer_id", what]).distinct()
+            first = first.anti_join(known, ["customer_id", what])
         parts.append((first_name, first))
     # One row per thing counted, all counted in one go: cheaper than distinct counts side by side, or a join for each.
     marked = [
