@@ -34,7 +34,7 @@ INPUTS = Inputs(
     attributes={"age": (), "region": ("north", "south")},
 )
 PEERS = [feature.name for feature in all_features(INPUTS) if feature.entry.relative_to_peers]
-SLOW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def moments(first: int, last: int) -> st.SearchStrategy[str]:
