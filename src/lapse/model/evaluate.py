@@ -140,7 +140,8 @@ def caution(grade: Mapping[str, Any]) -> str | None:
 
 def verdict(grade: Mapping[str, Any], ships: Bundle) -> str:
     """The grade and the bundle that ships in, one sentence on whether the model is worth having out."""
-    sentence = f"Grade {grade['grade']}. {grade['meaning']} It {'; '.join(grade['because'])}."
+    because = "; ".join(grade["because"])
+    sentence = f"Grade {grade['grade']}. {grade['meaning']} {because[0].upper()}{because[1:]}."
     if ships.kind == "rule":
         sentence += f" The rule {ships.choice['name']} ships, calibrated, because no model did better out of time."
     return sentence

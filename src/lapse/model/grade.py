@@ -60,10 +60,10 @@ def graded(
     behind = [name for name, card in rivals.items() if _shown_behind(card)]
     ahead_now = [name for name, card in latest.items() if name != "lapse" and (card["lead"]["auroc"]["by"] or 0) < 0]
     missed, missed_now = gate.misses(pooled["lapse"]), gate.misses(latest["lapse"])
-    facts = [f"not shown to rank better than {', '.join(unbeaten)}"] if unbeaten else ["ranks better than every rival"]
-    facts += [f"shown to rank worse than {', '.join(behind)}"] if behind else []
+    facts = [f"it is not shown to rank better than {', '.join(unbeaten)}"] if unbeaten else ["it ranks better than every rival"]
+    facts += [f"it is shown to rank worse than {', '.join(behind)}"] if behind else []
     facts += [f"at the latest cutoff {', '.join(ahead_now)} ranked better"] if ahead_now else []
-    facts += missed + [f"at the latest cutoff {text}" for text in missed_now] or ["passes the calibration gate"]
+    facts += missed + [f"at the latest cutoff {text}" for text in missed_now] or ["it passes the calibration gate"]
     if not (unbeaten or behind or ahead_now or missed or missed_now):
         return _said("A", facts, kind, gate)
     simple = [name for name in unbeaten if name in RULES]
@@ -73,7 +73,7 @@ def graded(
 def _refusals(pooled: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ours = pooled["lapse"]["intervals"]["auroc"]
     if ours is None or ours[0] <= 0.5:
-        return ["not better than chance: on customers it had not seen, the model did not rank better than a coin"]
+        return ["it is not better than chance: on customers it had not seen, the model did not rank better than a coin"]
     return [f"the rule {name} ranks better" for name in RULES if name in pooled and _shown_behind(pooled[name])]
 
 
