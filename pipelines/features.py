@@ -14,8 +14,8 @@ from lapse.settings import load_settings
 def main() -> None:
     """data/activity and data/snapshots in, one file per cutoff in data/features out."""
     contents = Contents.read(Path("data/validated/contents.json"))
-    knobs = load_settings().features
-    inputs = Inputs.of(contents, knobs.windows, knobs.responses)
+    settings = load_settings()
+    inputs = Inputs.of(contents, settings.churn.windows, **settings.features.model_dump())
     for family, lack in left_out(inputs).items():
         print(f"features: family {family} left out: {lack} in the data")
     with open_engine() as engine:

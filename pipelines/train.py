@@ -13,8 +13,7 @@ def main() -> None:
     """data/features and data/labels in, models/judged and models/lapse out."""
     settings = load_settings()
     contents = Contents.read(Path("data/validated/contents.json"))
-    knobs = settings.features
-    inputs = Inputs.of(contents, knobs.windows, knobs.responses)
+    inputs = Inputs.of(contents, settings.churn.windows, **settings.features.model_dump())
     folders = Path("data/features"), Path("data/labels"), Path("models")
     require_usable(Path("data/reports/usability.json"))
     print("train: fitting the judged model and the one that ships", flush=True)

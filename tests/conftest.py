@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,12 +13,16 @@ import pandas as pd
 import pytest
 
 from lapse.engine import Engine, open_engine
-from lapse.history import activity
-from lapse.tables import EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
+from lapse.history.activity import attributes, event_days
+from lapse.history.rollup.purchases import category_days, purchase_days
+from lapse.history.rollup.ratings import feedback_days
+from lapse.history.rollup.subscriptions import subscription_days
+from lapse.tables import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
 from lapse.windows import ChurnWindows, Period
 
 NUMBERS = itertools.count()
 IBIS_TYPES = {"text": "string", "timestamp": "timestamp", "date": "date", "decimal": "decimal(18, 4)", "flag": "boolean"}
+ATTRIBUTES_GIVEN = ("age", "region")
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
 
@@ -29,12 +33,13 @@ def engine() -> Iterator[Engine]:
         yield opened
 
 
-def validated(engine: Engine, table: Table, rows: list[dict[str, Any]]) -> Any:
+def validated(engine: Engine, table: Table, rows: list[dict[str, Any]], attributes: Sequence[str] = ()) -> Any:
     """A few rows in, a table as validate writes it out; columns that are not given are null, days follow from times."""
     days = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
-    frame = pd.DataFrame(rows, columns=[c.name for c in table.columns]).astype(object)
+    frame = pd.DataFrame(rows, columns=[*table.names, *attributes]).astype(object)
     given = engine.load(frame.astype("string"), f"given_{next(NUMBERS)}")
     columns = {c.name: given[days.get(c.name, c.name)].try_cast(IBIS_TYPES[c.type]) for c in table.columns}
+    columns |= {name: given[name] for name in attributes}
     return engine.keep(given.select(**columns), f"validated_{next(NUMBERS)}")
 
 
@@ -49,21 +54,29 @@ def transactions(engine: Engine, rows: list[dict[str, Any]]) -> Any:
 
 def roll_up(log: dict[str, Any], scale: tuple[float, float] | None = (1.0, 5.0)) -> dict[str, Any]:
     return {
-        "purchase_days": activity.purchase_days(log["transactions"]),
-        "event_days": activity.event_days(log["events"]),
-        "feedback_days": activity.feedback_days(log["feedback"], scale),
-        "subscription_days": activity.subscription_days(log["subscriptions"]),
+        "purchase_days": purchase_days(log["transactions"]),
+        "category_days": category_days(log["transactions"]),
+        "event_days": event_days(log["events"]),
+        "feedback_days": feedback_days(log["feedback"], scale),
+        "subscription_days": subscription_days(log["subscriptions"]),
+        "attributes": attributes(log["customers"]),
     }
 
 
 def log_of(
-    engine: Engine, lines: list[Any], events: list[Any] = (), feedback: list[Any] = (), subscriptions: list[Any] = ()
+    engine: Engine,
+    lines: list[Any],
+    events: list[Any] = (),
+    feedback: list[Any] = (),
+    subscriptions: list[Any] = (),
+    customers: list[Any] = (),
 ) -> dict[str, Any]:
     return {
         "transactions": transactions(engine, list(lines)),
         "events": validated(engine, EVENTS, list(events)),
         "feedback": validated(engine, FEEDBACK, list(feedback)),
         "subscriptions": validated(engine, SUBSCRIPTIONS, list(subscriptions)),
+        "customers": validated(engine, CUSTOMERS, list(customers), ATTRIBUTES_GIVEN),
     }
 
 
@@ -76,7 +89,7 @@ GOLDEN_PERIOD = Period(date(2024, 1, 1), date(2024, 5, 15), date(2024, 5, 15))
 def golden_log(engine: Engine) -> dict[str, Any]:
     read = {
         name: pd.read_csv(GOLDEN / f"{name}.csv", dtype="string")
-        for name in ("transactions", "events", "feedback", "subscriptions")
+        for name in ("transactions", "events", "feedback", "subscriptions", "customers")
     }
     rows = {name: frame.to_dict("records") for name, frame in read.items()}
     return {
@@ -84,4 +97,5 @@ def golden_log(engine: Engine) -> dict[str, Any]:
         "events": validated(engine, EVENTS, rows["events"]),
         "feedback": validated(engine, FEEDBACK, rows["feedback"]),
         "subscriptions": validated(engine, SUBSCRIPTIONS, rows["subscriptions"]),
+        "customers": validated(engine, CUSTOMERS, rows["customers"], ATTRIBUTES_GIVEN),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ class Engine:
         self.backend: Any = ibis.duckdb.connect(temp_directory=str(spill))
         # Settled at the door: the clock is UTC whatever the machine's zone is.
         self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET enable_progress_bar = false")
         if threads is not None:
             self.connection.execute(f"SET threads = {threads:d}")
 
@@ -36,10 +38,15 @@ class Engine:
         return connection
 
     def read(self, path: Path) -> ir.Table:
-        """A Parquet file in, a table expression out. DataError when the file is not there."""
-        if not path.exists():
+        """A Parquet file, or a folder of them, in, a table expression out. DataError when it is not there."""
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files or not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
-        table: ir.Table = self.backend.read_parquet(str(path))
+        return self.read_files(files)
+
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """Parquet files of the same columns in, one table expression over all of them out."""
+        table: ir.Table = self.backend.read_parquet([str(file) for file in files])
         return table
 
     def table(self, name: str) -> ir.Table:
@@ -56,6 +63,22 @@ class Engine:
         """A table expression in, the same table computed once and held under a name out."""
         table: ir.Table = self.backend.create_table(name, expression, temp=True, overwrite=True)
         return table
+
+    def drop(self, name: str) -> None:
+        """The name that a table was held under in; its memory is free again."""
+        self.backend.drop_table(name, force=True)
+
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """A table and its column of days in; per day the number of rows, and a text that changes with any of them, out.
+
+        The order of the rows does not matter. These are keys of what is kept, never values: another engine, or another
+        version of it, may have others.
+        """
+        rows = self.connection.execute(
+            f'SELECT "{day}", count(*), bit_xor(hash(t)), sum(hash(t)::HUGEINT) '
+            f"FROM ({self.backend.compile(expression)}) t GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
         """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds."""

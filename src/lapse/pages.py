@@ -15,9 +15,12 @@ from lapse.tables import ALL, SOURCES, TRANSACTIONS, Table
 GENERATED = "<!-- Written by `python -m lapse.pages`; change the code, not this page. -->"
 EXAMPLE = Inputs(
     windows=(30, 90, 180),
-    given=frozenset({*TRANSACTIONS.names, *SOURCES}),
+    given=frozenset({*TRANSACTIONS.names, *SOURCES, "comment", "time_of_day"}),
     event_types=("<event>",),
     responses={"<name>": ("<response>", "<call>")},
+    service={"<trouble>": ("<event>",)},
+    open_cases={"<case>": ("<opened>", "<closed>")},
+    attributes={"<number>": (), "<attribute>": ("<level>",)},
 )
 
 

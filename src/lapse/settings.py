@@ -25,6 +25,8 @@ from lapse.windows import LATEST, ChurnWindows, parse_day
 PARAMS = Path("params.yaml")
 
 Days = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+"""What becomes part of a column's name."""
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -63,22 +65,17 @@ class Snapshots(Section):
 
 
 class Features(Section):
-    """Which windows and responses the features look at."""
+    """Which windows, responses and troubles the features look at."""
 
-    windows: list[Days]
-    responses: dict[str, list[str]]
+    windows: list[Days] | Literal["auto"]
+    responses: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
+    service: dict[Name, list[str]] = {}
+    open_cases: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]] = {}
 
     @model_validator(mode="after")
     def _windows_rise(self) -> Features:
-        if not self.windows or sorted(set(self.windows)) != self.windows:
-            raise ValueError("windows must be different lengths in days, the shortest first")
-        for name, pair in self.responses.items():
-            if not re.fullmatch("[a-z0-9_]+", name):
-                raise ValueError(
-                    f"responses: {name!r} becomes part of a column's name: use lower-case letters, digits and _"
-                )
-            if len(pair) != 2:
-                raise ValueError(f"responses.{name} must be two event types: [the response, what it responds to]")
+        if self.windows != "auto" and (not self.windows or sorted(set(self.windows)) != self.windows):
+            raise ValueError("windows must be different lengths in days, the shortest first, or auto")
         return self
 
 

@@ -79,11 +79,13 @@ TRANSACTIONS = Table(
         Column("order_id", "text", "Which order; the day itself where the delivery gives none."),
         Column("product_id", "text", "Which product.", nulls=_WHERE_GIVEN),
         Column("category", "text", "Which group of products.", nulls=_WHERE_GIVEN),
-        Column("store_id", "text", "Which store, site or channel.", nulls=_WHERE_GIVEN),
+        Column("store_id", "text", "Which store or site.", nulls=_WHERE_GIVEN),
+        Column("channel", "text", "By which way it was ordered, e.g. web, app, store.", nulls=_WHERE_GIVEN),
         Column("quantity", "decimal", "How many units; negative on returns.", "units", _WHERE_GIVEN),
         Column("amount", "decimal", "What the business receives for the line; negative on returns.", "currency",
                "null only when the delivery has no money at all"),
         Column("discount", "decimal", "Money off the usual price, as a positive number.", "currency", _WHERE_GIVEN),
+        Column("cost", "decimal", "What the line costs the business; amount - cost is the margin.", "currency", _WHERE_GIVEN),
         Column("is_return", "flag", "The line is a return or cancellation: never an order."),
     ),
 )  # fmt: skip
@@ -120,14 +122,16 @@ FEEDBACK = Table(
 CUSTOMERS = Table(
     "customers",
     "data/validated/customers.parquet",
-    "one row per customer; attributes named in params follow as further text columns",
-    ("customer_id",),
+    "one row per customer (and valid_from, where it is given); attributes named in params follow as further text columns",
+    ("customer_id", "valid_from"),
     (
         CUSTOMER_ID,
         Column("segment", "text", "The group that retention is reported by.", nulls=_WHERE_GIVEN),
         Column("consent", "flag", "The customer agreed to be contacted; false keeps them off every list.",
                nulls=_WHERE_GIVEN),
         Column("cost_to_serve", "decimal", "What it costs to serve the customer for a year.", "currency", _WHERE_GIVEN),
+        Column("valid_from", "date", "From which day on the row's attributes were known: no earlier cutoff sees them.",
+               nulls="null where the delivery gives none: known from ever on"),
     ),
 )  # fmt: skip
 
@@ -168,7 +172,7 @@ SOURCES = {table.name: table for table in (TRANSACTIONS, EVENTS, FEEDBACK, CUSTO
 
 PURCHASE_DAYS = Table(
     "purchase_days",
-    "data/activity/purchase_days.parquet",
+    "data/activity/purchase_days/<month>.parquet",
     "one row per customer and day with any transaction line",
     ("customer_id", "activity_date"),
     (
@@ -181,24 +185,62 @@ PURCHASE_DAYS = Table(
         Column("gross_spend", "decimal", "Amount of the order lines.", "currency", _NO_ORDER),
         Column("net_spend", "decimal", "Amount of all lines: gross_spend less returns.", "currency",
                "null without money"),
+        Column("margin", "decimal", "amount - cost of all lines whose cost is known.", "currency",
+               "null where the delivery gives no cost"),
         Column("discount", "decimal", "Money off on the order lines.", "currency", _NO_ORDER),
+        Column("discounted_lines", "count", "Order lines with money off.", "lines"),
+        Column("priced_spend", "decimal", "Amount of the order lines whose product was sold on an earlier day.", "currency",
+               "null without such a line"),
+        Column("usual_spend", "decimal", "What those lines would have cost at the product's mean price of all earlier days.",
+               "currency", "as priced_spend"),
         Column("return_lines", "count", "Lines that are returns.", "lines"),
         Column("categories", "count", "Distinct categories among the order lines.", "categories"),
         Column("new_categories", "count", "Categories that this customer bought for the first time.", "categories"),
         Column("products", "count", "Distinct products among the order lines.", "products"),
+        Column("new_products", "count", "Products that this customer bought for the first time.", "products"),
         Column("stores", "count", "Distinct stores among the order lines.", "stores"),
+        Column("channels", "count", "Distinct channels among the order lines.", "channels"),
+        Column("first_hour", "count", "Hour of the day of the first order line, 0 to 23.", "hours",
+               "null on a day without an order"),
         Column("purchase_number", "count", "1 for the first purchase day of the customer, then 2, 3, …", "days",
                "null on a day without an order"),
         Column("gap_days", "count", "Days since the customer's purchase day before this one.", "days",
                "null on the first purchase day and on a day without an order"),
+        Column("earlier_gap_days", "count", "The gap before that gap.", "days", "null up to the second purchase day"),
         Column("recent_gap_days", "number", "Mean of the up to three last gaps, this one included.", "days",
                "as gap_days"),
     ),
 )  # fmt: skip
 
+CATEGORY_DAYS = Table(
+    "category_days",
+    "data/activity/category_days/<month>.parquet",
+    "one row per customer, day and category with an order line; empty where the delivery gives no category",
+    ("customer_id", "activity_date", "category"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "The day."),
+        Column("category", "text", "What was bought."),
+        Column("lines", "count", "Order lines.", "lines"),
+        Column("gross_spend", "decimal", "Amount of the order lines.", "currency", "null without money"),
+    ),
+)
+
+ATTRIBUTE = "attribute_"
+ATTRIBUTES = Table(
+    "attributes",
+    "data/activity/attributes/all.parquet",
+    "one row per customer and day from which on something is known of them; the attributes named in params follow as text columns attribute_<name>",
+    ("customer_id", "activity_date"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "valid_from of the customers table; 1900-01-01 where it is not given."),
+    ),
+)
+
 EVENT_DAYS = Table(
     "event_days",
-    "data/activity/event_days.parquet",
+    "data/activity/event_days/<month>.parquet",
     "one row per customer, day and event type",
     ("customer_id", "activity_date", "event_type"),
     (
@@ -219,9 +261,18 @@ FEEDBACK_DAYS = Table(
         Column("activity_date", "date", "The day."),
         Column("ratings", "count", "How many ratings.", "ratings"),
         Column("rating_sum", "decimal", "Sum of the ratings.", "points"),
+        Column("rating_squares", "decimal", "Sum of the squared ratings.", "points squared"),
         Column("lukewarm_ratings", "count", "Ratings in the middle third of the declared scale.", "ratings"),
+        Column("compared_ratings", "count", "Ratings for which others had rated before.", "ratings"),
+        Column("surprise_sum", "decimal", "Over those: the rating less what others gave the same product on earlier days "
+               "(or, without such ratings, anything), in standard deviations.", "standard deviations"),
+        Column("comments", "count", "Ratings with a comment.", "comments"),
+        Column("comment_length", "count", "Characters of the comments.", "characters"),
+        Column("mood_comments", "count", "Comments with a word that others had used before.", "comments"),
+        Column("mood_sum", "decimal", "Over those: how much better than usual ratings were, on earlier days, when others "
+               "used the same words.", "points"),
     ),
-)
+)  # fmt: skip
 
 SUBSCRIPTION_DAYS = Table(
     "subscription_days",
@@ -354,7 +405,7 @@ CRR = Table(
     ),
 )  # fmt: skip
 
-ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, SNAPSHOTS, FEATURES, LABELS,
+ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, ATTRIBUTES, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, SCORES, AT_RISK)  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from datetime import date, timedelta
 from lapse.errors import DataError, HistoryTooShort, SettingsError
 
 LATEST = "latest"
+LADDER = (7, 14, 30, 60, 90, 180, 365, 730, 1095, 1826)
+"""Lengths in days that people say: a week, two weeks, a month … five years."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,20 @@ def resolve_as_of(as_of: str, period: Period) -> date:
             f"{period.last_complete_day}). Choose a day inside, or `latest`."
         )
     return day
+
+
+def feature_windows(median_gap_days: int | None, period: Period) -> tuple[int, ...]:
+    """The customers' median gap between purchase days and the log's period in, the features' windows in days out.
+
+    From the rung below that gap, since shorter windows are empty for most, up to half the log, so that the older half
+    of it does not lack what the newer half has; at least two windows. Without a rhythm a month stands in.
+    """
+    gap = median_gap_days or 30
+    nearest = min(range(len(LADDER)), key=lambda i: max(LADDER[i] / gap, gap / LADDER[i]))
+    half = max(period.history_days(period.last_complete_day) // 2, 2)
+    fitting = [days for days in LADDER[max(nearest - 1, 0) :] if days <= half]
+    shorter = [days for days in LADDER if days <= half]
+    return tuple(fitting if len(fitting) >= 2 else shorter[-2:] or [half // 2 or 1, half])
 
 
 def parse_day(text: str, name: str) -> date:

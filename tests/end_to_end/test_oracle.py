@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from lapse.engine import open_engine
 from lapse.features.build import all_features, write_features
 from lapse.features.family import Inputs
-from lapse.history.activity import purchase_days, read_activity, write_activity
+from lapse.history.activity import read_activity, write_activity
+from lapse.history.rollup.purchases import purchase_days
 from lapse.history.simulation.shop import Shop
 from lapse.history.simulation.simulate import simulate
 from lapse.history.validate import validate
@@ -80,7 +81,7 @@ def aurocs(shop, folder):
         write_snapshots(engine, activity, folder / "snapshots", windows, contents.period, step, CUTOFFS)
         last = contents.period.last_complete_day
         write_labels(engine, folder / "snapshots", activity, folder / "labels", windows, last)
-        inputs = Inputs.of(contents, settings.features.windows, settings.features.responses)
+        inputs = Inputs.of(contents, windows, **settings.features.model_dump())
         write_features(engine, activity, folder / "snapshots", folder / "features", contents.period, inputs)
     cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())
     rows = read_rows(folder / "features", folder / "labels", cutoffs)
@@ -94,7 +95,7 @@ def aurocs(shop, folder):
     test = test.merge(truth[["customer_id", "true_risk"]], on="customer_id", validate="one_to_one")
     risks = {"oracle": test["true_risk"].to_numpy(), "model": judged.churn_risk(test)}
     for rival in RIVALS:
-        risks[rival] = rival_risk(rival, known, test, settings.features.windows, windows.active_days)
+        risks[rival] = rival_risk(rival, known, test, inputs.windows, windows.active_days)
     churned = test["churned"].to_numpy()
     return {name: auroc(churned, risk) for name, risk in risks.items()}, churned
 

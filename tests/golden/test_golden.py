@@ -3,7 +3,7 @@
 Cutoff 2024-03-31, active_days 60 (so from 2024-02-01), horizon 30 (so to 2024-04-30). anna orders twice on one day
 and on the cutoff day; ben has one order; cleo returns, and orders on the day after the cutoff; dora and hal ordered
 too long ago, hal by one day; emil's only recent line is free of charge; fay comes later; gus orders on the first
-eligible and on the last outcome day; ida comes back one day too late.
+eligible and on the last outcome day, and once a year before; ida comes back one day too late.
 
 As subscriptions, with a cutoff on the same day, 20 days of outcome and 10 for a renewal: ben came by a trial and gave
 notice before the cutoff; cleo paused, and changes plan on the day the old one ends; dora dies; emil ends on the cutoff
@@ -21,7 +21,7 @@ import pytest
 from lapse.engine import Engine
 from lapse.features.build import build_features
 from lapse.features.family import Inputs
-from lapse.history.activity import subscription_days
+from lapse.history.rollup.subscriptions import subscription_days
 from lapse.labels import contract_labels, outcome_labels
 from lapse.snapshots import eligible_customers, subscribed_customers
 from lapse.tables import TRANSACTIONS
@@ -30,9 +30,12 @@ from tests.conftest import GOLDEN, GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS,
 
 INPUTS = Inputs(
     (30, 60, 120),
-    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions"}),
+    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions", "customers", "comment", "time_of_day"}),
     ("mail", "reply"),
     {"mail": ("reply", "mail")},
+    service={"complaint": ("reply",)},
+    open_cases={"case": ("mail", "reply")},
+    attributes={"age": (), "region": ("north", "south")},
 )
 
 
@@ -41,7 +44,8 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
     activity = roll_up(golden_log)
     snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
     last = GOLDEN_PERIOD.last_complete_day
-    history_days = GOLDEN_PERIOD.history_days(GOLDEN_CUTOFF)
+    # As if the log had begun two years before: then no window is too long for it.
+    history_days = 730
     tables: dict[str, Any] = {
         **activity,
         "snapshots": snapshots,
@@ -83,6 +87,7 @@ def text_of(frame: pd.DataFrame) -> str:
     "name",
     [
         "purchase_days",
+        "category_days",
         "event_days",
         "feedback_days",
         "subscription_days",

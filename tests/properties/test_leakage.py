@@ -26,9 +26,12 @@ PERIOD = Period(date(2024, 1, 1), date(2024, 12, 31), date(2024, 12, 31))
 HISTORY = PERIOD.history_days(CUTOFF)
 INPUTS = Inputs(
     (30, 90, 180),
-    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions"}),
+    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions", "customers", "comment", "time_of_day"}),
     ("mail", "reply"),
     {"mail": ("reply", "mail")},
+    service={"complaint": ("reply",)},
+    open_cases={"case": ("mail", "reply")},
+    attributes={"age": (), "region": ("north", "south")},
 )
 PEERS = [feature.name for feature in all_features(INPUTS) if feature.entry.relative_to_peers]
 SLOW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,23 +1,27 @@
 """Lower engagement: what customers do besides buying, and how broadly they buy.
 
-`events` is tables.EVENT_DAYS and `days` is tables.PURCHASE_DAYS up to the cutoff, with `age` as in purchasing.
+`events` is tables.EVENT_DAYS and `days` is tables.PURCHASE_DAYS up to the cutoff, with `age` as in purchasing. What the
+business sends (the second of each pair in `features.responses`) is no engagement of the customer's.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from lapse.features.family import Entry, Family, share
+from lapse.features.family import Entry, Family, Inputs, balance, decay, share
+from lapse.features.purchasing import order_rate_change
 
 engagement = Family("engagement", "event_days", "lower engagement", needs=("events",))
 breadth = Family("breadth", "purchase_days", "lower engagement, from purchases alone")
 
 NONE_BOUGHT = "null where nothing was ordered in the window, or the log is younger"
+YOUNG_LOG = "0 for a customer without events; null where the log is younger than {window} days"
+PRIOR_CALLS = 4
+"""A customer's response share counts as if so many calls more had been answered as everybody answers."""
 
 
 @engagement.aggregate(
-    Entry("Events of type {event_type} in the last {window} days.", "events",
-          "0 for a customer without events; null where the log is younger than {window} days", "lower",
+    Entry("Events of type {event_type} in the last {window} days.", "events", YOUNG_LOG, "lower",
           "fewer {event_type}", "{event_count_{event}_{window}d:.0f} × {event_type} in the last {window} days",
           absent=0),
     over=["event_type", "window"],
@@ -36,13 +40,89 @@ def days_since(events: Any, event_type: str) -> Any:
 
 
 @engagement.aggregate(
-    Entry("{answer} over {call}, in the whole log up to the cutoff.", "ratio", "null without any {call}", "lower",
-          "responds less to {call}", "{response_share_{response}:.1f} × {answer} for each {call}"),
+    Entry("Where in the customer's time the events of type {event_type} lie: 1 all now, -1 all at the beginning.", "ratio",
+          "null without any", "lower", "fewer {event_type}"),
+    over=["event_type"],
+)  # fmt: skip
+def event_balance(events: Any, event_type: str) -> Any:
+    of_type = (events.event_type == event_type).cast("int64") * events.events
+    return balance(events.age, of_type, events.age.max())
+
+
+@engagement.aggregate(
+    Entry("Everything the customer did besides buying in the last {window} days.", "events", YOUNG_LOG, "lower",
+          "less active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days", absent=0),
+    over=["window"],
+)  # fmt: skip
+def engagement_count(events: Any, window: int, inputs: Inputs) -> Any:
+    return events.events.sum(where=(events.age < window) & _by_customer(events, inputs))
+
+
+@engagement.aggregate(
+    Entry("Days on which the customer did anything besides buying, each counted half as much for every {window} days that "
+          "it lies back.", "days", "0 without any", "lower", "less active", absent=0),
+    over=["window"],
+)  # fmt: skip
+def engagement_decayed(events: Any, window: int, inputs: Inputs) -> Any:
+    return decay(events.age, window, where=_by_customer(events, inputs))
+
+
+@engagement.aggregate(
+    Entry("Days since the customer last did anything besides buying.", "days", "null without any", "higher", "less active",
+          "last seen {days_since_engagement:#day} ago")
+)  # fmt: skip
+def days_since_engagement(events: Any, inputs: Inputs) -> Any:
+    return events.age.min(where=_by_customer(events, inputs))
+
+
+@engagement.derived(
+    Entry("Rate of what the customer did besides buying in the last {short} days over that in the last {long}; 1 is "
+          "unchanged.", "ratio", "null without any in the last {long} days, or where the log is younger", "lower",
+          "less active", "{engagement_count_{short}d:.0f} × active besides buying in the last {short} days, "
+          "{engagement_count_{long}d:.0f} in the last {long}", neutral=1),
+    over=["windows"],
+)  # fmt: skip
+def engagement_rate_change(row: Any, short: int, long: int) -> Any:
+    return share(row[f"engagement_count_{short}d"], row[f"engagement_count_{long}d"]) * long / short
+
+
+@engagement.derived(
+    Entry("engagement_rate_change less order_rate_change: below 0 the customer turns away before ordering less.", "ratio",
+          "null where one of the two is", "lower", "turning away", neutral=0),
+    over=["windows"],
+)  # fmt: skip
+def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:
+    return engagement_rate_change(row, short, long) - order_rate_change(row, short, long)
+
+
+@engagement.aggregate(
+    Entry("{call} in the whole log up to the cutoff.", "events", "0 without any", "either", "responds less to {call}",
+          absent=0),
     over=["response"],
 )  # fmt: skip
-def response_share(events: Any, response: str, answer: str, call: str) -> Any:
-    answers = events.events.sum(where=events.event_type == answer).coalesce(0)
-    return share(answers, events.events.sum(where=events.event_type == call))
+def call_count(events: Any, call: str) -> Any:
+    return events.events.sum(where=events.event_type == call).coalesce(0)
+
+
+@engagement.aggregate(
+    Entry("{answer} in the whole log up to the cutoff.", "events", "0 without any", "lower", "responds less to {call}",
+          "{answer_count_{response}:.0f} × {answer} to {call_count_{response}:.0f} × {call}", absent=0),
+    over=["response"],
+)  # fmt: skip
+def answer_count(events: Any, answer: str) -> Any:
+    return events.events.sum(where=events.event_type == answer).coalesce(0)
+
+
+@engagement.derived(
+    Entry("{answer} over {call}, in the whole log up to the cutoff, few calls drawn towards what everybody answers.",
+          "ratio", "null where nobody was called", "lower", "responds less to {call}",
+          "{response_share_{response}:.2f} × {answer} for each {call}", relative_to_peers=True),
+    over=["response"],
+)  # fmt: skip
+def response_share(row: Any, response: str) -> Any:
+    answers, calls = row[f"answer_count_{response}"], row[f"call_count_{response}"]
+    usual = answers.sum().over() / calls.sum().over().nullif(0)
+    return (answers + usual * PRIOR_CALLS) / (calls + PRIOR_CALLS)
 
 
 @breadth.aggregate(
@@ -81,8 +161,40 @@ def products_per_purchase_day(days: Any, window: int) -> Any:
 
 
 @breadth.aggregate(
+    Entry("Of the products bought in the last {window} days, the share bought for the first time.", "ratio", NONE_BOUGHT,
+          "either", "tries little new", needs=("product_id",)),
+    over=["window"],
+)  # fmt: skip
+def new_product_share(days: Any, window: int) -> Any:
+    inside = (days.age < window) & (days.orders > 0)
+    return share(days.new_products.sum(where=inside), days.products.sum(where=inside))
+
+
+@breadth.aggregate(
+    Entry("Products bought again over all products bought, day by day in the whole log.", "ratio", "null without any order",
+          "lower", "buys nothing again", "{repeat_product_share:.0%} of what they buy they had bought before",
+          needs=("product_id",))
+)  # fmt: skip
+def repeat_product_share(days: Any) -> Any:
+    return share(days.products.sum() - days.new_products.sum(), days.products.sum())
+
+
+@breadth.aggregate(
     Entry("Distinct stores per purchase day in the whole log up to the cutoff.", "stores", "null without any order",
           "either", "store habits", needs=("store_id",)),
 )  # fmt: skip
 def stores_per_purchase_day(days: Any) -> Any:
     return share(days.stores.sum(where=days.orders > 0), (days.orders > 0).sum())
+
+
+@breadth.aggregate(
+    Entry("Distinct channels per purchase day in the whole log up to the cutoff.", "channels", "null without any order",
+          "either", "channel habits", needs=("channel",)),
+)  # fmt: skip
+def channels_per_purchase_day(days: Any) -> Any:
+    return share(days.channels.sum(where=days.orders > 0), (days.orders > 0).sum())
+
+
+def _by_customer(events: Any, inputs: Inputs) -> Any:
+    calls = sorted({call for _, call in inputs.responses.values()})
+    return ~events.event_type.isin(calls) if calls else events.event_type.notnull()

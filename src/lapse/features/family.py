@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial, reduce
+from inspect import signature
 from itertools import pairwise, product
 from typing import Any, Literal
 
+import ibis
 import ibis.expr.types as ir
 
 from lapse.errors import DataError, sample_keys
 from lapse.history.contents import Contents
+from lapse.windows import ChurnWindows, feature_windows
 
 Risk = Literal["higher", "lower", "either"]
-Over = Literal["window", "windows", "event_type", "response"]
+Over = Literal["window", "windows", "event_type", "response", "service", "open_case", "attribute", "level"]
 
 
 # A mapped URL or free text would make thousands of columns.
 MOST_EVENT_TYPES = 50
+# Whole numbers of this scale add up exactly, and the sum of a million of them still fits.
+DECAY_SCALE, MONEY_SCALE = 2**40, 2**20
 
 
 def slug(name: str) -> str:
     """A delivered name in, what stands for it in column names out: lower-case letters, digits and underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
+
+
+def _slugs(names: Iterable[str]) -> dict[str, str]:
+    """Names in, a slug for each that no other has out: where letters do not tell them apart, their number does."""
+    given = list(names)
+    slugs = [slug(name) for name in given]
+    return {
+        name: short if short and slugs.count(short) == 1 else f"{short}_{number}".strip("_")
+        for number, (name, short) in enumerate(zip(given, slugs, strict=True), start=1)
+    }
 
 
 @dataclass(frozen=True)
@@ -36,26 +54,87 @@ class Inputs:
     event_types: tuple[str, ...] = ()
     responses: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Name of a response share -> (the response, what it responds to)."""
+    horizon_days: int = 30
+    """Length of the outcome window: hazards are asked over it, and the season of a year ago."""
+    service: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Kind of trouble, e.g. complaint -> the event types that are one."""
+    open_cases: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Name of a case, e.g. ticket -> (the event that opens one, the event that closes it)."""
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Attribute of the customers table -> its levels; none for a number."""
+    own: tuple[Family, ...] = field(default=(), compare=False)
+    """The workspace's own families."""
+    own_digest: str = ""
+    """What identifies them: a model is only used with the very features that it was trained on."""
 
     @classmethod
-    def of(cls, contents: Contents, windows: Sequence[int], responses: Mapping[str, Sequence[str]]) -> Inputs:
-        """What a delivery holds and section features of params in, the inputs out; responses need both event types."""
+    def of(
+        cls,
+        contents: Contents,
+        churn: ChurnWindows,
+        windows: Sequence[int] | Literal["auto"],
+        responses: Mapping[str, Sequence[str]] | None = None,
+        service: Mapping[str, Sequence[str]] | None = None,
+        open_cases: Mapping[str, Sequence[str]] | None = None,
+        own: Sequence[Family] = (),
+        own_digest: str = "",
+    ) -> Inputs:
+        """What a delivery holds, the churn windows and section features of params in, the inputs out.
+
+        Windows `auto` follow the customers' own rhythm. What names an event type that the delivery lacks is left out.
+        """
         types = set(contents.event_types)
         if len(types) > MOST_EVENT_TYPES or len({slug(one) for one in types}) < len(types) or not all(map(slug, types)):
             raise DataError(f"features: the events have {len(types)} types, e.g. {sample_keys(sorted(types))}. There may "
                             f"be {MOST_EVENT_TYPES}, told apart by letters and digits. Derive a coarser one.")  # fmt: skip
-        known = {name: (pair[0], pair[1]) for name, pair in responses.items() if set(pair) <= types}
-        return cls(tuple(windows), contents.given, tuple(contents.event_types), known)
+        looked = feature_windows(contents.median_gap_days, contents.period) if windows == "auto" else tuple(windows)
+        pairs = {name: (pair[0], pair[1]) for name, pair in (responses or {}).items() if set(pair) <= types}
+        cases = {name: (pair[0], pair[1]) for name, pair in (open_cases or {}).items() if set(pair) <= types}
+        troubles = {name: tuple(sorted(types & set(kinds))) for name, kinds in (service or {}).items()}
+        return cls(
+            looked, contents.given, tuple(contents.event_types), pairs, churn.horizon_days,
+            {name: kinds for name, kinds in troubles.items() if kinds}, cases,
+            {name: tuple(levels) for name, levels in contents.attributes.items()}, tuple(own), own_digest,
+        )  # fmt: skip
 
     def choices(self, over: Over) -> list[dict[str, Any]]:
         """One thing that a feature is repeated over in, the arguments of each repetition out."""
-        if over == "window":
-            return [{"window": days} for days in self.windows]
-        if over == "windows":
-            return [{"short": short, "long": long} for short, long in pairwise(self.windows)]
-        if over == "event_type":
-            return [{"event_type": event_type, "event": slug(event_type)} for event_type in self.event_types]
-        return [{"response": name, "answer": a, "call": c} for name, (a, c) in self.responses.items()]
+        match over:
+            case "window":
+                return [{"window": days} for days in self.windows]
+            case "windows":
+                return [{"short": short, "long": long} for short, long in pairwise(self.windows)]
+            case "event_type":
+                return [{"event_type": event_type, "event": slug(event_type)} for event_type in self.event_types]
+            case "response":
+                return [{"response": name, "answer": a, "call": c} for name, (a, c) in self.responses.items()]
+            case "service":
+                return [{"service": name, "types": types} for name, types in self.service.items()]
+            case "open_case":
+                return [{"open_case": name, "opens": a, "closes": c} for name, (a, c) in self.open_cases.items()]
+            case "attribute":
+                named = _slugs(self.attributes)
+                return [{"attribute": named[name], "column": name} for name, levels in self.attributes.items() if not levels]
+            case "level":
+                named = _slugs(self.attributes)
+                return [
+                    {"attribute": named[name], "column": name, "level": level, "is": short}
+                    for name, levels in self.attributes.items()
+                    for level, short in _slugs(levels).items()
+                ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The inputs as plain values, for the bundle; the own features as their digest."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "own"}
+        return {**plain, "given": sorted(self.given)}
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Inputs:
+        """What `to_json` gave in, the inputs out, still without the workspace's own families."""
+        pairs = {name: {key: tuple(value) for key, value in said[name].items()}
+                 for name in ("responses", "service", "open_cases", "attributes")}  # fmt: skip
+        lists = {"windows": tuple(said["windows"]), "event_types": tuple(said["event_types"])}
+        return cls(**{**said, **pairs, **lists, "given": frozenset(said["given"])})
 
 
 @dataclass(frozen=True)
@@ -90,14 +169,26 @@ class Feature:
     """aggregate: the family's day rows of one cutoff in, one value per customer out. derived: the row of
     already aggregated features in, a value out."""
     days_needed: int = 0
-    """How many days of log the feature looks back on; null where the log is younger."""
+    """How many days of log the feature looks back on; null where the log is younger. 0: all of it, whatever there is."""
+    whole: bool = False
+    """It looks at rows beyond them, too."""
 
 
 class Family:
-    """A file's worth of features over one activity table."""
+    """A file's worth of features over one activity table.
 
-    def __init__(self, name: str, table: str, signal: str, needs: tuple[str, ...] = ()) -> None:
-        self.name, self.table, self.signal, self.needs = name, table, signal, needs
+    `prepare`: the day rows and the inputs in, other rows with `customer_id` out, which its aggregates then take.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: str,
+        signal: str,
+        needs: tuple[str, ...] = (),
+        prepare: Callable[[Any, Inputs], Any] | None = None,
+    ) -> None:
+        self.name, self.table, self.signal, self.needs, self.prepare = name, table, signal, needs, prepare
         self._makers: list[Callable[[Inputs], Iterator[Feature]]] = []
 
     def missing(self, inputs: Inputs) -> list[str]:
@@ -110,16 +201,29 @@ class Family:
             return []
         return [feature for maker in self._makers for feature in maker(inputs)]
 
-    def aggregate(self, entry: Entry, over: Sequence[Over] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: the function takes the day rows (`age` = days from the row's day to the cutoff)."""
-        return self._register("aggregate", entry, over)
+    def aggregate(
+        self, entry: Entry, over: Sequence[Over] = (), looks_back: int = 1, days: int = 0, *, whole: bool = False
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator: the function takes the day rows (`age` = days from the row's day to the cutoff).
+
+        It reaches back over `looks_back` of its windows (2: it compares with the window before) and `days` more; with
+        `whole` it also looks at everything before.
+        """
+        return self._register("aggregate", entry, over, looks_back, days, whole=whole)
 
     def derived(self, entry: Entry, over: Sequence[Over] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Decorator: the function takes the row of aggregated features of a customer."""
-        return self._register("derived", entry, over)
+        return self._register("derived", entry, over, 1, 0, whole=False)
 
     def _register(
-        self, kind: Literal["aggregate", "derived"], entry: Entry, over: Sequence[Over]
+        self,
+        kind: Literal["aggregate", "derived"],
+        entry: Entry,
+        over: Sequence[Over],
+        looks_back: int,
+        days: int,
+        *,
+        whole: bool,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def remember(function: Callable[..., Any]) -> Callable[..., Any]:
             def make(inputs: Inputs) -> Iterator[Feature]:
@@ -132,10 +236,9 @@ class Family:
                         family=self.name,
                         entry=_filled(entry, arguments),
                         kind=kind,
-                        compute=lambda table, arguments=arguments: function(  # type: ignore[misc]
-                            table, **{key: value for key, value in arguments.items() if key != "event"}
-                        ),
-                        days_needed=arguments.get("long", arguments.get("window", 0)),
+                        compute=partial(_called, function, {**arguments, **_common(inputs)}),
+                        days_needed=arguments.get("long", arguments.get("window", 0)) * looks_back + days,
+                        whole=whole,
                     )
 
             self._makers.append(make)
@@ -144,10 +247,22 @@ class Family:
         return remember
 
 
+def _common(inputs: Inputs) -> dict[str, Any]:
+    """The arguments that any feature may ask for."""
+    return {"inputs": inputs, "horizon": inputs.horizon_days, "longest": inputs.windows[-1]}
+
+
+def _called(function: Callable[..., Any], arguments: Mapping[str, Any], table: Any) -> Any:
+    """A feature's function with those of the arguments that it asks for by name."""
+    asked = signature(function).parameters
+    return function(table, **{key: value for key, value in arguments.items() if key in asked})
+
+
 def _name(function: str, arguments: Mapping[str, Any]) -> str:
     """order_count over window 30 -> order_count_30d; event_count over visit and 30 -> event_count_visit_30d."""
     parts = [function.rstrip("_")]
-    parts += [str(arguments[key]) for key in ("event", "response") if key in arguments]
+    names = ("event", "response", "service", "open_case", "attribute", "is")
+    parts += [str(arguments[key]) for key in names if key in arguments]
     parts += [f"{arguments[key]}d" for key in ("window", "short", "long") if key in arguments]
     return "_".join(parts)
 
@@ -162,7 +277,7 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
 
     def worded(text: str) -> str:
         # A delivered name may hold braces; in a format text they are doubled.
-        for key in ("event_type", "answer", "call"):
+        for key in ("event_type", "answer", "call", "opens", "closes", "column", "level"):
             if key in arguments:
                 text = text.replace("{" + key + "}", str(arguments[key]).replace("{", "{{").replace("}", "}}"))
         return fill(text)
@@ -175,3 +290,31 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
 def share(part: Any, whole: Any) -> Any:
     """Two numbers in, part / whole out, null where the whole is 0: the one division that features use."""
     return part.cast("float64") / whole.cast("float64").nullif(0)
+
+
+def balance(age: Any, weight: Any, oldest: Any) -> Any:
+    """Ages in days, what to weigh them by and the oldest of them in; 1 when all weight is now, -1 when all is oldest out.
+
+    Null without weight, and where there is no time for it to lie in.
+    """
+    return 1 - share(2 * (age * weight).sum(), weight.sum() * oldest)
+
+
+def entropy(counts: Sequence[Any]) -> Any:
+    """Counts in, their entropy over its maximum out: 0 when all fall on one, 1 when they are alike; null without any."""
+    total = reduce(operator.add, counts)
+    shares = [share(count, total) for count in counts]
+    terms = [ibis.ifelse(part > 0, part * part.ln(), part) for part in shares]
+    # 0 less the sum: the negative of 0 would be -0.
+    return (0 - reduce(operator.add, terms)) / math.log(len(counts))
+
+
+def decay(age: Any, half_life: int, where: Any, amount: Any = None) -> Any:
+    """Ages in days and which of them count in; their sum (or that of `amount`) with a weight that halves every half_life.
+
+    Weights are floored to whole numbers of a fine scale, so that the sum is exact in any order of the rows.
+    """
+    weight = (age * -693_147).cast("float64") / (1_000_000 * half_life)
+    scale = DECAY_SCALE if amount is None else MONEY_SCALE
+    scaled = weight.exp() * scale if amount is None else weight.exp() * amount.cast("float64") * scale
+    return scaled.floor().cast("int64").sum(where=where).cast("float64") / scale

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapse.features.family import Entry, Family, share
+from lapse.features.family import Entry, Family, balance, share
 
 feedback = Family("feedback", "feedback_days", "lukewarm feedback", needs=("feedback",))
 
 NO_RATING = "null without any rating"
+TWO_DAYS = "null with ratings on fewer than two days"
+NO_COMMENT = "null without any comment"
 
 
 @feedback.aggregate(Entry("Ratings given so far.", "ratings", "0 without any", "either", "rates", absent=0))
@@ -44,6 +46,17 @@ def rating_trend(row: Any) -> Any:
 
 
 @feedback.aggregate(
+    Entry("Standard deviation of all ratings given so far.", "points", NO_RATING, "either", "changing opinion")
+)
+def rating_spread(given: Any) -> Any:
+    count, total, squares = given.ratings.sum(), given.rating_sum.sum(), given.rating_squares.sum()
+    mean = share(total, count)
+    variance = share(squares, count) - mean * mean
+    # What is left of the variance of equal ratings is rounding.
+    return (variance > 1e-9).ifelse(variance, variance * 0).sqrt()
+
+
+@feedback.aggregate(
     Entry("Share of ratings in the middle third of the declared scale.", "ratio", NO_RATING, "higher",
           "lukewarm feedback", "{lukewarm_share:.0%} of their ratings are lukewarm", neutral=0)
 )  # fmt: skip
@@ -52,8 +65,67 @@ def lukewarm_share(given: Any) -> Any:
 
 
 @feedback.aggregate(
+    Entry("Own ratings less what others had given the same product before (without products: anything), in standard "
+          "deviations.", "standard deviations", "null where nobody had rated before", "lower", "rates below others",
+          "rates {rating_to_others:+.1f} standard deviations off what others gave", neutral=0, relative_to_peers=True)
+)  # fmt: skip
+def rating_to_others(given: Any) -> Any:
+    return share(given.surprise_sum.sum(), given.compared_ratings.sum())
+
+
+@feedback.aggregate(
+    Entry("rating_to_others of the last day with a rating.", "standard deviations", "null where nobody had rated before",
+          "lower", "rates below others", neutral=0, relative_to_peers=True)
+)  # fmt: skip
+def rating_to_others_last(given: Any) -> Any:
+    judged = share(given.surprise_sum, given.compared_ratings)
+    return judged.argmax(given.activity_date, where=judged.notnull())
+
+
+@feedback.aggregate(
     Entry("Days from the last rating to the cutoff.", "days", NO_RATING, "higher", "silent about us",
           "last rated us {days_since_last_rating:#day} ago")
 )  # fmt: skip
 def days_since_last_rating(given: Any) -> Any:
     return given.age.min()
+
+
+@feedback.aggregate(
+    Entry("Days since the last rating over the mean days between rating days: above 1 a regular rater has fallen silent.",
+          "ratio", TWO_DAYS, "higher", "silent about us",
+          "last rated us {days_since_last_rating:#day} ago, {rating_silence:.1f} times their usual pause", neutral=1)
+)  # fmt: skip
+def rating_silence(given: Any) -> Any:
+    return share(given.age.min() * (given.age.count() - 1), given.age.max() - given.age.min())
+
+
+@feedback.aggregate(
+    Entry("Where in the customer's time their ratings lie: 1 all now, -1 all at the beginning.", "ratio",
+          "null without any, and where all are of the cutoff day", "lower", "silent about us")
+)  # fmt: skip
+def rating_balance(given: Any) -> Any:
+    return balance(given.age, given.ratings, given.age.max())
+
+
+@feedback.aggregate(
+    Entry("Mean length of the comments.", "characters", NO_COMMENT, "either", "comments", needs=("comment",))
+)
+def comment_length(given: Any) -> Any:
+    return share(given.comment_length.sum(), given.comments.sum())
+
+
+@feedback.aggregate(
+    Entry("Share of ratings with a comment.", "ratio", NO_RATING, "either", "comments", needs=("comment",))
+)
+def comment_share(given: Any) -> Any:
+    return share(given.comments.sum(), given.ratings.sum())
+
+
+@feedback.aggregate(
+    Entry("How the comments read: the points by which others' ratings differed from the usual, on earlier days, when they "
+          "used the same words.", "points", "null without a comment whose words others had used", "lower",
+          "unhappy words", "their words read like ratings {comment_mood:+.1f} points off the usual", neutral=0,
+          needs=("comment",), relative_to_peers=True)
+)  # fmt: skip
+def comment_mood(given: Any) -> Any:
+    return share(given.mood_sum.sum(), given.mood_comments.sum())

@@ -15,12 +15,13 @@ from lapse.features.build import FAMILIES, build_features
 from lapse.features.family import Family, Inputs
 
 Log = Mapping[str, ir.Table]
-"""transactions, events, feedback and subscriptions, as validated."""
+"""transactions, events, feedback, subscriptions and customers, as validated."""
 DATE_OF = {
     "transactions": "order_date",
     "events": "event_date",
     "feedback": "feedback_date",
     "subscriptions": "started_date",
+    "customers": "valid_from",
 }
 
 
@@ -30,7 +31,9 @@ def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
     Rows after the cutoff are gone, and so is the end of a subscription that nobody knew of by then.
     """
     last = ibis.literal(cutoff, type="date")
-    cut: dict[str, Any] = {name: table.filter(table[DATE_OF[name]] <= last) for name, table in log.items()}
+    cut: dict[str, Any] = {
+        name: table.filter((table[DATE_OF[name]] <= last) | table[DATE_OF[name]].isnull()) for name, table in log.items()
+    }
     held = cut["subscriptions"]
     known = ibis.coalesce(held.end_recorded_date, held.ended_date) <= last
     hidden = {

@@ -1,8 +1,8 @@
-"""Purchase-frequency decline: how often, how lately and how regularly a customer orders.
+"""Purchase-frequency decline: how lately, how often, and whether less than before.
 
 `days` is tables.PURCHASE_DAYS up to the cutoff, with `age` = days from the row's day to the cutoff; `row` is the
 row of features that are already aggregated. Windows are `(cutoff - window, cutoff]`, hence `age < window`.
-Sources: Fader, Hardie & Lee (2005) for frequency and recency; Buckinx & Van den Poel (2005) for gaps in churn.
+Source: Fader, Hardie & Lee (2005) for recency and frequency.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from typing import Any
 
 import ibis
 
-from lapse.features.family import Entry, Family, share
+from lapse.features.family import Entry, Family, balance, decay, share
 
 purchasing = Family("purchasing", "purchase_days", "purchase-frequency decline")
 
 NEVER = "null without any order"
 YOUNG_LOG = "null where the log is younger than {window} days"
-YOUNG_LOG_PAIR = "null where the log is younger than {long} days, or their total is not above 0"
-TWO_DAYS = "null with fewer than two purchase days"
-# exp(-age / 43) halves every 30 days. Scaled to whole numbers, so that the sum is exact in any order of the rows.
-DECAY_SCALE = 2**40
+YOUNG_LOG_TWICE = "null where the log is younger than twice {window} days"
+YOUNG_LOG_PAIR = "null where the log is younger than {long} days, or nothing falls into them"
 SILENCE = "last ordered {days_since_last_order:#day} ago"
 
 
@@ -56,6 +54,15 @@ def purchase_days_count(days: Any) -> Any:
     return (days.orders > 0).sum()
 
 
+@purchasing.aggregate(
+    Entry("Purchase days in the whole log, each counted half as much for every {window} days that it lies back.", "days",
+          NEVER, "lower", "few orders"),
+    over=["window"],
+)  # fmt: skip
+def purchase_days_decayed(days: Any, window: int) -> Any:
+    return decay(days.age, window, where=days.orders > 0)
+
+
 @purchasing.derived(
     Entry("Order rate of the last {short} days over that of the last {long} days; 1 is unchanged.", "ratio",
           YOUNG_LOG_PAIR, "lower", "ordering less",
@@ -65,6 +72,18 @@ def purchase_days_count(days: Any) -> Any:
 )  # fmt: skip
 def order_rate_change(row: Any, short: int, long: int) -> Any:
     return share(row[f"order_count_{short}d"], row[f"order_count_{long}d"]) * long / short
+
+
+@purchasing.aggregate(
+    Entry("Orders in the last {window} days less those in the {window} days before.", "orders", YOUNG_LOG_TWICE, "lower",
+          "ordering less",
+          "{order_count_{window}d:#order} in the last {window} days, {order_count_change_{window}d:+.0f} against the "
+          "{window} before", neutral=0, absent=0),
+    over=["window"], looks_back=2,
+)  # fmt: skip
+def order_count_change(days: Any, window: int) -> Any:
+    before = (days.age >= window) & (days.age < 2 * window)
+    return days.orders.sum(where=days.age < window).coalesce(0) - days.orders.sum(where=before).coalesce(0)
 
 
 @purchasing.aggregate(
@@ -89,94 +108,28 @@ def order_rate_to_own(row: Any, window: int) -> Any:
 
 
 @purchasing.aggregate(
-    Entry("Mean days between purchase days.", "days", TWO_DAYS, "higher", "slow rhythm",
-          "orders only every {gap_days_mean:#day}")
+    Entry("Where in the customer's time their orders lie: 1 all now, 0 evenly, -1 all at the beginning.", "ratio",
+          "null without any order and on the day of the first", "lower", "ordering less")
 )  # fmt: skip
-def gap_days_mean(days: Any) -> Any:
-    return share(days.gap_days.sum(), days.gap_days.count())
+def order_balance(days: Any) -> Any:
+    return balance(days.age, days.orders, days.age.max(where=days.orders > 0))
 
 
 @purchasing.aggregate(
-    Entry("Median days between purchase days.", "days", TWO_DAYS, "higher", "slow rhythm",
-          "orders only every {gap_days_median:#day}")
+    Entry("Orders in the days of a year ago that the outcome window corresponds to: the season.", "orders",
+          "null where the log is younger than 365 days", "lower", "out of season", absent=0), days=365,
 )  # fmt: skip
-def gap_days_median(days: Any) -> Any:
-    return days.gap_days.quantile(0.5).cast("float64")
+def orders_same_season(days: Any, horizon: int) -> Any:
+    return days.orders.sum(where=(days.age >= 365 - horizon) & (days.age < 365))
 
 
 @purchasing.aggregate(
-    Entry("Longest silence between two purchase days so far.", "days", TWO_DAYS, "higher", "slow rhythm",
-          "has stayed away for up to {gap_days_longest:#day} before")
+    Entry("Orders in the last {window} days less those in the same days of a year ago.", "orders",
+          "null where the log is younger than 365 days and {window}", "lower", "ordering less",
+          "{order_count_{window}d:#order} in the last {window} days, {order_count_change_year_{window}d:+.0f} against a year "
+          "ago", neutral=0, absent=0),
+    over=["window"], days=365,
 )  # fmt: skip
-def gap_days_longest(days: Any) -> Any:
-    return days.gap_days.max()
-
-
-@purchasing.aggregate(
-    Entry("Standard deviation of the gaps over their mean (coefficient of variation): 0 is clockwork.", "ratio",
-          TWO_DAYS, "either", "irregular")
-)  # fmt: skip
-def gap_days_variation(days: Any) -> Any:
-    count = days.gap_days.count()
-    total, squares = days.gap_days.sum(), (days.gap_days * days.gap_days).sum()
-    mean = share(total, count)
-    # From whole-number sums, so that the result is the same on any engine; never below 0 by rounding.
-    variance = share(squares * count - total * total, count * count)
-    return variance.sqrt() / mean.nullif(0)
-
-
-@purchasing.aggregate(
-    Entry("Mean of the up to three last gaps.", "days", TWO_DAYS, "higher", "slowing",
-          "orders every {gap_days_recent:#day} lately")
-)  # fmt: skip
-def gap_days_recent(days: Any) -> Any:
-    return days.recent_gap_days.argmax(days.activity_date, where=days.gap_days.notnull())
-
-
-@purchasing.derived(
-    Entry("gap_days_recent over gap_days_mean: above 1 the customer orders more slowly than over the whole log.",
-          "ratio", TWO_DAYS, "higher", "slowing",
-          "orders every {gap_days_recent:#day}, used to be every {gap_days_mean:.0f}", neutral=1)
-)  # fmt: skip
-def gap_slowdown(row: Any) -> Any:
-    return share(row.gap_days_recent, row.gap_days_mean)
-
-
-@purchasing.derived(
-    Entry("days_since_last_order over the customer's own median gap: above 1 the next order is late.", "ratio",
-          TWO_DAYS, "higher", "silence",
-          "last ordered {days_since_last_order:#day} ago, usually orders every {gap_days_median:.0f}", neutral=1)
-)  # fmt: skip
-def overdue_ratio(row: Any) -> Any:
-    return share(row.days_since_last_order, row.gap_days_median)
-
-
-@purchasing.aggregate(
-    Entry("Purchase days in the whole log, each counted half as much for every 30 days that it lies back.", "days",
-          NEVER, "lower", "few orders")
-)  # fmt: skip
-def purchase_days_decayed(days: Any) -> Any:
-    weight = (-days.age.cast("float64") / 43).exp() * DECAY_SCALE
-    return weight.floor().cast("int64").sum(where=days.orders > 0).cast("float64") / DECAY_SCALE
-
-
-@purchasing.aggregate(
-    Entry("Net spend (returns subtracted) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low spend",
-          "spent {net_spend_{window}d:,.0f} in the last {window} days", absent=0, needs=("amount",)),
-    over=["window"],
-)  # fmt: skip
-def net_spend(days: Any, window: int) -> Any:
-    return days.net_spend.sum(where=days.age < window).cast("float64")
-
-
-@purchasing.derived(
-    Entry("Spend rate of the last {short} days over that of the last {long} days; 1 is unchanged.", "ratio",
-          YOUNG_LOG_PAIR, "lower", "spending less",
-          "spent {net_spend_{short}d:,.0f} in the last {short} days, {net_spend_{long}d:,.0f} in the last {long}",
-          neutral=1, needs=("amount",)),
-    over=["windows"],
-)  # fmt: skip
-def spend_rate_change(row: Any, short: int, long: int) -> Any:
-    whole = row[f"net_spend_{long}d"]
-    # Returns may leave a window below nothing: a ratio to that would turn a fall into a rise.
-    return share(row[f"net_spend_{short}d"], ibis.ifelse(whole > 0, whole, ibis.null("float64"))) * long / short
+def order_count_change_year(days: Any, window: int) -> Any:
+    year_ago = (days.age >= 365) & (days.age < 365 + window)
+    return days.orders.sum(where=days.age < window).coalesce(0) - days.orders.sum(where=year_ago).coalesce(0)

@@ -1,12 +1,14 @@
-"""Stage activity: the log rolled up once to one row per customer and day. Everything downstream reads this.
+"""Stage activity: each log rolled up once to one row per customer and day. Everything downstream reads this.
 
-Every column of a day depends on that day and the days before it, never on later ones, so a cutoff needs no new
-roll-up: it takes the rows up to itself.
+Every column of a day depends on that day and the days before it, never on later ones: a cutoff takes the rows up to
+itself, and a month that is rolled up stays as it is until something in it, or before it, changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,41 @@ import ibis
 import ibis.expr.types as ir
 
 from lapse.engine import Engine
-from lapse.tables import EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS, SUBSCRIPTION_DAYS
+from lapse.history.rollup.purchases import category_days, purchase_days
+from lapse.history.rollup.ratings import feedback_days
+from lapse.history.rollup.subscriptions import subscription_days
+from lapse.kept import Kept, code_digest, key_of
+from lapse.tables import ATTRIBUTE, ATTRIBUTES, CATEGORY_DAYS, CUSTOMERS, EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS, SUBSCRIPTION_DAYS, Table
 
-RECENT_GAPS = 3
-TABLES = (PURCHASE_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS)
+TABLES = (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES)
+EVER = date(1900, 1, 1)
+"""Stands for the day from which on an attribute was known, where the delivery does not say."""
+MOST_ROWS = 25_000_000
+"""Source rows that are rolled up at once: more are taken in blocks of whole months, which bounds the memory."""
+
+RollUp = Callable[[Any, date | None, Any], Any]
+"""The log up to the end of a block, the block's first day (None: the log's) and the days rolled up before it in; the
+activity of the block out."""
+
+
+class Activity(Mapping[str, ir.Table]):
+    """The activity tables by name, and what identifies their rows up to a day."""
+
+    def __init__(self, tables: Mapping[str, ir.Table], prints: Mapping[str, Mapping[str, str]]) -> None:
+        self._tables, self._prints = tables, prints
+
+    def __getitem__(self, name: str) -> ir.Table:
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def up_to(self, day: date) -> str:
+        """A day in, a key out that is the same as long as no row up to that day has changed."""
+        return key_of(*(f"{name} {d} {p}" for name, days in self._prints.items() for d, p in days.items() if d <= str(day)))
 
 
 def write_activity(
@@ -29,81 +62,37 @@ def write_activity(
 ) -> dict[str, int]:
     """The folder of validated tables in, the activity tables in `out` and their numbers of rows out.
 
+    Months that are in `out` already and whose rows, and all before them, are the same as then are kept as they are.
     `counted_reasons`: the reasons for which the end of a subscription is churn; None: all of them.
     """
-    rolled = {
-        PURCHASE_DAYS: purchase_days(engine.read(validated / "transactions.parquet")),
-        EVENT_DAYS: event_days(engine.read(validated / "events.parquet")),
-        FEEDBACK_DAYS: feedback_days(engine.read(validated / "feedback.parquet"), scale),
-        SUBSCRIPTION_DAYS: subscription_days(engine.read(validated / "subscriptions.parquet"), counted_reasons),
-    }
+    transactions = engine.read(validated / "transactions.parquet")
+    rated = engine.read(validated / "feedback.parquet")
+    held = engine.read(validated / "subscriptions.parquet")
+    known = engine.read(validated / "customers.parquet")
+    prints = engine.fingerprints(transactions, "order_date")
+    rolled: dict[Table, tuple[Any, str, dict[date, tuple[int, str]], RollUp]] = {
+        PURCHASE_DAYS: (transactions, "order_date", prints, purchase_days),
+        CATEGORY_DAYS: (transactions, "order_date", prints, lambda log, since, _: category_days(log, since)),
+        EVENT_DAYS: _log(engine, engine.read(validated / "events.parquet"), "event_date", event_days),
+        FEEDBACK_DAYS: _log(engine, rated, "feedback_date", partial(feedback_days, scale=scale)),
+        # An end that is entered late changes an old row: subscriptions are always rolled up whole.
+        SUBSCRIPTION_DAYS: (held, "", engine.fingerprints(held, "started_date"),
+                            lambda log, *_: subscription_days(log, counted_reasons)),
+        ATTRIBUTES: (known, "", engine.fingerprints(known, "valid_from"), lambda rows, *_: attributes(rows)),
+    }  # fmt: skip
+    said = key_of(_code(), scale, counted_reasons)
     return {
-        table.name: engine.write(days.select(table.names), out / f"{table.name}.parquet", table.key)
-        for table, days in rolled.items()
+        table.name: _write_months(engine, table, out / table.name, said, *source) for table, source in rolled.items()
     }
 
 
-def read_activity(engine: Engine, folder: Path) -> dict[str, ir.Table]:
+def read_activity(engine: Engine, folder: Path) -> Activity:
     """The folder that `write_activity` filled in, its tables by name out."""
-    return {table.name: engine.read(folder / f"{table.name}.parquet") for table in TABLES}
-
-
-def purchase_days(transactions: ir.Table) -> ir.Table:
-    """Validated transactions in, one row per customer and day with any line out (tables.PURCHASE_DAYS).
-
-    An order line is neither a return nor of zero value. A day of returns only has `orders = 0` and no gap.
-    """
-    lines: Any = transactions.mutate(
-        activity_date=transactions.order_date,
-        # Some deliver a return as a positive amount with a mark.
-        amount=ibis.ifelse(transactions.is_return, -transactions.amount.abs(), transactions.amount),
-        is_order_line=~transactions.is_return & (transactions.amount.isnull() | (transactions.amount > 0)),
-    )
-    first_bought = (
-        lines.filter(lines.is_order_line & lines.category.notnull())
-        .group_by("customer_id", "category")
-        .aggregate(activity_date=lambda t: t.activity_date.min())
-        .group_by("customer_id", "activity_date")
-        .aggregate(new_categories=lambda t: t.count())
-    )
-    days = lines.group_by("customer_id", "activity_date").aggregate(
-        orders=lines.order_id.nunique(where=lines.is_order_line),
-        lines=lines.is_order_line.sum(),
-        units=lines.quantity.sum(where=lines.is_order_line),
-        gross_spend=lines.amount.sum(where=lines.is_order_line),
-        net_spend=lines.amount.sum(),
-        discount=lines.discount.sum(where=lines.is_order_line),
-        return_lines=lines.is_return.sum(),
-        categories=lines.category.nunique(where=lines.is_order_line),
-        products=lines.product_id.nunique(where=lines.is_order_line),
-        stores=lines.store_id.nunique(where=lines.is_order_line),
-    )
-    days = days.left_join(first_bought, ["customer_id", "activity_date"]).select(
-        *[days[name] for name in days.columns], new_categories=ibis.coalesce(first_bought.new_categories, 0)
-    )
-    return _with_gaps(days)
-
-
-def _with_gaps(days: Any) -> ir.Table:
-    """Days in, the same days with purchase_number and gaps out; gaps run between purchase days only."""
-    money = {name: days[name].cast("decimal(38, 4)") for name in ("units", "gross_spend", "net_spend", "discount")}
-    days = days.mutate(**money)
-    by_day = ibis.window(group_by="customer_id", order_by="activity_date")
-    bought = days.filter(days.orders > 0)
-    bought = bought.mutate(purchase_number=ibis.row_number().over(by_day).cast("int64") + 1)
-    earlier = [bought.activity_date.lag(n).over(by_day) for n in range(RECENT_GAPS, 0, -1)]
-    gaps_known = ibis.least(bought.purchase_number - 1, RECENT_GAPS)
-    bought = bought.mutate(
-        gap_days=bought.activity_date.delta(earlier[-1], unit="day").cast("int64"),
-        recent_gap_days=bought.activity_date.delta(ibis.coalesce(*earlier), unit="day").cast("float64")
-        / gaps_known.nullif(0),
-    )
-    returned = days.filter(days.orders == 0).mutate(
-        purchase_number=ibis.null("int64"), gap_days=ibis.null("int64"), recent_gap_days=ibis.null("float64")
-    )
-    names = list(PURCHASE_DAYS.names)
-    table: ir.Table = bought.select(names).union(returned.select(names))
-    return table
+    prints = {
+        table.name: {day: value for entry in Kept(folder / table.name).notes.values() for day, value in entry.items()}
+        for table in TABLES
+    }
+    return Activity({table.name: engine.read(folder / table.name) for table in TABLES}, prints)
 
 
 def event_days(events: ir.Table) -> ir.Table:
@@ -112,57 +101,119 @@ def event_days(events: ir.Table) -> ir.Table:
         events.mutate(activity_date=events.event_date)
         .group_by("customer_id", "activity_date", "event_type")
         .aggregate(events=lambda t: t.count())
+        .select(EVENT_DAYS.names)
     )
 
 
-def feedback_days(feedback: ir.Table, scale: tuple[float, float] | None) -> ir.Table:
-    """Validated feedback and its scale in, one row per customer and day with a rating out (tables.FEEDBACK_DAYS).
-
-    Lukewarm is the middle third of the declared scale: 3 of 1..5, -3..3 of -10..10. No scale, no lukewarm.
-    """
-    low, high = scale if scale else (0.0, 0.0)
-    third = (high - low) / 3
-    lukewarm = (feedback.rating >= low + third) & (feedback.rating <= high - third)
-    return (
-        feedback.mutate(activity_date=feedback.feedback_date, is_lukewarm=lukewarm)
-        .group_by("customer_id", "activity_date")
-        .aggregate(
-            ratings=lambda t: t.count(),
-            rating_sum=lambda t: t.rating.sum().cast("decimal(38, 4)"),
-            lukewarm_ratings=lambda t: t.is_lukewarm.sum(),
-        )
-    )
-
-
-def subscription_days(subscriptions: ir.Table, counted_reasons: Sequence[str] | None = None) -> ir.Table:
-    """Validated subscriptions in, one row per customer and day on which anything about them changed out.
-
-    Columns as tables.SUBSCRIPTION_DAYS. An end stands on the day it takes effect and is known, a notice on the day it was
-    given, so that a day never knows more than could be known on it.
-    """
-    rows: Any = subscriptions.mutate(is_trial=ibis.coalesce(subscriptions.is_trial, ibis.literal(False)))  # noqa: FBT003
-    ended = rows.filter(~rows.is_trial & rows.ended_date.notnull())
-    always = ibis.literal(True)  # noqa: FBT003
-    counts = always if counted_reasons is None else ended.end_reason.isin(list(counted_reasons)).fill_null(False)  # noqa: FBT003
-    noticed = (ended.end_recorded_date < ended.ended_date).fill_null(False)  # noqa: FBT003
-    # An end that was entered late was not known before it was entered.
-    known = ibis.coalesce(ibis.greatest(ended.ended_date, ended.end_recorded_date), ended.ended_date)
-    told = ended.filter(noticed)
-    changes: Any = (
-        _changes(rows, rows.started_date, starts=~rows.is_trial, trial_starts=rows.is_trial)
-        .union(_changes(ended, known, ends=always, counted_ends=counts, noticed_ends=noticed))
-        .union(_changes(told, told.end_recorded_date, notices=always))
-    )
-    names = [name for name in SUBSCRIPTION_DAYS.names if name not in ("customer_id", "activity_date", "running")]
-    days = changes.group_by("customer_id", "activity_date").aggregate(**{name: changes[name].sum() for name in names})
-    by_day = ibis.cumulative_window(group_by="customer_id", order_by="activity_date")
-    table: ir.Table = days.mutate(running=(days.starts - days.ends).sum().over(by_day).cast("int64"))
+def attributes(customers: ir.Table) -> ir.Table:
+    """Validated customers in, what is known of each from which day on out (tables.ATTRIBUTES)."""
+    rows: Any = customers
+    given = [name for name in rows.columns if name not in CUSTOMERS.names]
+    day = rows.valid_from.coalesce(ibis.literal(EVER, type="date"))
+    # Under names of their own: an attribute may be called age.
+    named = {ATTRIBUTE + name: rows[name] for name in given}
+    table: ir.Table = rows.select(customer_id=rows.customer_id, activity_date=day, **named)
     return table
 
 
-def _changes(rows: Any, day: Any, **counted: Any) -> Any:
-    """Subscriptions, the day of a change and what to count on it in, one row per change with all counts out."""
-    names = ("starts", "trial_starts", "ends", "counted_ends", "notices", "noticed_ends")
-    zero = ibis.literal(0, type="int64")
-    counts = {name: counted[name].cast("int64") if name in counted else zero for name in names}
-    return rows.select(customer_id=rows.customer_id, activity_date=day, **counts)
+def _log(
+    engine: Engine, log: Any, day: str, roll_up: Callable[[Any], Any]
+) -> tuple[Any, str, dict[date, tuple[int, str]], RollUp]:
+    """A log whose days are rolled up each from the rows up to it."""
+
+    def since_then(rows: Any, since: date | None, earlier: Any) -> Any:
+        days = roll_up(rows)
+        return days if since is None else days.filter(days.activity_date >= ibis.literal(since, type="date"))
+
+    return log, day, engine.fingerprints(log, day), since_then
+
+
+def _write_months(
+    engine: Engine,
+    table: Table,
+    folder: Path,
+    said: str,
+    log: Any,
+    day: str,
+    prints: Mapping[date, tuple[int, str]],
+    roll_up: RollUp,
+) -> int:
+    """A log with its days' fingerprints in, one file per month in `folder` and the rows of all of them out.
+
+    `day`: the log's column of days; empty: the log is one piece, and any change changes all of it.
+    """
+    kept = Kept(folder)
+    keys = _keys_of_months(said, prints) if day else {"all": key_of(said, *prints.items())}
+    keys = keys or {"empty": said}
+    kept.leave_only(keys)
+    months = list(keys)
+    stale = next((number for number, month in enumerate(months) if not kept.has(month, keys[month])), len(months))
+    earlier_rows = 0
+    for first, last in _blocks(months, stale, prints):
+        block = months[first : last + 1]
+        since = date.fromisoformat(f"{block[0]}-01") if first else None
+        rows = log.filter(log[day] < ibis.literal(_month_after(block[-1]), type="date")) if last + 1 < len(months) else log
+        days = _before(engine, folder, months[:first])
+        made = engine.keep(roll_up(rows, since, days), f"rolled_{table.name}")
+        seen = engine.fingerprints(made, "activity_date")
+        for month in block:
+            in_month = _in_month(made, month) if len(months) > 1 else made
+            engine.write(in_month, folder / f"{month}.parquet", table.key)
+            kept.note(month, keys[month], {str(d): p for d, (_, p) in seen.items() if len(months) == 1 or _month(d) == month})
+        engine.drop(f"rolled_{table.name}")
+    counted: Any = engine.read(folder)
+    earlier_rows = int(counted.count().to_pyarrow().as_py())
+    return earlier_rows
+
+
+def _before(engine: Engine, folder: Path, months: Sequence[str]) -> Any:
+    return engine.read_files([folder / f"{month}.parquet" for month in months]) if months else None
+
+
+def _keys_of_months(said: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
+    """The fingerprints of the days in, per month the key of everything up to its end out, oldest first."""
+    keys: dict[str, str] = {}
+    key = said
+    for day, (_, value) in sorted(prints.items()):
+        key = key_of(key, day, value)
+        keys[_month(day)] = key
+    return keys
+
+
+def _blocks(months: Sequence[str], stale: int, prints: Mapping[date, tuple[int, str]]) -> list[tuple[int, int]]:
+    """The months, and the first that has to be made, in; pieces (first, last) of at most MOST_ROWS, or one month, out."""
+    size = dict.fromkeys(months, 0)
+    for day, (count, _) in prints.items():
+        if _month(day) in size:
+            size[_month(day)] += count
+    pieces: list[tuple[int, int]] = []
+    rows = 0
+    for number in range(stale, len(months)):
+        rows += size[months[number]]
+        if pieces and rows <= MOST_ROWS:
+            pieces[-1] = (pieces[-1][0], number)
+        else:
+            pieces.append((number, number))
+            rows = size[months[number]]
+    return pieces
+
+
+def _month(day: date) -> str:
+    return f"{day:%Y-%m}"
+
+
+def _month_after(month: str) -> date:
+    return (date.fromisoformat(f"{month}-01") + timedelta(days=31)).replace(day=1)
+
+
+def _in_month(days: Any, month: str) -> Any:
+    start, end = date.fromisoformat(f"{month}-01"), _month_after(month)
+    day = days.activity_date
+    return days.filter((day >= ibis.literal(start, type="date")) & (day < ibis.literal(end, type="date")))
+
+
+def _code() -> str:
+    from lapse import tables
+    from lapse.history.rollup import prices, purchases, ratings, subscriptions
+
+    return code_digest(Path(__file__), *(module.__file__ for module in (prices, purchases, ratings, subscriptions, tables)))

@@ -20,11 +20,19 @@ class Contents:
     columns: dict[str, list[str]]
     event_types: list[str] = field(default_factory=list)
     rating_scale: tuple[float, float] | None = None
+    median_gap_days: int | None = None
+    """Half of the pauses between two purchase days of a customer last so long or less; None when nobody came back."""
+    attributes: dict[str, list[str]] = field(default_factory=dict)
+    """Attribute of the customers -> its most frequent values; none of them for a number."""
+    has_time_of_day: bool = False
+    """Orders are dated by the minute, not by the day."""
 
     @property
     def given(self) -> frozenset[str]:
-        """The columns of transactions that the delivery has, and the names of the other tables it has."""
-        return frozenset(self.columns["transactions"]) | (frozenset(self.columns) - {"transactions"})
+        """What features may need: the columns of transactions that the delivery has, the names of its other tables,
+        `comment` where ratings have one, and `time_of_day`."""
+        marks = {"comment"} & set(self.columns.get("feedback", ())) | ({"time_of_day"} if self.has_time_of_day else set())
+        return frozenset(self.columns["transactions"]) | (frozenset(self.columns) - {"transactions"}) | marks
 
     def write(self, path: Path) -> None:
         """A path in, the contents as JSON there."""

@@ -19,6 +19,7 @@ from lapse.errors import DataError, sample_keys
 from lapse.files import write_json
 from lapse.history.casts import Mapped, attributes_of, judging_query, mapping_of
 from lapse.history.contents import Contents
+from lapse.history.facts import attribute_levels, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.parts import first_line
 from lapse.history.reading.sources import Delivery, stage_source
@@ -72,7 +73,10 @@ def validate(
         name: [c for c in SOURCES[name].names if c in source.columns or c in source.derive]
         for name, source in sources.tables.items()
     }
-    contents = Contents(_period(engine, sources.until), columns, _event_types(engine, sources), _scale(sources.feedback))
+    period, kinds = _period(engine, sources.until), _event_types(engine, sources)
+    levels = attribute_levels(engine, sources.customers)
+    gap, timed = median_gap_days(engine), has_time_of_day(engine)
+    contents = Contents(period, columns, kinds, _scale(sources.feedback), gap, levels, timed)
     with _told(REJECTS, sources.transactions):
         _write_all(engine, list(counts), contents, out)
     write_json(report, {
@@ -135,7 +139,8 @@ def _validate_table(
 
 def _reject_repeated_keys(engine: Engine, table: Table) -> None:
     """Rows that share a key but differ: nobody can say which is right, so all of them are rejected."""
-    key = ", ".join(quoted("out_" + name) for name in table.key)
+    # Two rows without a day from which on they are valid share that day.
+    key = ", ".join(f"coalesce({quoted('out_' + name)}::VARCHAR, '')" for name in table.key)
     engine.connection.execute(
         f"UPDATE judged_{table.name} SET reason = {literal(f'{table.key[0]} appears in several different rows')}, "
         f"column_name = {literal(table.key[0])} WHERE reason IS NULL AND ({key}) IN (SELECT ({key}) "

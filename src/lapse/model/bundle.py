@@ -83,7 +83,7 @@ class Bundle:
             "lapse": lapse.__version__,
             "libraries": {name: version(name) for name in LIBRARIES},
             "features": list(self.features),
-            "inputs": {**asdict(self.inputs), "given": sorted(self.inputs.given)},
+            "inputs": self.inputs.to_json(),
             "windows": asdict(self.windows),
             "calibrator": asdict(self.calibrator),
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
@@ -104,17 +104,11 @@ class Bundle:
             if said["format"] != FORMAT:
                 raise ModelError(f"{folder} is a bundle of format {said['format']}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
-            inputs = said["inputs"]
             return cls(
                 booster=lgb.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8")),
                 calibrator=Platt(**said["calibrator"]),
                 features=tuple(said["features"]),
-                inputs=Inputs(
-                    tuple(inputs["windows"]),
-                    frozenset(inputs["given"]),
-                    tuple(inputs["event_types"]),
-                    {name: (pair[0], pair[1]) for name, pair in inputs["responses"].items()},
-                ),
+                inputs=Inputs.from_json(said["inputs"]),
                 windows=ChurnWindows(**said["windows"]),
                 cutoffs=said["cutoffs"],
                 version=content_hash(folder),

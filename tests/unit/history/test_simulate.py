@@ -11,7 +11,7 @@ import pytest
 from lapse.engine import open_engine
 from lapse.errors import HistoryTooShort, SettingsError
 from lapse.files import digest
-from lapse.history.activity import purchase_days
+from lapse.history.rollup.purchases import purchase_days
 from lapse.history.simulation import simulate as module
 from lapse.history.simulation.shop import (
     DEAL_SEEKER,

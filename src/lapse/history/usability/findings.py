@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lapse.engine import Engine
-from lapse.history.activity import purchase_days
+from lapse.history.rollup.purchases import purchase_days
 from lapse.history.contents import Contents
 from lapse.history.reading.expressions import literal
 from lapse.tables import SOURCES
