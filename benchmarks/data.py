@@ -1,31 +1,36 @@
 """The log that everything is measured on: a simulated shop, in the layout that stage validate writes.
 
-A shop of lapse simulate has about 26.7 lines per customer in three years at 10.1 orders a year, so that 20 M lines
-come from 750,000 customers. The delivery is cast into the validated layout directly: its rows are known to be clean,
-and they already lie in validate's order (by customer, then time). Stage validate itself is measured apart.
+A shop of `lapse simulate` with 10.1 orders a year has about 26.7 lines per customer in three years, so that 20 M lines
+come from 750,000 customers. Its first customers go through stage validate, which says what the delivery holds. The whole
+delivery is cast into the validated layout directly: nothing in it can be rejected, and it already lies in validate's
+order (by customer, then time). What validate itself costs is measured apart.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from lapse.engine import Engine, open_engine
 from lapse.features.leakage import DATE_OF, up_to
 from lapse.history.contents import Contents
+from lapse.history.simulation.orders import BLOCK_CUSTOMERS
 from lapse.history.simulation.shop import Shop
-from lapse.history.simulation.simulate import RATING_SCALE, write_tables
+from lapse.history.simulation.simulate import simulate, write_tables
+from lapse.history.validate import validate
+from lapse.settings import Settings, load_settings
 from lapse.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
 from lapse.windows import Period
 
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 DAYS = 3 * 365 + 1
 ORDERS_PER_YEAR = 10.1
 CUSTOMERS_PER_LINE = 750_000 / 20_000_000
 DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
-LOGS = [name for name in SOURCES if name in DATE_OF]
 
 
 def shop(rows: int, density: float) -> Shop:
@@ -33,17 +38,19 @@ def shop(rows: int, density: float) -> Shop:
     return Shop(customers=max(1, round(rows * CUSTOMERS_PER_LINE)), days=DAYS, orders_per_year=ORDERS_PER_YEAR * density)
 
 
-def make(folder: str, rows: int, density: float, workers: int) -> dict[str, Any]:
-    """A folder in; `delivery/` and `validated/` in it, unless they are there, and their numbers of rows out."""
+def make(folder: str, rows: int, density: float, threads: int) -> dict[str, Any]:
+    """A folder in; `delivery/`, `validated/` and params.yaml in it, unless they are there, and their numbers of rows out."""
     whole, aside = Path(folder), Path(folder + ".part")
     counts = whole / "rows.json"
     if not counts.exists():
         shutil.rmtree(aside, ignore_errors=True)
-        (aside / "delivery").mkdir(parents=True)
-        written = write_tables(shop(rows, density), aside / "delivery", workers)
-        with open_engine(workers) as engine:
-            _cast_all(engine, aside / "delivery", aside / "validated")
-        written["customers"] = shop(rows, density).customers
+        wanted = shop(rows, density)
+        contents, settings = _first_customers(wanted, aside)
+        written = write_tables(wanted, _made(aside / "delivery"), threads)
+        with open_engine(threads) as engine:
+            cast_all(engine, aside / "delivery", aside / "validated", settings)
+        contents.write(aside / "validated" / "contents.json")
+        written["customers"] = wanted.customers
         (aside / "rows.json").write_text(json.dumps(written), encoding="utf-8")
         shutil.rmtree(whole, ignore_errors=True)
         aside.rename(whole)
@@ -53,15 +60,14 @@ def make(folder: str, rows: int, density: float, workers: int) -> dict[str, Any]
 
 def make_shorter(validated: str, out: str, fewer_days: int) -> str:
     """A validated log in, the same log as it stood `fewer_days` earlier in `out`, and its last day out."""
-    source, folder = Path(validated), Path(out)
+    source, folder = Path(validated), _made(Path(out))
     contents = Contents.read(source / "contents.json")
     last = contents.period.last_complete_day - timedelta(days=fewer_days)
-    if not (folder / "contents.json").exists():
-        with open_engine() as engine:
-            log = {name: engine.read(source / f"{name}.parquet") for name in LOGS}
-            for name, table in up_to(log, last).items():
-                engine.backend.to_parquet(table, str(_made(folder) / f"{name}.parquet"), compression="zstd")
-        _contents(Period(contents.period.first_day, last, last), contents).write(folder / "contents.json")
+    with open_engine() as engine:
+        log = {name: engine.read(source / f"{name}.parquet") for name in DATE_OF}
+        for name, table in up_to(log, last).items():
+            engine.backend.to_parquet(table, str(folder / f"{name}.parquet"), compression="zstd")
+    replace(contents, period=Period(contents.period.first_day, last, last)).write(folder / "contents.json")
     return str(last)
 
 
@@ -70,7 +76,7 @@ def make_transactions_only(validated: str, out: str) -> None:
     source, folder = Path(validated), _made(Path(out))
     contents = Contents.read(source / "contents.json")
     with open_engine() as engine:
-        for name in LOGS:
+        for name in SOURCES:
             target = folder / f"{name}.parquet"
             target.unlink(missing_ok=True)
             if name == TRANSACTIONS.name:
@@ -78,24 +84,29 @@ def make_transactions_only(validated: str, out: str) -> None:
             else:
                 engine.backend.to_parquet(engine.read(source / target.name).limit(0), str(target))
     columns = {TRANSACTIONS.name: contents.columns[TRANSACTIONS.name]}
-    Contents(contents.period, columns).write(folder / "contents.json")
+    only = {"columns": columns, "event_types": [], "rating_scale": None, "attributes": {}}
+    replace(contents, **only).write(folder / "contents.json")
 
 
-def _cast_all(engine: Engine, delivery: Path, validated: Path) -> None:
+def validate_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
+    """A folder that `make` filled in, what stage validate makes of its delivery in `out` and the rows it kept out."""
+    sources = load_settings(Path(folder) / "params.yaml").sources
+    sources = sources.model_copy(update={"folder": str(Path(folder) / "delivery")})
+    with open_engine(threads) as engine:
+        return {name: count.rows_kept for name, count in _validated(engine, sources, Path(out))[1].items()}
+
+
+def cast_all(engine: Engine, delivery: Path, validated: Path, settings: Settings) -> None:
+    """A simulated delivery in, its tables with the columns and types of validate in `validated`."""
     _made(validated)
-    columns = {}
+    customers = settings.sources.customers
     for name, table in SOURCES.items():
         source, target = delivery / f"{name}.parquet", validated / f"{name}.parquet"
-        delivered = engine.read(source).columns
-        columns[name] = [column for column in table.names if column in delivered]
+        further = customers.attributes if name == "customers" and customers else []
+        columns = [_casts(table, engine.read(source).columns), *(f"{attribute}::VARCHAR AS {attribute}" for attribute in further)]
         engine.connection.execute(
-            f"COPY (SELECT {_casts(table, delivered)} FROM read_parquet('{source}')) TO '{target}' "
-            "(FORMAT parquet, COMPRESSION zstd)"
+            f"COPY (SELECT {', '.join(columns)} FROM read_parquet('{source}')) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
         )
-    first, last = _days(engine, validated / "transactions.parquet")
-    types = engine.connection.execute(f"SELECT DISTINCT event_type FROM read_parquet('{validated}/events.parquet') ORDER BY 1")
-    event_types = [str(row[0]) for row in types.fetchall()]
-    Contents(Period(first, last, last), columns, event_types, RATING_SCALE).write(validated / "contents.json")
 
 
 def _casts(table: Table, delivered: tuple[str, ...]) -> str:
@@ -106,14 +117,22 @@ def _casts(table: Table, delivered: tuple[str, ...]) -> str:
     )
 
 
-def _days(engine: Engine, transactions: Path) -> tuple[date, date]:
-    row = engine.connection.execute(f"SELECT min(order_date), max(order_date) FROM read_parquet('{transactions}')").fetchone()
-    assert row is not None
-    return row[0], row[1]
+def _first_customers(wanted: Shop, folder: Path) -> tuple[Contents, Settings]:
+    """A shop in; what validate says that the delivery of its first customers holds, and params.yaml in `folder`, out."""
+    few = folder / "first"
+    simulate(replace(wanted, customers=min(wanted.customers, BLOCK_CUSTOMERS)), few / "delivery", PARAMS)
+    settings = load_settings(few / "delivery" / "params.yaml")
+    with open_engine() as engine:
+        contents, _ = _validated(engine, settings.sources, few / "validated")
+    last = wanted.start + timedelta(days=wanted.days - 1)
+    (few / "delivery" / "params.yaml").rename(folder / "params.yaml")
+    shutil.rmtree(few)
+    return replace(contents, period=Period(wanted.start, last, last)), settings
 
 
-def _contents(period: Period, like: Contents) -> Contents:
-    return Contents(period, like.columns, like.event_types, like.rating_scale)
+def _validated(engine: Engine, sources: Any, out: Path) -> Any:
+    today = Shop().start + timedelta(days=DAYS)
+    return validate(engine, sources, "UTC", out, out / "usability.json", today)
 
 
 def _made(folder: Path) -> Path:

@@ -12,37 +12,51 @@ from lapse.features.family import Inputs
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.contents import Contents
 from lapse.labels import write_labels
-from lapse.settings import load_settings
+from lapse.settings import Settings, load_settings
 from lapse.snapshots import write_snapshots
 
-PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+STAGES = ("activity", "snapshots", "features", "labels")
 
 
-def run(validated: str, work: str, cutoffs: int, threads: int | None = None) -> dict[str, Any]:
+def run(params: str, validated: str, work: str, cutoffs: int, threads: int) -> dict[str, Any]:
     """A validated log in, activity, snapshots, features and labels in `work`; seconds by stage and sizes out.
 
-    Windows, step and features are those of the project's params.yaml. What an earlier run left in `work` stays there.
+    Churn windows, step and feature windows are those of params. What an earlier run left in `work` stays there.
     """
     source, out = Path(validated), Path(work)
-    settings, contents = load_settings(PARAMS), Contents.read(source / "contents.json")
-    windows, period = settings.churn.windows, contents.period
-    inputs = Inputs.of(contents, settings.features.windows, {"email": ["email_opened", "email_received"]})
+    settings, contents = load_settings(Path(params)), Contents.read(source / "contents.json")
+    windows, period, step = settings.churn.windows, contents.period, settings.snapshots.step_days
+    inputs = inputs_of(settings, contents)
     clock = [time.perf_counter()]
     with open_engine(threads) as engine:
         write_activity(engine, source, out / "activity", contents.rating_scale, settings.churn.reasons)
         clock.append(time.perf_counter())
         activity = read_activity(engine, out / "activity")
-        step = settings.snapshots.step_days
         counted = write_snapshots(engine, activity, out / "snapshots", windows, period, step, cutoffs)
         clock.append(time.perf_counter())
         write_features(engine, activity, out / "snapshots", out / "features", period, inputs)
         clock.append(time.perf_counter())
         write_labels(engine, out / "snapshots", activity, out / "labels", windows, period.last_complete_day)
         clock.append(time.perf_counter())
-    stages = ("activity", "snapshots", "features", "labels")
     return {
-        "stages": {name: after - before for name, before, after in zip(stages, clock, clock[1:], strict=False)},
+        "stages": {name: clock[number + 1] - clock[number] for number, name in enumerate(STAGES)},
         "features": len(all_features(inputs)),
         "snapshots": sum(counted.values()),
         "cutoffs": [str(cutoff) for cutoff in counted],
+        "windows": list(inputs.windows),
+        "active_days": windows.active_days,
+        "step_days": step,
     }
+
+
+def run_again(params: str, validated: str, work: str, cutoffs: int, threads: int) -> dict[str, Any]:
+    """The incremental run: `run`, once more, on a log that has grown, with the outputs of the run before in place."""
+    if not any((Path(work) / "features").glob("*.parquet")):
+        raise FileNotFoundError(f"{work} holds no earlier run")
+    return run(params, validated, work, cutoffs, threads)
+
+
+def inputs_of(settings: Settings, contents: Contents) -> Inputs:
+    """Params and what the delivery holds in, what features are built from out; complaints are trouble."""
+    knobs = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
+    return Inputs.of(contents, settings.churn.windows, **knobs)
