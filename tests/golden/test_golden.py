@@ -56,7 +56,7 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
     frames = {}
     for name, table in tables.items():
         frame = engine.frame(table)
-        keys = [key for key in ("customer_id", "activity_date", "event_type") if key in frame.columns]
+        keys = [key for key in ("customer_id", "activity_date", "event_type", "category") if key in frame.columns]
         frames[name] = frame.sort_values(keys, ignore_index=True)
     frames["features"] = _upright(frames["features"])
     return frames

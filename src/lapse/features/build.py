@@ -29,7 +29,7 @@ from lapse.files import file_sha256
 from lapse.kept import Kept, code_digest, key_of
 from lapse.snapshots import cutoffs_in
 from lapse.tables import FEATURES
-from lapse.windows import Period
+from lapse.windows import Period, observation_window
 
 FAMILIES: tuple[Family, ...] = (
     purchasing, rhythm, value, wallet, price, returns, service, breadth, engagement, feedback, contract, customer, peers,
@@ -96,18 +96,20 @@ def build_features(
     family_of = {family.name: family for family in (*families, *inputs.own)}
     aggregates = [feature for feature in features if feature.kind == "aggregate"]
 
-    def scan(feature: Feature) -> tuple[str, str, bool]:
+    def scan(feature: Feature) -> tuple[str, str, int]:
         family = family_of[feature.family]
-        return family.table, family.name if family.prepare else "", feature.days_needed == 0 or feature.whole
+        # Features over the same days share a scan, and short windows read few days.
+        return family.table, family.name if family.prepare else "", 0 if feature.whole else feature.days_needed
 
-    for (table, _, whole), group in groupby(sorted(aggregates, key=scan), scan):
+    for (table, prepared_by, days_needed), group in groupby(sorted(aggregates, key=scan), scan):
         wanted = list(group)
-        days = _days(activity[table], snapshots, cutoff)
-        if not whole:
-            days = days.filter(days.age < max(feature.days_needed for feature in wanted))
-        elif table == "purchase_days":
+        if days_needed > history_days:
+            rows = rows.mutate(**{feature.name: ibis.null("float64") for feature in wanted})
+            continue
+        days = _days(activity[table], snapshots, cutoff, days_needed)
+        if table == "purchase_days" and not days_needed:
             days = _with_silence(days, cutoff)
-        prepare = family_of[wanted[0].family].prepare
+        prepare = family_of[prepared_by].prepare if prepared_by else None
         prepared = days if prepare is None else prepare(days, inputs)
         aggregated = prepared.group_by("customer_id").aggregate(
             **{f.name: _known(f, f.compute(prepared), history_days) for f in wanted}
@@ -117,15 +119,19 @@ def build_features(
             *[rows[name] for name in rows.columns], **{f.name: _present(f, aggregated[f.name], history_days) for f in wanted}
         )
     if any(family.name == "peers" for family in families):
-        rows = rows.mutate(**_model_of_all(_days(activity["purchase_days"], snapshots, cutoff)))
+        rows = rows.mutate(**_model_of_all(_days(activity["purchase_days"], snapshots, cutoff, 0)))
     derived = {f.name: _known(f, f.compute(rows), history_days) for f in features if f.kind == "derived"}
     table_of_all: ir.Table = rows.mutate(**derived).select("customer_id", "cutoff_date", *[f.name for f in features])
     return table_of_all
 
 
-def _days(table: Any, snapshots: ir.Table, cutoff: date) -> Any:
+def _days(table: Any, snapshots: ir.Table, cutoff: date, days_needed: int) -> Any:
+    """An activity table in, the rows of the snapshots' customers out: `days_needed` days up to the cutoff; 0: all."""
     last = ibis.literal(cutoff, type="date")
-    days = table.filter(table.activity_date <= last).semi_join(snapshots, "customer_id")
+    days = table.filter(table.activity_date <= last)
+    if days_needed:
+        days = days.filter(days.activity_date > ibis.literal(observation_window(cutoff, days_needed).start, type="date"))
+    days = days.semi_join(snapshots, "customer_id")
     return days.mutate(age=last.delta(days.activity_date, unit="day").cast("int64"))
 
 

@@ -60,8 +60,8 @@ def engagement_count(events: Any, window: int, inputs: Inputs) -> Any:
 
 @engagement.aggregate(
     Entry("Days on which the customer did anything besides buying, each counted half as much for every {window} days that "
-          "it lies back.", "days", "0 without any", "lower", "less active", absent=0),
-    over=["window"],
+          "it lies back.", "days", YOUNG_LOG, "lower", "less active", absent=0),
+    over=["window"], whole=True,
 )  # fmt: skip
 def engagement_decayed(events: Any, window: int, inputs: Inputs) -> Any:
     return decay(events.age, window, where=_by_customer(events, inputs))

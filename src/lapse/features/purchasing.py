@@ -56,8 +56,8 @@ def purchase_days_count(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Purchase days in the whole log, each counted half as much for every {window} days that it lies back.", "days",
-          NEVER, "lower", "few orders"),
-    over=["window"],
+          YOUNG_LOG, "lower", "few orders"),
+    over=["window"], whole=True,
 )  # fmt: skip
 def purchase_days_decayed(days: Any, window: int) -> Any:
     return decay(days.age, window, where=days.orders > 0)

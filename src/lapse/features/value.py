@@ -53,8 +53,8 @@ def net_spend_change(days: Any, window: int) -> Any:
 
 @value.aggregate(
     Entry("Spend on order lines in the whole log, each amount counted half as much for every {window} days that it lies "
-          "back.", "currency", NEVER, "lower", "low spend"),
-    over=["window"],
+          "back.", "currency", YOUNG_LOG, "lower", "low spend"),
+    over=["window"], whole=True,
 )  # fmt: skip
 def spend_decayed(days: Any, window: int) -> Any:
     return decay(days.age, window, where=days.orders > 0, amount=days.gross_spend)

@@ -149,7 +149,7 @@ def _write_months(
     months = list(keys)
     stale = next((number for number, month in enumerate(months) if not kept.has(month, keys[month])), len(months))
     earlier_rows = 0
-    for first, last in _blocks(months, stale, prints):
+    for first, last in _blocks(months, stale, prints if day else {}):
         block = months[first : last + 1]
         since = date.fromisoformat(f"{block[0]}-01") if first else None
         rows = log.filter(log[day] < ibis.literal(_month_after(block[-1]), type="date")) if last + 1 < len(months) else log
