@@ -103,17 +103,20 @@ def cast_all(engine: Engine, delivery: Path, validated: Path, settings: Settings
     for name, table in SOURCES.items():
         source, target = delivery / f"{name}.parquet", validated / f"{name}.parquet"
         further = customers.attributes if name == "customers" and customers else []
-        columns = [_casts(table, engine.read(source).columns), *(f"{attribute}::VARCHAR AS {attribute}" for attribute in further)]
-        engine.connection.execute(
-            f"COPY (SELECT {', '.join(columns)} FROM read_parquet('{source}')) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
-        )
+        columns = [
+            _casts(table, engine.read(source).columns),
+            *(f"{attribute}::VARCHAR AS {attribute}" for attribute in further),
+        ]
+        rows = f"SELECT {', '.join(columns)} FROM read_parquet('{source}')"
+        engine.connection.execute(f"COPY ({rows}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _casts(table: Table, delivered: tuple[str, ...]) -> str:
     """A table's contract and the delivered columns in, the SELECT list that makes one of the other out."""
     given = {c.name: DAY_OF.get(c.name, c.name) for c in table.columns}
     return ", ".join(
-        f"{given[c.name] if given[c.name] in delivered else 'NULL'}::{DUCKDB_TYPES[c.type]} AS {c.name}" for c in table.columns
+        f"{given[c.name] if given[c.name] in delivered else 'NULL'}::{DUCKDB_TYPES[c.type]} AS {c.name}"
+        for c in table.columns
     )
 
 

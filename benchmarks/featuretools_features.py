@@ -21,19 +21,16 @@ LOGICAL_TYPES = {"customer_id": "Categorical", "order_id": "Categorical", "produ
               "category": "Categorical", "store_id": "Categorical", "amount": "Double", "quantity": "Double"}  # fmt: skip
 
 
-def run(transactions: str, out: str, cutoffs: list[str], windows: list[int], active_days: int, rows: int) -> dict[str, Any]:
-    """The path of the transactions in, one file of features per cutoff in `out` and the number of features out.
-
-    `rows`: only the first customers with about so many lines together, as the whole would not finish.
-    """
+def run(transactions: str, out: str, cutoffs: list[str], windows: list[int], active_days: int) -> dict[str, Any]:
+    """The path of the transactions in, one file of features per cutoff in `out` and the number of features out."""
     logging.getLogger().setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    lines = _read(transactions, rows)
+    lines = _read(transactions)
     entities = ft.EntitySet("log")
     entities.add_dataframe(dataframe_name="lines", dataframe=lines, index="line", time_index="ordered_at",
                            logical_types=LOGICAL_TYPES)  # fmt: skip
     entities.normalize_dataframe("lines", "customers", "customer_id", make_time_index=False)
-    made: dict[str, Any] = {"features": 0, "snapshots": 0, "rows": len(lines)}
+    made: dict[str, Any] = {"features": 0, "snapshots": 0}
     for cutoff in cutoffs:
         # The cutoff's own day belongs to the past.
         moment = pd.Timestamp(cutoff) + pd.Timedelta(days=1) - pd.Timedelta(microseconds=1)
@@ -46,9 +43,8 @@ def run(transactions: str, out: str, cutoffs: list[str], windows: list[int], act
     return made
 
 
-def _read(transactions: str, rows: int) -> pd.DataFrame:
+def _read(transactions: str) -> pd.DataFrame:
     lines = pd.read_parquet(transactions, columns=[*NAMES, "ordered_at", "quantity", "amount"])
-    lines = lines[lines["customer_id"] <= lines["customer_id"].iloc[min(rows, len(lines)) - 1]]
     lines = lines.astype({"amount": "float64", "quantity": "float64"})
     lines.insert(0, "line", range(len(lines)))
     return lines

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -34,7 +35,13 @@ class Measured:
     failure: str = ""
 
 
-def measure(function: str, arguments: dict[str, Any], python: str = sys.executable, time_limit: float = 7200) -> Measured:
+def measure(
+    function: str,
+    arguments: dict[str, Any],
+    python: str = sys.executable,
+    threads: int | None = None,
+    time_limit: float = 7200,
+) -> Measured:
     """`module.function` of this folder and its arguments (plain values) in, its cost and its result out.
 
     A run that fails, is killed or takes longer than `time_limit` seconds comes back with its failure in words.
@@ -42,8 +49,10 @@ def measure(function: str, arguments: dict[str, Any], python: str = sys.executab
     with tempfile.TemporaryDirectory(prefix="lapse-bench-") as folder:
         report = Path(folder) / "report.json"
         command = [python, str(HERE / "measure.py"), function, json.dumps(arguments), str(report)]
+        # Polars is told its threads before it is imported or not at all.
+        environment = os.environ | ({"POLARS_MAX_THREADS": str(threads)} if threads else {})
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, check=False, env=environment)
         except subprocess.TimeoutExpired:
             return Measured(failure=f"not done after {time_limit:,.0f} s")
         if report.exists():

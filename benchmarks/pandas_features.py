@@ -7,6 +7,7 @@ lapse's own short cut: customers' days are made once for all cutoffs instead of 
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def roll_up(lines: pd.DataFrame) -> pd.DataFrame:
         days[name] = by_day[column].nunique()
     first = ordered.groupby(["customer_id", "category"], observed=True)["day"].min().reset_index()
     days["new_categories"] = first.groupby(DAY, observed=True).size()
-    days = days.fillna({name: 0 for name in [*names, "new_categories"]}).reset_index()
+    days = days.fillna(dict.fromkeys([*names, "new_categories"], 0)).reset_index()
     bought = days[days["orders"] > 0]
     by_customer = bought.groupby("customer_id", observed=True, sort=False)
     number = by_customer.cumcount()
@@ -130,7 +131,7 @@ def _summed(days: pd.DataFrame, cutoff: int, windows: list[int]) -> pd.DataFrame
 
 def _compared(table: pd.DataFrame, windows: list[int]) -> pd.DataFrame:
     """Features in, the same and those that compare two of them out."""
-    for short, long in zip(windows, windows[1:], strict=False):
+    for short, long in pairwise(windows):
         orders, spend = table[f"order_count_{long}d"], table[f"net_spend_{long}d"]
         table[f"order_rate_change_{short}d_{long}d"] = (
             table[f"order_count_{short}d"] / orders.replace(0, np.nan) * long / short

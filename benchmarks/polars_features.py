@@ -51,8 +51,10 @@ def roll_up(lines: pl.LazyFrame) -> pl.LazyFrame:
     names = {"orders": "order_id", "categories": "category", "products": "product_id", "stores": "store_id"}
     lines = lines.with_columns(pl.col("category", "product_id", "store_id").cast(pl.Categorical))
     # Filtered before and not inside the aggregate: Polars counts distinct values twice as fast that way.
-    counted = lines.filter(ordered).group_by(DAY).agg(
-        **{name: pl.col(column).n_unique().cast(pl.Int64) for name, column in names.items()}
+    counted = (
+        lines.filter(ordered)
+        .group_by(DAY)
+        .agg(**{name: pl.col(column).n_unique().cast(pl.Int64) for name, column in names.items()})
     )
     days = lines.group_by(DAY).agg(spend=pl.col("amount").sum()).join(counted, on=DAY, how="left")
     days = days.join(first, on=DAY, how="left").with_columns(pl.col(*names, "new_categories").fill_null(0))
