@@ -18,7 +18,7 @@ import pandas as pd
 
 from lapse.engine import open_engine
 from lapse.features.build import all_features, write_features
-from lapse.features.family import Inputs
+from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.validate import validate
 from lapse.labels import write_labels
@@ -56,7 +56,7 @@ def main() -> None:
         write_snapshots(engine, activity, work / "snapshots", windows, contents.period, step, most)
         last = contents.period.last_complete_day
         write_labels(engine, work / "snapshots", activity, work / "labels", windows, last)
-        inputs = Inputs.of(contents, windows, **settings.features.model_dump())
+        inputs = feature_inputs(contents, windows, settings.features.model_dump(), Path())
         write_features(engine, activity, work / "snapshots", work / "features", contents.period, inputs)
         cutoffs = cutoffs_in(work / "labels")
         rows = read_rows(work / "features", work / "labels", cutoffs)

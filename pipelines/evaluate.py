@@ -20,7 +20,7 @@ def main() -> None:
     say(metrics)
     params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
     names = knobs.experiment, knobs.registered_model
-    run_id = record_training(Path(), *names, params, metrics, Path("models/lapse"), reports, features)
+    run_id = record_training(Path(), *names, params, metrics, Path("models"), reports, features)
     print(f"evaluate: recorded as MLflow run {run_id}")
 
 

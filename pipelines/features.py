@@ -5,7 +5,7 @@ from pathlib import Path
 from lapse.engine import open_engine
 from lapse.errors import run
 from lapse.features.build import left_out, write_features
-from lapse.features.family import Inputs
+from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
 from lapse.settings import load_settings
@@ -15,7 +15,7 @@ def main() -> None:
     """data/activity and data/snapshots in, one file per cutoff in data/features out."""
     contents = Contents.read(Path("data/validated/contents.json"))
     settings = load_settings()
-    inputs = Inputs.of(contents, settings.churn.windows, **settings.features.model_dump())
+    inputs = feature_inputs(contents, settings.churn.windows, settings.features.model_dump(), Path())
     for family, lack in left_out(inputs).items():
         print(f"features: family {family} left out: {lack} in the data")
     with open_engine() as engine:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lapse.engine import open_engine
+from lapse.engine import open_duckdb
 from lapse.errors import run
 from lapse.history.landing.land import land, land_tables, require_always_changed
 from lapse.settings import load_settings
@@ -15,7 +15,7 @@ def main() -> None:
     named = ", ".join([*([wanted.source] if wanted.source else []), *wanted.tables])
     print(f"land: reading {named or 'nothing: the sources are files'}", flush=True)
     require_always_changed(wanted.tables, Path("dvc.yaml"))
-    with open_engine() as engine:
+    with open_duckdb() as engine:
         for name, rows in land(engine, wanted.source, out).items():
             print(f"land: {name}: {rows:,} rows")
         for name, done in land_tables(engine, wanted.tables, out, os.environ).items():

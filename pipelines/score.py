@@ -7,18 +7,19 @@ from lapse.errors import run
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
 from lapse.model.bundle import Bundle
-from lapse.scoring.score import consenting_customers, say, score_customers, write_scores
+from lapse.scoring.score import consenting_customers, say, score_customers, with_own_features, write_scores
 from lapse.settings import load_settings
 from lapse.windows import resolve_as_of
 
 
 def main() -> None:
     """data/activity and models/lapse in, data/scores/scores.parquet out."""
-    knobs = load_settings().score
+    settings = load_settings()
+    knobs = settings.score
     contents = Contents.read(Path("data/validated/contents.json"))
     period, agreed = contents.period, consenting_customers(Path("data/validated/customers.parquet"), contents.columns)
     as_of = resolve_as_of(knobs.as_of, period)
-    bundle = Bundle.read(Path("models/lapse"))
+    bundle = with_own_features(Bundle.read(Path("models/lapse")), Path(), settings.features.model_dump()["sql"])
     with open_engine() as engine:
         activity = read_activity(engine, Path("data/activity"))
         scores = score_customers(engine, activity, as_of, bundle, period, knobs.high_risk, knobs.medium_risk, agreed)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lapse.errors import run
-from lapse.features.family import Inputs
+from lapse.features.own import feature_inputs
 from lapse.history.contents import Contents
 from lapse.model.train import require_usable, write_models
 from lapse.settings import load_settings
@@ -13,7 +13,7 @@ def main() -> None:
     """data/features and data/labels in, models/judged and models/lapse out."""
     settings = load_settings()
     contents = Contents.read(Path("data/validated/contents.json"))
-    inputs = Inputs.of(contents, settings.churn.windows, **settings.features.model_dump())
+    inputs = feature_inputs(contents, settings.churn.windows, settings.features.model_dump(), Path())
     folders = Path("data/features"), Path("data/labels"), Path("models")
     require_usable(Path("data/reports/usability.json"))
     print("train: fitting the judged model and the one that ships", flush=True)

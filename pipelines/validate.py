@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from lapse.engine import open_engine
+from lapse.engine import open_duckdb
 from lapse.errors import run
 from lapse.history.usability.report import check_delivery, report_text, write_report
 from lapse.history.validate import validate
@@ -18,7 +18,7 @@ def main() -> None:
     zone = settings.business_timezone
     today = datetime.now(ZoneInfo(zone)).date()
     out, report = Path("data/validated"), Path("data/reports/usability.json")
-    with open_engine() as engine:
+    with open_duckdb() as engine:
         contents, counts = validate(engine, settings.sources, zone, out, report, today)
         step, most = cutoffs.step_days, cutoffs.max_cutoffs
         usability = check_delivery(engine, out, contents, counts, windows, step, most, reasons)

@@ -13,10 +13,7 @@ import pandas as pd
 import pytest
 
 from lapse.engine import Engine, open_engine
-from lapse.history.activity import attributes, event_days
-from lapse.history.rollup.purchases import category_days, purchase_days
-from lapse.history.rollup.ratings import feedback_days
-from lapse.history.rollup.subscriptions import subscription_days
+from lapse.history import activity
 from lapse.tables import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
 from lapse.windows import ChurnWindows, Period
 
@@ -53,14 +50,7 @@ def transactions(engine: Engine, rows: list[dict[str, Any]]) -> Any:
 
 
 def roll_up(log: dict[str, Any], scale: tuple[float, float] | None = (1.0, 5.0)) -> dict[str, Any]:
-    return {
-        "purchase_days": purchase_days(log["transactions"]),
-        "category_days": category_days(log["transactions"]),
-        "event_days": event_days(log["events"]),
-        "feedback_days": feedback_days(log["feedback"], scale),
-        "subscription_days": subscription_days(log["subscriptions"]),
-        "attributes": attributes(log["customers"]),
-    }
+    return activity.roll_up(log, scale)
 
 
 def log_of(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 SCORES = Path("data/scores/scores.parquet")
 Format = Literal["table", "csv", "json", "xlsx"]
+Choice = Literal["champion", "latest"]
 
 
 @app.callback(invoke_without_command=True)
@@ -24,7 +25,7 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
     """Find the customers who are about to stop buying, and say why.
 
     Run it in the folder that holds params.yaml. Exit codes: 0 done; 1 another error; 2 wrong settings or options;
-    3 the data cannot be used; 4 no model, or one that does not fit the data.
+    3 the data cannot be used; 4 no model, or one that does not fit the data; 5 the gate refused a promotion.
     """
     if version:
         typer.echo(f"lapse {__version__}")
@@ -35,15 +36,49 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def score(
     as_of: Annotated[str, typer.Option(help="The day to score at: YYYY-MM-DD, or latest.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for scores/ (with manifest.json) and lists/.")] = Path("data"),
+    model: Annotated[Choice | None, typer.Option(help="champion: the promoted model; latest: models/lapse.")] = None,
 ) -> None:
     """Read the sources, score every active customer, write scores, lists and a manifest. For schedulers.
 
-    The same code as `dvc repro score lists`, without DVC and without training: the model in models/lapse is used.
+    The same code as `dvc repro score lists`, without DVC and without training. The champion scores where one was
+    promoted, else models/lapse (which DVC's stage score always takes); the manifest says which.
     Outputs appear whole or not at all. The same sources, params and model give the same bytes, manifest aside.
     """
     from lapse.outreach.nightly import score_once
 
-    score_once(Path(), out, as_of or None)
+    score_once(Path(), out, as_of or None, model)
+
+
+@app.command()
+def promote(
+    version: Annotated[int | None, typer.Option(min=1, help="Version in the registry; else that of models/lapse.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the history.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overrule the gate; needs --reason.")] = False,
+) -> None:
+    """Make a model the champion, if the gate lets it: mature, calibrated, better than the rules, no worse than the champion.
+
+    Who, when, why, from which version to which is added to models/promotions.jsonl, a refusal too (exit code 5).
+    Run it in the project's folder; stages and experiments cannot.
+    """
+    from lapse.model.gate import Thresholds
+    from lapse.model.promotion import promote as move
+    from lapse.settings import load_settings
+
+    settings = load_settings()
+    thresholds, knobs = Thresholds(**settings.promote.model_dump()), settings.evaluate
+    names = Path(), knobs.registered_model, version, settings.churn.windows, thresholds
+    for line in move(*names, knobs.bootstrap_rounds, settings.train.seed, reason, force):
+        typer.echo(line)
+
+
+@app.command()
+def rollback(reason: Annotated[str | None, typer.Option(help="Why; kept in the history.")] = None) -> None:
+    """Make the champion before the present one champion again; once more: the one before that."""
+    from lapse.model.promotion import rollback as move
+    from lapse.settings import load_settings
+
+    for line in move(Path(), load_settings().evaluate.registered_model, reason):
+        typer.echo(line)
 
 
 @app.command()
@@ -73,7 +108,7 @@ def check(
     from tempfile import TemporaryDirectory
     from zoneinfo import ZoneInfo
 
-    from lapse.engine import open_engine
+    from lapse.engine import open_duckdb
     from lapse.history.usability.report import PAGE_NAME, check_delivery, report_text, write_report
     from lapse.history.validate import validate
     from lapse.settings import load_settings
@@ -81,7 +116,7 @@ def check(
     settings = load_settings()
     zone, windows, cutoffs = settings.business_timezone, settings.churn.windows, settings.snapshots
     today = datetime.now(ZoneInfo(zone)).date()
-    with TemporaryDirectory(prefix="lapse-check-") as aside, open_engine() as engine:
+    with TemporaryDirectory(prefix="lapse-check-") as aside, open_duckdb() as engine:
         work = Path(aside)
         contents, counts = validate(engine, settings.sources, zone, work / "validated", work / "usability.json", today)
         validated, most, reasons = work / "validated", cutoffs.max_cutoffs, settings.churn.reasons
@@ -90,6 +125,37 @@ def check(
     typer.echo(report_text(report), nl=False)
     typer.echo(f"The same as a page: {out / PAGE_NAME}")
     if not report.can_train:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command()
+def leakage(
+    cutoffs: Annotated[int, typer.Option(min=1, help="How many of the snapshots' cutoffs, spread over all.")] = 2,
+) -> None:
+    """Check that nothing after a cutoff moves a feature, your own included: on the validated data of this workspace.
+
+    Everything after the cutoff is deleted, and every feature must stay the same to the last bit. Exit code 3 when one
+    does not.
+    """
+    from lapse.engine import open_engine
+    from lapse.features.leakage import check_leakage
+    from lapse.features.own import feature_inputs
+    from lapse.history.contents import Contents
+    from lapse.settings import load_settings
+    from lapse.snapshots import cutoffs_in
+
+    settings = load_settings()
+    contents = Contents.read(Path("data/validated/contents.json"))
+    windows, scale, reasons = settings.churn.windows, contents.rating_scale, settings.churn.reasons
+    inputs = feature_inputs(contents, windows, settings.features.model_dump(), Path())
+    known = cutoffs_in(Path("data/snapshots"))
+    chosen = known[:: max(1, -(-len(known) // cutoffs))]
+    with open_engine() as engine:
+        found = check_leakage(engine, Path("data/validated"), chosen, windows, contents.period, inputs, scale, reasons)
+    for cutoff, moved in found.items():
+        said = f"{len(moved)} features look ahead: {', '.join(moved[:5])}" if moved else "no feature looks ahead"
+        typer.echo(f"{cutoff}: {said}")
+    if any(found.values()):
         raise typer.Exit(DataError.exit_code)
 
 
@@ -128,11 +194,11 @@ def at_risk(
 @app.command()
 def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, as in the delivery.")]) -> None:
     """Say everything known about one customer: history, risk, reasons."""
-    from lapse.engine import open_engine
+    from lapse.engine import open_duckdb
     from lapse.history.activity import read_activity
     from lapse.scoring.explain import explanation
 
-    with open_engine() as engine:
+    with open_duckdb() as engine:
         activity = read_activity(engine, Path("data/activity"))
         typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id))
 

@@ -1,15 +1,24 @@
-"""The engine that runs every expression: embedded DuckDB through Ibis. Nothing else opens a connection."""
+"""The engines that run every expression: embedded DuckDB, or Spark when asked for. Nothing else opens a connection.
+
+LAPSE_ENGINE=spark runs activity, snapshots, features, labels, retention and score on Spark. The engine is no param: it
+may not change a value, and tests/parity holds both to the same ones.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import itertools
+import os
+import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapse.errors import DataError
+from lapse.errors import DataError, LapseError, SettingsError
 from lapse.files import written_whole
 
 if TYPE_CHECKING:
@@ -17,14 +26,104 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pandas as pd
 
+CHOICE = "LAPSE_ENGINE"
+ENGINES = ("duckdb", "spark")
 
-class Engine:
+
+class Engine(ABC):
+    """What every engine can do with table expressions."""
+
+    backend: Any
+    """The Ibis backend."""
+
+    @abstractmethod
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """Parquet files of the same columns in, one table expression over all of them out."""
+
+    @abstractmethod
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """A pandas frame in, a table expression over a copy of it out."""
+
+    @abstractmethod
+    def keep(self, expression: ir.Table, name: str) -> ir.Table:
+        """A table expression in, the same table computed once and held under a name out."""
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """The name that a table was held under in; its memory is free again."""
+
+    @abstractmethod
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """A table and its column of days in; per day the number of rows, and a text that changes with any of them, out.
+
+        The order of the rows does not matter. These are keys of what is kept, never values: another engine, or another
+        version of it, may have others.
+        """
+
+    @abstractmethod
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        """A query in this engine's SQL in, the Parquet file of its rows sorted by `key` out."""
+
+    def read(self, path: Path) -> ir.Table:
+        """A Parquet file, or a folder of them, in, a table expression out. DataError when it is not there."""
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files or not path.exists():
+            raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
+        return self.read_files(files)
+
+    def table(self, name: str) -> ir.Table:
+        """The name of a table in this engine in, its expression out."""
+        table: ir.Table = self.backend.table(name)
+        return table
+
+    def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
+        """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds.
+
+        The columns have the types that the expression says, so they are the same from every engine.
+        """
+        # What Ibis does itself before it runs anything: tables in this process's memory become known to the engine.
+        self.backend._run_pre_execute_hooks(expression)
+        return self.write_query(self.query(expression), path, key)
+
+    def write_query(self, query: str, path: Path, key: Sequence[str]) -> int:
+        """As `write`, of SQL that `query` gave."""
+        import pyarrow.parquet as pq
+
+        with written_whole(path) as aside:
+            self._export(query, aside, list(key))
+            rows: int = pq.read_metadata(aside).num_rows
+        return rows
+
+    def frame(self, expression: ir.Table) -> pd.DataFrame:
+        """A table expression in, its rows as a pandas frame out."""
+        frame: pd.DataFrame = self.backend.to_pandas(expression)
+        return frame
+
+    def query(self, expression: ir.Table) -> str:
+        """A table expression in, its SQL out with every number and date cast to the type that Ibis takes it for.
+
+        Ibis leaves a cast out where it believes the type to be right already; but DuckDB sums whole numbers into 128
+        bits, which Parquet holds as floats only, and Spark counts in 32.
+        """
+        import sqlglot as sg
+
+        compiler = self.backend.compiler
+        columns = []
+        for name, dtype in expression.schema().items():
+            column = sg.column(name, quoted=True)
+            typed = dtype.is_numeric() or dtype.is_date()
+            columns.append(compiler.cast(column, dtype).as_(name, quoted=True) if typed else column)
+        rows = compiler.to_sqlglot(expression).subquery("rows")
+        return sg.select(*columns).from_(rows).sql(dialect=compiler.dialect)
+
+
+class DuckEngine(Engine):
     """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
 
     def __init__(self, spill: Path, threads: int | None = None) -> None:
         import ibis
 
-        self.backend: Any = ibis.duckdb.connect(temp_directory=str(spill))
+        self.backend = ibis.duckdb.connect(temp_directory=str(spill))
         # Settled at the door: the clock is UTC whatever the machine's zone is.
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute("SET enable_progress_bar = false")
@@ -37,68 +136,129 @@ class Engine:
         connection: duckdb.DuckDBPyConnection = self.backend.con
         return connection
 
-    def read(self, path: Path) -> ir.Table:
-        """A Parquet file, or a folder of them, in, a table expression out. DataError when it is not there."""
-        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-        if not files or not path.exists():
-            raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
-        return self.read_files(files)
-
     def read_files(self, files: Sequence[Path]) -> ir.Table:
-        """Parquet files of the same columns in, one table expression over all of them out."""
+        """As `Engine.read_files`."""
         table: ir.Table = self.backend.read_parquet([str(file) for file in files])
         return table
 
-    def table(self, name: str) -> ir.Table:
-        """The name of a table in this engine in, its expression out."""
-        table: ir.Table = self.backend.table(name)
-        return table
-
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
-        """A pandas frame in, a table expression over a copy of it out."""
+        """As `Engine.load`."""
         table: ir.Table = self.backend.create_table(name, frame, temp=True, overwrite=True)
         return table
 
     def keep(self, expression: ir.Table, name: str) -> ir.Table:
-        """A table expression in, the same table computed once and held under a name out."""
+        """As `Engine.keep`."""
         table: ir.Table = self.backend.create_table(name, expression, temp=True, overwrite=True)
         return table
 
     def drop(self, name: str) -> None:
-        """The name that a table was held under in; its memory is free again."""
+        """As `Engine.drop`."""
         self.backend.drop_table(name, force=True)
 
     def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
-        """A table and its column of days in; per day the number of rows, and a text that changes with any of them, out.
-
-        The order of the rows does not matter. These are keys of what is kept, never values: another engine, or another
-        version of it, may have others.
-        """
+        """As `Engine.fingerprints`."""
         rows = self.connection.execute(
             f'SELECT "{day}", count(*), bit_xor(hash(t)), sum(hash(t)::HUGEINT) '
             f"FROM ({self.backend.compile(expression)}) t GROUP BY 1 ORDER BY 1"
         ).fetchall()
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
-    def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
-        """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds."""
-        with written_whole(path) as aside:
-            self.backend.to_parquet(expression.order_by(list(key)), str(aside), compression="zstd")
-            counted = self.connection.execute("SELECT count(*) FROM read_parquet(?)", [str(aside)]).fetchone()
-        return int(counted[0]) if counted else 0
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        order = ", ".join(f'"{name}"' for name in key)
+        place = str(path).replace("'", "''")
+        self.connection.execute(f"COPY ({query} ORDER BY {order}) TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
 
-    def frame(self, expression: ir.Table) -> pd.DataFrame:
-        """A table expression in, its rows as a pandas frame out."""
-        frame: pd.DataFrame = self.backend.to_pandas(expression)
-        return frame
+
+class SparkEngine(Engine):
+    """One Spark session, in this process or with its workers on a cluster; they must see the same files as the driver."""
+
+    def __init__(self) -> None:
+        from lapse.spark import connect
+
+        self.backend = connect(os.environ)
+        self._kept: dict[str, Any] = {}
+        self._numbers = itertools.count()
+
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """As `Engine.read_files`."""
+        return self._view(self.backend.parquet(files), f"files_{next(self._numbers)}")
+
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """As `Engine.load`."""
+        return self._view(self.backend.rows_of(frame), name)
+
+    def keep(self, expression: ir.Table, name: str) -> ir.Table:
+        """As `Engine.keep`."""
+        self._kept[name] = self.backend.query(self.backend.compile(expression)).persist()
+        return self._view(self._kept[name], name)
+
+    def drop(self, name: str) -> None:
+        """As `Engine.drop`."""
+        self.backend.session.catalog.dropTempView(name)
+        if name in self._kept:
+            self._kept.pop(name).unpersist()
+
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """As `Engine.fingerprints`."""
+        rows = self.backend.query(
+            f"SELECT `{day}`, count(*), bit_xor(xxhash64(*)), sum(CAST(xxhash64(*) AS DECIMAL(38, 0))) "
+            f"FROM ({self.backend.compile(expression)}) GROUP BY 1 ORDER BY 1"
+        ).collect()
+        return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {int(row[3]):x}") for row in rows}
+
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        self.backend.export(query, path, key)
+
+    def _view(self, rows: Any, name: str) -> ir.Table:
+        rows.createOrReplaceTempView(name)
+        return self.table(name)
 
 
 @contextmanager
-def open_engine(threads: int | None = None) -> Iterator[Engine]:
-    """Nothing in, an engine out; its database and its spill folder are gone when the block ends."""
+def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
+    """Nothing in, DuckDB out, whatever LAPSE_ENGINE says; its database and spill folder are gone when the block ends.
+
+    For reading and judging deliveries, which is written in DuckDB's SQL.
+    """
     with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
-        engine = Engine(Path(spill), threads)
+        engine = DuckEngine(Path(spill), threads)
         try:
             yield engine
         finally:
             engine.backend.disconnect()
+
+
+@contextmanager
+def open_engine(threads: int | None = None) -> Iterator[Engine]:
+    """Nothing in, the engine that LAPSE_ENGINE names (duckdb when it names none) out, closed when the block ends.
+
+    `threads` is DuckDB's. SettingsError for an unknown name, LapseError when Spark cannot be had.
+    """
+    chosen = os.environ.get(CHOICE) or "duckdb"
+    if chosen not in ENGINES:
+        raise SettingsError(f"{CHOICE}: {chosen!r} is no engine. Set it to {' or '.join(ENGINES)}, or leave it unset.")
+    if chosen == "duckdb":
+        with open_duckdb(threads) as duck:
+            # As on Spark, x / 0 is null in every expression, not infinite.
+            duck.connection.execute("SET ieee_floating_point_ops = false")
+            yield duck
+        return
+    if lack := spark_lacks():
+        raise LapseError(lack)
+    spark = SparkEngine()
+    try:
+        yield spark
+    finally:
+        spark.backend.disconnect()
+
+
+def spark_lacks() -> str | None:
+    """Nothing in, what this machine lacks for Spark and the next step out; None when all is there."""
+    if importlib.util.find_spec("pyspark") is None:
+        return f"{CHOICE}=spark needs pyspark, which is not installed. Run `pip install 'lapse[spark]'`, or unset {CHOICE}."
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which(str(Path(home, "bin", "java")) if home else "java") is None:
+        where = f"JAVA_HOME ({home}) holds none" if home else "there is none on the PATH"
+        return (f"{CHOICE}=spark needs Java 17 or 21, and {where}. Install it (Debian: apt-get install "
+                f"openjdk-17-jre-headless) or point JAVA_HOME at it; or unset {CHOICE}.")  # fmt: skip
+    return None

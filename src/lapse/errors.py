@@ -4,7 +4,8 @@
     ├── SettingsError          exit 2: params.yaml is wrong
     ├── DataError              exit 3: the data cannot be used as they are
     │   └── HistoryTooShort    exit 3: the log does not cover the windows asked for
-    └── ModelError             exit 4: there is no model, or it does not fit the data
+    ├── ModelError             exit 4: there is no model, or it does not fit the data
+    └── PromotionRefused       exit 5: the gate does not let the model become the champion
 
 A message names the table, column, count and up to three sample keys, and ends with the next step.
 """
@@ -41,6 +42,12 @@ class ModelError(LapseError):
     """There is no model, or it does not fit the data that it is given."""
 
     exit_code = 4
+
+
+class PromotionRefused(LapseError):
+    """The gate does not let the model become the champion."""
+
+    exit_code = 5
 
 
 def sample_keys(keys: Sequence[object]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -64,13 +63,26 @@ class Snapshots(Section):
     max_cutoffs: Positive
 
 
+class SqlFeature(Section):
+    """A feature of one's own, as an SQL aggregate over the days of one activity table."""
+
+    table: Literal["purchase_days", "category_days", "event_days", "feedback_days", "subscription_days"]
+    expression: Annotated[str, Field(min_length=1)]
+    meaning: Annotated[str, Field(min_length=1)]
+    unit: Annotated[str, Field(min_length=1)]
+    risk: Literal["higher", "lower", "either"]
+    reason: str
+    looks_back: Annotated[int, Field(ge=0)]
+
+
 class Features(Section):
     """Which windows, responses and troubles the features look at."""
 
     windows: list[Days] | Literal["auto"]
     responses: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
-    service: dict[Name, list[str]] = {}
-    open_cases: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]] = {}
+    service: dict[Name, list[str]] = Field(default_factory=dict)
+    open_cases: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
+    sql: dict[Name, SqlFeature] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _windows_rise(self) -> Features:
@@ -98,6 +110,15 @@ class Evaluate(Section):
     bootstrap_rounds: Positive
     experiment: str
     registered_model: str
+
+
+class Promote(Section):
+    """What a model must show to become the champion; command promote reads it, no stage does."""
+
+    max_ece: Share
+    min_slope: Annotated[float, Field(gt=0, le=1)]
+    max_slope: Annotated[float, Field(ge=1)]
+    max_auroc_loss: Share
 
 
 class Retention(Section):
@@ -138,6 +159,7 @@ class Settings(Section):
     features: Features
     train: Train
     evaluate: Evaluate
+    promote: Promote
     retention: Retention
     score: Score
     lists: Lists

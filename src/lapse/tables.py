@@ -85,7 +85,8 @@ TRANSACTIONS = Table(
         Column("amount", "decimal", "What the business receives for the line; negative on returns.", "currency",
                "null only when the delivery has no money at all"),
         Column("discount", "decimal", "Money off the usual price, as a positive number.", "currency", _WHERE_GIVEN),
-        Column("cost", "decimal", "What the line costs the business; amount - cost is the margin.", "currency", _WHERE_GIVEN),
+        Column("cost", "decimal", "What the line costs the business; amount - cost is the margin.", "currency",
+               _WHERE_GIVEN),
         Column("is_return", "flag", "The line is a return or cancellation: never an order."),
     ),
 )  # fmt: skip
@@ -230,7 +231,8 @@ ATTRIBUTE = "attribute_"
 ATTRIBUTES = Table(
     "attributes",
     "data/activity/attributes/all.parquet",
-    "one row per customer and day from which on something is known of them; the attributes named in params follow as text columns attribute_<name>",
+    "one row per customer and day from which on something is known of them; the attributes named in params follow as text "
+    "columns attribute_<name>",
     ("customer_id", "activity_date"),
     (
         CUSTOMER_ID,
@@ -405,7 +407,8 @@ CRR = Table(
     ),
 )  # fmt: skip
 
-ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, ATTRIBUTES, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, SNAPSHOTS, FEATURES, LABELS,
+ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
+       SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, SCORES, AT_RISK)  # fmt: skip
 
 

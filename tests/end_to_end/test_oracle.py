@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from lapse.engine import open_engine
 from lapse.features.build import all_features, write_features
-from lapse.features.family import Inputs
+from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.rollup.purchases import purchase_days
 from lapse.history.simulation.shop import Shop
@@ -81,7 +81,7 @@ def aurocs(shop, folder):
         write_snapshots(engine, activity, folder / "snapshots", windows, contents.period, step, CUTOFFS)
         last = contents.period.last_complete_day
         write_labels(engine, folder / "snapshots", activity, folder / "labels", windows, last)
-        inputs = Inputs.of(contents, windows, **settings.features.model_dump())
+        inputs = feature_inputs(contents, windows, settings.features.model_dump(), Path())
         write_features(engine, activity, folder / "snapshots", folder / "features", contents.period, inputs)
     cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())
     rows = read_rows(folder / "features", folder / "labels", cutoffs)

@@ -135,7 +135,7 @@ def test_mlflow_has_one_run_with_the_model(project: Path) -> None:
     code = (
         "import warnings; warnings.simplefilter('ignore');"
         "import mlflow, pandas as pd; from pathlib import Path; from lapse.model.bundle import Bundle;"
-        "mlflow.set_tracking_uri('sqlite:///mlflow.db'); runs = mlflow.search_runs(experiment_names=['lapse']); assert len(runs) == 1;"
+        "mlflow.set_tracking_uri('sqlite:///mlflow.db'); runs = mlflow.search_runs(experiment_names=['lapse'], filter_string=\"tags.kind = 'training'\"); assert len(runs) == 1;"
         "run = runs.iloc[0]; assert run['params.churn.horizon_days'] == '30' and len(run['tags.data_hash']) > 30;"
         "model = mlflow.pyfunc.load_model('models:/lapse/1');"
         "rows = pd.read_parquet(sorted(Path('data/features').glob('*.parquet'))[-1]); b = Bundle.read(Path('models/lapse'));"

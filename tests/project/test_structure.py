@@ -16,7 +16,7 @@ from tests.project.imports import ROOT, SRC, import_closure, imported_modules
 
 STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 FLOORS = (
-    ("errors", "files", "windows", "tables", "delivery", "settings", "engine", "pictures"),
+    ("errors", "files", "kept", "windows", "tables", "delivery", "settings", "engine", "spark", "pictures"),
     ("history", "snapshots", "labels", "retention"),
     ("features", "model"),
     ("scoring",),
@@ -28,7 +28,7 @@ FLOORS = (
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Within a floor, who may import whom: everything else on the same floor is sideways, hence refused.
 SIDEWAYS = {("delivery", "tables"), ("settings", "delivery"), ("settings", "tables"), ("settings", "windows"), ("settings", "errors"), ("tables", "errors"), ("windows", "errors"),
-            ("engine", "errors"), ("engine", "files"), ("pictures", "files"), ("labels", "snapshots"), ("retention", "history"),
+            ("engine", "errors"), ("engine", "files"), ("kept", "files"), ("engine", "spark"), ("spark", "errors"), ("pictures", "files"), ("labels", "snapshots"), ("retention", "history"),
             ("snapshots", "history"), ("labels", "history"), ("model", "features")}  # fmt: skip
 MODULES = sorted(SRC.rglob("*.py"))
 
@@ -92,10 +92,17 @@ def test_only_the_registry_knows_mlflow() -> None:
 
 def test_only_the_engine_connects() -> None:
     connecting = {
-        path.name for path in MODULES if re.search(r"duckdb\.connect|ibis\.\w+\.connect", path.read_text(encoding="utf-8"))
+        path.name
+        for path in MODULES
+        if re.search(r"duckdb\.connect|ibis\.\w+\.connect|SparkSession\.builder", path.read_text(encoding="utf-8"))
     }
-    # databases.py reads the DuckDB files of others, in a database of its own.
-    assert connecting == {"engine.py", "databases.py"}
+    # databases.py reads the DuckDB files of others, in a database of its own; spark.py is behind the engine's door.
+    assert connecting == {"engine.py", "databases.py", "spark.py"}
+
+
+def test_spark_is_asked_for_by_the_engine_alone() -> None:
+    asking = {path.name for path in MODULES if re.search(r"pyspark|lapse\.spark", path.read_text(encoding="utf-8"))}
+    assert asking == {"engine.py", "spark.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ibis
 import ibis.expr.types as ir
 
 from lapse.engine import Engine
+from lapse.errors import SettingsError, sample_keys
 from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 from lapse.features.contract import contract
 from lapse.features.customer import customer
@@ -24,16 +26,17 @@ from lapse.features.purchasing import purchasing
 from lapse.features.rhythm import rhythm
 from lapse.features.service import returns, service
 from lapse.features.value import value, wallet
-from lapse.history.activity import Activity
 from lapse.files import file_sha256
+from lapse.history.activity import Activity
 from lapse.kept import Kept, code_digest, key_of
 from lapse.snapshots import cutoffs_in
 from lapse.tables import FEATURES
-from lapse.windows import Period, observation_window
+from lapse.windows import Period
 
 FAMILIES: tuple[Family, ...] = (
     purchasing, rhythm, value, wallet, price, returns, service, breadth, engagement, feedback, contract, customer, peers,
 )  # fmt: skip
+REACHES = (60, 180, 730)
 FITTED_ON = 20_000
 """Of so many customers the model of all of them is fitted: more would not move its four parameters."""
 
@@ -48,27 +51,66 @@ def write_features(
     cutoffs = cutoffs_in(snapshots)
     kept = Kept(out)
     kept.leave_only(map(str, cutoffs))
-    code = code_digest(*sorted(Path(__file__).parent.glob("*.py")))
-    said = key_of(code, inputs.to_json())
+    said = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json())
+    template = Template(engine, activity, inputs)
     written = {}
     for cutoff in cutoffs:
-        eligible = snapshots / f"{cutoff}.parquet"
-        key = key_of(said, period.history_days(cutoff), activity.up_to(cutoff), file_sha256(eligible))
-        rows = engine.read(eligible)
+        file = snapshots / f"{cutoff}.parquet"
+        history_days = period.history_days(cutoff)
+        key = key_of(said, history_days, activity.up_to(cutoff), file_sha256(file))
         if kept.has(str(cutoff), key):
-            written[cutoff] = int(rows.count().to_pyarrow().as_py())
+            written[cutoff] = int(engine.read(file).count().to_pyarrow().as_py())
             print(f"features: {cutoff}: {written[cutoff]:,} customers, kept: nothing up to this day has changed", flush=True)
             continue
-        features = build_features(activity, rows, cutoff, period.history_days(cutoff), inputs)
-        written[cutoff] = engine.write(features, out / f"{cutoff}.parquet", FEATURES.key)
+        query = template.query(engine.read(file), cutoff, history_days)
+        written[cutoff] = engine.write_query(query, out / f"{cutoff}.parquet", FEATURES.key)
         kept.note(str(cutoff), key)
-        print(f"features: {cutoff}: {written[cutoff]:,} customers × {len(features.columns) - 2} features", flush=True)
+        number = len(all_features(inputs))
+        print(f"features: {cutoff}: {written[cutoff]:,} customers × {number} features", flush=True)
     return written
+
+
+class Template:
+    """The query for the features of a cutoff, written once: only the cutoff and the fitted model differ between them.
+
+    To write hundreds of features out as SQL takes longer than to compute them for some thousand customers.
+    """
+
+    CUTOFF = date(1111, 11, 11)
+    FITTED = BgNbd(1.1e-101, 1.2e-102, 1.3e-103, 1.4e-104)
+    """What stands in the template for the cutoff and for the model's parameters."""
+    ELIGIBLE = "features_eligible"
+
+    def __init__(self, engine: Engine, activity: Mapping[str, ir.Table], inputs: Inputs) -> None:
+        self.engine, self.activity, self.inputs = engine, activity, inputs
+        self._written: dict[tuple[int, bool], str] = {}
+
+    def query(self, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
+        """The snapshots of a cutoff and the age of the log in, the SQL of their features out."""
+        eligible = self.engine.keep(snapshots, self.ELIGIBLE)
+        model = fit_population(_days(self.activity["purchase_days"], eligible, cutoff, 0))
+        # Logs of different ages lack different features; up to the next of these ages they lack the same.
+        age = max((f.days_needed for f in all_features(self.inputs) if f.days_needed <= history_days), default=0)
+        if (age, model is None) not in self._written:
+            fitted = self.FITTED if model else None
+            made = build_features(self.activity, eligible, self.CUTOFF, age, self.inputs, fitted=fitted)
+            self._written[age, model is None] = self.engine.query(made)
+        text = self._written[age, model is None]
+        day, stand_in = (f"{d.year}, {d.month}, {d.day}" for d in (cutoff, self.CUTOFF))
+        text = text.replace(stand_in, day).replace(str(self.CUTOFF), str(cutoff))
+        for name, parameter in asdict(model).items() if model else ():
+            text = text.replace(repr(getattr(self.FITTED, name)), repr(parameter))
+        return text
 
 
 def all_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[Feature]:
     """What the delivery holds in, every feature that can be built from it out, in a fixed order."""
-    return [feature for family in (*families, *inputs.own) for feature in family.features(inputs)]
+    features = [feature for family in (*families, *inputs.own) for feature in family.features(inputs)]
+    names = [feature.name for feature in features]
+    if len(set(names)) < len(names):
+        taken = sorted({name for name in names if names.count(name) > 1})
+        raise SettingsError(f"features: {len(taken)} names are taken twice, e.g. {sample_keys(taken)}. Rename your own.")
+    return features
 
 
 def left_out(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> dict[str, str]:
@@ -84,45 +126,51 @@ def build_features(
     history_days: int,
     inputs: Inputs,
     families: Sequence[Family] = FAMILIES,
+    fitted: BgNbd | Literal["fit"] | None = "fit",
 ) -> ir.Table:
     """The activity tables and the snapshots of one cutoff in, one row per snapshot with every feature as float64 out.
 
     `activity` maps the names of the activity tables to them. Rows after the cutoff are cut off here, once, before any
     feature sees them; `age` is the number of days from a row's day to the cutoff. A feature that looks back further than
-    the log reaches (`history_days`) is null for everybody.
+    the log reaches (`history_days`) is null for everybody. `fitted`: the model of all customers, where it is known.
     """
-    rows: Any = snapshots.select("customer_id", "cutoff_date")
     features = all_features(inputs, families)
     family_of = {family.name: family for family in (*families, *inputs.own)}
-    aggregates = [feature for feature in features if feature.kind == "aggregate"]
 
     def scan(feature: Feature) -> tuple[str, str, int]:
         family = family_of[feature.family]
-        # Features over the same days share a scan, and short windows read few days.
-        return family.table, family.name if family.prepare else "", 0 if feature.whole else feature.days_needed
+        return family.table, family.name if family.prepare else "", _reach(feature)
 
-    for (table, prepared_by, days_needed), group in groupby(sorted(aggregates, key=scan), scan):
+    known = [f for f in features if f.kind == "aggregate" and f.days_needed <= history_days]
+    joined: Any = snapshots
+    values: dict[str, Any] = {}
+    for (table, prepared_by, days_needed), group in groupby(sorted(known, key=scan), scan):
         wanted = list(group)
-        if days_needed > history_days:
-            rows = rows.mutate(**{feature.name: ibis.null("float64") for feature in wanted})
-            continue
         days = _days(activity[table], snapshots, cutoff, days_needed)
         if table == "purchase_days" and not days_needed:
             days = _with_silence(days, cutoff)
         prepare = family_of[prepared_by].prepare if prepared_by else None
         prepared = days if prepare is None else prepare(days, inputs)
         aggregated = prepared.group_by("customer_id").aggregate(
-            **{f.name: _known(f, f.compute(prepared), history_days) for f in wanted}
+            **{f.name: f.compute(prepared).cast("float64") for f in wanted}
         )
-        joined = rows.left_join(aggregated, "customer_id")
-        rows = joined.select(
-            *[rows[name] for name in rows.columns], **{f.name: _present(f, aggregated[f.name], history_days) for f in wanted}
-        )
-    if any(family.name == "peers" for family in families):
-        rows = rows.mutate(**_model_of_all(_days(activity["purchase_days"], snapshots, cutoff, 0)))
+        # Its own name for the key, so that no join has to tell two columns of one name apart.
+        aggregated = aggregated.rename({f"customer_of_{len(values)}": "customer_id"})
+        joined = joined.left_join(aggregated, joined.customer_id == aggregated[aggregated.columns[0]])
+        values |= {f.name: _present(f, aggregated[f.name]) for f in wanted}
+    model = fit_population(_days(activity["purchase_days"], snapshots, cutoff, 0)) if fitted == "fit" else fitted
+    missing = {f.name: ibis.null("float64") for f in features if f.kind == "aggregate" and f.name not in values}
+    rows = joined.select(snapshots.customer_id, snapshots.cutoff_date, **values, **missing, **_parameters(model))
     derived = {f.name: _known(f, f.compute(rows), history_days) for f in features if f.kind == "derived"}
     table_of_all: ir.Table = rows.mutate(**derived).select("customer_id", "cutoff_date", *[f.name for f in features])
     return table_of_all
+
+
+def _reach(feature: Feature) -> int:
+    """How far back a feature's scan goes, in days: features of a like reach share one. 0: over the whole log."""
+    if feature.whole or not feature.days_needed:
+        return 0
+    return next((reach for reach in REACHES if feature.days_needed <= reach), 0)
 
 
 def _days(table: Any, snapshots: ir.Table, cutoff: date, days_needed: int) -> Any:
@@ -130,7 +178,7 @@ def _days(table: Any, snapshots: ir.Table, cutoff: date, days_needed: int) -> An
     last = ibis.literal(cutoff, type="date")
     days = table.filter(table.activity_date <= last)
     if days_needed:
-        days = days.filter(days.activity_date > ibis.literal(observation_window(cutoff, days_needed).start, type="date"))
+        days = days.filter(days.activity_date > last - ibis.interval(days=days_needed))
     days = days.semi_join(snapshots, "customer_id")
     return days.mutate(age=last.delta(days.activity_date, unit="day").cast("int64"))
 
@@ -148,12 +196,11 @@ def _with_silence(days: Any, cutoff: date) -> Any:
     )
 
 
-def _model_of_all(days: Any) -> dict[str, Any]:
-    """The purchase days of a cutoff's customers in, the parameters of the BG/NBD model of them as columns out."""
-    fitted = fit_population(days)
-    values = {} if fitted is None else {"r": fitted.r, "alpha": fitted.alpha, "a": fitted.a, "b": fitted.b}
+def _parameters(model: BgNbd | None) -> dict[str, Any]:
+    """The BG/NBD model of a cutoff's customers in, its parameters as columns out; nulls without one."""
+    null = ibis.null("float64")
     return {
-        f"bg_{name}": ibis.literal(values[name], type="float64") if values else ibis.null("float64")
+        f"bg_{name}": null if model is None else ibis.literal(getattr(model, name), type="float64")
         for name in ("r", "alpha", "a", "b")
     }
 
@@ -184,7 +231,6 @@ def _known(feature: Feature, value: Any, history_days: int) -> Any:
     return value.cast("float64") if feature.days_needed <= history_days else ibis.null("float64")
 
 
-def _present(feature: Feature, value: Any, history_days: int) -> Any:
-    if feature.entry.absent is None or feature.days_needed > history_days:
-        return value
-    return value.coalesce(ibis.literal(feature.entry.absent, type="float64"))
+def _present(feature: Feature, value: Any) -> Any:
+    absent = feature.entry.absent
+    return value if absent is None else value.coalesce(ibis.literal(absent, type="float64"))

@@ -99,29 +99,24 @@ class Inputs:
 
     def choices(self, over: Over) -> list[dict[str, Any]]:
         """One thing that a feature is repeated over in, the arguments of each repetition out."""
-        match over:
-            case "window":
-                return [{"window": days} for days in self.windows]
-            case "windows":
-                return [{"short": short, "long": long} for short, long in pairwise(self.windows)]
-            case "event_type":
-                return [{"event_type": event_type, "event": slug(event_type)} for event_type in self.event_types]
-            case "response":
-                return [{"response": name, "answer": a, "call": c} for name, (a, c) in self.responses.items()]
-            case "service":
-                return [{"service": name, "types": types} for name, types in self.service.items()]
-            case "open_case":
-                return [{"open_case": name, "opens": a, "closes": c} for name, (a, c) in self.open_cases.items()]
-            case "attribute":
-                named = _slugs(self.attributes)
-                return [{"attribute": named[name], "column": name} for name, levels in self.attributes.items() if not levels]
-            case "level":
-                named = _slugs(self.attributes)
-                return [
-                    {"attribute": named[name], "column": name, "level": level, "is": short}
-                    for name, levels in self.attributes.items()
-                    for level, short in _slugs(levels).items()
-                ]
+        columns = _slugs(self.attributes)
+        found: dict[Over, list[dict[str, Any]]] = {
+            "window": [{"window": days} for days in self.windows],
+            "windows": [{"short": short, "long": long} for short, long in pairwise(self.windows)],
+            "event_type": [{"event_type": event_type, "event": slug(event_type)} for event_type in self.event_types],
+            "response": [{"response": name, "answer": a, "call": c} for name, (a, c) in self.responses.items()],
+            "service": [{"service": name, "types": types} for name, types in self.service.items()],
+            "open_case": [{"open_case": name, "opens": a, "closes": c} for name, (a, c) in self.open_cases.items()],
+            "attribute": [
+                {"attribute": columns[name], "column": name} for name, levels in self.attributes.items() if not levels
+            ],
+            "level": [
+                {"attribute": columns[name], "column": name, "level": level, "is": short}
+                for name, levels in self.attributes.items()
+                for level, short in _slugs(levels).items()
+            ],
+        }
+        return found[over]
 
     def to_json(self) -> dict[str, Any]:
         """The inputs as plain values, for the bundle; the own features as their digest."""
@@ -190,6 +185,10 @@ class Family:
     ) -> None:
         self.name, self.table, self.signal, self.needs, self.prepare = name, table, signal, needs, prepare
         self._makers: list[Callable[[Inputs], Iterator[Feature]]] = []
+
+    def add(self, feature: Feature) -> None:
+        """A feature that is whole already in; it is one of the family's from now on."""
+        self._makers.append(lambda _: iter([feature]))
 
     def missing(self, inputs: Inputs) -> list[str]:
         """What the delivery lacks for this family to be built at all."""

@@ -114,9 +114,7 @@ def comment_length(given: Any) -> Any:
     return share(given.comment_length.sum(), given.comments.sum())
 
 
-@feedback.aggregate(
-    Entry("Share of ratings with a comment.", "ratio", NO_RATING, "either", "comments", needs=("comment",))
-)
+@feedback.aggregate(Entry("Share of ratings with a comment.", "ratio", NO_RATING, "either", "comments", needs=("comment",)))
 def comment_share(given: Any) -> Any:
     return share(given.comments.sum(), given.ratings.sum())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -13,6 +14,9 @@ import pandas as pd
 from lapse.engine import Engine
 from lapse.features.build import FAMILIES, build_features
 from lapse.features.family import Family, Inputs
+from lapse.history.activity import roll_up
+from lapse.snapshots import population
+from lapse.windows import ChurnWindows, Period
 
 Log = Mapping[str, ir.Table]
 """transactions, events, feedback, subscriptions and customers, as validated."""
@@ -42,11 +46,39 @@ def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
     return {**cut, "subscriptions": held.mutate(**hidden)}
 
 
+def check_leakage(
+    engine: Engine,
+    validated: Path,
+    cutoffs: Sequence[date],
+    windows: ChurnWindows,
+    period: Period,
+    inputs: Inputs,
+    scale: tuple[float, float] | None,
+    counted_reasons: Sequence[str] | None,
+) -> dict[date, list[str]]:
+    """Validated data and some cutoffs in; for each the features that change when everything after it is deleted, out.
+
+    None should. The end of a subscription that became known later is deleted with the rest.
+    """
+    log: dict[str, Any] = {name: engine.read(validated / f"{name}.parquet") for name in DATE_OF}
+    moved = {}
+    for cutoff in cutoffs:
+        rolled = {
+            name: engine.keep(table, f"leakage_{name}") for name, table in roll_up(log, scale, counted_reasons).items()
+        }
+        eligible = engine.keep(population(rolled, cutoff, windows, period), "leakage_eligible")
+        moved[cutoff] = moved_features(
+            engine, log, up_to(log, cutoff), lambda one: roll_up(one, scale, counted_reasons), eligible, cutoff,
+            period.history_days(cutoff), inputs,
+        )  # fmt: skip
+    return moved
+
+
 def moved_features(
     engine: Engine,
     one: Log,
     other: Log,
-    roll_up: Callable[[Log], Mapping[str, ir.Table]],
+    rolled: Callable[[Log], Mapping[str, ir.Table]],
     snapshots: ir.Table,
     cutoff: date,
     history_days: int,
@@ -55,12 +87,11 @@ def moved_features(
 ) -> list[str]:
     """Two logs that may differ only where no feature may look in, the names of the features that differ out.
 
-    `roll_up` makes the activity tables of a log. Values are compared exactly: the last bit counts. With `other` =
+    `rolled` makes the activity tables of a log. Values are compared exactly: the last bit counts. With `other` =
     `up_to(one, cutoff)` this is the leakage check for any data of one's own.
     """
     first, second = (
-        _rows(engine, build_features(roll_up(log), snapshots, cutoff, history_days, inputs, families))
-        for log in (one, other)
+        _rows(engine, build_features(rolled(log), snapshots, cutoff, history_days, inputs, families)) for log in (one, other)
     )
     if first.index.tolist() != second.index.tolist():
         return ["customer_id"]

@@ -126,8 +126,8 @@ def orders_same_season(days: Any, horizon: int) -> Any:
 @purchasing.aggregate(
     Entry("Orders in the last {window} days less those in the same days of a year ago.", "orders",
           "null where the log is younger than 365 days and {window}", "lower", "ordering less",
-          "{order_count_{window}d:#order} in the last {window} days, {order_count_change_year_{window}d:+.0f} against a year "
-          "ago", neutral=0, absent=0),
+          "{order_count_{window}d:#order} in the last {window} days, {order_count_change_year_{window}d:+.0f} against a "
+          "year ago", neutral=0, absent=0),
     over=["window"], days=365,
 )  # fmt: skip
 def order_count_change_year(days: Any, window: int) -> Any:

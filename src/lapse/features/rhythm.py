@@ -130,9 +130,7 @@ def no_order_by_rate(row: Any, horizon: int) -> Any:
     return (seen / (seen + horizon)) ** row.purchase_days_count
 
 
-@rhythm.aggregate(
-    Entry("Days from the first to the second purchase day.", "days", TWO_DAYS, "higher", "slow start")
-)
+@rhythm.aggregate(Entry("Days from the first to the second purchase day.", "days", TWO_DAYS, "higher", "slow start"))
 def days_to_second_order(days: Any) -> Any:
     return days.gap_days.max(where=days.purchase_number == 2)
 
@@ -164,9 +162,7 @@ def weekday_entropy(days: Any) -> Any:
     return entropy(_by_weekday(days))
 
 
-@rhythm.aggregate(
-    Entry("Share of purchase days on a Saturday or Sunday.", "ratio", NEVER, "either", "weekday habits")
-)
+@rhythm.aggregate(Entry("Share of purchase days on a Saturday or Sunday.", "ratio", NEVER, "either", "weekday habits"))
 def weekend_share(days: Any) -> Any:
     return share(((days.orders > 0) & (days.weekday >= 5)).sum(), (days.orders > 0).sum())
 

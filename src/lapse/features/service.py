@@ -24,9 +24,7 @@ def return_days(days: Any, window: int) -> Any:
     return (days.return_lines > 0).sum(where=days.age < window)
 
 
-@returns.aggregate(
-    Entry("Days from the last return to the cutoff.", "days", "null without any return", "lower", "returns")
-)
+@returns.aggregate(Entry("Days from the last return to the cutoff.", "days", "null without any return", "lower", "returns"))
 def days_since_last_return(days: Any) -> Any:
     return days.age.min(where=days.return_lines > 0)
 

@@ -78,9 +78,7 @@ def order_value_change(days: Any, window: int) -> Any:
     return now / share(days.gross_spend.sum(), days.orders.sum()).nullif(0)
 
 
-@value.aggregate(
-    Entry("Units per order in the whole log.", "units", NEVER, "lower", "small orders", needs=("quantity",))
-)
+@value.aggregate(Entry("Units per order in the whole log.", "units", NEVER, "lower", "small orders", needs=("quantity",)))
 def units_per_order(days: Any) -> Any:
     return share(days.units.sum(), days.orders.sum())
 
@@ -99,9 +97,7 @@ def margin(days: Any, window: int) -> Any:
     return days.margin.sum(where=days.age < window).cast("float64")
 
 
-@value.aggregate(
-    Entry("Margin over net spend in the whole log.", "ratio", NEVER, "either", "low margin", needs=("cost",))
-)
+@value.aggregate(Entry("Margin over net spend in the whole log.", "ratio", NEVER, "either", "low margin", needs=("cost",)))
 def margin_share(days: Any) -> Any:
     return share(days.margin.sum(), days.net_spend.sum(where=days.margin.notnull()))
 

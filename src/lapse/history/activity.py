@@ -20,7 +20,17 @@ from lapse.history.rollup.purchases import category_days, purchase_days
 from lapse.history.rollup.ratings import feedback_days
 from lapse.history.rollup.subscriptions import subscription_days
 from lapse.kept import Kept, code_digest, key_of
-from lapse.tables import ATTRIBUTE, ATTRIBUTES, CATEGORY_DAYS, CUSTOMERS, EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS, SUBSCRIPTION_DAYS, Table
+from lapse.tables import (
+    ATTRIBUTE,
+    ATTRIBUTES,
+    CATEGORY_DAYS,
+    CUSTOMERS,
+    EVENT_DAYS,
+    FEEDBACK_DAYS,
+    PURCHASE_DAYS,
+    SUBSCRIPTION_DAYS,
+    Table,
+)
 
 TABLES = (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES)
 EVER = date(1900, 1, 1)
@@ -81,8 +91,20 @@ def write_activity(
         ATTRIBUTES: (known, "", engine.fingerprints(known, "valid_from"), lambda rows, *_: attributes(rows)),
     }  # fmt: skip
     said = key_of(_code(), scale, counted_reasons)
+    return {table.name: _write_months(engine, table, out / table.name, said, *source) for table, source in rolled.items()}
+
+
+def roll_up(
+    log: Mapping[str, ir.Table], scale: tuple[float, float] | None, counted_reasons: Sequence[str] | None = None
+) -> dict[str, ir.Table]:
+    """The validated tables by name in, the activity tables by name out: the whole log at once, nothing written."""
     return {
-        table.name: _write_months(engine, table, out / table.name, said, *source) for table, source in rolled.items()
+        "purchase_days": purchase_days(log["transactions"]),
+        "category_days": category_days(log["transactions"]),
+        "event_days": event_days(log["events"]),
+        "feedback_days": feedback_days(log["feedback"], scale),
+        "subscription_days": subscription_days(log["subscriptions"], counted_reasons),
+        "attributes": attributes(log["customers"]),
     }
 
 
@@ -148,7 +170,6 @@ def _write_months(
     kept.leave_only(keys)
     months = list(keys)
     stale = next((number for number, month in enumerate(months) if not kept.has(month, keys[month])), len(months))
-    earlier_rows = 0
     for first, last in _blocks(months, stale, prints if day else {}):
         block = months[first : last + 1]
         since = date.fromisoformat(f"{block[0]}-01") if first else None
@@ -159,11 +180,11 @@ def _write_months(
         for month in block:
             in_month = _in_month(made, month) if len(months) > 1 else made
             engine.write(in_month, folder / f"{month}.parquet", table.key)
-            kept.note(month, keys[month], {str(d): p for d, (_, p) in seen.items() if len(months) == 1 or _month(d) == month})
+            notes = {str(d): p for d, (_, p) in seen.items() if len(months) == 1 or _month(d) == month}
+            kept.note(month, keys[month], notes)
         engine.drop(f"rolled_{table.name}")
     counted: Any = engine.read(folder)
-    earlier_rows = int(counted.count().to_pyarrow().as_py())
-    return earlier_rows
+    return int(counted.count().to_pyarrow().as_py())
 
 
 def _before(engine: Engine, folder: Path, months: Sequence[str]) -> Any:

@@ -29,8 +29,7 @@ class Contents:
 
     @property
     def given(self) -> frozenset[str]:
-        """What features may need: the columns of transactions that the delivery has, the names of its other tables,
-        `comment` where ratings have one, and `time_of_day`."""
+        """What features may need: the delivery's columns of transactions, its other tables, `comment`, `time_of_day`."""
         marks = {"comment"} & set(self.columns.get("feedback", ())) | ({"time_of_day"} if self.has_time_of_day else set())
         return frozenset(self.columns["transactions"]) | (frozenset(self.columns) - {"transactions"}) | marks
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lapse.delivery import Customers
-from lapse.engine import Engine
-from lapse.history.reading.expressions import literal, quoted
+from lapse.engine import DuckEngine
+from lapse.history.reading.expressions import quoted
 
 MOST_LEVELS = 12
 """An attribute of text becomes one feature for each of so many most frequent values."""
@@ -14,19 +14,20 @@ FEWEST_NUMBERS = 12
 """A number of fewer different values is a class."""
 
 
-def median_gap_days(engine: Engine) -> int | None:
+def median_gap_days(engine: DuckEngine) -> int | None:
     """The validated transactions in, the median over customers of their median gap between purchase days out."""
     row = engine.connection.execute(
         "WITH days AS (SELECT DISTINCT customer_id, order_date FROM valid_transactions "
         "WHERE NOT is_return AND (amount IS NULL OR amount > 0)), "
-        "gaps AS (SELECT customer_id, order_date - lag(order_date) OVER (PARTITION BY customer_id ORDER BY order_date) AS gap "
-        "FROM days), own AS (SELECT customer_id, quantile_disc(gap, 0.5) AS gap FROM gaps WHERE gap IS NOT NULL GROUP BY 1) "
+        "gaps AS (SELECT customer_id, order_date - lag(order_date) OVER (PARTITION BY customer_id ORDER BY order_date) "
+        "AS gap FROM days), "
+        "own AS (SELECT customer_id, quantile_disc(gap, 0.5) AS gap FROM gaps WHERE gap IS NOT NULL GROUP BY 1) "
         "SELECT quantile_disc(gap, 0.5) FROM own"
     ).fetchone()
     return int(row[0]) if row and row[0] is not None else None
 
 
-def has_time_of_day(engine: Engine) -> bool:
+def has_time_of_day(engine: DuckEngine) -> bool:
     """The validated transactions in, whether any of them is dated by more than its day out."""
     row = engine.connection.execute(
         "SELECT coalesce(bool_or(ordered_at <> date_trunc('day', ordered_at)), false) FROM valid_transactions"
@@ -34,7 +35,7 @@ def has_time_of_day(engine: Engine) -> bool:
     return bool(row and row[0])
 
 
-def attribute_levels(engine: Engine, customers: Customers | None) -> dict[str, list[str]]:
+def attribute_levels(engine: DuckEngine, customers: Customers | None) -> dict[str, list[str]]:
     """The validated customers and their settings in; per attribute its most frequent values out, none for a number."""
     levels: dict[str, list[str]] = {}
     for name in customers.attributes if customers else ():
@@ -47,8 +48,8 @@ def attribute_levels(engine: Engine, customers: Customers | None) -> dict[str, l
             levels[name] = []
             continue
         found = engine.connection.execute(
-            f"SELECT {column} FROM valid_customers WHERE {column} IS NOT NULL GROUP BY 1 "
-            f"HAVING count(DISTINCT customer_id) >= {literal(str(FEWEST_CUSTOMERS))}::INT ORDER BY count(*) DESC, 1 LIMIT {MOST_LEVELS}"
+            f"SELECT {column} FROM valid_customers WHERE {column} IS NOT NULL GROUP BY 1 HAVING "
+            f"count(DISTINCT customer_id) >= {FEWEST_CUSTOMERS} ORDER BY count(*) DESC, 1 LIMIT {MOST_LEVELS}"
         ).fetchall()
         if found and different > 1:
             levels[name] = sorted(str(value) for (value,) in found)

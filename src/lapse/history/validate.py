@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lapse.delivery import Feedback, Sources, SourceTable
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError, sample_keys
 from lapse.files import write_json
 from lapse.history.casts import Mapped, attributes_of, judging_query, mapping_of
@@ -52,7 +52,7 @@ class Count:
 
 
 def validate(
-    engine: Engine, sources: Sources, timezone: str, out: Path, report: Path, today: date
+    engine: DuckEngine, sources: Sources, timezone: str, out: Path, report: Path, today: date
 ) -> tuple[Contents, dict[str, Count]]:
     """The declared sources in; typed Parquet, rejects and contents.json in `out`, the usability report out.
 
@@ -86,7 +86,7 @@ def validate(
     return contents, counts
 
 
-def _lock_down(engine: Engine, writable: Path) -> None:
+def _lock_down(engine: DuckEngine, writable: Path) -> None:
     """From here on the engine opens no file outside the folder of the outputs and fetches nothing, whatever it is asked.
 
     The sources are staged by now. What follows runs expressions from params: they are checked, and this is the
@@ -120,7 +120,7 @@ def _told(table: Table, source: SourceTable) -> Iterator[None]:
 
 
 def _validate_table(
-    engine: Engine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources, timezone: str, today: date
+    engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources, timezone: str, today: date
 ) -> Count:
     """A staged delivery in, the temporary tables `valid_*` and `rejects_*` and their counts out."""
     mapped = {}
@@ -137,7 +137,7 @@ def _validate_table(
     return count
 
 
-def _reject_repeated_keys(engine: Engine, table: Table) -> None:
+def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
     """Rows that share a key but differ: nobody can say which is right, so all of them are rejected."""
     # Two rows without a day from which on they are valid share that day.
     key = ", ".join(f"coalesce({quoted('out_' + name)}::VARCHAR, '')" for name in table.key)
@@ -148,7 +148,7 @@ def _reject_repeated_keys(engine: Engine, table: Table) -> None:
     )
 
 
-def _hold_valid_and_rejected(engine: Engine, table: Table, source: SourceTable, delivery: Delivery) -> None:
+def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery) -> None:
     copies = ", generate_series(1, copies)" if source.duplicates == "keep" else ""
     columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes_of(source)])
     connection = engine.connection
@@ -178,7 +178,7 @@ def _as_delivered(delivery: Delivery) -> str:
     return f"json_object({', '.join(cells)})::VARCHAR"
 
 
-def _count(engine: Engine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources) -> Count:
+def _count(engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources) -> Count:
     """The judged rows in, the checked equation out; DataError when too few rows are usable to go on.
 
     What came in is counted in the staged delivery, what became of it in the tables that are written.
@@ -205,7 +205,7 @@ def _count(engine: Engine, table: Table, source: SourceTable, delivery: Delivery
     return Count(rows_in, kept, rejected, duplicates, after_until, rejects, list(delivery.notes))
 
 
-def _reject_summary(engine: Engine, table: Table) -> list[dict[str, Any]]:
+def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
     """The rejects of a table in; how many rows each reason cost, and up to four customers, out, the worst first."""
     rows = engine.connection.execute(
         "WITH reasons AS (SELECT reason, column_name, left(coalesce(out_customer_id, '(no customer_id)'), 40) AS who, "
@@ -225,18 +225,18 @@ def _examples(keys: list[str]) -> str:
     return f", e.g. {sample_keys(keys)}" if keys else ""
 
 
-def len_of(engine: Engine, relation: str, what: str = "count(*)") -> int:
+def len_of(engine: DuckEngine, relation: str, what: str = "count(*)") -> int:
     """A relation in SQL in, one number over it out."""
     row = engine.connection.execute(f"SELECT {what} FROM {relation}").fetchone()
     return int(row[0]) if row else 0
 
 
-def _hold_empty(engine: Engine, table: Table) -> None:
+def _hold_empty(engine: DuckEngine, table: Table) -> None:
     columns = ", ".join(f"NULL::{DUCKDB_TYPES[c.type]} AS {quoted(c.name)}" for c in table.columns)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} LIMIT 0")
 
 
-def _write_all(engine: Engine, given: list[str], contents: Contents, out: Path) -> None:
+def _write_all(engine: DuckEngine, given: list[str], contents: Contents, out: Path) -> None:
     """The tables that are held in; all their files in `out`, written aside first, so that a fault leaves none of them."""
     union = " UNION ALL ".join(f"SELECT * FROM rejects_{name}" for name in given)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
@@ -251,7 +251,7 @@ def _write_all(engine: Engine, given: list[str], contents: Contents, out: Path) 
             file.replace(out / file.name)
 
 
-def _period(engine: Engine, until: str | None) -> Period:
+def _period(engine: DuckEngine, until: str | None) -> Period:
     """The validated transactions in, the days they cover out."""
     rows = engine.connection.execute(
         "SELECT order_date, max(hour(ordered_at) * 60 + minute(ordered_at))::INT, max(max(order_date)) OVER () "
@@ -263,7 +263,7 @@ def _period(engine: Engine, until: str | None) -> Period:
     return Period(first, last, date.fromisoformat(until) if until and later else last_complete_day(closings))
 
 
-def _event_types(engine: Engine, sources: Sources) -> list[str]:
+def _event_types(engine: DuckEngine, sources: Sources) -> list[str]:
     if sources.events is None:
         return []
     rows = engine.connection.execute("SELECT DISTINCT event_type FROM valid_events ORDER BY 1").fetchall()

@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 
 from lapse import __version__
 from lapse.delivery import SourceTable
-from lapse.engine import open_engine
+from lapse.engine import open_duckdb, open_engine
 from lapse.errors import LapseError, ModelError
 from lapse.files import digest, file_sha256, write_json
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.reading.sources import source_files
 from lapse.history.validate import validate
-from lapse.model.bundle import Bundle
+from lapse.model.promotion import Choice, Scoring, scoring_model
 from lapse.outreach.lists import caution_in, say, write_lists
-from lapse.scoring.score import consenting_customers, score_customers, write_scores
+from lapse.scoring.score import consenting_customers, score_customers, with_own_features, write_scores
 from lapse.scoring.score import say as say_scores
 from lapse.settings import Settings, load_settings
 from lapse.windows import resolve_as_of
@@ -28,8 +28,10 @@ WORK = ".lapse-score-"
 OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
 
 
-def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
-    """A project's folder, a folder for the outputs and a day (None: as params say) in, the run's manifest out.
+def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = None) -> dict[str, Any]:
+    """A project's folder, a folder for the outputs, a day (None: as params say) and a model in, the run's manifest out.
+
+    `model`: None scores by the champion where one was promoted, else by models/lapse.
 
     The work is done aside and moved in when all of it is there. The old manifest goes first and the new one comes last:
     where there is a manifest, the outputs beside it are whole and belong together. A run that is killed leaves the
@@ -39,31 +41,34 @@ def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
     from filelock import FileLock, Timeout
 
     settings = load_settings(root / "params.yaml")
-    bundle = Bundle.read(root / "models" / "lapse")
-    if bundle.windows != settings.churn.windows:
-        raise ModelError(f"score: models/lapse was trained for {bundle.windows}, params.yaml says {settings.churn.windows}. "
-                         "Train again (`dvc repro`), or set section churn back.")  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lapse-score.lock", timeout=0):
             for left in out.glob(f"{WORK}*"):
                 shutil.rmtree(left, ignore_errors=True)
             with TemporaryDirectory(prefix=WORK, dir=out) as work:
-                caution = caution_in(root / "data" / "reports" / "metrics.json")
-                return _score(settings, bundle, Path(work), out, as_of or settings.score.as_of, caution)
+                scoring = scoring_model(root, settings.evaluate.registered_model, model, Path(work))
+                trained, wanted = scoring.bundle.windows, settings.churn.windows
+                if trained != wanted:
+                    raise ModelError(f"score: {scoring.origin['from']} was trained for {trained}, params.yaml says "
+                                     f"{wanted}. Train again (`dvc repro`), or set section churn back.")  # fmt: skip
+                return _score(settings, root, scoring, Path(work), out, as_of or settings.score.as_of)
     except Timeout:
         raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
 
 
-def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str, caution: str | None) -> dict[str, Any]:
+def _score(settings: Settings, root: Path, scoring: Scoring, work: Path, out: Path, as_of: str) -> dict[str, Any]:
     started = datetime.now(UTC)
+    caution = caution_in(scoring.metrics)
+    bundle = with_own_features(scoring.bundle, root, settings.features.model_dump()["sql"])
     today = started.astimezone(ZoneInfo(settings.business_timezone)).date()
-    with open_engine() as engine:
+    with open_duckdb() as reader:
         contents, counts = validate(
-            engine, settings.sources, settings.business_timezone, work / "validated", work / "usability.json", today
+            reader, settings.sources, settings.business_timezone, work / "validated", work / "usability.json", today
         )
-        for name, count in counts.items():
-            print(f"score: {name}: {count}", flush=True)
+    for name, count in counts.items():
+        print(f"score: {name}: {count}", flush=True)
+    with open_engine() as engine:
         write_activity(engine, work / "validated", work / "activity", contents.rating_scale, settings.churn.reasons)
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
@@ -76,6 +81,7 @@ def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str
     manifest = {
         "lapse": __version__,
         "model_version": bundle.version,
+        "model": dict(scoring.origin),
         "as_of": str(day),
         "last_complete_day": str(contents.period.last_complete_day),
         "log_age_days": (today - contents.period.last_complete_day).days,

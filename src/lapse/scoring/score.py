@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 
 from lapse.engine import Engine
 from lapse.errors import DataError, HistoryTooShort
+from lapse.features import own
 from lapse.features.build import all_features, build_features
 from lapse.files import written_whole
 from lapse.model.bundle import Bundle
@@ -22,6 +24,14 @@ from lapse.tables import SCORES
 from lapse.windows import Period, observation_window
 
 YEAR = 365
+
+
+def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Bundle:
+    """A bundle as it was read and the workspace in, the bundle with the workspace's own features out.
+
+    ModelError when they are not those that it was trained with.
+    """
+    return replace(bundle, inputs=own.with_own_features(bundle.inputs, root, sql))
 
 
 def feature_rows(

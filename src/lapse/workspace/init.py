@@ -33,6 +33,8 @@ __pycache__/
 !/data/reports/retention.json
 !/data/reports/pictures/
 /models/*
+!/models/README.md
+!/models/promotions.jsonl
 """
 README = """\
 # A lapse workspace
@@ -129,6 +131,7 @@ def _files(delivery: str, lands_tables: bool) -> dict[str, str]:
         **{
             f"pipelines/{path.name}": path.read_text(encoding="utf-8") for path in sorted(stages, key=lambda path: path.name)
         },
+        "pipelines/own_features/README.md": _packaged("pipelines/own_features/README.md"),
         "dvc.yaml": _pipeline(_packaged("dvc.yaml"), lands_tables),
         "data/README.md": _dictionary(),
         ".gitignore": IGNORED,

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lapse.delivery import LandTable
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError, LapseError, SettingsError
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted
@@ -57,7 +57,7 @@ def database_fingerprint(url: Secret, wanted: LandTable, where: str) -> str:
     return f"{asked}; {'; '.join(found[0])}"
 
 
-def land_database(engine: Engine, url: Secret, wanted: LandTable, path: Path, where: str) -> int:
+def land_database(engine: DuckEngine, url: Secret, wanted: LandTable, path: Path, where: str) -> int:
     """A table or query of a database and a path in, one sorted Parquet file there out; returns how many rows it has.
 
     The rows pass through in chunks, held as text aside, with their types on record; at the end each column gets the

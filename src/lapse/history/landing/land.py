@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.delivery import OBJECT_SCHEMES, LandTable
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError, SettingsError
 from lapse.files import read_json, write_json
 from lapse.history.landing.databases import database_fingerprint, land_database
@@ -19,7 +19,7 @@ RECORD = "landed.json"
 """Beside the landed files: what each was landed from, so that what has not changed is not fetched again."""
 
 
-def land_complete_journey(engine: Engine, out: Path) -> dict[str, int]:
+def land_complete_journey(engine: DuckEngine, out: Path) -> dict[str, int]:
     """A folder in, the three tables of dunnhumby's Complete Journey in it out; returns rows by table.
 
     Only joins, no cleaning: products are joined to the lines for their department, campaigns to their start date.
@@ -53,7 +53,7 @@ def land_complete_journey(engine: Engine, out: Path) -> dict[str, int]:
     return rows
 
 
-def land(engine: Engine, source: str | None, out: Path) -> dict[str, int]:
+def land(engine: DuckEngine, source: str | None, out: Path) -> dict[str, int]:
     """The name of a source that is no file (or None) in, its tables in `out`; returns rows by table."""
     out.mkdir(parents=True, exist_ok=True)
     return LANDINGS[source](engine, out) if source else {}
@@ -67,7 +67,7 @@ def require_always_changed(tables: Mapping[str, LandTable], pipeline: Path) -> N
 
 
 def land_tables(
-    engine: Engine, tables: Mapping[str, LandTable], out: Path, environment: Mapping[str, str]
+    engine: DuckEngine, tables: Mapping[str, LandTable], out: Path, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Tables of databases and objects of stores in, one file of each in `out`; returns what was done, by table.
 

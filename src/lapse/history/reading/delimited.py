@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from lapse.delivery import Reading
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.parts import Part, distinct_names, positions, text_of, told
@@ -18,7 +18,7 @@ LOOKED_AT = 100
 ADVICE = "Check its format, delimiter and encoding in params.yaml."
 
 
-def read_delimited(engine: Engine, path: Path, reading: Reading, table: str, aside: Path, where: str) -> Part:
+def read_delimited(engine: DuckEngine, path: Path, reading: Reading, table: str, aside: Path, where: str) -> Part:
     """A delimited text file in, its rows as a temporary table of texts and its broken lines out.
 
     A quote that is opened and never closed swallows what follows. When reading without quoting finds more rows, they
@@ -66,7 +66,7 @@ def _header(head: str, delimiter: str) -> list[str]:
     return next(csv.reader((f"{line}\n" for line in head.split("\n")), delimiter=delimiter))
 
 
-def _load(engine: Engine, text: Text, table: str, shape: tuple[int, str, int, bool], quote: str) -> int:
+def _load(engine: DuckEngine, text: Text, table: str, shape: tuple[int, str, int, bool], quote: str) -> int:
     """A readable text in, the tables `table` and `table_broken` out; returns how many rows could be read.
 
     `shape`: how many columns, the delimiter, blank lines at the start, whether a header follows them.
@@ -95,7 +95,7 @@ def _load(engine: Engine, text: Text, table: str, shape: tuple[int, str, int, bo
     return int(counted[0]) if counted else 0
 
 
-def _swallows(engine: Engine, table: str, width: int, delimiter: str) -> bool:
+def _swallows(engine: DuckEngine, table: str, width: int, delimiter: str) -> bool:
     """Whether a broken line, or a cell that looks like rows, holds further lines."""
     mark = literal(delimiter)
     enough = max(1, width - 1) * len(delimiter)
@@ -110,7 +110,7 @@ def _swallows(engine: Engine, table: str, width: int, delimiter: str) -> bool:
     return bool(found and found[0])
 
 
-def _take_plain(engine: Engine, table: str, plain: str, width: int) -> None:
+def _take_plain(engine: DuckEngine, table: str, plain: str, width: int) -> None:
     """Two readings of one text in; the one without quoting takes the place of the other, its cells without their quotes."""
     cells = ", ".join(
         f"CASE WHEN length({name}) > 1 AND {name} LIKE '\"%\"' THEN nullif(replace({name}[2:-2], '\"\"', '\"'), '') "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lapse.delivery import Reading
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.parts import Part, positions, text_of, told
@@ -14,7 +14,7 @@ from lapse.history.reading.text_files import readable_text
 ADVICE = "Deliver one JSON object per line, in UTF-8."
 
 
-def read_json_lines(engine: Engine, path: Path, reading: Reading, table: str, aside: Path, where: str) -> Part:
+def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str, aside: Path, where: str) -> Part:
     """A file with one JSON object per line in, a temporary table of texts with a column per key and the broken lines out.
 
     A key that a line lacks is null there. The columns are in the order of their names.

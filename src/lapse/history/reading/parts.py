@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError
 from lapse.history.reading.expressions import literal, quoted
 
@@ -48,7 +48,7 @@ def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def part_of(engine: Engine, reader: str, table: str) -> Part:
+def part_of(engine: DuckEngine, reader: str, table: str) -> Part:
     """A DuckDB table function in, the part over it out, read lazily."""
     described = engine.connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
     names = tuple(str(row[0]) for row in described)

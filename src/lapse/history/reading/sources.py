@@ -10,7 +10,7 @@ from stat import S_ISDIR, S_ISREG
 from tempfile import TemporaryDirectory
 
 from lapse.delivery import Reading, SourceTable
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError, SettingsError
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.expressions import matching_column, quoted
@@ -85,7 +85,7 @@ def source_files(folder: str, name: str, source: Reading) -> list[Path]:
     return files
 
 
-def stage_source(engine: Engine, folder: str, name: str, source: SourceTable) -> Delivery:
+def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable) -> Delivery:
     """A source table's settings in, its distinct rows with their number of `copies` as a temporary table out.
 
     Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the
@@ -108,7 +108,9 @@ def stage_source(engine: Engine, folder: str, name: str, source: SourceTable) ->
     return Delivery(staged, joined.names, joined.types, broken, tuple(note for part in parts for note in part.notes))
 
 
-def _read(engine: Engine, folder: str, name: str, reading: Reading, table: str, aside: Path, source: SourceTable) -> Part:
+def _read(
+    engine: DuckEngine, folder: str, name: str, reading: Reading, table: str, aside: Path, source: SourceTable
+) -> Part:
     """One file's settings in, the part over it out."""
     files = source_files(folder, name, reading)
     path, where = files[0], f"sources.{name}"
@@ -130,7 +132,7 @@ def _read(engine: Engine, folder: str, name: str, reading: Reading, table: str, 
                     f"lines ({', '.join(JSON_LINES)}) or a workbook ({', '.join(SPREADSHEETS)}).")  # fmt: skip
 
 
-def _read_parquet(engine: Engine, files: list[Path], path: Path, folder: str, table: str, where: str) -> Part:
+def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str, table: str, where: str) -> Part:
     """Parquet files in, one part over all of them out; folders called key=value become text columns."""
     with told(where, path, "Check that it is whole; ask for the delivery again."):
         for file in files:
@@ -143,7 +145,7 @@ def _read_parquet(engine: Engine, files: list[Path], path: Path, folder: str, ta
         return part_of(engine, reader, table)
 
 
-def _joined(engine: Engine, left: Part, right: Part, on: list[str], where: str, path: str) -> Part:
+def _joined(engine: DuckEngine, left: Part, right: Part, on: list[str], where: str, path: str) -> Part:
     """Two parts and the columns they share in, the rows of the first with the columns of the second beside them out.
 
     Every row of the first stays. A column that both have without being joined on is told apart by the name of the

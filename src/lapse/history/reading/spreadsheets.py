@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.delivery import Reading
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import DataError, SettingsError
 from lapse.history.reading.expressions import quoted
 from lapse.history.reading.parts import Part, distinct_names, first_line, positions, text_of, told
@@ -21,7 +21,7 @@ LARGEST = 2 << 30
 
 
 def read_spreadsheet(
-    engine: Engine, path: Path, reading: Reading, table: str, aside: Path, where: str, time_format: str | None
+    engine: DuckEngine, path: Path, reading: Reading, table: str, aside: Path, where: str, time_format: str | None
 ) -> Part:
     """A workbook in, the rows of one sheet as a temporary table of texts out; the first row that is not empty is the header.
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lapse.engine import Engine, open_engine
+from lapse.engine import DuckEngine, open_duckdb
 from lapse.errors import SettingsError
 from lapse.history.simulation.orders import BLOCK_CUSTOMERS
 from lapse.history.simulation.rows import block_rows
@@ -56,7 +56,7 @@ def simulate(shop: Shop, out: Path, params: Path, workers: int = 2) -> dict[str,
     mature_cutoffs(Period(shop.start, end, end), windows, step, most)
     with _folder_written_whole(out) as aside:
         rows = write_tables(shop, aside, workers)
-        with open_engine() as engine:
+        with open_duckdb() as engine:
             cutoffs = mature_cutoffs(_period(engine, aside), windows, step, most)
             rows["truth"] = write_truth(engine, shop, aside, windows, cutoffs)
         _write_params(params, aside, out)
@@ -85,7 +85,7 @@ def write_tables(shop: Shop, folder: Path, workers: int = 2) -> dict[str, int]:
     return rows
 
 
-def write_truth(engine: Engine, shop: Shop, folder: Path, windows: ChurnWindows, cutoffs: Iterable[date]) -> int:
+def write_truth(engine: DuckEngine, shop: Shop, folder: Path, windows: ChurnWindows, cutoffs: Iterable[date]) -> int:
     """The folder that `write_tables` filled and cutoffs in, truth.parquet there and its number of rows out.
 
     One row per eligible customer and cutoff: true_risk, the probability of no order in the outcome window given the
@@ -111,7 +111,7 @@ def write_truth(engine: Engine, shop: Shop, folder: Path, windows: ChurnWindows,
     return count
 
 
-def _eligible(engine: Engine, folder: Path, windows: ChurnWindows, cutoff: date) -> pa.Table:
+def _eligible(engine: DuckEngine, folder: Path, windows: ChurnWindows, cutoff: date) -> pa.Table:
     """The hidden rows of the customers who ordered in the active days up to the cutoff, sorted by customer."""
     active = windows.active(cutoff)
     return engine.connection.execute(
@@ -135,7 +135,7 @@ def _epoch_day(day: date) -> int:
     return (day - date(1970, 1, 1)).days
 
 
-def _period(engine: Engine, folder: Path) -> Period:
+def _period(engine: DuckEngine, folder: Path) -> Period:
     """The written transactions in, the days they cover out, by the rule that validate goes by."""
     rows = engine.connection.execute(
         "SELECT ordered_at::DATE, max(hour(ordered_at) * 60 + minute(ordered_at))::INT FROM read_parquet($1) "

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lapse.engine import Engine
-from lapse.history.rollup.purchases import purchase_days
+from lapse.engine import DuckEngine
 from lapse.history.contents import Contents
 from lapse.history.reading.expressions import literal
+from lapse.history.rollup.purchases import purchase_days
 from lapse.tables import SOURCES
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class Delivered:
     checked_spans: one row per customer and purchase day with the next one (`next_day`, null after the last).
     """
 
-    engine: Engine
+    engine: DuckEngine
     contents: Contents
     counts: Mapping[str, Count]
 
     @classmethod
-    def open(cls, engine: Engine, validated: Path, contents: Contents, counts: Mapping[str, Count]) -> Delivered:
+    def open(cls, engine: DuckEngine, validated: Path, contents: Contents, counts: Mapping[str, Count]) -> Delivered:
         """The folder of validated tables in, the delivery out, its log rolled up once."""
         for name in SOURCES:
             path = literal(str(validated / f"{name}.parquet"))

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapse.engine import Engine
+from lapse.engine import DuckEngine
 from lapse.errors import sample_keys
 from lapse.files import write_json, write_text
 from lapse.history.contents import Contents
@@ -90,7 +90,7 @@ class Report:
 
 
 def check_delivery(
-    engine: Engine,
+    engine: DuckEngine,
     validated: Path,
     contents: Contents,
     counts: Mapping[str, Count],

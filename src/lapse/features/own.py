@@ -1,0 +1,203 @@
+"""Features of one's own: Python files in pipelines/own_features, or SQL expressions in section features of params.yaml.
+
+They join the table under the same rules as lapse's: cut at the cutoff, in the dictionary, in the reasons, under the
+leakage check. A model is only used with the very features of one's own that it was trained on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import operator
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lapse.errors import ModelError, SettingsError
+from lapse.features.build import FAMILIES
+from lapse.features.family import Entry, Family, Feature, Inputs, share
+from lapse.files import digest
+from lapse.history.contents import Contents
+from lapse.kept import key_of
+from lapse.windows import ChurnWindows
+
+FOLDER = Path("pipelines") / "own_features"
+SQL_FAMILY = "own_sql"
+
+
+def feature_inputs(contents: Contents, churn: ChurnWindows, knobs: Mapping[str, Any], root: Path) -> Inputs:
+    """What a delivery holds, the churn windows, section features of params and a workspace in; the inputs out."""
+    said = {name: value for name, value in knobs.items() if name != "sql"}
+    return Inputs.of(contents, churn, **said, **own_features(root, knobs["sql"]))
+
+
+def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """A workspace and features.sql of its params in; its families, and what identifies them, for `Inputs.of` out.
+
+    Every `Family` that a Python file there makes is taken. SettingsError for a file that does not run or makes none, for
+    SQL that is no aggregate over one table, and for a name that is taken.
+    """
+    files = sorted((root / FOLDER).glob("*.py"))
+    families = [family for file in files for family in _families_in(file)]
+    families += _sql_families(sql)
+    names = [family.name for family in (*FAMILIES, *families)]
+    if taken := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingsError(f"features: {taken[0]!r} names two families. Give yours a name of its own.")
+    said = key_of(digest(*files), sorted((name, sorted(one.items())) for name, one in sql.items()))
+    return {"own": tuple(families), "own_digest": said if files or sql else ""}
+
+
+def with_own_features(inputs: Inputs, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Inputs:
+    """The inputs of a model, and a workspace, in; the inputs with the workspace's own features out.
+
+    ModelError when they are not those that the model was trained with.
+    """
+    found = own_features(root, sql)
+    if found["own_digest"] != inputs.own_digest:
+        raise ModelError(f"score: the features of your own ({root / FOLDER} and features.sql) are not those that the model "
+                         "was trained with. Put them back, or train again: `dvc repro`.")  # fmt: skip
+    return replace(inputs, own=found["own"])
+
+
+def _families_in(file: Path) -> list[Family]:
+    """A Python file in, the families that it makes out, in the order of their names in it."""
+    name = f"lapse_own_features_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise SettingsError(f"{file} cannot be read as Python.")
+    module = importlib.util.module_from_spec(spec)
+    # No bytecode beside it: the folder is a dependency of DVC's stages.
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SettingsError(f"{file} does not run: {type(error).__name__}: {error}. Mend it, or take it away.") from None
+    finally:
+        sys.dont_write_bytecode = written
+    made = {id(one): one for one in vars(module).values() if isinstance(one, Family) and one not in FAMILIES}
+    if not made:
+        raise SettingsError(f"{file} makes no Family. See {FOLDER}/README.md for an example, or take the file away.")
+    return list(made.values())
+
+
+def _sql_families(sql: Mapping[str, Mapping[str, Any]]) -> list[Family]:
+    families: dict[str, Family] = {}
+    for name, said in sorted(sql.items()):
+        table = said["table"]
+        family = families.setdefault(
+            table, Family(f"{SQL_FAMILY}_{table}", table, "of your own, in SQL", needs=_needs(table))
+        )
+        entry = Entry(
+            said["meaning"],
+            said["unit"],
+            "null where the expression is",
+            said["risk"],
+            name.replace("_", " "),
+            said["reason"],
+        )
+        expression = _aggregate(name, said["expression"])
+        family.add(Feature(name, family.name, entry, "aggregate", partial(_value, expression), said["looks_back"]))
+    return list(families.values())
+
+
+def _needs(table: str) -> tuple[str, ...]:
+    other = {"event_days": "events", "feedback_days": "feedback", "subscription_days": "subscriptions"}
+    return (other[table],) if table in other else ()
+
+
+def _aggregate(name: str, text: str) -> Any:
+    """An SQL expression in, its syntax tree out; SettingsError when it is no aggregate that can be translated."""
+    import sqlglot
+
+    where = f"features.sql.{name}"
+    try:
+        tree = sqlglot.parse_one(text, read="duckdb")
+    except sqlglot.errors.SqlglotError:
+        raise SettingsError(f"{where}: {text!r} is no SQL expression.") from None
+    known = (*_translations(), *_leaves())
+    for node in tree.walk():
+        if not isinstance(node, known):
+            raise SettingsError(f"{where}: {type(node).__name__.upper()} is not possible here. Use sum, avg, min, max and "
+                                "count over the table's columns and age, with FILTER, CASE and arithmetic; or write the "
+                                f"feature in Python: {FOLDER}/README.md.")  # fmt: skip
+    return tree
+
+
+def _value(tree: Any, days: Any) -> Any:
+    """A syntax tree and the day rows in, the same as an Ibis expression out, so that both engines compute it alike."""
+
+    def translated(node: Any, where: Any = None) -> Any:
+        from sqlglot import expressions as sge
+
+        if isinstance(node, sge.Filter):
+            return translated(node.this, translated(node.expression.this))
+        if isinstance(node, sge.AggFunc):
+            counts_rows = isinstance(node.this, sge.Star)
+            of = days if counts_rows else translated(node.this)
+            return getattr(of, "mean" if isinstance(node, sge.Avg) else node.key)(where=where)
+        if isinstance(node, sge.Column):
+            if node.name not in days.columns:
+                raise SettingsError(f"features.sql: no column {node.name!r}. There are: {', '.join(sorted(days.columns))}.")
+            return days[node.name]
+        return _translations()[type(node)](node, translated)
+
+    return translated(tree)
+
+
+def _leaves() -> tuple[type, ...]:
+    from sqlglot import expressions as sge
+
+    return (
+        sge.Sum,
+        sge.Avg,
+        sge.Min,
+        sge.Max,
+        sge.Count,
+        sge.Filter,
+        sge.Where,
+        sge.Column,
+        sge.Identifier,
+        sge.Star,
+        sge.If,
+    )
+
+
+def _translations() -> dict[type, Callable[[Any, Callable[[Any], Any]], Any]]:
+    """Kind of SQL -> how it is said in Ibis: the node and the translation of what is below it in."""
+    import ibis
+    from sqlglot import expressions as sge
+
+    pairs = {
+        sge.Add: operator.add, sge.Sub: operator.sub, sge.Mul: operator.mul, sge.LT: operator.lt, sge.LTE: operator.le,
+        sge.GT: operator.gt, sge.GTE: operator.ge, sge.EQ: operator.eq, sge.NEQ: operator.ne, sge.And: operator.and_,
+        sge.Or: operator.or_,
+    }  # fmt: skip
+
+    def both(function: Callable[[Any, Any], Any], node: Any, of: Callable[[Any], Any]) -> Any:
+        return function(of(node.this), of(node.expression))
+
+    def case(node: Any, of: Callable[[Any], Any]) -> Any:
+        default = node.args.get("default")
+        branches = [(of(branch.this), of(branch.args["true"])) for branch in node.args["ifs"]]
+        return ibis.cases(*branches, else_=of(default) if default is not None else ibis.null())
+
+    def literal(node: Any, _: Callable[[Any], Any]) -> Any:
+        return ibis.literal(node.name if node.is_string else float(node.name) if "." in node.name else int(node.name))
+
+    return {
+        **{kind: partial(both, function) for kind, function in pairs.items()},
+        sge.Div: lambda n, of: share(of(n.this), of(n.expression)),
+        sge.Neg: lambda n, of: -of(n.this),
+        sge.Not: lambda n, of: ~of(n.this),
+        sge.Is: lambda n, of: of(n.this).isnull(),
+        sge.Between: lambda n, of: of(n.this).between(of(n.args["low"]), of(n.args["high"])),
+        sge.In: lambda n, of: of(n.this).isin([of(one) for one in n.expressions]),
+        sge.Paren: lambda n, of: of(n.this),
+        sge.Case: case,
+        sge.Coalesce: lambda n, of: ibis.coalesce(of(n.this), *map(of, n.expressions)),
+        sge.Literal: literal,
+        sge.Boolean: lambda n, _: ibis.literal(bool(n.this)),
+        sge.Null: lambda _, __: ibis.null(),
+    }  # fmt: skip

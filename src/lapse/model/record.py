@@ -1,0 +1,93 @@
+"""What a person finds in the MLflow record: the verdict in Markdown, the metrics by name, the feature dictionary."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from lapse.features.build import all_features
+from lapse.model.bundle import Bundle
+
+SHOWN = ("auroc", "average_precision", "brier", "ece", "lift_at_10pct")
+DICTIONARY = ("feature", "family", "meaning", "unit", "nulls", "risk", "cause", "reason")
+
+
+def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested params in, one level of dotted names out, as `dvc exp run -S` has them."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flat_params(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def flat_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Nested metrics in, their numbers under names like `test/auroc` out, which the UI sorts by and shows in groups.
+
+    An interval [low, high] becomes name_low and name_high. What is no number (null, text, a longer list) is left out.
+    """
+    flat: dict[str, float] = {}
+    for key, value in values.items():
+        name = f"{prefix}{re.sub(r'[^0-9A-Za-z_. -]+', '_', str(key))}"
+        if isinstance(value, Mapping):
+            flat |= flat_metrics(value, f"{name}/")
+        elif _is_number(value):
+            flat[name] = float(value)
+        elif isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)):
+            flat |= {f"{name}_low": float(value[0]), f"{name}_high": float(value[1])}
+    return flat
+
+
+def description(metrics: Mapping[str, Any]) -> str:
+    """The content of metrics.json in, the Markdown out that the run and the registered version open with."""
+    test = metrics["test"]
+    rows = [("**lapse**", test, "")]
+    rows += [(name, card, _interval(card.get("lapse_leads_by_interval"))) for name, card in metrics["rivals"].items()]
+    table = ["| out of time | " + " | ".join(SHOWN) + " | lapse leads by (AUROC, 95 %) |", "| --- " * (len(SHOWN) + 2) + "|"]
+    table += [f"| {name} | " + " | ".join(_shown(card.get(m)) for m in SHOWN) + f" | {lead} |" for name, card, lead in rows]
+    cutoffs = [f"- {role}: {', '.join(days)}" for role, days in metrics["cutoffs"].items()]
+    return "\n".join([
+        f"**{metrics['verdict']}**", "",
+        *([f"**CAUTION:** {metrics['caution']}", ""] if metrics.get("caution") else []),
+        f"{test['n']:,} customers at {metrics['test_cutoff']}, whom neither the model nor its calibration had seen; "
+        f"{test['churn_rate']:.1%} churned. AUROC {_shown(test['auroc'])}, 95 % {_interval(test.get('auroc_interval'))}.",
+        "", *table, "", "Cutoffs by role:", "", *cutoffs,
+    ])  # fmt: skip
+
+
+def feature_dictionary(bundle: Bundle) -> str:
+    """A bundle in, CSV with the dictionary entry of each of its features out, in the model's order."""
+    known = {feature.name: feature for feature in all_features(bundle.inputs)}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(DICTIONARY)
+    for name in bundle.features:
+        if name not in known:
+            writer.writerow([name, *[""] * (len(DICTIONARY) - 1)])
+            continue
+        entry = known[name].entry
+        writer.writerow(
+            [name, known[name].family, entry.meaning, entry.unit, entry.nulls, entry.risk, entry.cause, entry.reason]
+        )
+    return out.getvalue()
+
+
+def input_example(features: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
+    """The model's features and feature rows in, one row with the median of each out: nobody's row, yet a plausible one."""
+    return rows[list(features)].astype("float64").median().to_frame().T.reset_index(drop=True)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _interval(pair: Sequence[float] | None) -> str:
+    return "-" if pair is None else f"{pair[0]:.4f} to {pair[1]:.4f}"

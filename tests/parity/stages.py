@@ -1,0 +1,88 @@
+"""The stages as the pipeline runs them, and the comparison of all that two engines made of the same log."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lapse.engine import Engine, spark_lacks
+from lapse.features.build import write_features
+from lapse.history.activity import read_activity, write_activity
+from lapse.labels import write_labels
+from lapse.retention.rate import retention_periods
+from lapse.scoring.score import customer_facts
+from lapse.snapshots import cutoffs_in, write_snapshots
+from tests.parity.logs import Log
+
+# Few rows: what costs is starting tasks and warming up the compiler.
+SPARK_CONF = "spark.sql.shuffle.partitions=2;spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+RELATIVE = 1e-9
+
+
+def require_spark() -> None:
+    """Nothing in; the test is skipped where a user's machine has no Spark, and fails where CI has none."""
+    if lack := spark_lacks():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(lack)
+
+
+def run_stages(engine: Engine, log: Log, out: Path) -> Path:
+    """An engine and a validated log in, every table from activity on as Parquet in `out`, for each mode of churn."""
+    write_activity(engine, log.validated, out / "activity", log.scale, None)
+    activity = read_activity(engine, out / "activity")
+    last = log.period.last_complete_day
+    for mode in ("lapse", "subscription") if log.subscriptions else ("lapse",):
+        windows = dataclasses.replace(log.windows, mode=mode)
+        snapshots, folder = out / mode / "snapshots", out / mode
+        write_snapshots(engine, activity, snapshots, windows, log.period, 28, log.cutoffs)
+        write_labels(engine, snapshots, activity, folder / "labels", windows, last)
+        crr = retention_periods(activity, log.period, windows.active_days, mode)
+        pd.DataFrame(crr).to_parquet(folder / "crr.parquet")
+    write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)
+    facts = engine.frame(customer_facts(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
+    facts.to_parquet(out / "facts.parquet")
+    return out
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Two folders in, what differs between their Parquet files out: files, columns, types, rows and values, one per line.
+
+    Floats may differ by 1e-9 of their size, everything else not at all; a null equals a null only.
+    """
+    names = {folder: {str(path.relative_to(folder)) for path in folder.rglob("*.parquet")} for folder in (one, other)}
+    assert names[one], "nothing was built"
+    found = [f"{name}: made by one engine only" for name in sorted(names[one] ^ names[other])]
+    for name in sorted(names[one] & names[other]):
+        found += [f"{name}: {what}" for what in _table_differences(pq.read_table(one / name), pq.read_table(other / name))]
+    return found
+
+
+def _table_differences(one: pa.Table, other: pa.Table) -> list[str]:
+    if one.column_names != other.column_names:
+        return [f"columns {one.column_names} and {other.column_names}"]
+    if one.num_rows != other.num_rows:
+        return [f"{one.num_rows} and {other.num_rows} rows"]
+    found = []
+    for name in one.column_names:
+        first, second = one[name], other[name]
+        if first.type != second.type:
+            found.append(f"{name} is {first.type} and {second.type}")
+            continue
+        pairs = zip(first.to_pylist(), second.to_pylist(), strict=True)
+        wrong = [f"row {row}: {a!r} and {b!r}" for row, (a, b) in enumerate(pairs) if not _same(a, b)]
+        if wrong:
+            found.append(f"{name}: {len(wrong)} of {one.num_rows} values, {'; '.join(wrong[:3])}")
+    return found
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        # What cancels out to nothing on one engine may leave the last bit of its terms on the other.
+        return math.isclose(one, other, rel_tol=RELATIVE, abs_tol=1e-12) or (math.isnan(one) and math.isnan(other))
+    return one == other

@@ -1,0 +1,132 @@
+"""Features of one's own: the worked example runs, SQL says what Python says, and nothing slips past the rules."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Any
+
+import pytest
+
+from lapse.engine import Engine
+from lapse.errors import ModelError, SettingsError
+from lapse.features.build import all_features, build_features
+from lapse.features.family import Inputs
+from lapse.features.leakage import moved_features, up_to
+from lapse.features.own import own_features, with_own_features
+from lapse.snapshots import eligible_customers
+from tests.conftest import GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, ROOT, roll_up
+
+EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "pipelines/own_features/README.md").read_text("utf-8"), re.S).group(1)
+GIVEN = frozenset({"amount", "order_id"})
+
+
+def sql(expression: str, looks_back: int = 0, table: str = "purchase_days") -> dict[str, Any]:
+    return {"table": table, "expression": expression, "meaning": "Made.", "unit": "lines", "risk": "lower",
+            "reason": "few lines", "looks_back": looks_back}  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    folder = tmp_path / "pipelines" / "own_features"
+    folder.mkdir(parents=True)
+    (folder / "baskets.py").write_text(EXAMPLE, encoding="utf-8")
+    return tmp_path
+
+
+def values(engine: Engine, log: Any, own: dict[str, Any]) -> Any:
+    activity = roll_up(log)
+    snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
+    inputs = Inputs((30, 60), GIVEN, **own)
+    return engine.frame(build_features(activity, snapshots, GOLDEN_CUTOFF, 91, inputs, families=())).set_index("customer_id")
+
+
+def test_the_worked_example_joins_the_table(engine, golden_log, workspace) -> None:
+    own = own_features(workspace, {})
+    made = values(engine, golden_log, own)
+    assert list(made.columns[1:]) == ["big_basket_share_30d", "big_basket_share_60d"]
+    assert made.loc["anna", "big_basket_share_60d"] == 0
+    named = {feature.name: feature.entry.meaning for feature in all_features(Inputs((30, 60), GIVEN, **own))}
+    assert named["big_basket_share_30d"] == "Share of purchase days in the last 30 days with ten lines or more."
+
+
+@pytest.mark.parametrize(
+    ("expression", "anna"),
+    [
+        ("sum(orders) FILTER (WHERE age < 30)", 1),
+        ("count(*)", 4),
+        ("sum(CASE WHEN net_spend > 10 THEN 1 ELSE 0 END) / count(*)", 0.5),
+        ("max(age) - min(age)", 90),
+        ("avg(gap_days) FILTER (WHERE gap_days IS NOT NULL AND NOT orders = 0)", 30),
+        ("count(gap_days) FILTER (WHERE age BETWEEN 0 AND 50 OR orders IN (7, 8))", 2),
+        ("coalesce(sum(discount), 0) * -1.5", -3),
+    ],
+)
+def test_sql_is_an_aggregate_over_the_days(engine, golden_log, tmp_path, expression, anna) -> None:
+    made = values(engine, golden_log, own_features(tmp_path, {"mine": sql(expression)}))
+    assert made.loc["anna", "mine"] == anna
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ("sum(orders", "no SQL expression"),
+        ("(SELECT 1)", "not possible here"),
+        ("sum(orders) OVER ()", "not possible here"),
+        ("read_csv('/etc/passwd')", "not possible here"),
+        ("sum(nothing)", "no column 'nothing'"),
+    ],
+)
+def test_other_sql_is_refused(engine, golden_log, tmp_path, expression, says) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        values(engine, golden_log, own_features(tmp_path, {"mine": sql(expression)}))
+
+
+def test_a_file_that_does_not_run_or_makes_nothing_is_refused(workspace) -> None:
+    folder = workspace / "pipelines" / "own_features"
+    (folder / "broken.py").write_text("1 / 0", encoding="utf-8")
+    with pytest.raises(SettingsError, match="ZeroDivisionError"):
+        own_features(workspace, {})
+    (folder / "broken.py").write_text("from lapse.features.purchasing import purchasing", encoding="utf-8")
+    with pytest.raises(SettingsError, match="makes no Family"):
+        own_features(workspace, {})
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path) -> None:
+    own = own_features(tmp_path, {"tenure_days": sql("max(age)")})
+    with pytest.raises(SettingsError, match="tenure_days"):
+        all_features(Inputs((30, 60), GIVEN, **own))
+
+
+def test_a_model_is_used_only_with_the_features_that_it_was_trained_with(workspace, tmp_path) -> None:
+    inputs = Inputs.from_json(Inputs((30, 60), GIVEN, **own_features(workspace, {})).to_json())
+    assert inputs.own == ()
+    assert len(with_own_features(inputs, workspace, {}).own) == 1
+    with pytest.raises(ModelError, match="not those that the model was trained with"):
+        with_own_features(inputs, workspace, {"mine": sql("count(*)")})
+
+
+def test_a_feature_of_ones_own_that_looks_ahead_is_caught(engine, golden_log, workspace) -> None:
+    (workspace / "pipelines" / "own_features" / "leaky.py").write_text(
+        "from lapse.features.family import Entry, Family\n"
+        "ahead = Family('ahead', 'purchase_days', 'looks ahead')\n"
+        "@ahead.aggregate(Entry('Rows of the whole log.', 'rows', 'never null', 'either', 'ahead'))\n"
+        "def rows_of_all(days):\n"
+        "    return days.age.min() + ALL.count().as_scalar()\n",
+        encoding="utf-8",
+    )
+    own = own_features(workspace, {})
+    inputs = Inputs((30, 60), GIVEN, **own)
+    snapshots = engine.keep(
+        eligible_customers(roll_up(golden_log)["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD),
+        "own_eligible",
+    )
+
+    def rolled(log: Any) -> Any:
+        leaky = next(family for family in own["own"] if family.name == "ahead")
+        leaky.features(inputs)[0].compute.args[0].__globals__["ALL"] = log["transactions"]
+        return roll_up(log)
+
+    cut = up_to(golden_log, GOLDEN_CUTOFF)
+    moved = moved_features(engine, golden_log, cut, rolled, snapshots, date(2024, 3, 31), 91, inputs, families=())
+    assert moved == ["rows_of_all"]
