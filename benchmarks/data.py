@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -39,23 +40,30 @@ def shop(rows: int, density: float) -> Shop:
 
 
 def make(folder: str, rows: int, density: float, threads: int) -> dict[str, Any]:
-    """A folder in; `delivery/`, `validated/` and params.yaml in it, unless they are there, and their numbers of rows out."""
-    whole, aside = Path(folder), Path(folder + ".part")
-    counts = whole / "rows.json"
-    if not counts.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        wanted = shop(rows, density)
-        contents, settings = _first_customers(wanted, aside)
-        written = write_tables(wanted, _made(aside / "delivery"), threads)
-        with open_engine(threads) as engine:
-            cast_all(engine, aside / "delivery", aside / "validated", settings)
-        contents.write(aside / "validated" / "contents.json")
-        written["customers"] = wanted.customers
-        (aside / "rows.json").write_text(json.dumps(written), encoding="utf-8")
-        shutil.rmtree(whole, ignore_errors=True)
-        aside.rename(whole)
-    content: dict[str, Any] = json.loads(counts.read_text(encoding="utf-8"))
-    return content
+    """A folder in; `delivery/`, `validated/` and params.yaml in it, and the numbers of rows of the delivery out.
+
+    A delivery that is there already is kept, and so is its cast as long as tables.py asks for the same columns.
+    """
+    wanted, place = shop(rows, density), Path(folder)
+    contents, settings = _first_customers(wanted, _made(place))
+    written = _kept(place / "delivery.json", repr(wanted), lambda: write_tables(wanted, _made(place / "delivery"), threads))
+    layout = json.dumps({name: [(c.name, c.type) for c in table.columns] for name, table in SOURCES.items()})
+    _kept(place / "validated.json", layout, lambda: _cast_all(place / "delivery", place / "validated", settings, threads))
+    contents.write(place / "validated" / "contents.json")
+    return written | {"customers": wanted.customers}
+
+
+def _kept(note: Path, key: str, make_it: Callable[[], dict[str, int]]) -> dict[str, int]:
+    """A note beside what it is about, and what that was made from, in; what it says, after making it where need be, out."""
+    if note.exists():
+        said: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        if said["key"] == key:
+            rows: dict[str, int] = said["rows"]
+            return rows
+        note.unlink()
+    rows = make_it()
+    note.write_text(json.dumps({"key": key, "rows": rows}), encoding="utf-8")
+    return rows
 
 
 def make_shorter(validated: str, out: str, fewer_days: int) -> str:
@@ -96,19 +104,23 @@ def validate_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
         return {name: count.rows_kept for name, count in _validated(engine, sources, Path(out))[1].items()}
 
 
-def cast_all(engine: Engine, delivery: Path, validated: Path, settings: Settings) -> None:
-    """A simulated delivery in, its tables with the columns and types of validate in `validated`."""
-    _made(validated)
+def _cast_all(delivery: Path, validated: Path, settings: Settings, threads: int) -> dict[str, int]:
+    """A simulated delivery in, its tables with the columns and types of validate in `validated` and their rows out."""
+    with open_engine(threads) as engine:
+        return {name: _cast(engine, table, delivery, _made(validated), settings) for name, table in SOURCES.items()}
+
+
+def _cast(engine: Engine, table: Table, delivery: Path, validated: Path, settings: Settings) -> int:
+    source, target = delivery / f"{table.name}.parquet", validated / f"{table.name}.parquet"
     customers = settings.sources.customers
-    for name, table in SOURCES.items():
-        source, target = delivery / f"{name}.parquet", validated / f"{name}.parquet"
-        further = customers.attributes if name == "customers" and customers else []
-        columns = [
-            _casts(table, engine.read(source).columns),
-            *(f"{attribute}::VARCHAR AS {attribute}" for attribute in further),
-        ]
-        rows = f"SELECT {', '.join(columns)} FROM read_parquet('{source}')"
-        engine.connection.execute(f"COPY ({rows}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+    further = customers.attributes if table.name == "customers" and customers else []
+    columns = [
+        _casts(table, engine.read(source).columns),
+        *(f"{attribute}::VARCHAR AS {attribute}" for attribute in further),
+    ]
+    rows = f"SELECT {', '.join(columns)} FROM read_parquet('{source}')"
+    written = engine.connection.execute(f"COPY ({rows}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
+    return int(written[0]) if written else 0
 
 
 def _casts(table: Table, delivered: tuple[str, ...]) -> str:
@@ -123,12 +135,13 @@ def _casts(table: Table, delivered: tuple[str, ...]) -> str:
 def _first_customers(wanted: Shop, folder: Path) -> tuple[Contents, Settings]:
     """A shop in; what validate says that the delivery of its first customers holds, and params.yaml in `folder`, out."""
     few = folder / "first"
+    shutil.rmtree(few, ignore_errors=True)
     simulate(replace(wanted, customers=min(wanted.customers, BLOCK_CUSTOMERS)), few / "delivery", PARAMS)
     settings = load_settings(few / "delivery" / "params.yaml")
     with open_engine() as engine:
         contents, _ = _validated(engine, settings.sources, few / "validated")
     last = wanted.start + timedelta(days=wanted.days - 1)
-    (few / "delivery" / "params.yaml").rename(folder / "params.yaml")
+    (few / "delivery" / "params.yaml").replace(folder / "params.yaml")
     shutil.rmtree(few)
     return replace(contents, period=Period(wanted.start, last, last)), settings
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from lapse.engine import open_engine
 from lapse.features.build import all_features, write_features
-from lapse.features.family import Inputs
+from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.contents import Contents
 from lapse.labels import write_labels
-from lapse.settings import Settings, load_settings
+from lapse.settings import load_settings
 from lapse.snapshots import write_snapshots
 
 STAGES = ("activity", "snapshots", "features", "labels")
@@ -26,7 +26,9 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int) -> d
     source, out = Path(validated), Path(work)
     settings, contents = load_settings(Path(params)), Contents.read(source / "contents.json")
     windows, period, step = settings.churn.windows, contents.period, settings.snapshots.step_days
-    inputs = inputs_of(settings, contents)
+    knobs = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
+    # The folder of the log holds no features of its own, as a workspace may.
+    inputs = feature_inputs(contents, windows, knobs, source)
     clock = [time.perf_counter()]
     with open_engine(threads) as engine:
         write_activity(engine, source, out / "activity", contents.rating_scale, settings.churn.reasons)
@@ -54,9 +56,3 @@ def run_again(params: str, validated: str, work: str, cutoffs: int, threads: int
     if not any((Path(work) / "features").glob("*.parquet")):
         raise FileNotFoundError(f"{work} holds no earlier run")
     return run(params, validated, work, cutoffs, threads)
-
-
-def inputs_of(settings: Settings, contents: Contents) -> Inputs:
-    """Params and what the delivery holds in, what features are built from out; complaints are trouble."""
-    knobs = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
-    return Inputs.of(contents, settings.churn.windows, **knobs)

@@ -22,10 +22,10 @@ def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> st
     parts = [
         "# What the features cost",
         machine(threads),
-        f"Activity, snapshots, features and labels at {cutoffs} cutoffs, 28 days apart, of a simulated shop's three years. "
+        f"Activity, snapshots, features and labels of a simulated shop's three years at {cutoffs} cutoffs, 28 days apart. "
         "Seconds are those of the call, imports not included; the peak is of the whole process, which does nothing else. "
-        "`lapse` reads all tables of the shop, `lapse, transactions only` what the rivals read. pandas and Polars make a part "
-        "of its features, at the same cutoffs and windows: *equal* counts those whose values are lapse's at every cutoff.",
+        "`lapse` reads all tables of the shop, `lapse, transactions only` what the rivals read. pandas and Polars make a "
+        "part of its features at the same cutoffs and windows; *equal*: those whose values are lapse's at every cutoff.",
         sizes(results),
         measurements(results, cutoffs),
         "## Targets",
