@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 DECAY_SCALE = 2**40
+LN_2 = 0.693147
 DAY = ["customer_id", "day"]
 
 
@@ -89,9 +90,9 @@ def features(days: pd.DataFrame, cutoff: int, windows: list[int], active_days: i
     variance = (by_customer["gap_squares"] * count - by_customer["gaps"] ** 2) / count**2
     table["gap_days_variation"] = np.sqrt(variance) / mean
     table["gap_days_recent"] = days.dropna(subset="gap").groupby("customer_id", observed=True)["recent_gap"].last()
-    table["purchase_days_decayed"] = by_customer["decayed"] / DECAY_SCALE
     table["stores_per_purchase_day"] = by_customer["stores"] / bought
     for window in windows:
+        table[f"purchase_days_decayed_{window}d"] = by_customer[f"decayed_{window}"] / DECAY_SCALE
         table[f"order_count_{window}d"] = by_customer[f"orders_{window}"]
         # Money has four decimals at most; without this a sum of nothing would be 1e-14.
         table[f"net_spend_{window}d"] = by_customer[f"spend_{window}"].round(4)
@@ -105,7 +106,6 @@ def features(days: pd.DataFrame, cutoff: int, windows: list[int], active_days: i
 def _summed(days: pd.DataFrame, cutoff: int, windows: list[int]) -> pd.DataFrame:
     """Days in, every sum, smallest and largest value by customer out, from one group-by."""
     age, bought = cutoff - days["day"], days["orders"] > 0
-    weight = np.floor(np.exp(-age / 43) * DECAY_SCALE)
     sums = {
         "bought": bought,
         "orders": days["orders"],
@@ -113,10 +113,11 @@ def _summed(days: pd.DataFrame, cutoff: int, windows: list[int]) -> pd.DataFrame
         "gaps": days["gap"],
         "gap_squares": days["gap"] ** 2,
         "gap_count": days["gap"].notna(),
-        "decayed": weight.where(bought, 0),
     }
     for window in windows:
         inside = age < window
+        weight = np.floor(np.exp(-LN_2 * age / window) * DECAY_SCALE)
+        sums[f"decayed_{window}"] = weight.where(bought, 0)
         sums[f"bought_{window}"] = bought & inside
         for name in ("orders", "spend", "new_categories"):
             sums[f"{name}_{window}"] = days[name].where(inside, 0)

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 DECAY_SCALE = 2**40
+LN_2 = 0.693147
 DAY = ["customer_id", "order_date"]
 ENGINE = "streaming"
 
@@ -76,7 +77,6 @@ def features(days: pl.LazyFrame, cutoff: date, windows: list[int], active_days: 
     eligible = recent.select("customer_id").unique()
     gap, count = pl.col("gap"), pl.col("gap").count().cast(pl.Float64)
     variance = (gap.pow(2).sum() * count - gap.sum().pow(2)) / count.pow(2)
-    weight = ((-pl.col("age") / 43).exp() * DECAY_SCALE).floor()
     latest = pl.col("recent_gap").filter(gap.is_not_null())
     ages = pl.col("age").filter(bought)
     return (
@@ -93,7 +93,6 @@ def features(days: pl.LazyFrame, cutoff: date, windows: list[int], active_days: 
             gap_days_longest=gap.max(),
             gap_days_variation=variance.sqrt() / gap.mean(),
             gap_days_recent=latest.sort_by(pl.col("age").filter(gap.is_not_null())).first(),
-            purchase_days_decayed=weight.filter(bought).sum() / DECAY_SCALE,
             stores_per_purchase_day=pl.col("stores").filter(bought).sum() / bought.sum(),
             **{name: value for window in windows for name, value in _in_window(window).items()},
         )
@@ -104,7 +103,9 @@ def features(days: pl.LazyFrame, cutoff: date, windows: list[int], active_days: 
 def _in_window(window: int) -> dict[str, pl.Expr]:
     inside = pl.col("age") < window
     ordered = inside & (pl.col("orders") > 0)
+    weight = ((pl.col("age") * -LN_2 / window).exp() * DECAY_SCALE).floor()
     return {
+        f"purchase_days_decayed_{window}d": weight.filter(pl.col("orders") > 0).sum() / DECAY_SCALE,
         f"order_count_{window}d": pl.col("orders").filter(inside).sum(),
         f"net_spend_{window}d": pl.col("spend").filter(inside).sum().round(4),
         f"new_categories_{window}d": pl.col("new_categories").filter(inside).sum(),

@@ -15,6 +15,7 @@ from targets import Results, seconds, verdicts
 
 HERE = Path(__file__).resolve().parent
 LIBRARIES = ("duckdb", "ibis-framework", "pandas", "pyarrow", "numpy")
+RIVALS = ("polars", "featuretools", "pandas")
 
 
 def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> str:
@@ -42,12 +43,13 @@ def machine(threads: int) -> str:
     model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    rivals = ", ".join(line.replace("==", " ") for line in _lines(HERE / "requirements.txt") if "==" in line)
+    pinned = [line.split("==") for line in _lines(HERE / "requirements.txt") if "==" in line]
+    rivals = ", ".join(f"{name} {number}" for name, number in pinned if name in RIVALS)
     # The day belongs into a record of measurements; nothing that lapse itself writes depends on the clock.
     day = datetime.now().astimezone().date()
     processor = f"{model or platform.machine()}, {os.cpu_count()} cores ({threads} used), {memory:.0f} GiB"
     system = f"{platform.system()} {platform.release()}; Python {platform.python_version()}"
-    return f"{day}; {processor}, {system}, {versions}. Rivals: {rivals}."
+    return f"{day}; {processor}, {system}, {versions}. Rivals: {rivals} (under featuretools)."
 
 
 def sizes(results: Results) -> str:
