@@ -13,7 +13,7 @@ unexport PYTHONPATH
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test lock clean
+.PHONY: run test benchmark lock clean
 
 run: $(SETUP_DONE)
 	@echo "lapse: running the pipeline (dvc repro)"
@@ -48,10 +48,20 @@ $(SETUP_DONE): requirements.lock pyproject.toml
 	@touch "$@"
 	@echo "lapse: set up"
 
+# The rivals live apart: featuretools does not run on the pandas that lapse needs.
+benchmark: $(SETUP_DONE) .venv-bench/.set-up
+	@$(BIN)/python benchmarks/features.py --all
+
+.venv-bench/.set-up: benchmarks/requirements.txt
+	@echo "lapse: setting up .venv-bench (once)"
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch "$@"
+
 # Writes requirements.lock anew from pyproject.toml; needs uv.
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf "$(VENV)"
+	rm -rf "$(VENV)" .venv-bench

@@ -1,0 +1,56 @@
+"""One benchmark run: where the logs are, how everything is run, and what has been measured so far."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from measure import Measured, measure
+
+
+@dataclass
+class Bench:
+    """The choices of the command line, and the results by (lines of the log, name)."""
+
+    data: Path
+    threads: int
+    cutoffs: int
+    rivals_python: str
+    time_limit: float
+    parts: list[str]
+    results: dict[tuple[int, str], Measured] = field(default_factory=dict)
+
+    def run(self, lines: int, name: str, function: str, arguments: dict[str, Any], python: str = sys.executable) -> Measured:
+        """A name, a function and its arguments in; it is measured, noted under (lines, name), said, and returned."""
+        plain = {key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}
+        found = measure(function, plain, python, self.threads, self.time_limit)
+        self.note(lines, name, found)
+        return found
+
+    def note(self, lines: int, name: str, found: Measured) -> None:
+        """What was measured, or why it was not, in; it is remembered and said."""
+        self.results[lines, name] = found
+        said = found.failure or f"{found.seconds:,.1f} s, {found.cpu_seconds:,.1f} CPU s, {found.peak_mib:,.0f} MiB"
+        print(f"benchmark: {lines:,} lines: {name}: {said}", flush=True)
+
+    def lapse(self, lines: int, name: str, log: Path, work: Path, cutoffs: int, again: bool = False) -> Measured:
+        """A validated log in, lapse's stages over it measured out."""
+        function = "lapse_features.run_again" if again else "lapse_features.run"
+        params = self.folder(lines) / "params.yaml"
+        chosen = {"params": params, "validated": log, "work": work, "cutoffs": cutoffs, "threads": self.threads}
+        return self.run(lines, name, function, chosen)
+
+    def folder(self, lines: int) -> Path:
+        """A size in, where its log is kept out."""
+        return self.data / str(lines)
+
+    @contextmanager
+    def work(self) -> Iterator[Path]:
+        """Nothing in, an empty folder beside the logs out, gone when the block ends."""
+        with tempfile.TemporaryDirectory(prefix="work-", dir=self.data) as folder:
+            yield Path(folder)

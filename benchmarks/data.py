@@ -1,0 +1,156 @@
+"""The log that everything is measured on: a simulated shop, in the layout that stage validate writes.
+
+A shop of `lapse simulate` with 10.1 orders a year has about 26.7 lines per customer in three years, so that 20 M lines
+come from 750,000 customers. Its first customers go through stage validate, which says what the delivery holds. The whole
+delivery is cast into the validated layout directly: nothing in it can be rejected, and it already lies in validate's
+order (by customer, then time). What validate itself costs is measured apart.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lapse.engine import Engine, open_engine
+from lapse.features.leakage import DATE_OF, up_to
+from lapse.history.contents import Contents
+from lapse.history.simulation.orders import BLOCK_CUSTOMERS
+from lapse.history.simulation.shop import Shop
+from lapse.history.simulation.simulate import simulate, write_tables
+from lapse.history.validate import validate
+from lapse.settings import Settings, load_settings
+from lapse.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
+from lapse.windows import Period
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+DAYS = 3 * 365 + 1
+ORDERS_PER_YEAR = 10.1
+CUSTOMERS_PER_LINE = 750_000 / 20_000_000
+DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
+
+
+def shop(rows: int, density: float) -> Shop:
+    """Lines wanted at density 1 in, the shop out; with another density the same number of customers order so much more."""
+    return Shop(customers=max(1, round(rows * CUSTOMERS_PER_LINE)), days=DAYS, orders_per_year=ORDERS_PER_YEAR * density)
+
+
+def make(folder: str, rows: int, density: float, threads: int) -> dict[str, Any]:
+    """A folder in; `delivery/`, `validated/` and params.yaml in it, and the numbers of rows of the delivery out.
+
+    A delivery that is there already is kept, and so is its cast as long as tables.py asks for the same columns.
+    """
+    wanted, place = shop(rows, density), Path(folder)
+    contents, settings = _first_customers(wanted, _made(place))
+    written = _kept(place / "delivery.json", repr(wanted), lambda: write_tables(wanted, _made(place / "delivery"), threads))
+    layout = json.dumps({name: [(c.name, c.type) for c in table.columns] for name, table in SOURCES.items()})
+    _kept(place / "validated.json", layout, lambda: _cast_all(place / "delivery", place / "validated", settings, threads))
+    contents.write(place / "validated" / "contents.json")
+    return written | {"customers": wanted.customers}
+
+
+def _kept(note: Path, key: str, make_it: Callable[[], dict[str, int]]) -> dict[str, int]:
+    """A note beside what it is about, and what that was made from, in; what it says, after making it where need be, out."""
+    if note.exists():
+        said: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
+        if said["key"] == key:
+            rows: dict[str, int] = said["rows"]
+            return rows
+        note.unlink()
+    rows = make_it()
+    note.write_text(json.dumps({"key": key, "rows": rows}), encoding="utf-8")
+    return rows
+
+
+def make_shorter(validated: str, out: str, fewer_days: int) -> str:
+    """A validated log in, the same log as it stood `fewer_days` earlier in `out`, and its last day out."""
+    source, folder = Path(validated), _made(Path(out))
+    contents = Contents.read(source / "contents.json")
+    last = contents.period.last_complete_day - timedelta(days=fewer_days)
+    with open_engine() as engine:
+        log = {name: engine.read(source / f"{name}.parquet") for name in DATE_OF}
+        for name, table in up_to(log, last).items():
+            engine.backend.to_parquet(table, str(folder / f"{name}.parquet"), compression="zstd")
+    replace(contents, period=Period(contents.period.first_day, last, last)).write(folder / "contents.json")
+    return str(last)
+
+
+def make_transactions_only(validated: str, out: str) -> None:
+    """A validated log in, the same transactions with every other table empty in `out`."""
+    source, folder = Path(validated), _made(Path(out))
+    contents = Contents.read(source / "contents.json")
+    with open_engine() as engine:
+        for name in SOURCES:
+            target = folder / f"{name}.parquet"
+            target.unlink(missing_ok=True)
+            if name == TRANSACTIONS.name:
+                target.hardlink_to(source / target.name)
+            else:
+                engine.backend.to_parquet(engine.read(source / target.name).limit(0), str(target))
+    columns = {TRANSACTIONS.name: contents.columns[TRANSACTIONS.name]}
+    only = {"columns": columns, "event_types": [], "rating_scale": None, "attributes": {}}
+    replace(contents, **only).write(folder / "contents.json")
+
+
+def validate_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
+    """A folder that `make` filled in, what stage validate makes of its delivery in `out` and the rows it kept out."""
+    sources = load_settings(Path(folder) / "params.yaml").sources
+    sources = sources.model_copy(update={"folder": str(Path(folder) / "delivery")})
+    with open_engine(threads) as engine:
+        return {name: count.rows_kept for name, count in _validated(engine, sources, Path(out))[1].items()}
+
+
+def _cast_all(delivery: Path, validated: Path, settings: Settings, threads: int) -> dict[str, int]:
+    """A simulated delivery in, its tables with the columns and types of validate in `validated` and their rows out."""
+    with open_engine(threads) as engine:
+        return {name: _cast(engine, table, delivery, _made(validated), settings) for name, table in SOURCES.items()}
+
+
+def _cast(engine: Engine, table: Table, delivery: Path, validated: Path, settings: Settings) -> int:
+    source, target = delivery / f"{table.name}.parquet", validated / f"{table.name}.parquet"
+    customers = settings.sources.customers
+    further = customers.attributes if table.name == "customers" and customers else []
+    columns = [
+        _casts(table, engine.read(source).columns),
+        *(f"{attribute}::VARCHAR AS {attribute}" for attribute in further),
+    ]
+    rows = f"SELECT {', '.join(columns)} FROM read_parquet('{source}')"
+    written = engine.connection.execute(f"COPY ({rows}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
+    return int(written[0]) if written else 0
+
+
+def _casts(table: Table, delivered: tuple[str, ...]) -> str:
+    """A table's contract and the delivered columns in, the SELECT list that makes one of the other out."""
+    given = {c.name: DAY_OF.get(c.name, c.name) for c in table.columns}
+    return ", ".join(
+        f"{given[c.name] if given[c.name] in delivered else 'NULL'}::{DUCKDB_TYPES[c.type]} AS {c.name}"
+        for c in table.columns
+    )
+
+
+def _first_customers(wanted: Shop, folder: Path) -> tuple[Contents, Settings]:
+    """A shop in; what validate says that the delivery of its first customers holds, and params.yaml in `folder`, out."""
+    few = folder / "first"
+    shutil.rmtree(few, ignore_errors=True)
+    simulate(replace(wanted, customers=min(wanted.customers, BLOCK_CUSTOMERS)), few / "delivery", PARAMS)
+    settings = load_settings(few / "delivery" / "params.yaml")
+    with open_engine() as engine:
+        contents, _ = _validated(engine, settings.sources, few / "validated")
+    last = wanted.start + timedelta(days=wanted.days - 1)
+    (few / "delivery" / "params.yaml").replace(folder / "params.yaml")
+    shutil.rmtree(few)
+    return replace(contents, period=Period(wanted.start, last, last)), settings
+
+
+def _validated(engine: Engine, sources: Any, out: Path) -> Any:
+    today = Shop().start + timedelta(days=DAYS)
+    return validate(engine, sources, "UTC", out, out / "usability.json", today)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

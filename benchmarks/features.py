@@ -1,0 +1,122 @@
+"""What lapse's features cost, beside the physical floor, pandas, Polars and featuretools, on simulated logs.
+
+    python benchmarks/features.py --rows 1000000       one size
+    python benchmarks/features.py --all                1 M, 20 M and 100 M order lines
+    make benchmark                                     sets up the rivals (.venv-bench), then --all
+
+Writes benchmarks/RESULTS.md and prints it. Every measured thing runs in a process of its own, on the same log, at the
+same cutoffs, with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from bench import Bench
+from measure import measure
+from report import write_report
+from rivals import measure_rivals
+
+HERE = Path(__file__).resolve().parent
+SIZES = (1_000_000, 20_000_000, 100_000_000)
+PARTS = ("lapse", "rivals", "growth")
+FLOOR_ROUNDS = 3
+# How the cost grows is asked at one size only, the largest up to this one.
+LARGEST_FOR_GROWTH = 20_000_000
+# snapshots.step_days of params.yaml: the cutoffs of the shorter log are those of the longer one but for the newest.
+MONTH_DAYS = 28
+
+
+def measure_size(bench: Bench, lines: int, growth: bool) -> None:
+    """A size in; everything that is measured at it noted in `bench`."""
+    folder = bench.folder(lines)
+    chosen = {"folder": folder, "rows": lines, "density": 1, "threads": bench.threads}
+    if bench.run(lines, "simulated log", "data.make", chosen).failure:
+        return
+    measure_floor(bench, lines, folder / "validated" / "transactions.parquet")
+    if "lapse" in bench.parts:
+        with bench.work() as work:
+            bench.lapse(lines, "lapse", folder / "validated", work, bench.cutoffs)
+    if "rivals" in bench.parts:
+        measure_rivals(bench, lines, folder / "validated")
+    if growth and "growth" in bench.parts:
+        with bench.work() as out:
+            chosen = {"folder": folder, "out": out / "validated", "threads": bench.threads}
+            bench.run(lines, "stage validate", "data.validate_delivery", chosen)
+        measure_one_month_more(bench, lines, folder / "validated")
+        measure_further_cutoffs(bench, lines, folder / "validated")
+
+
+def measure_floor(bench: Bench, lines: int, transactions: Path) -> None:
+    """The transactions in, the best of a few rounds noted."""
+    chosen = {"transactions": str(transactions), "rounds": FLOOR_ROUNDS, "threads": bench.threads}
+    found = measure("floor.run", chosen)
+    if not found.failure:
+        found = replace(found, seconds=min(found.result), cpu_seconds=found.cpu_seconds / FLOOR_ROUNDS)
+    bench.note(lines, "floor", found)
+
+
+def measure_one_month_more(bench: Bench, lines: int, log: Path) -> None:
+    """A log in; the run on it as it stood a month earlier, and the run that goes on from there, noted."""
+    with bench.work() as shorter, bench.work() as work:
+        measure("data.make_shorter", {"validated": str(log), "out": str(shorter), "fewer_days": MONTH_DAYS})
+        bench.lapse(lines, "lapse, a month earlier", shorter, work, bench.cutoffs)
+        bench.lapse(lines, "lapse, one month more", log, work, bench.cutoffs, again=True)
+
+
+def measure_further_cutoffs(bench: Bench, lines: int, log: Path) -> None:
+    """A log in; it with fewer cutoffs, and one twice as dense of as many customers with all and with fewer, noted."""
+    dense, fewer = bench.data / f"{lines}-dense", (bench.cutoffs + 1) // 2
+    with bench.work() as work:
+        bench.lapse(lines, f"lapse, {fewer} cutoffs", log, work, fewer)
+    chosen = {"folder": dense, "rows": lines, "density": 2, "threads": bench.threads}
+    if bench.run(lines, "simulated log, twice as dense", "data.make", chosen).failure:
+        return
+    for cutoffs in (bench.cutoffs, fewer):
+        with bench.work() as work:
+            bench.lapse(lines, f"lapse, {cutoffs} cutoffs, twice as dense", dense / "validated", work, cutoffs)
+
+
+def command_line() -> argparse.Namespace:
+    """Nothing in, what was chosen out."""
+    parser = argparse.ArgumentParser(description="Measures lapse's features beside the floor and the rivals.")
+    add = parser.add_argument
+    add("--rows", type=int, nargs="+", default=[SIZES[0]], help="order lines; several sizes may be given")
+    add("--all", action="store_true", help="1 M, 20 M and 100 M lines")
+    add("--cutoffs", type=int, default=13)
+    add("--threads", type=int, default=os.cpu_count() or 1)
+    kept = Path(tempfile.gettempdir()) / "lapse-benchmarks"
+    add("--data", type=Path, default=kept, help="where the simulated logs are kept for the next time")
+    python = HERE.parent / ".venv-bench" / "bin" / "python"
+    add("--rivals", default=str(python), help="the Python that has Polars and featuretools")
+    add("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure besides the floor")
+    add("--time-limit", type=float, default=7200, help="seconds after which one run is given up")
+    add("--results", type=Path, default=HERE / "RESULTS.md")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """The command line in, RESULTS.md and its text out; 1 where a run of lapse itself failed."""
+    chosen = command_line()
+    sizes = sorted(SIZES if chosen.all else chosen.rows)
+    data = chosen.data.resolve()
+    bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.rivals, chosen.time_limit, chosen.parts)
+    data.mkdir(parents=True, exist_ok=True)
+    growth = max((lines for lines in sizes if lines <= LARGEST_FOR_GROWTH), default=None)
+    for lines in sizes:
+        print(f"benchmark: {lines:,} lines in {data}, {shutil.disk_usage(data).free / 1e9:.0f} GB free", flush=True)
+        measure_size(bench, lines, lines == growth)
+        # After every size, so that an end before the last one loses nothing.
+        text = write_report(bench.results, chosen.results, bench.cutoffs, bench.threads)
+    print(text)
+    return int(any(found.failure for (_, name), found in bench.results.items() if name.startswith("lapse")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

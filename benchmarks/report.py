@@ -1,0 +1,125 @@
+"""The table of what was measured, with the machine named: benchmarks/RESULTS.md."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from lapse.files import write_text
+from measure import Measured
+from targets import Results, seconds, verdicts
+
+HERE = Path(__file__).resolve().parent
+LIBRARIES = ("duckdb", "ibis-framework", "pandas", "pyarrow", "numpy")
+RIVALS = ("polars", "featuretools", "pandas")
+
+
+def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> str:
+    """What was measured in, the report in `path` and as text out."""
+    parts = [
+        "# What the features cost",
+        machine(threads),
+        f"Activity, snapshots, features and labels of a simulated shop's three years at {cutoffs} cutoffs, 28 days apart. "
+        "Seconds are those of the call, imports not included; the peak is of the whole process, which does nothing else. "
+        "`lapse` reads all tables of the shop, `lapse, transactions only` what the rivals read. pandas and Polars make a "
+        "part of its features at the same cutoffs and windows; *equal*: those whose values are lapse's at every cutoff.",
+        sizes(results),
+        measurements(results, cutoffs),
+        "## Targets",
+        table(("target", "measured", ""), verdicts(results)),
+        *further_cutoffs(results, cutoffs),
+    ]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    write_text(path, text)
+    return text
+
+
+def machine(threads: int) -> str:
+    """The number of threads in; processor, memory, system, versions and the day out, in one paragraph."""
+    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    pinned = [line.split("==") for line in _lines(HERE / "requirements.txt") if "==" in line]
+    rivals = ", ".join(f"{name} {number}" for name, number in pinned if name in RIVALS)
+    # The day belongs into a record of measurements; nothing that lapse itself writes depends on the clock.
+    day = datetime.now().astimezone().date()
+    processor = f"{model or platform.machine()}, {os.cpu_count()} cores ({threads} used), {memory:.0f} GiB"
+    system = f"{platform.system()} {platform.release()}; Python {platform.python_version()}"
+    return f"{day}; {processor}, {system}, {versions}. Rivals: {rivals} (under featuretools)."
+
+
+def sizes(results: Results) -> str:
+    """What was measured in, one row per log out: what it holds."""
+    names = ("customers", "transactions", "events", "feedback", "subscriptions")
+    logs = [(name, found) for (_, name), found in results.items() if name.startswith("simulated log") and found.result]
+    rows = [(name, *(f"{found.result[n]:,}" for n in names), f"{found.seconds:,.0f}") for name, found in logs]
+    return table(("log", *names, "made in s (0: it was there)"), rows)
+
+
+def measurements(results: Results, cutoffs: int) -> str:
+    """What was measured in, one row per size and thing out."""
+    rows = []
+    for (lines, name), found in results.items():
+        if name.startswith("simulated log"):
+            continue
+        rows.append((f"{lines:,}", name, *_cost(results, lines, found), _equal(found), found.failure or _stages(found)))
+    return table(("lines", "what", "features", "seconds", "× floor", "CPU s", "peak MiB", "equal", "of which"), rows)
+
+
+def further_cutoffs(results: Results, cutoffs: int) -> list[str]:
+    """What was measured in, what one further cutoff costs on a log and on one twice as dense out."""
+    fewer = (cutoffs + 1) // 2
+    rows = []
+    for lines in sorted({lines for lines, name in results if name == f"lapse, {fewer} cutoffs"}):
+        for log, more, less in (
+            ("", "lapse", f"lapse, {fewer} cutoffs"),
+            (", twice as dense", f"lapse, {cutoffs} cutoffs, twice as dense", f"lapse, {fewer} cutoffs, twice as dense"),
+        ):
+            try:
+                slope = (seconds(results, lines, more) - seconds(results, lines, less)) / max(1, cutoffs - fewer)
+                activity = results[lines, more].result["stages"]["activity"]
+            except KeyError:
+                continue
+            rows.append((f"{lines:,} lines{log}", f"{slope:.2f}", f"{activity:.1f}"))
+    return (
+        ["## One further cutoff", table(("log", f"seconds per cutoff, {cutoffs} less {fewer}", "activity, once"), rows)]
+        if rows
+        else []
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A head and rows of text in, a Markdown table out."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cost(results: Results, lines: int, found: Measured) -> tuple[str, str, str, str, str]:
+    if found.failure:
+        return "-", "-", "-", "-", "-"
+    features = str(found.result["features"]) if isinstance(found.result, dict) and "features" in found.result else "-"
+    floor = results.get((lines, "floor"))
+    times = f"{found.seconds / floor.seconds:,.0f}" if floor and not floor.failure else "-"
+    return features, f"{found.seconds:,.2f}", times, f"{found.cpu_seconds:,.1f}", f"{found.peak_mib:,.0f}"
+
+
+def _equal(found: Measured) -> str:
+    if not isinstance(found.result, dict) or "shared" not in found.result:
+        return ""
+    differing = found.result["differing"]
+    equal = found.result["shared"] - len(differing)
+    return f"{equal} of {found.result['features']}" + (f" (not {', '.join(sorted(differing))})" if differing else "")
+
+
+def _stages(found: Measured) -> str:
+    if not isinstance(found.result, dict) or "stages" not in found.result:
+        return ""
+    return ", ".join(f"{name} {value:.1f}" for name, value in found.result["stages"].items())
+
+
+def _lines(path: str | Path) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []

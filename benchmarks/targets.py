@@ -1,0 +1,96 @@
+"""What the features have to reach, and whether they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from measure import Measured
+
+GIB = 1024.0
+Results = Mapping[tuple[int, str], Measured]
+"""What was measured, by lines of the log and name."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One promise, and how it is read from what was measured: a value in words, and whether it is met."""
+
+    promise: str
+    read: Callable[[Results], tuple[str, bool] | None]
+    """None where what it needs was not measured."""
+
+
+def verdicts(results: Results) -> list[tuple[str, str, str]]:
+    """What was measured in, one row (promise, measured, verdict) per target out."""
+    rows = []
+    for target in TARGETS:
+        try:
+            found = target.read(results)
+        except KeyError:
+            found = None
+        value, met = found if found else ("-", None)
+        rows.append((target.promise, value, {True: "met", False: "**not met**", None: "not measured"}[met]))
+    return rows
+
+
+def seconds(results: Results, rows: int, name: str) -> float:
+    """Lines and a name in, its seconds out; KeyError where it was not measured, or failed."""
+    found = results[rows, name]
+    if found.failure:
+        raise KeyError(name)
+    return found.seconds
+
+
+def _floor(most: float) -> Callable[[Results], tuple[str, bool]]:
+    def read(results: Results) -> tuple[str, bool]:
+        times = seconds(results, 20_000_000, "lapse") / seconds(results, 20_000_000, "floor")
+        return f"{times:.0f} times", times <= most
+
+    return read
+
+
+def _peak(rows: int, most_gib: float) -> Callable[[Results], tuple[str, bool]]:
+    def read(results: Results) -> tuple[str, bool]:
+        seconds(results, rows, "lapse")
+        peak = results[rows, "lapse"].peak_mib / GIB
+        return f"{peak:.1f} GiB", peak <= most_gib
+
+    return read
+
+
+def _growth(results: Results) -> tuple[str, bool]:
+    times = seconds(results, 100_000_000, "lapse") / seconds(results, 20_000_000, "lapse")
+    return f"{times:.1f} times", times <= 6
+
+
+def _faster(rival: str, least: float) -> Callable[[Results], tuple[str, bool] | None]:
+    def read(results: Results) -> tuple[str, bool] | None:
+        sizes = [rows for rows, name in results if name == rival and not results[rows, name].failure]
+        if not sizes:
+            return None
+        rows = max(sizes)
+        times = seconds(results, rows, rival) / seconds(results, rows, "lapse, transactions only")
+        return f"{times:.1f} times at {rows:,} lines", times >= least
+
+    return read
+
+
+def _incremental(results: Results) -> tuple[str, bool] | None:
+    sizes = [rows for rows, name in results if name == "lapse, one month more"]
+    if not sizes:
+        return None
+    share = seconds(results, max(sizes), "lapse, one month more") / seconds(results, max(sizes), "lapse")
+    return f"{share:.0%} at {max(sizes):,} lines", share <= 0.2
+
+
+TARGETS = (
+    Target("20 M lines: at most 60 times the floor", _floor(60)),
+    Target("20 M lines: at most 6 GiB", _peak(20_000_000, 6)),
+    Target("100 M lines: at most 6 times the 20 M time", _growth),
+    Target("100 M lines: at most 12 GiB", _peak(100_000_000, 12)),
+    Target("at least 10 times faster than pandas, cutoff by cutoff", _faster("pandas", 10)),
+    Target("at least 10 times faster than featuretools", _faster("featuretools", 10)),
+    Target("at least twice as fast as Polars, cutoff by cutoff", _faster("Polars", 2)),
+    Target("one month more: at most a fifth of the full run", _incremental),
+)
