@@ -46,7 +46,10 @@ CASES = {
         table("url: sqlite:///x.db; tabel: x"),
         "unknown key 'land.tables.sales.tabel'. Did you mean 'table'?",
     ),
-    "a missing key": (changed("  trees: 200 ", "  # trees: 200 "), "the key 'train.trees' is missing"),
+    "a missing key": (
+        changed("  learning_rate: 0.03", "  # learning_rate: 0.03"),
+        "the key 'train.learning_rate' is missing",
+    ),
     "a bare date": (
         changed("  until: null", "  until: 2017-10-31"),
         'sources.until is a bare date. Put it in quotes: "2017-10-31".',
@@ -95,8 +98,8 @@ CASES = {
     "a password in a wrong place": (changed(LAND, LAND + "  tables: postgresql://me:hunter22@host/db\n"), "land.tables: "),
     "a password in a section of its own": (PARAMS + "\n'postgresql://me:hunter22@host/db': 1\n", "unknown key"),
     "a password where a number belongs": (
-        changed("  trees: 200 ", "  trees: postgresql://me:hunter22@host/db "),
-        "train.trees",
+        changed("  learning_rate: 0.03", "  learning_rate: postgresql://me:hunter22@host/db "),
+        "train.learning_rate",
     ),
     "a table and a query": (table("url: sqlite:///x.db; table: x; query: SELECT 1"), "exactly one of table and query"),
     "a query of an object": (table("url: s3://bucket/x.csv; query: SELECT 1"), "leave out table, query"),
