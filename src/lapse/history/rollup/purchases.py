@@ -84,7 +84,7 @@ def order_lines(transactions: ir.Table) -> Any:
 
 
 def _breadth(lines: Any, new: Any, since: date | None) -> Any:
-    """Lines in; per customer and day how many orders, categories, products … there are, and of which for the first time, out."""
+    """Lines in; per customer and day how many orders, categories, products … there are, and how many new ones, out."""
     parts = []
     for what, (bought_name, first_name) in BREADTH.items():
         bought = new.filter(new.is_order_line & new[what].notnull()).select(*WHO_AND_WHEN, what).distinct()
