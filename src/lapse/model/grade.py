@@ -60,7 +60,9 @@ def graded(
     behind = [name for name, card in rivals.items() if _shown_behind(card)]
     ahead_now = [name for name, card in latest.items() if name != "lapse" and (card["lead"]["auroc"]["by"] or 0) < 0]
     missed, missed_now = gate.misses(pooled["lapse"]), gate.misses(latest["lapse"])
-    facts = [f"it is not shown to rank better than {', '.join(unbeaten)}" if unbeaten else "it ranks better than every rival"]
+    facts = (
+        [f"it is not shown to rank better than {', '.join(unbeaten)}"] if unbeaten else ["it ranks better than every rival"]
+    )
     facts += [f"it is shown to rank worse than {', '.join(behind)}"] if behind else []
     facts += [f"at the latest cutoff {', '.join(ahead_now)} ranked better"] if ahead_now else []
     facts += missed + [f"at the latest cutoff {text}" for text in missed_now] or ["it passes the calibration gate"]

@@ -52,20 +52,24 @@ class Lab:
     def __init__(self, rows: pd.DataFrame, names: Sequence[str], inputs: Inputs, windows: ChurnWindows,
                  params: Mapping[str, Any]) -> None:  # fmt: skip
         self.rows, self.names, self.windows, self.params, self.inputs = rows, list(names), windows, params, inputs
-        self.day = pd.to_datetime(rows["cutoff_date"]).dt.date.to_numpy()
-        self.cutoffs = tuple(sorted(set(self.day)))
+        self._place, days = pd.factorize(pd.to_datetime(rows["cutoff_date"]), sort=True)
+        self.cutoffs = tuple(day.date() for day in days)
+        self._churned = rows["churned"].to_numpy("int64")
         self.told = {f.name: {"higher": 1, "lower": -1}.get(f.entry.risk, 0) for f in all_features(inputs)}
         self._fitted: dict[tuple[Any, ...], Scorer] = {}
         self._scored: dict[tuple[str, date], Floats] = {}
 
     def at(self, cutoffs: Sequence[date]) -> pd.DataFrame:
         """Cutoffs in, their rows out."""
-        wanted = set(cutoffs)
-        return self.rows[[day in wanted for day in self.day]]
+        return self.rows[self._chosen(cutoffs)]
 
     def churned(self, cutoffs: Sequence[date]) -> npt.NDArray[np.int64]:
         """Cutoffs in, the labels of their rows out."""
-        return self.at(cutoffs)["churned"].to_numpy("int64")
+        return self._churned[self._chosen(cutoffs)]
+
+    def _chosen(self, cutoffs: Sequence[date]) -> npt.NDArray[np.bool_]:
+        wanted = set(cutoffs)
+        return np.array([day in wanted for day in self.cutoffs])[self._place]
 
     def members(self) -> tuple[str, ...]:
         """Every model that can be fitted on these features."""
@@ -74,14 +78,12 @@ class Lab:
 
     def fit(self, member: str, cutoffs: tuple[date, ...], most: int | None = None) -> Scorer:
         """A member's name and the cutoffs to learn from in, it fitted out; on the customers of `most` rows at most."""
-        rows = self.at(cutoffs)
-        if most is not None and len(rows) > most:
-            rows = sampled(rows, most / len(rows))
-        else:
-            most = None
+        count = int(self._chosen(cutoffs).sum())
+        most = most if most is not None and count > most else None
         key = (member, cutoffs, most)
         if key not in self._fitted:
-            self._fitted[key] = self._fit(member, rows, cutoffs, most)
+            rows = self.at(cutoffs)
+            self._fitted[key] = self._fit(member, rows if most is None else sampled(rows, most / count), cutoffs, most)
         return self._fitted[key]
 
     def _fit(self, member: str, rows: pd.DataFrame, cutoffs: tuple[date, ...], most: int | None) -> Scorer:
