@@ -7,6 +7,8 @@ from lapse.errors import run
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
 from lapse.model.bundle import Bundle
+from lapse.model.profit import offer_of
+from lapse.model.value import ValueModel
 from lapse.scoring.score import consenting_customers, say, score_customers, write_scores
 from lapse.settings import load_settings
 from lapse.windows import resolve_as_of
@@ -14,14 +16,17 @@ from lapse.windows import resolve_as_of
 
 def main() -> None:
     """data/activity and models/lapse in, data/scores/scores.parquet out."""
-    knobs = load_settings().score
+    settings = load_settings()
+    knobs, money = settings.score, settings.value
     contents = Contents.read(Path("data/validated/contents.json"))
     period, agreed = contents.period, consenting_customers(Path("data/validated/customers.parquet"), contents.columns)
     as_of = resolve_as_of(knobs.as_of, period)
-    bundle = Bundle.read(Path("models/lapse"))
+    bundle, value = Bundle.read(Path("models/lapse")), ValueModel.read(Path("models/lapse"))
+    worth = value.require(money.value_days, money.margin_share), offer_of(money.model_dump())
     with open_engine() as engine:
         activity = read_activity(engine, Path("data/activity"))
-        scores = score_customers(engine, activity, as_of, bundle, period, knobs.high_risk, knobs.medium_risk, agreed)
+        bands = knobs.high_risk, knobs.medium_risk
+        scores = score_customers(engine, activity, as_of, bundle, period, *bands, *worth, agreed)
     write_scores(scores, Path("data/scores/scores.parquet"))
     say(scores)
 

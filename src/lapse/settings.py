@@ -123,11 +123,25 @@ class Score(Section):
         return self
 
 
+class Value(Section):
+    """What a kept customer brings, and what contacting one costs."""
+
+    value_days: Days
+    margin_share: Share
+    contact_cost: Annotated[float, Field(ge=0)]
+    incentive_cost: Annotated[float, Field(ge=0)]
+    acceptance_rate: Share
+    acceptance_weight: Annotated[float, Field(gt=0)]
+    stayer_acceptance: Share
+    budget: Annotated[float, Field(ge=0)] | None
+
+
 class Lists(Section):
     """What marketing is handed."""
 
     min_risk: Share
     max_customers: Positive
+    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"]
 
 
 class Settings(Section):
@@ -141,6 +155,7 @@ class Settings(Section):
     features: Features
     train: Train
     evaluate: Evaluate
+    value: Value
     retention: Retention
     score: Score
     lists: Lists
