@@ -18,6 +18,8 @@ from lapse.history.activity import read_activity, write_activity
 from lapse.history.reading.sources import source_files
 from lapse.history.validate import validate
 from lapse.model.bundle import Bundle
+from lapse.model.profit import offer_of
+from lapse.model.value import ValueModel
 from lapse.outreach.lists import caution_in, say, write_lists
 from lapse.scoring.score import consenting_customers, score_customers, write_scores
 from lapse.scoring.score import say as say_scores
@@ -43,6 +45,7 @@ def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
     if bundle.windows != settings.churn.windows:
         raise ModelError(f"score: models/lapse was trained for {bundle.windows}, params.yaml says {settings.churn.windows}. "
                          "Train again (`dvc repro`), or set section churn back.")  # fmt: skip
+    value = ValueModel.read(root / "models" / "lapse").require(settings.value.value_days, settings.value.margin_share)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lapse-score.lock", timeout=0):
@@ -50,12 +53,14 @@ def score_once(root: Path, out: Path, as_of: str | None) -> dict[str, Any]:
                 shutil.rmtree(left, ignore_errors=True)
             with TemporaryDirectory(prefix=WORK, dir=out) as work:
                 caution = caution_in(root / "data" / "reports" / "metrics.json")
-                return _score(settings, bundle, Path(work), out, as_of or settings.score.as_of, caution)
+                return _score(settings, bundle, value, Path(work), out, as_of or settings.score.as_of, caution)
     except Timeout:
         raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
 
 
-def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str, caution: str | None) -> dict[str, Any]:
+def _score(
+    settings: Settings, bundle: Bundle, value: ValueModel, work: Path, out: Path, as_of: str, caution: str | None
+) -> dict[str, Any]:
     started = datetime.now(UTC)
     today = started.astimezone(ZoneInfo(settings.business_timezone)).date()
     with open_engine() as engine:
@@ -67,15 +72,17 @@ def _score(settings: Settings, bundle: Bundle, work: Path, out: Path, as_of: str
         write_activity(engine, work / "validated", work / "activity", contents.rating_scale, settings.churn.reasons)
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
-        knobs = settings.score
+        knobs, offer = settings.score, offer_of(settings.value.model_dump())
         agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns)
         high, medium = knobs.high_risk, knobs.medium_risk
-        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, agreed)
+        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, value, offer, agreed)
     write_scores(scores, work / OUTPUTS[0])
-    listed = write_lists(scores, work / "lists", settings.lists.min_risk, settings.lists.max_customers, caution)
+    chosen = settings.lists
+    listed = write_lists(scores, work / "lists", chosen.min_risk, chosen.max_customers, caution, chosen.rank_by, offer)
     manifest = {
         "lapse": __version__,
         "model_version": bundle.version,
+        "value_version": value.version,
         "as_of": str(day),
         "last_complete_day": str(contents.period.last_complete_day),
         "log_age_days": (today - contents.period.last_complete_day).days,
