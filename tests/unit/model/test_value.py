@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from lapse.errors import HistoryTooShort, ModelError
 from lapse.model.profit import Offer
@@ -23,6 +25,13 @@ from lapse.windows import ChurnWindows
 CUTOFFS = tuple(date(2024, 1, 1) + timedelta(days=30 * n) for n in range(4))
 ROLES = ValueRoles(30, CUTOFFS[-1], CUTOFFS[:-1], CUTOFFS)
 FEATURES = ["days_since_last_order", "engaged"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On a busy machine LightGBM's threads wait for each other, on so few rows for minutes."""
+    with threadpool_limits(1):
+        yield
 
 
 def customers(size: int = 400, seed: int = 1, **columns: Any) -> pd.DataFrame:
