@@ -30,6 +30,8 @@ FEATURES = ["days_since_last_order", "engaged"]
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """On a busy machine LightGBM's threads wait for each other, on so few rows for minutes."""
+    import lightgbm  # noqa: F401  # the limit reaches only what is loaded
+
     with threadpool_limits(1):
         yield
 
