@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+from lapse.engine import open_engine
 from lapse.errors import run
+from lapse.history.activity import read_activity
+from lapse.history.contents import Contents
 from lapse.model.bundle import Bundle
 from lapse.model.evaluate import evaluate, say
 from lapse.model.registry import record_training
+from lapse.model.value_report import say as say_value
+from lapse.model.value_report import write_value_report
 from lapse.settings import load_settings
 
 
@@ -14,10 +19,15 @@ def main() -> None:
     settings = load_settings()
     knobs, train, gate = settings.evaluate, settings.train.model_dump(), settings.promote.model_dump()
     reports, features, ships = Path("data/reports"), Path("data/features"), Path("models/lapse")
-    judged = Bundle.read(Path("models/judged"))
-    ready = Bundle.read(ships)
+    judged, ready = Bundle.read(Path("models/judged")), Bundle.read(ships)
     metrics = evaluate(Path("data"), judged, ready, reports, train, gate, knobs.bootstrap_rounds, knobs.origins)
     say(metrics)
+    period, windows = Contents.read(Path("data/validated/contents.json")).period, settings.churn.windows
+    judging = settings.value.model_dump(), knobs.bootstrap_rounds, settings.train.seed
+    with open_engine() as engine:
+        days = read_activity(engine, Path("data/activity"))["purchase_days"]
+        folders = (features, Path("data/labels")), Path("models"), reports
+        say_value(write_value_report(engine, days, *folders, windows, period, *judging))
     params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
     names = knobs.experiment, knobs.registered_model
     run_id = record_training(Path(), *names, params, metrics, Path("models"), reports, features)

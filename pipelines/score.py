@@ -7,6 +7,8 @@ from lapse.errors import run
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
 from lapse.model.bundle import Bundle
+from lapse.model.profit import offer_of
+from lapse.model.value import ValueModel
 from lapse.scoring.score import consenting_customers, say, score_customers, with_own_features, write_scores
 from lapse.settings import load_settings
 from lapse.windows import resolve_as_of
@@ -15,14 +17,17 @@ from lapse.windows import resolve_as_of
 def main() -> None:
     """data/activity and models/lapse in, data/scores/scores.parquet out."""
     settings = load_settings()
-    knobs = settings.score
+    knobs, money = settings.score, settings.value
     contents = Contents.read(Path("data/validated/contents.json"))
     period, agreed = contents.period, consenting_customers(Path("data/validated/customers.parquet"), contents.columns)
     as_of = resolve_as_of(knobs.as_of, period)
     bundle = with_own_features(Bundle.read(Path("models/lapse")), Path(), settings.features.model_dump()["sql"])
+    value = ValueModel.read(Path("models/lapse"))
+    worth = value.require(money.value_days, money.margin_share), offer_of(money.model_dump())
     with open_engine() as engine:
         activity = read_activity(engine, Path("data/activity"))
-        scores = score_customers(engine, activity, as_of, bundle, period, knobs.high_risk, knobs.medium_risk, agreed)
+        bands = knobs.high_risk, knobs.medium_risk
+        scores = score_customers(engine, activity, as_of, bundle, period, *bands, *worth, agreed)
     write_scores(scores, Path("data/scores/scores.parquet"))
     say(scores)
 

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+from lapse.engine import open_engine
 from lapse.errors import run
+from lapse.features.build import all_features
 from lapse.features.own import feature_inputs
+from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
 from lapse.model.train import require_usable, write_models
+from lapse.model.value_train import say, write_value_models
 from lapse.settings import load_settings
 
 
@@ -22,6 +26,11 @@ def main() -> None:
         fit, calibrate = bundle.cutoffs["fit"], bundle.cutoffs["calibrate"]
         print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {', '.join(calibrate)}")
     print(f"train: ships as {ships.version}")
+    names, windows = [feature.name for feature in all_features(inputs)], settings.churn.windows
+    judging = settings.value.model_dump(), settings.evaluate.bootstrap_rounds, settings.train.seed
+    with open_engine() as engine:
+        days = read_activity(engine, Path("data/activity"))["purchase_days"]
+        say(write_value_models(engine, days, folders[:2], folders[2], names, windows, contents.period, *judging))
 
 
 if __name__ == "__main__":

@@ -166,17 +166,19 @@ def at_risk(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
+    from lapse.model.profit import offer_of
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
     from lapse.outreach.lists import about_list, at_risk_list, caution_in
     from lapse.settings import load_settings
 
-    knobs = load_settings().lists
+    settings = load_settings()
+    knobs, offer = settings.lists, offer_of(settings.value.model_dump())
     scores = _scores()
     caution = caution_in(Path("data/reports/metrics.json"))
-    listed = at_risk_list(scores, knobs.min_risk, top, caution)
+    listed = at_risk_list(scores, knobs.min_risk, top, caution, knobs.rank_by, offer)
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
-        write_spreadsheet(listed, path, about_list(scores, listed, knobs.min_risk, caution))
+        write_spreadsheet(listed, path, about_list(scores, listed, knobs.min_risk, caution, knobs.rank_by))
         typer.echo(f"{len(listed):,} customers in {path}")
         return
     if caution:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,28 @@ def draw_roc(points: Sequence[dict[str, Any]], auroc: float | None, path: Path) 
     _save(figure, axes, path)
 
 
+def draw_profit(points: Sequence[dict[str, Any]], told: Mapping[str, Any] | None, path: Path) -> None:
+    """Profit points and the campaign of value.json (None: no money) in, the picture out: profit along each list."""
+    figure, axes = _sheet()
+    axes.set_title("The delivery has no amounts: no profit is known")
+    if points and told:
+        _by_ranking(axes, pd.DataFrame(points), "customers", "profit", ours="expected_profit")
+        best = told["ranked_by"]["expected_profit"]
+        axes.axhline(0, color="#cccccc", linestyle="--")
+        if best["planned_length"]:
+            axes.axvline(
+                best["planned_length"], color=OURS, linewidth=0.8, label=f"planned: {best['planned_length']:,} customers"
+            )
+            axes.set_title(
+                f"Contacting the best {best['planned_length']:,} of {told['customers']:,} earns {best['profit']:,.0f}"
+            )
+        else:
+            axes.set_title("At these costs nobody is worth contacting")
+    axes.set_xlabel("customers contacted, the first on the list first")
+    axes.set_ylabel("profit by what happened (currency of the delivery)")
+    _save(figure, axes, path)
+
+
 def draw_crr(months: Sequence[dict[str, Any]], path: Path) -> None:
     """The monthly rows of the retention report in, the picture out: CRR and the strict share by month."""
     figure, axes = _sheet()
@@ -76,12 +98,12 @@ def draw_crr(months: Sequence[dict[str, Any]], path: Path) -> None:
     _save(figure, axes, path)
 
 
-def _by_ranking(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
+def _by_ranking(axes: Axes, frame: pd.DataFrame, x: str, y: str, ours: str = "lapse") -> None:
     colours = iter(THEIRS * 3)
     for name, points in frame.groupby("ranking", sort=False):
         part = pd.concat([pd.DataFrame({x: [0.0], y: [0.0]}), points])
-        ours = name == "lapse"
-        axes.plot(part[x], part[y], color=OURS if ours else next(colours), linewidth=2.2 if ours else 1.1, label=str(name))
+        main = name == ours
+        axes.plot(part[x], part[y], color=OURS if main else next(colours), linewidth=2.2 if main else 1.1, label=str(name))
 
 
 def _sheet() -> tuple[Figure, Axes]:

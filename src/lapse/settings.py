@@ -150,11 +150,25 @@ class Score(Section):
         return self
 
 
+class Value(Section):
+    """What a kept customer brings, and what contacting one costs."""
+
+    value_days: Days
+    margin_share: Share
+    contact_cost: Annotated[float, Field(ge=0)]
+    incentive_cost: Annotated[float, Field(ge=0)]
+    acceptance_rate: Share
+    acceptance_weight: Annotated[float, Field(gt=0)]
+    stayer_acceptance: Share
+    budget: Annotated[float, Field(ge=0)] | None
+
+
 class Lists(Section):
     """What marketing is handed."""
 
     min_risk: Share
     max_customers: Positive
+    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"]
 
 
 class Settings(Section):
@@ -169,6 +183,7 @@ class Settings(Section):
     train: Train
     evaluate: Evaluate
     promote: Promote
+    value: Value
     retention: Retention
     score: Score
     lists: Lists

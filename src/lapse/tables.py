@@ -366,6 +366,11 @@ SCORES = Table(
         Column("days_since_last_order", "count", "From that day to as_of.", "days", "null without any order"),
         Column("spend_last_year", "number", "Net spend in the 365 days up to as_of, or as many as the log covers.",
                "currency", "null without money"),
+        Column("expected_margin", "number", "The margin expected over value.value_days if the customer is kept.",
+               "currency", "null without money"),
+        Column("value_at_stake", "number", "churn_risk times expected_margin.", "currency", "null without money"),
+        Column("expected_profit", "number", "What contacting this customer is expected to earn after all costs, by section "
+               "value of params.", "currency", "null without money"),
         Column("may_contact", "flag", "False when the delivery says who consented and this customer is not among them."),
         Column("model_version", "text", "Content hash of the model bundle."),
     ),
@@ -374,13 +379,14 @@ SCORES = Table(
 AT_RISK = Table(
     "at_risk",
     "data/lists/at_risk.csv",
-    "one row per customer on the list, the highest risk first",
+    "one row per customer on the list, in the order of lists.rank_by",
     ("customer_id",),
     (
-        Column("rank", "count", "1 is the customer most at risk."),
+        Column("rank", "count", "1 is the first by lists.rank_by: the customer most at risk, unless params say otherwise."),
         CUSTOMER_ID,
         *(SCORES.column(name) for name in ("churn_risk", "risk_band", "reason_1", "reason_2", "reason_3")),
         *(SCORES.column(name) for name in ("last_order_date", "days_since_last_order", "spend_last_year")),
+        *(SCORES.column(name) for name in ("expected_margin", "value_at_stake", "expected_profit")),
         replace(CUTOFF_DATE, name="as_of"),
         SCORES.column("model_version"),
         Column("caution", "text", "What the test says against using this list.", nulls="null when nothing"),

@@ -5,6 +5,7 @@ time zone. A window is left-open and right-closed: `(start, end]`.
 
     observation  (cutoff - days, cutoff]                                what a feature may look at
     outcome      (cutoff + lead_days, cutoff + lead_days + horizon_days] what decides the label
+    value        (cutoff + lead_days, cutoff + lead_days + value_days]   what a kept customer brings
 """
 
 from __future__ import annotations
@@ -72,6 +73,18 @@ class ChurnWindows:
     def known_at(self, cutoff: date, day: date) -> bool:
         """Whether the outcome of `cutoff` is over, hence known, at the end of `day` (the embargo between roles)."""
         return self.decided_on(cutoff) <= day
+
+    def value_window(self, cutoff: date, value_days: int) -> Window:
+        """A cutoff and a number of days in, the days out in which a kept customer's margin is counted.
+
+        They begin with the outcome window, which decides who was kept: `(cutoff + lead, cutoff + lead + value_days]`.
+        """
+        start = self.outcome(cutoff).start
+        return Window(start, start + timedelta(days=value_days))
+
+    def value_known_at(self, cutoff: date, value_days: int, day: date) -> bool:
+        """Whether it is known at the end of `day` who was kept at `cutoff`, and what they brought in `value_days`."""
+        return max(self.decided_on(cutoff), self.value_window(cutoff, value_days).end) <= day
 
 
 @dataclass(frozen=True)

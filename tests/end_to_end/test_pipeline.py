@@ -47,7 +47,10 @@ def test_every_stage_has_left_its_outputs(project: Path) -> None:
     low, high = metrics["test"]["auroc_interval"]
     assert 0.5 < low < metrics["test"]["auroc"] < high < 1
     assert read_json(project / "data/reports/retention.json")["latest"]["month"] > 50
-    for name in ("reliability", "lift", "roc"):
+    value = read_json(project / "data/reports/value.json")
+    assert value["ships"] in ("model", "last_year") and set(value["rivals"]) == {"last_year", "gamma_gamma"}
+    assert value["cutoffs"]["test"] > value["cutoffs"]["fit"] and len(value["campaign"]["sensitivity"]) == 10
+    for name in ("reliability", "lift", "roc", "profit"):
         assert (project / f"data/reports/pictures/{name}.png").stat().st_size > 5_000
 
 
@@ -65,6 +68,8 @@ def test_the_list_is_ranked_and_says_why(project: Path) -> None:
     listed = pd.read_csv(project / "data/lists/at_risk.csv")
     assert list(scores.columns) == list(SCORES.names) and list(listed.columns) == list(AT_RISK.names)
     assert listed["churn_risk"].is_monotonic_decreasing and (listed["churn_risk"] >= 0.2).all()
+    at_stake = scores["churn_risk"] * scores["expected_margin"]
+    assert ((scores["value_at_stake"] - at_stake).abs() < 1e-3).all() and (scores["expected_margin"] >= 0).all()
     assert listed["reason_1"].notna().mean() > 0.9
     assert len(listed) == (scores["churn_risk"] >= 0.2).sum()
 

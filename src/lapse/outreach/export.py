@@ -14,8 +14,11 @@ HEADINGS = {
     "rank": "Rank", "customer_id": "Customer", "churn_risk": "Churn risk", "risk_band": "Band",
     "reason_1": "Strongest reason", "reason_2": "Second reason", "reason_3": "Third reason",
     "last_order_date": "Last order", "days_since_last_order": "Days since last order",
-    "spend_last_year": "Spend, last 365 days", "as_of": "As of", "model_version": "Model", "caution": "Caution",
+    "spend_last_year": "Spend, last 365 days", "expected_margin": "Expected margin if kept",
+    "value_at_stake": "Value at stake", "expected_profit": "Expected profit of contact",
+    "as_of": "As of", "model_version": "Model", "caution": "Caution",
 }  # fmt: skip
+MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit")
 WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "model_version": 16}
 
 
@@ -70,7 +73,7 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -
         )
         formats = {
             "churn_risk": book.add_format({"num_format": "0.0%"}),
-            "spend_last_year": book.add_format({"num_format": "#,##0.00"}),
+            **{name: book.add_format({"num_format": "#,##0.00"}) for name in MONEY},
             "last_order_date": book.add_format({"num_format": "yyyy-mm-dd"}),
             "as_of": book.add_format({"num_format": "yyyy-mm-dd"}),
         }

@@ -4,44 +4,76 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from lapse.errors import DataError
 from lapse.files import read_json
+from lapse.model.profit import Offer, affordable_length
 from lapse.outreach.export import write_csv, write_spreadsheet
 from lapse.tables import AT_RISK
 
 
-def at_risk_list(scores: pd.DataFrame, min_risk: float, max_customers: int, caution: str | None = None) -> pd.DataFrame:
-    """Scores in, the ranked list out (tables.AT_RISK); it may be empty.
+def at_risk_list(
+    scores: pd.DataFrame,
+    min_risk: float,
+    max_customers: int,
+    caution: str | None = None,
+    rank_by: str = "churn_risk",
+    offer: Offer | None = None,
+) -> pd.DataFrame:
+    """Scores in, the list out (tables.AT_RISK), ranked by the column `rank_by`; it may be empty.
 
-    Who may not be contacted is left out. Equal risks are ranked by the spend of the last year, then by customer_id, so
-    that the order never depends on chance.
+    Who may not be contacted is left out; by expected_profit so is whom it does not pay to contact. With a budget in the
+    offer the list stops before its expected cost exceeds it. Ties go by risk, the spend of the last year, then
+    customer_id, so that the order never depends on chance. DataError when rank_by needs money that is not there.
     """
     listed = scores[(scores["churn_risk"] >= min_risk) & scores["may_contact"]]
-    listed = listed.sort_values(["churn_risk", "spend_last_year", "customer_id"], ascending=[False, False, True])
+    if len(listed) and listed[rank_by].isna().all():
+        raise DataError(f"lists: lists.rank_by is {rank_by}, but the delivery has no amounts, so it is null for all of the "
+                        f"{len(listed):,} customers. Map an amount, or rank by churn_risk.")  # fmt: skip
+    if rank_by == "expected_profit":
+        listed = listed[listed["expected_profit"] > 0]
+    keys = list(dict.fromkeys([rank_by, "churn_risk", "spend_last_year"]))
+    listed = listed.sort_values([*keys, "customer_id"], ascending=[*[False] * len(keys), True])
     listed = listed.head(max_customers).rename(columns={"cutoff_date": "as_of"})
+    if offer is not None:
+        costs = offer.expected_cost(listed["churn_risk"].to_numpy("float64"))
+        listed = listed.head(affordable_length(costs, np.arange(len(costs)), offer.budget))
     listed.insert(0, "rank", range(1, len(listed) + 1))
     listed["caution"] = pd.Series(caution, index=listed.index, dtype="str")
     return listed[list(AT_RISK.names)].reset_index(drop=True)
 
 
 def write_lists(
-    scores: pd.DataFrame, out: Path, min_risk: float, max_customers: int, caution: str | None = None
+    scores: pd.DataFrame,
+    out: Path,
+    min_risk: float,
+    max_customers: int,
+    caution: str | None = None,
+    rank_by: str = "churn_risk",
+    offer: Offer | None = None,
 ) -> pd.DataFrame:
     """Scores and the caution of the evaluation in, the list out, as at_risk.csv and .xlsx in `out`."""
-    listed = at_risk_list(scores, min_risk, max_customers, caution)
+    listed = at_risk_list(scores, min_risk, max_customers, caution, rank_by, offer)
     write_csv(listed, out / "at_risk.csv")
-    write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk, caution))
+    write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk, caution, rank_by))
     return listed
 
 
-def about_list(scores: pd.DataFrame, listed: pd.DataFrame, min_risk: float, caution: str | None = None) -> dict[str, str]:
+def about_list(
+    scores: pd.DataFrame,
+    listed: pd.DataFrame,
+    min_risk: float,
+    caution: str | None = None,
+    rank_by: str = "churn_risk",
+) -> dict[str, str]:
     """Scores and the list made of them in, what a reader of the list has to know out."""
     first = scores.iloc[0]
     return {
         **({"CAUTION": caution} if caution else {}),
         "What this is": f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {min_risk:.0%} "
-        "or more, the highest first. Customers who did not consent to be contacted are left out.",
+        f"or more, the highest {rank_by} first. Customers who did not consent to be contacted are left out.",
         "As of": f"{first['cutoff_date']}: nothing after this day was used.",
         "Model": first["model_version"],
         **{column.name: f"{column.meaning}{f' ({column.unit})' if column.unit else ''}" for column in AT_RISK.columns},

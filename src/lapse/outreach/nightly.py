@@ -17,7 +17,9 @@ from lapse.files import digest, file_sha256, write_json
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.reading.sources import source_files
 from lapse.history.validate import validate
+from lapse.model.profit import offer_of
 from lapse.model.promotion import Choice, Scoring, scoring_model
+from lapse.model.value import ValueModel
 from lapse.outreach.lists import caution_in, say, write_lists
 from lapse.scoring.score import consenting_customers, score_customers, with_own_features, write_scores
 from lapse.scoring.score import say as say_scores
@@ -41,6 +43,7 @@ def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = 
     from filelock import FileLock, Timeout
 
     settings = load_settings(root / "params.yaml")
+    value = ValueModel.read(root / "models" / "lapse").require(settings.value.value_days, settings.value.margin_share)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lapse-score.lock", timeout=0):
@@ -52,12 +55,14 @@ def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = 
                 if trained != wanted:
                     raise ModelError(f"score: {scoring.origin['from']} was trained for {trained}, params.yaml says "
                                      f"{wanted}. Train again (`dvc repro`), or set section churn back.")  # fmt: skip
-                return _score(settings, root, scoring, Path(work), out, as_of or settings.score.as_of)
+                return _score(settings, root, scoring, value, Path(work), out, as_of or settings.score.as_of)
     except Timeout:
         raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
 
 
-def _score(settings: Settings, root: Path, scoring: Scoring, work: Path, out: Path, as_of: str) -> dict[str, Any]:
+def _score(
+    settings: Settings, root: Path, scoring: Scoring, value: ValueModel, work: Path, out: Path, as_of: str
+) -> dict[str, Any]:
     started = datetime.now(UTC)
     caution = caution_in(scoring.metrics)
     bundle = with_own_features(scoring.bundle, root, settings.features.model_dump()["sql"])
@@ -72,16 +77,18 @@ def _score(settings: Settings, root: Path, scoring: Scoring, work: Path, out: Pa
         write_activity(engine, work / "validated", work / "activity", contents.rating_scale, settings.churn.reasons)
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
-        knobs = settings.score
+        knobs, offer = settings.score, offer_of(settings.value.model_dump())
         agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns)
         high, medium = knobs.high_risk, knobs.medium_risk
-        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, agreed)
+        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, value, offer, agreed)
     write_scores(scores, work / OUTPUTS[0])
-    listed = write_lists(scores, work / "lists", settings.lists.min_risk, settings.lists.max_customers, caution)
+    chosen = settings.lists
+    listed = write_lists(scores, work / "lists", chosen.min_risk, chosen.max_customers, caution, chosen.rank_by, offer)
     manifest = {
         "lapse": __version__,
         "model_version": bundle.version,
         "model": dict(scoring.origin),
+        "value_version": value.version,
         "as_of": str(day),
         "last_complete_day": str(contents.period.last_complete_day),
         "log_age_days": (today - contents.period.last_complete_day).days,

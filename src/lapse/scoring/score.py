@@ -10,6 +10,7 @@ from typing import Any
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 
 from lapse.engine import Engine
@@ -18,6 +19,9 @@ from lapse.features import own
 from lapse.features.build import all_features, build_features
 from lapse.files import written_whole
 from lapse.model.bundle import Bundle
+from lapse.model.profit import Offer
+from lapse.model.spend import history_rows
+from lapse.model.value import DIGITS, ValueModel
 from lapse.scoring.reasons import MOST, strongest_reasons
 from lapse.snapshots import population
 from lapse.tables import SCORES
@@ -63,20 +67,28 @@ def score_customers(
     period: Period,
     high_risk: float,
     medium_risk: float,
+    value: ValueModel,
+    offer: Offer,
     consenting: set[str] | None = None,
 ) -> pd.DataFrame:
-    """Activity, a day and a bundle in, one row per eligible customer out (tables.SCORES), sorted by customer_id.
+    """Activity, a day, a bundle and a value model in, one row per eligible customer out (tables.SCORES), by customer_id.
 
+    What a customer is worth is null where the value model knows no money. `offer`: what contacting one costs and does.
     `consenting`: who agreed to be contacted; None when the delivery does not say, and then everybody may be.
     """
     rows = feature_rows(engine, activity, as_of, bundle, period)
     risk = bundle.churn_risk(rows)
+    history = history_rows(engine, activity["purchase_days"], rows, as_of, period, value.margin_share)
+    margin = value.expected_margin(history)
     reasons = strongest_reasons(rows, bundle.contributions(rows), all_features(bundle.inputs))
     scores = pd.DataFrame({
         "customer_id": rows["customer_id"],
         "cutoff_date": as_of,
         "churn_risk": risk,
         "risk_band": [risk_band(value, high_risk, medium_risk) for value in risk],
+        "expected_margin": margin,
+        "value_at_stake": np.round(risk * margin, DIGITS),
+        "expected_profit": np.round(offer.expected_profit(risk, margin), DIGITS),
         **{f"reason_{i + 1}": [said[i] if i < len(said) else None for said in reasons] for i in range(MOST)},
     })  # fmt: skip
     facts = engine.frame(customer_facts(activity["purchase_days"], as_of))

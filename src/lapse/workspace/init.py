@@ -31,6 +31,7 @@ __pycache__/
 /data/reports/*
 !/data/reports/metrics.json
 !/data/reports/retention.json
+!/data/reports/value.json
 !/data/reports/pictures/
 /models/*
 !/models/README.md

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import python_calamine
 
+from lapse.errors import DataError
+from lapse.model.profit import Offer
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
 from lapse.outreach.lists import about_list, at_risk_list, write_lists
 from lapse.scoring.score import consenting_customers
@@ -23,7 +25,8 @@ def scores(**columns: list[object]) -> pd.DataFrame:
     base = {
         "customer_id": [f"c{i}" for i in range(size)], "cutoff_date": date(2024, 3, 31), "churn_risk": 0.5, "risk_band": "high",
         "reason_1": "no orders in the last 30 days", "reason_2": None, "reason_3": None, "last_order_date": pd.Timestamp("2024-02-01"),
-        "days_since_last_order": 59, "spend_last_year": 10.0, "may_contact": True, "model_version": "abc",
+        "days_since_last_order": 59, "spend_last_year": 10.0,
+        "expected_margin": 40.0, "value_at_stake": 20.0, "expected_profit": 3.0, "may_contact": True, "model_version": "abc",
     }  # fmt: skip
     frame = pd.DataFrame({**base, **columns}, index=range(size))
     return frame[list(SCORES.names)]
@@ -36,6 +39,31 @@ def test_who_is_on_the_list_and_in_which_order() -> None:
     assert listed["customer_id"].tolist() == ["c", "b", "d"], "f refused, e is below min_risk, ties by spend then id"
     assert listed["rank"].tolist() == [1, 2, 3]
     assert list(listed.columns) == list(AT_RISK.names)
+
+
+def test_what_the_list_is_ranked_by() -> None:
+    given = scores(
+        customer_id=["a", "b", "c"],
+        churn_risk=[0.9, 0.5, 0.5],
+        value_at_stake=[9.0, 50.0, 9.0],
+        expected_profit=[-1.0, 0.0, 4.0],
+    )
+    orders = {
+        rule: at_risk_list(given, 0.2, 10, None, rule)["customer_id"].tolist()
+        for rule in ("churn_risk", "value_at_stake", "expected_profit")
+    }
+    assert orders == {"churn_risk": ["a", "b", "c"], "value_at_stake": ["b", "a", "c"], "expected_profit": ["c"]}
+    with pytest.raises(DataError, match="no amounts"):
+        at_risk_list(scores(value_at_stake=[None, None]), 0.2, 10, None, "value_at_stake")
+
+
+def test_the_list_stops_at_the_budget() -> None:
+    given = scores(churn_risk=[0.5, 0.5, 0.5])
+    lengths = [
+        len(at_risk_list(given, 0.2, 10, None, "churn_risk", Offer(1.0, 10.0, 0.4, 1.0, budget)))
+        for budget in (None, 0, 7.9, 8, 17)
+    ]
+    assert lengths == [3, 0, 0, 1, 2], "one contact is expected to cost 1 + 10 * (.5 * .4 + .5) = 8"
 
 
 @pytest.mark.parametrize(("given", "agreed"), [(["customer_id", "consent"], {"yes"}), (["customer_id"], None)])

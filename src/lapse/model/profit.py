@@ -1,0 +1,197 @@
+"""What a retention campaign earns: per customer, along the list, at its best length, and under other assumptions.
+
+    Neslin, Gupta, Kamakura, Lu & Mason (2006), Defection detection, Journal of Marketing Research 43:
+        profit = N a {b g (CLV - c - d) - b (1 - g) c - (1 - b) (c + d)} - A
+    N customers of whom the share a is contacted, b of these would churn, g of those accept the incentive and stay; CLV
+    is what a kept customer brings, c the cost of a contact, d of an incentive, A of running the campaign at all.
+
+Here CLV is each customer's own expected margin over `value_days`, A is 0 (it moves no ranking), and of those who
+would have stayed anyway the share `stayer_acceptance` takes the incentive: 1 in Neslin et al.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+ASSUMPTIONS = ("contact_cost", "incentive_cost", "acceptance_rate", "stayer_acceptance", "expected_margin")
+CHANGES = (-0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What contacting a customer costs and does: the money in the currency of the delivery, the rest as shares."""
+
+    contact_cost: float
+    incentive_cost: float
+    acceptance_rate: float
+    """g: the share of the would-be churners that accepts the incentive and stays."""
+    stayer_acceptance: float = 1.0
+    """The share of those who would have stayed anyway that takes the incentive, too."""
+    budget: float | None = None
+    """The most that the whole list is expected to cost; None: no limit."""
+
+    def expected_profit(self, churn_risk: Floats, expected_margin: Floats) -> Floats:
+        """Churn risks and margins if kept in, what contacting each customer is expected to earn after all costs out.
+
+        The bracket of Neslin's formula with the customer's own risk as b. A risk of 0 or 1 gives what contacting a sure
+        stayer or a sure churner earns, so outcomes may stand in for risks. Null margins give null.
+        """
+        return churn_risk * self.acceptance_rate * expected_margin - self.expected_cost(churn_risk)
+
+    def expected_cost(self, churn_risk: Floats) -> Floats:
+        """Churn risks in, what contacting each customer is expected to cost out: the contact, and the incentive if taken."""
+        taken = churn_risk * self.acceptance_rate + (1 - churn_risk) * self.stayer_acceptance
+        return np.asarray(self.contact_cost + self.incentive_cost * taken)
+
+
+def list_order(key: Floats) -> Ints:
+    """What a list is ranked by in, the places of the customers from the top of the list down out; ties as they came."""
+    return np.argsort(-key, kind="stable")
+
+
+def profit_curve(profits: Floats, order: Ints) -> Floats:
+    """The profit of contacting each customer and the order of the list in, the profit of its top 0, 1, … n out.
+
+    Shape (n + 1,): the first is 0, the last that of contacting everybody.
+    """
+    return np.concatenate([[0.0], np.cumsum(profits[order])])
+
+
+def affordable_length(costs: Floats, order: Ints, budget: float | None) -> int:
+    """The cost of contacting each customer and the order of the list in, how far down the budget reaches out."""
+    if budget is None:
+        return len(costs)
+    # A tenth of a cent: sums of floats may end just above a budget that they meet exactly.
+    return int(np.searchsorted(np.cumsum(costs[order]), budget + 1e-3, side="right"))
+
+
+def best_length(profits: Floats, costs: Floats, order: Ints, budget: float | None = None) -> int:
+    """Profits, costs and the order of the list in, the length at which it earns most within the budget out.
+
+    The shortest of several; 0 when nobody is worth contacting.
+    """
+    curve = profit_curve(profits, order)[: affordable_length(costs, order, budget) + 1]
+    return int(np.argmax(curve))
+
+
+def planned_length(offer: Offer, churn_risk: Floats, expected_margin: Floats, key: Floats) -> int:
+    """An offer, risks, margins and what the list is ranked by in, the best length as one can know it beforehand out."""
+    profits, costs = offer.expected_profit(churn_risk, expected_margin), offer.expected_cost(churn_risk)
+    return best_length(profits, costs, list_order(key), offer.budget)
+
+
+def changed(offer: Offer, expected_margin: Floats, assumption: str, change: float) -> tuple[Offer, Floats]:
+    """An offer, margins, one of ASSUMPTIONS and a relative change in, both with it changed out; shares stay in [0, 1]."""
+    if assumption == "expected_margin":
+        return offer, expected_margin * (1 + change)
+    value = getattr(offer, assumption) * (1 + change)
+    return replace(offer, **{assumption: value if assumption.endswith("cost") else min(value, 1.0)}), expected_margin
+
+
+def sensitivity(
+    offer: Offer, churn_risk: Floats, expected_margin: Floats, churned: Ints, key: Floats
+) -> list[dict[str, Any]]:
+    """An offer, risks, margins, outcomes and what the list is ranked by in, a row per assumption and change out.
+
+    One assumption is changed at a time. `profit_as_planned`: what the list earns that was planned before, were the
+    assumption wrong by so much; `planned_length` and `profit`: what it earns were one to plan with the changed one.
+    """
+    order = list_order(key)
+    before = planned_length(offer, churn_risk, expected_margin, key)
+    rows = []
+    for assumption in ASSUMPTIONS:
+        for change in CHANGES:
+            other, margin = changed(offer, expected_margin, assumption, change)
+            length = planned_length(other, churn_risk, margin, key)
+            curve = profit_curve(other.expected_profit(churned.astype("float64"), margin), order)
+            rows.append({"assumption": assumption, "change": change, "profit_as_planned": float(curve[before]),
+                         "planned_length": length, "profit": float(curve[length])})  # fmt: skip
+    return rows
+
+
+def bootstrap_profit(profits: Floats, order: Ints, length: int, rounds: int, seed: int) -> Floats:
+    """Profits per customer, the order and length of a list in, its profit on every resample of the customers out.
+
+    The list is decided before the outcomes are known, so a resample changes who is there, not who is contacted. Only
+    those on the list earn anything: of n customers drawn, how many copies of each listed one came (Efron 1979).
+    """
+    random = np.random.default_rng(seed)
+    listed = profits[order[:length]]
+    share = np.append(np.full(length, 1.0), len(profits) - length) / len(profits)
+    return np.array([random.multinomial(len(profits), share)[:length] @ listed for _ in range(rounds)], dtype="float64")
+
+
+def empc(
+    churned: Ints,
+    churn_risk: Floats,
+    clv: float,
+    offer: Offer,
+    acceptance_weight: float,
+) -> tuple[float, float] | None:
+    """Outcomes, risks, the value of a kept customer and an offer in, EMPC and the share of customers to contact out.
+
+    Expected maximum profit measure for churn (Verbraken, Verbeke & Baesens 2013, IEEE TKDE 25): the profit per customer
+    of the best list length, averaged over an acceptance rate that is not known exactly, Beta(rate * weight,
+    (1 - rate) * weight). With d = incentive_cost / clv and f = contact_cost / clv:
+
+        EMPC = integral over g of max_t clv [(g (1 - d) - f) p0 F0(t) - (d + f) p1 F1(t)] Beta(g)
+
+    p0 and p1 are the shares of churners and stayers, F0(t) and F1(t) those of each that the list holds. The maximum
+    moves along the convex hull of the ROC curve as g grows, so the integral is a sum over its corners. Everybody who
+    would have stayed takes the incentive, as in the paper. None with one class, or without a positive clv.
+    Fixed points: costs of 0 give clv * E(g) * p0 (every churner is contacted); a ranking turned round gives no less than 0.
+    """
+    from scipy.special import betainc
+
+    if len(np.unique(churned)) < 2 or clv <= 0 or offer.incentive_cost >= clv or not 0 < offer.acceptance_rate < 1:
+        return None
+    left, stayed = roc_hull(churned, churn_risk)
+    churners = float(churned.mean())
+    d, f = offer.incentive_cost / clv, offer.contact_cost / clv
+    a, b = offer.acceptance_rate * acceptance_weight, (1 - offer.acceptance_rate) * acceptance_weight
+    gain, loss = churners * (1 - d) * left, churners * f * left + (1 - churners) * (d + f) * stayed
+    # At these rates the next corner of the hull becomes the better one.
+    turns = np.clip(np.diff(loss) / np.diff(gain), 0, 1)
+    edges = np.concatenate([[0.0], np.maximum.accumulate(turns), [1.0]])
+    probability = np.diff(betainc(a, b, edges))
+    mean_rate = np.diff(betainc(a + 1, b, edges)) * a / (a + b)
+    value = clv * float((gain * mean_rate - loss * probability).sum())
+    contacted = float(((churners * left + (1 - churners) * stayed) * probability).sum())
+    return value, contacted
+
+
+def roc_hull(churned: Ints, churn_risk: Floats) -> tuple[Floats, Floats]:
+    """Outcomes (both classes) and risks in, the corners of the ROC curve's convex hull out.
+
+    The shares of the churners and of the stayers contacted, from nobody to everybody. Only corners that add churners
+    are kept: contacting more stayers alone is never better.
+    """
+    from sklearn.metrics import roc_curve
+
+    stayed, left, _ = roc_curve(churned, churn_risk, drop_intermediate=True)
+    corners: list[tuple[float, float]] = []
+    for x, y in zip(stayed, left, strict=True):
+        while len(corners) >= 2 and _turns_up(corners[-2], corners[-1], (x, y)):
+            corners.pop()
+        corners.append((float(x), float(y)))
+    kept = [corners[0], *(corner for before, corner in pairwise(corners) if corner[1] > before[1])]
+    return np.array([y for _, y in kept]), np.array([x for x, _ in kept])
+
+
+def _turns_up(first: Sequence[float], second: Sequence[float], third: Sequence[float]) -> bool:
+    """Whether `second` lies on or below the line from first to third."""
+    return (second[0] - first[0]) * (third[1] - first[1]) >= (second[1] - first[1]) * (third[0] - first[0])
+
+
+def offer_of(params: Mapping[str, Any]) -> Offer:
+    """Section value of params in, the offer in it out."""
+    return Offer(**{name: params[name] for name in Offer.__dataclass_fields__})
