@@ -29,19 +29,20 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int) -> d
     knobs = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
     # The folder of the log holds no features of its own, as a workspace may.
     inputs = feature_inputs(contents, windows, knobs, source)
-    clock = [time.perf_counter()]
+    clock = [_now()]
     with open_engine(threads) as engine:
         write_activity(engine, source, out / "activity", contents.rating_scale, settings.churn.reasons)
-        clock.append(time.perf_counter())
+        clock.append(_now())
         activity = read_activity(engine, out / "activity")
         counted = write_snapshots(engine, activity, out / "snapshots", windows, period, step, cutoffs)
-        clock.append(time.perf_counter())
+        clock.append(_now())
         write_features(engine, activity, out / "snapshots", out / "features", period, inputs)
-        clock.append(time.perf_counter())
+        clock.append(_now())
         write_labels(engine, out / "snapshots", activity, out / "labels", windows, period.last_complete_day)
-        clock.append(time.perf_counter())
+        clock.append(_now())
     return {
-        "stages": {name: clock[number + 1] - clock[number] for number, name in enumerate(STAGES)},
+        "stages": {name: clock[number + 1][0] - clock[number][0] for number, name in enumerate(STAGES)},
+        "cpu_stages": {name: clock[number + 1][1] - clock[number][1] for number, name in enumerate(STAGES)},
         "features": len(all_features(inputs)),
         "snapshots": sum(counted.values()),
         "cutoffs": [str(cutoff) for cutoff in counted],
@@ -56,3 +57,8 @@ def run_again(params: str, validated: str, work: str, cutoffs: int, threads: int
     if not any((Path(work) / "features").glob("*.parquet")):
         raise FileNotFoundError(f"{work} holds no earlier run")
     return run(params, validated, work, cutoffs, threads)
+
+
+def _now() -> tuple[float, float]:
+    """Nothing in, the clock on the wall and the processor's, of all threads, out."""
+    return time.perf_counter(), time.process_time()

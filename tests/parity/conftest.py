@@ -12,12 +12,12 @@ from tests.parity.stages import SPARK_CONF, require_spark
 
 
 @contextmanager
-def opened_spark(master: str) -> Iterator[Engine]:
+def opened_spark(master: str, conf: str = "") -> Iterator[Engine]:
     require_spark()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv(CHOICE, "spark")
         environment.setenv("LAPSE_SPARK_MASTER", master)
-        environment.setenv("LAPSE_SPARK_CONF", SPARK_CONF)
+        environment.setenv("LAPSE_SPARK_CONF", SPARK_CONF + conf)
         opening = open_engine()
         opened = opening.__enter__()
     # Here the variables are as they were: whoever opens an engine now gets DuckDB.

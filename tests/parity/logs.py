@@ -86,7 +86,7 @@ def odd(engine: DuckEngine, folder: Path) -> Log:
     last = first + timedelta(days=299)
     tables = log_of(engine, lines, events, feedback, held)
     windows, period = ChurnWindows(active_days=60, horizon_days=30, lead_days=3), Period(first, last, last)
-    return Log(_written(engine, tables, folder), period, windows, ODD_INPUTS, (1.0, 5.0), 3, subscriptions=True)
+    return Log(_written(engine, tables, folder), period, windows, ODD_INPUTS, (1.0, 5.0), 2, subscriptions=True)
 
 
 def simulated(folder: Path) -> Log:
@@ -109,7 +109,8 @@ def _delivered(settings: Settings, folder: Path, cutoffs: int, *, subscriptions:
         contents, _ = validate(
             engine, settings.sources, settings.business_timezone, out, folder / "report.json", date(2026, 1, 1)
         )
-    inputs = Inputs.of(contents, settings.features.windows, settings.features.responses)
+    said = settings.features.model_dump(exclude={"sql"})
+    inputs = Inputs.of(contents, churn, **said)
     return Log(out, contents.period, churn, inputs, contents.rating_scale, cutoffs, subscriptions)
 
 
