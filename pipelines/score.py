@@ -22,7 +22,9 @@ def main() -> None:
     bundle = with_own_features(Bundle.read(Path("models/lapse")), Path(), settings.features.model_dump()["sql"])
     with open_engine() as engine:
         activity = read_activity(engine, Path("data/activity"))
-        scores = score_customers(engine, activity, as_of, bundle, period, knobs.high_risk, knobs.medium_risk, agreed)
+        bands = knobs.high_risk, knobs.medium_risk
+        shown_from = min(knobs.medium_risk, settings.lists.min_risk)
+        scores = score_customers(engine, activity, as_of, bundle, period, *bands, agreed, shown_from)
     write_scores(scores, Path("data/scores/scores.parquet"))
     say(scores)
 

@@ -14,7 +14,9 @@ HEADINGS = {
     "rank": "Rank", "customer_id": "Customer", "churn_risk": "Churn risk", "risk_band": "Band",
     "reason_1": "Strongest reason", "reason_2": "Second reason", "reason_3": "Third reason",
     "last_order_date": "Last order", "days_since_last_order": "Days since last order",
-    "spend_last_year": "Spend, last 365 days", "as_of": "As of", "model_version": "Model", "caution": "Caution",
+    "spend_last_year": "Spend, last 365 days", "as_of": "As of", "model_version": "Model",
+    "reason_1_code": "Strongest reason, code", "reason_2_code": "Second reason, code",
+    "reason_3_code": "Third reason, code", "caution": "Caution",
 }  # fmt: skip
 WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "model_version": 16}
 

@@ -75,7 +75,8 @@ def _score(settings: Settings, root: Path, scoring: Scoring, work: Path, out: Pa
         knobs = settings.score
         agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns)
         high, medium = knobs.high_risk, knobs.medium_risk
-        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, agreed)
+        explained = min(medium, settings.lists.min_risk)
+        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, agreed, explained)
     write_scores(scores, work / OUTPUTS[0])
     listed = write_lists(scores, work / "lists", settings.lists.min_risk, settings.lists.max_customers, caution)
     manifest = {
