@@ -27,7 +27,8 @@ def main() -> None:
     with open_engine() as engine:
         activity = read_activity(engine, Path("data/activity"))
         bands = knobs.high_risk, knobs.medium_risk
-        scores = score_customers(engine, activity, as_of, bundle, period, *bands, *worth, agreed)
+        shown_from = min(knobs.medium_risk, settings.lists.min_risk)
+        scores = score_customers(engine, activity, as_of, bundle, period, *bands, *worth, agreed, shown_from)
     write_scores(scores, Path("data/scores/scores.parquet"))
     say(scores)
 

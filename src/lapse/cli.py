@@ -14,6 +14,8 @@ from lapse.errors import DataError, LapseError, unusable
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lapse.scoring.reasons import Why
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 SCORES = Path("data/scores/scores.parquet")
 Format = Literal["table", "csv", "json", "xlsx"]
@@ -217,14 +219,27 @@ def backtest(
 
 @app.command()
 def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, as in the delivery.")]) -> None:
-    """Say everything known about one customer: history, risk, reasons."""
+    """Say everything known about one customer: history, risk, what raises it and what speaks against it.
+
+    The scores hold the reasons of those at risk; for anybody else they are computed anew, with everybody's features.
+    """
     from lapse.engine import open_duckdb
     from lapse.history.activity import read_activity
-    from lapse.scoring.explain import explanation
+    from lapse.history.contents import Contents
+    from lapse.model.bundle import Bundle
+    from lapse.scoring.explain import explain_anew, explanation
+    from lapse.scoring.score import with_own_features
+    from lapse.settings import load_settings
 
     with open_duckdb() as engine:
         activity = read_activity(engine, Path("data/activity"))
-        typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id))
+
+        def anew(scored: pd.Series) -> Why:
+            sql = load_settings().features.model_dump()["sql"]
+            bundle = with_own_features(Bundle.read(Path("models/lapse")), Path(), sql)
+            return explain_anew(engine, activity, bundle, Contents.read(Path("data/validated/contents.json")).period, scored)
+
+        typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id, anew))
 
 
 @app.command()

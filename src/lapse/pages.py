@@ -8,6 +8,7 @@ from typing import Any
 
 from lapse.errors import SettingsError, run
 from lapse.features.build import FAMILIES
+from lapse.features.causes import CAUSES
 from lapse.features.family import Inputs
 from lapse.files import write_text
 from lapse.tables import ALL, SOURCES, TRANSACTIONS, Table
@@ -35,6 +36,9 @@ def data_dictionary() -> str:
         "## Features", "One float64 column each in `data/features/<cutoff_date>.parquet`; windows are those of "
         "`features.windows` in `params.yaml`, event types those that the data hold. *Risk* says which direction of the "
         "feature goes with churn where it is said as a reason.",
+        "### Causes", "What a reason is about, and its code (`reason_1_code`). A customer's reasons are of different causes; a "
+        "cause's strength is the sum of the contributions of its features.",
+        _rows(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CAUSES.items()]),
         *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in FAMILIES),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -70,8 +74,10 @@ def _table(table: Table) -> str:
 
 
 def _family(name: str, signal: str, features: Iterable[Any]) -> str:
-    rows = [(f"`{f.name}`", f.entry.unit, f.entry.meaning, f.entry.nulls, f.entry.risk) for f in features]
-    return f"### {name}: {signal}\n\n{_rows(('feature', 'unit', 'meaning', 'null', 'risk'), rows)}"
+    rows = [
+        (f"`{f.name}`", f.entry.unit, f.entry.meaning, f.entry.nulls, f.entry.risk, f"`{f.entry.cause}`") for f in features
+    ]
+    return f"### {name}: {signal}\n\n{_rows(('feature', 'unit', 'meaning', 'null', 'risk', 'cause'), rows)}"
 
 
 def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

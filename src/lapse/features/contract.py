@@ -15,23 +15,23 @@ NONE = "null without any subscription"
 
 
 @contract.aggregate(
-    Entry("Days from the first start, trials included, to the cutoff.", "days", NONE, "lower", "contract tenure",
-          "first subscribed {contract_days:#day} ago")
+    Entry("Days from the first start, trials included, to the cutoff.", "days", NONE, "lower", "new_customer",
+          "first subscribed {contract_days:ago}, others typically {others:ago}")
 )  # fmt: skip
 def contract_days(days: Any) -> Any:
     return days.age.max(where=(days.starts > 0) | (days.trial_starts > 0))
 
 
 @contract.aggregate(
-    Entry("Days from the last start to the cutoff.", "days", NONE, "lower", "contract tenure",
-          "last subscribed {days_since_last_start:#day} ago")
+    Entry("Days from the last start to the cutoff.", "days", NONE, "lower", "new_customer",
+          "last subscribed {days_since_last_start:ago}, others typically {others:ago}")
 )  # fmt: skip
 def days_since_last_start(days: Any) -> Any:
     return days.age.min(where=days.starts > 0)
 
 
 @contract.aggregate(
-    Entry("Paid subscriptions that ended so far.", "subscriptions", "never null", "higher", "left before",
+    Entry("Paid subscriptions that ended so far.", "subscriptions", "never null", "higher", "contract",
           "has ended {earlier_ends:#subscription} before", neutral=0, absent=0)
 )  # fmt: skip
 def earlier_ends(days: Any) -> Any:
@@ -40,16 +40,14 @@ def earlier_ends(days: Any) -> Any:
 
 @contract.aggregate(
     Entry("Ends of which notice was given and that have not taken effect yet.", "subscriptions", "never null", "higher",
-          "notice given", "has given notice", neutral=0, absent=0)
+          "contract", "has given notice", neutral=0, absent=0)
 )  # fmt: skip
 def notices_open(days: Any) -> Any:
     return days.notices.sum() - days.noticed_ends.sum()
 
 
 @contract.aggregate(
-    Entry(
-        "Trials so far.", "subscriptions", "never null", "higher", "came by a trial", "came by a trial", neutral=0, absent=0
-    )
+    Entry("Trials so far.", "subscriptions", "never null", "higher", "contract", "came by a trial", neutral=0, absent=0)
 )
 def trial_count(days: Any) -> Any:
     return days.trial_starts.sum()

@@ -15,7 +15,7 @@ NOT_KNOWN = "null where nothing is known of the customer at the cutoff"
 
 
 @customer.aggregate(
-    Entry("Attribute {column} of the customer.", "as delivered", NOT_KNOWN, "either", "{column}"), over=["attribute"]
+    Entry("Attribute {column} of the customer.", "as delivered", NOT_KNOWN, "either", "attribute"), over=["attribute"]
 )
 def attribute(known: Any, column: str) -> Any:
     number = known[ATTRIBUTE + column].try_cast("float64")
@@ -23,7 +23,7 @@ def attribute(known: Any, column: str) -> Any:
 
 
 @customer.aggregate(
-    Entry("1 where attribute {column} is {level}, 0 where it is anything else.", "0 or 1", NOT_KNOWN, "either", "{column}"),
+    Entry("1 where attribute {column} is {level}, 0 where it is anything else.", "0 or 1", NOT_KNOWN, "either", "attribute"),
     over=["level"],
 )
 def attribute_(known: Any, column: str, level: str) -> Any:

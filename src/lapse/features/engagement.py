@@ -16,14 +16,19 @@ breadth = Family("breadth", "purchase_days", "lower engagement, from purchases a
 
 NONE_BOUGHT = "null where nothing was ordered in the window, or the log is younger"
 YOUNG_LOG = "0 for a customer without events; null where the log is younger than {window} days"
+TWO_WINDOWS = (
+    "did {engagement_count_{short}d:#thing} besides buying in the last {short} days, {engagement_count_{long}d:,.0f} in the "
+    "last {long}"
+)
+RESPONSES = "{answer_count_{response}:,.0f} × {answer} to {call_count_{response}:,.0f} × {call}"
 PRIOR_CALLS = 4
 """A customer's response share counts as if so many calls more had been answered as everybody answers."""
 
 
 @engagement.aggregate(
     Entry("Events of type {event_type} in the last {window} days.", "events", YOUNG_LOG, "lower",
-          "fewer {event_type}", "{event_count_{event}_{window}d:.0f} × {event_type} in the last {window} days",
-          absent=0),
+          "{about}", "{event_count_{event}_{window}d:,.0f} × {event_type} in the last {window} days, others typically "
+          "{others:,.0f}", absent=0),
     over=["event_type", "window"],
 )  # fmt: skip
 def event_count(events: Any, event_type: str, window: int) -> Any:
@@ -32,7 +37,7 @@ def event_count(events: Any, event_type: str, window: int) -> Any:
 
 @engagement.aggregate(
     Entry("Days from the last event of type {event_type} to the cutoff.", "days", "null where there was none",
-          "higher", "fewer {event_type}", "last {event_type} {days_since_{event}:#day} ago"),
+          "higher", "{about}", "last {event_type} {days_since_{event}:ago}, others typically {others:ago}"),
     over=["event_type"],
 )  # fmt: skip
 def days_since(events: Any, event_type: str) -> Any:
@@ -41,7 +46,7 @@ def days_since(events: Any, event_type: str) -> Any:
 
 @engagement.aggregate(
     Entry("Where in the customer's time the events of type {event_type} lie: 1 all now, -1 all at the beginning.", "ratio",
-          "null without any", "lower", "fewer {event_type}"),
+          "null without any", "lower", "{about}"),
     over=["event_type"],
 )  # fmt: skip
 def event_balance(events: Any, event_type: str) -> Any:
@@ -51,7 +56,8 @@ def event_balance(events: Any, event_type: str) -> Any:
 
 @engagement.aggregate(
     Entry("Everything the customer did besides buying in the last {window} days.", "events", YOUNG_LOG, "lower",
-          "less active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days", absent=0),
+          "less_active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days, others typically "
+          "{others:,.0f}", absent=0),
     over=["window"],
 )  # fmt: skip
 def engagement_count(events: Any, window: int, inputs: Inputs) -> Any:
@@ -60,7 +66,7 @@ def engagement_count(events: Any, window: int, inputs: Inputs) -> Any:
 
 @engagement.aggregate(
     Entry("Days on which the customer did anything besides buying, each counted half as much for every {window} days that "
-          "it lies back.", "days", YOUNG_LOG, "lower", "less active", absent=0),
+          "it lies back.", "days", YOUNG_LOG, "lower", "less_active", absent=0),
     over=["window"], whole=True,
 )  # fmt: skip
 def engagement_decayed(events: Any, window: int, inputs: Inputs) -> Any:
@@ -68,8 +74,8 @@ def engagement_decayed(events: Any, window: int, inputs: Inputs) -> Any:
 
 
 @engagement.aggregate(
-    Entry("Days since the customer last did anything besides buying.", "days", "null without any", "higher", "less active",
-          "last seen {days_since_engagement:#day} ago")
+    Entry("Days since the customer last did anything besides buying.", "days", "null without any", "higher", "less_active",
+          "last did anything besides buying {days_since_engagement:ago}, others typically {others:ago}")
 )  # fmt: skip
 def days_since_engagement(events: Any, inputs: Inputs) -> Any:
     return events.age.min(where=_by_customer(events, inputs))
@@ -78,8 +84,7 @@ def days_since_engagement(events: Any, inputs: Inputs) -> Any:
 @engagement.derived(
     Entry("Rate of what the customer did besides buying in the last {short} days over that in the last {long}; 1 is "
           "unchanged.", "ratio", "null without any in the last {long} days, or where the log is younger", "lower",
-          "less active", "{engagement_count_{short}d:.0f} × active besides buying in the last {short} days, "
-          "{engagement_count_{long}d:.0f} in the last {long}", neutral=1),
+          "less_active", TWO_WINDOWS, neutral=1, protects=TWO_WINDOWS),
     over=["windows"],
 )  # fmt: skip
 def engagement_rate_change(row: Any, short: int, long: int) -> Any:
@@ -88,7 +93,7 @@ def engagement_rate_change(row: Any, short: int, long: int) -> Any:
 
 @engagement.derived(
     Entry("engagement_rate_change less order_rate_change: below 0 the customer turns away before ordering less.", "ratio",
-          "null where one of the two is", "lower", "turning away", neutral=0),
+          "null where one of the two is", "lower", "less_active", neutral=0),
     over=["windows"],
 )  # fmt: skip
 def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:
@@ -96,7 +101,7 @@ def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:
 
 
 @engagement.aggregate(
-    Entry("{call} in the whole log up to the cutoff.", "events", "0 without any", "either", "responds less to {call}",
+    Entry("{call} in the whole log up to the cutoff.", "events", "0 without any", "either", "contacted",
           absent=0),
     over=["response"],
 )  # fmt: skip
@@ -105,8 +110,8 @@ def call_count(events: Any, call: str) -> Any:
 
 
 @engagement.aggregate(
-    Entry("{answer} in the whole log up to the cutoff.", "events", "0 without any", "lower", "responds less to {call}",
-          "{answer_count_{response}:.0f} × {answer} to {call_count_{response}:.0f} × {call}", absent=0),
+    Entry("{answer} in the whole log up to the cutoff.", "events", "0 without any", "lower", "responds_less",
+          absent=0),
     over=["response"],
 )  # fmt: skip
 def answer_count(events: Any, answer: str) -> Any:
@@ -115,8 +120,8 @@ def answer_count(events: Any, answer: str) -> Any:
 
 @engagement.derived(
     Entry("{answer} over {call}, in the whole log up to the cutoff, few calls drawn towards what everybody answers.",
-          "ratio", "null where nobody was called", "lower", "responds less to {call}",
-          "{response_share_{response}:.2f} × {answer} for each {call}", relative_to_peers=True),
+          "ratio", "null where nobody was called", "lower", "responds_less",
+          RESPONSES, relative_to_peers=True, protects=RESPONSES),
     over=["response"],
 )  # fmt: skip
 def response_share(row: Any, response: str) -> Any:
@@ -127,8 +132,9 @@ def response_share(row: Any, response: str) -> Any:
 
 @breadth.aggregate(
     Entry("Distinct categories per purchase day in the last {window} days.", "categories", NONE_BOUGHT, "lower",
-          "narrower baskets",
-          "{categories_per_purchase_day_{window}d:.1f} kinds of product a visit in the last {window} days",
+          "small_orders",
+          "bought {categories_per_purchase_day_{window}d:.1f} kinds of product at a time in the last {window} days, others "
+          "typically {others:.1f}",
           needs=("category",)),
     over=["window"],
 )  # fmt: skip
@@ -139,8 +145,9 @@ def categories_per_purchase_day(days: Any, window: int) -> Any:
 
 @breadth.aggregate(
     Entry("Categories bought for the first time ever in the last {window} days.", "categories",
-          "null where the log is younger than {window} days", "lower", "tries little new",
-          "tried {new_categories_{window}d:#new kind} of product in the last {window} days", absent=0,
+          "null where the log is younger than {window} days", "lower", "narrowing",
+          "tried {new_categories_{window}d:#new kind} of product in the last {window} days, others typically "
+          "{others:,.0f}", absent=0,
           needs=("category",)),
     over=["window"],
 )  # fmt: skip
@@ -150,8 +157,9 @@ def new_categories(days: Any, window: int) -> Any:
 
 @breadth.aggregate(
     Entry("Distinct products per purchase day in the last {window} days.", "products", NONE_BOUGHT, "lower",
-          "smaller baskets",
-          "{products_per_purchase_day_{window}d:.1f} products a visit in the last {window} days",
+          "small_orders",
+          "bought {products_per_purchase_day_{window}d:.1f} products at a time in the last {window} days, others typically "
+          "{others:.1f}",
           needs=("product_id",)),
     over=["window"],
 )  # fmt: skip
@@ -162,7 +170,7 @@ def products_per_purchase_day(days: Any, window: int) -> Any:
 
 @breadth.aggregate(
     Entry("Of the products bought in the last {window} days, the share bought for the first time.", "ratio", NONE_BOUGHT,
-          "either", "tries little new", needs=("product_id",)),
+          "either", "narrowing", needs=("product_id",)),
     over=["window"],
 )  # fmt: skip
 def new_product_share(days: Any, window: int) -> Any:
@@ -172,7 +180,8 @@ def new_product_share(days: Any, window: int) -> Any:
 
 @breadth.aggregate(
     Entry("Products bought again over all products bought, day by day in the whole log.", "ratio", "null without any order",
-          "lower", "buys nothing again", "{repeat_product_share:.0%} of what they buy they had bought before",
+          "lower", "habits",
+          "had bought {repeat_product_share:.0%} of what they buy before, others typically {others:.0%}",
           needs=("product_id",))
 )  # fmt: skip
 def repeat_product_share(days: Any) -> Any:
@@ -181,7 +190,7 @@ def repeat_product_share(days: Any) -> Any:
 
 @breadth.aggregate(
     Entry("Distinct stores per purchase day in the whole log up to the cutoff.", "stores", "null without any order",
-          "either", "store habits", needs=("store_id",)),
+          "either", "habits", needs=("store_id",)),
 )  # fmt: skip
 def stores_per_purchase_day(days: Any) -> Any:
     return share(days.stores.sum(where=days.orders > 0), (days.orders > 0).sum())
@@ -189,7 +198,7 @@ def stores_per_purchase_day(days: Any) -> Any:
 
 @breadth.aggregate(
     Entry("Distinct channels per purchase day in the whole log up to the cutoff.", "channels", "null without any order",
-          "either", "channel habits", needs=("channel",)),
+          "either", "habits", needs=("channel",)),
 )  # fmt: skip
 def channels_per_purchase_day(days: Any) -> Any:
     return share(days.channels.sum(where=days.orders > 0), (days.orders > 0).sum())

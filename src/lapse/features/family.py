@@ -103,7 +103,10 @@ class Inputs:
         found: dict[Over, list[dict[str, Any]]] = {
             "window": [{"window": days} for days in self.windows],
             "windows": [{"short": short, "long": long} for short, long in pairwise(self.windows)],
-            "event_type": [{"event_type": event_type, "event": slug(event_type)} for event_type in self.event_types],
+            "event_type": [
+                {"event_type": event_type, "event": slug(event_type), "about": self._about(event_type)}
+                for event_type in self.event_types
+            ],
             "response": [{"response": name, "answer": a, "call": c} for name, (a, c) in self.responses.items()],
             "service": [{"service": name, "types": types} for name, types in self.service.items()],
             "open_case": [{"open_case": name, "opens": a, "closes": c} for name, (a, c) in self.open_cases.items()],
@@ -117,6 +120,14 @@ class Inputs:
             ],
         }
         return found[over]
+
+    def _about(self, event_type: str) -> str:
+        """An event type in, the cause that its number speaks of out: not all of them are the customer's activity."""
+        troubles = {one for kinds in self.service.values() for one in kinds}
+        if event_type in troubles.union(*self.open_cases.values()):
+            return "trouble"
+        answers, calls = ({pair[side] for pair in self.responses.values()} for side in (0, 1))
+        return "contacted" if event_type in calls else "responds_less" if event_type in answers else "less_active"
 
     def to_json(self) -> dict[str, Any]:
         """The inputs as plain values, for the bundle; the own features as their digest."""
@@ -141,9 +152,15 @@ class Entry:
     nulls: str
     risk: Risk
     cause: str
-    """Features with the same cause say the same thing to a person: a list names each cause once."""
+    """What it says to a person, one of causes.CAUSES (or a word of your own): a list names each cause once."""
     reason: str = ""
-    """The cause in words with the customer's own numbers, a format text over the customer's features."""
+    """The cause in words with the customer's own numbers, a format text over the customer's features; `{others}` is the
+    median of the customers scored beside. scoring/wording.py has the formats."""
+    protects: str = ""
+    """The same where it lowers the risk. A reason that says `{others}` reads both ways and needs none."""
+    norm: str = ""
+    """The feature that compares with the customer's own past: where it says the same, this one counts for its cause (the
+    change, not the level); where it does not, this is normal for them, and not said."""
     neutral: float | None = None
     """The value at which the feature says nothing; None: the median of the customers scored beside."""
     absent: float | None = None
@@ -167,6 +184,8 @@ class Feature:
     """How many days of log the feature looks back on; null where the log is younger. 0: all of it, whatever there is."""
     whole: bool = False
     """It looks at rows beyond them, too."""
+    table: str = ""
+    """The activity table that it is computed from."""
 
 
 class Family:
@@ -238,6 +257,7 @@ class Family:
                         compute=partial(_called, function, {**arguments, **_common(inputs)}),
                         days_needed=arguments.get("long", arguments.get("window", 0)) * looks_back + days,
                         whole=whole,
+                        table=self.table,
                     )
 
             self._makers.append(make)
@@ -278,12 +298,18 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
         # A delivered name may hold braces; in a format text they are doubled.
         for key in ("event_type", "answer", "call", "opens", "closes", "column", "level"):
             if key in arguments:
-                text = text.replace("{" + key + "}", str(arguments[key]).replace("{", "{{").replace("}", "}}"))
+                name = str(arguments[key]).replace("_", " ").replace("{", "{{").replace("}", "}}")
+                text = text.replace("{" + key + "}", name)
         return fill(text)
 
-    return replace(
-        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause), reason=worded(entry.reason)
-    )
+    filled = replace(
+        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause), norm=fill(entry.norm),
+        reason=worded(entry.reason), protects=worded(entry.protects),
+    )  # fmt: skip
+    if arguments.get("about") in ("trouble", "contacted"):
+        # Fewer complaints, or fewer mails sent, are no sign that a customer turns away: neither a direction nor words.
+        return replace(filled, risk="either", reason="", protects="")
+    return filled
 
 
 def share(part: Any, whole: Any) -> Any:

@@ -98,7 +98,8 @@ def _sql_families(sql: Mapping[str, Mapping[str, Any]]) -> list[Family]:
             said["reason"],
         )
         expression = _aggregate(name, said["expression"])
-        family.add(Feature(name, family.name, entry, "aggregate", partial(_value, expression), said["looks_back"]))
+        compute = partial(_value, expression)
+        family.add(Feature(name, family.name, entry, "aggregate", compute, said["looks_back"], table=table))
     return list(families.values())
 
 

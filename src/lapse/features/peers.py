@@ -16,12 +16,16 @@ peers = Family("peers", "purchase_days", "compared with their peers")
 
 NEVER = "null without any order"
 NOT_FITTED = "null without any order, and where no such model can be fitted"
+SILENCE_RANK = (
+    "last ordered {days_since_last_order:ago}; {rank_of_silence:.0%} of those who came when they did ordered since"
+)
+ORDERS_RANK = "ordered on {purchase_days_count:#day} so far; {rank_of_orders:.0%} of those who came when they did on fewer"
 COHORT_DAYS = 91
 
 
 @peers.derived(
     Entry("Share of those who came in the same quarter and ordered more lately.", "ratio", NEVER, "higher",
-          "silence", "silent for longer than {rank_of_silence:.0%} of those who came when they did", neutral=0.5,
+          "silence", SILENCE_RANK, neutral=0.5, protects=SILENCE_RANK, norm="overdue_ratio",
           relative_to_peers=True)
 )  # fmt: skip
 def rank_of_silence(row: Any) -> Any:
@@ -30,8 +34,7 @@ def rank_of_silence(row: Any) -> Any:
 
 @peers.derived(
     Entry("Share of those who came in the same quarter and have ordered on fewer days.", "ratio", NEVER, "lower",
-          "few orders", "has ordered less often than most of those who came when they did",
-          neutral=0.5, relative_to_peers=True)
+          "seldom", ORDERS_RANK, neutral=0.5, protects=ORDERS_RANK, relative_to_peers=True)
 )  # fmt: skip
 def rank_of_orders(row: Any) -> Any:
     return _rank(row, row.purchase_days_count)
@@ -39,7 +42,7 @@ def rank_of_orders(row: Any) -> Any:
 
 @peers.derived(
     Entry("Share of those who came in the same quarter and spent less in the longest window.", "ratio",
-          "null without any order, or where the log is younger than the longest window", "lower", "low spend",
+          "null without any order, or where the log is younger than the longest window", "lower", "low_spend",
           neutral=0.5, needs=("amount",), relative_to_peers=True)
 )  # fmt: skip
 def rank_of_spend(row: Any, longest: int) -> Any:

@@ -16,7 +16,7 @@ NONE_BOUGHT = "null where nothing was ordered in the window, or the log is young
 
 @price.aggregate(
     Entry("Money off over the full price, of the orders of the last {window} days.", "ratio", NONE_BOUGHT, "either",
-          "buys at a discount", needs=("discount",)),
+          "discounts", needs=("discount",)),
     over=["window"],
 )  # fmt: skip
 def discount_share(days: Any, window: int) -> Any:
@@ -26,8 +26,8 @@ def discount_share(days: Any, window: int) -> Any:
 
 
 @price.aggregate(
-    Entry("Money off over the full price, of all orders.", "ratio", NEVER, "higher", "buys at a discount",
-          "{discount_share_ever:.0%} off on all they bought", needs=("discount",))
+    Entry("Money off over the full price, of all orders.", "ratio", NEVER, "higher", "discounts",
+          "{discount_share_ever:.0%} off on all they bought, others typically {others:.0%}", needs=("discount",))
 )  # fmt: skip
 def discount_share_ever(days: Any) -> Any:
     off = days.discount.sum().cast("float64")
@@ -36,7 +36,7 @@ def discount_share_ever(days: Any) -> Any:
 
 @price.aggregate(
     Entry("Where in the customer's time the money off lies: above 0 lately, below 0 at the beginning.", "ratio",
-          "null without any", "higher", "buys at a discount", needs=("discount",))
+          "null without any", "higher", "discounts", needs=("discount",))
 )  # fmt: skip
 def discount_balance(days: Any) -> Any:
     return balance(days.age, days.discount, days.age.max(where=days.orders > 0))
@@ -44,7 +44,8 @@ def discount_balance(days: Any) -> Any:
 
 @price.aggregate(
     Entry("Share of purchase days on which every line had money off: deal-seekers are near 1.", "ratio", NEVER, "higher",
-          "buys only at a discount", "ordered only at a discount on {discount_only_share:.0%} of their days",
+          "discounts",
+          "bought only what was discounted on {discount_only_share:.0%} of their days, others typically {others:.0%}",
           needs=("discount",))
 )  # fmt: skip
 def discount_only_share(days: Any) -> Any:
@@ -54,7 +55,8 @@ def discount_only_share(days: Any) -> Any:
 
 @price.aggregate(
     Entry("Money off over the full price on the first purchase day: a trial.", "ratio", NEVER, "higher",
-          "came for a discount", "came with {first_order_discount:.0%} off", needs=("discount",))
+          "discounts",
+          "came with {first_order_discount:.0%} off, others typically {others:.0%}", needs=("discount",))
 )  # fmt: skip
 def first_order_discount(days: Any) -> Any:
     first = days.purchase_number == 1
@@ -64,7 +66,7 @@ def first_order_discount(days: Any) -> Any:
 
 @price.aggregate(
     Entry("What was paid in the last {window} days over the usual price of the same products; 1 is usual.", "ratio",
-          "null without a line whose product was sold before, or where the log is younger", "either", "price paid",
+          "null without a line whose product was sold before, or where the log is younger", "either", "discounts",
           needs=("product_id", "quantity"), relative_to_peers=True),
     over=["window"],
 )  # fmt: skip
@@ -75,7 +77,7 @@ def price_to_usual(days: Any, window: int) -> Any:
 
 @price.aggregate(
     Entry("What was paid in the whole log over the usual price of the same products; 1 is usual.", "ratio",
-          "null without a line whose product was sold before", "either", "price paid",
+          "null without a line whose product was sold before", "either", "discounts",
           needs=("product_id", "quantity"), relative_to_peers=True)
 )  # fmt: skip
 def price_to_usual_ever(days: Any) -> Any:

@@ -19,27 +19,41 @@ NEVER = "null without any order"
 YOUNG_LOG = "null where the log is younger than {window} days"
 YOUNG_LOG_TWICE = "null where the log is younger than twice {window} days"
 YOUNG_LOG_PAIR = "null where the log is younger than {long} days, or nothing falls into them"
-SILENCE = "last ordered {days_since_last_order:#day} ago"
+SILENCE = "last ordered {days_since_last_order:ago}, others typically {others:ago}"
+TWO_WINDOWS = "{order_count_{short}d:#order} in the last {short} days, {order_count_{long}d:,.0f} in the last {long}"
+WINDOW_BEFORE = (
+    "{order_count_{window}d:#order} in the last {window} days, {order_count_change_{window}d:,.0f more|fewer} than in the "
+    "{window} before"
+)
+LONG_RUN = (
+    "{order_count_{window}d:#order} in the last {window} days, at their usual rate it would be "
+    "{orders_per_30_days:per {window}}"
+)
+YEAR_BEFORE = (
+    "{order_count_{window}d:#order} in the last {window} days, {order_count_change_year_{window}d:,.0f more|fewer} than a "
+    "year ago"
+)
 
 
 @purchasing.aggregate(
-    Entry("Days from the last order day to the cutoff (the R of RFM).", "days", NEVER, "higher", "silence", SILENCE)
-)
+    Entry("Days from the last order day to the cutoff (the R of RFM).", "days", NEVER, "higher", "silence", SILENCE,
+          norm="overdue_ratio")
+)  # fmt: skip
 def days_since_last_order(days: Any) -> Any:
     return days.age.min(where=days.orders > 0)
 
 
 @purchasing.aggregate(
-    Entry("Days from the first ever order day to the cutoff, over the whole log.", "days", NEVER, "lower", "tenure",
-          "first ordered {tenure_days:#day} ago")
+    Entry("Days from the first ever order day to the cutoff, over the whole log.", "days", NEVER, "lower", "new_customer",
+          "first ordered {tenure_days:ago}, others typically {others:ago}")
 )  # fmt: skip
 def tenure_days(days: Any) -> Any:
     return days.age.max(where=days.orders > 0)
 
 
 @purchasing.aggregate(
-    Entry("Orders in the last {window} days.", "orders", YOUNG_LOG, "lower", "few orders",
-          "{order_count_{window}d:#order} in the last {window} days", absent=0),
+    Entry("Orders in the last {window} days.", "orders", YOUNG_LOG, "lower", "seldom", absent=0,
+          norm="order_rate_to_own_{window}d"),
     over=["window"],
 )  # fmt: skip
 def order_count(days: Any, window: int) -> Any:
@@ -47,8 +61,8 @@ def order_count(days: Any, window: int) -> Any:
 
 
 @purchasing.aggregate(
-    Entry("Days with an order in the whole log up to the cutoff.", "days", NEVER, "lower", "few orders",
-          "ordered on only {purchase_days_count:#day} so far")
+    Entry("Days with an order in the whole log up to the cutoff.", "days", NEVER, "lower", "seldom",
+          "ordered on {purchase_days_count:#day} so far, others typically on {others:,.0f}")
 )  # fmt: skip
 def purchase_days_count(days: Any) -> Any:
     return (days.orders > 0).sum()
@@ -56,7 +70,7 @@ def purchase_days_count(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Purchase days in the whole log, each counted half as much for every {window} days that it lies back.", "days",
-          YOUNG_LOG, "lower", "few orders"),
+          YOUNG_LOG, "lower", "seldom", norm="order_rate_to_own_{window}d"),
     over=["window"], whole=True,
 )  # fmt: skip
 def purchase_days_decayed(days: Any, window: int) -> Any:
@@ -65,9 +79,8 @@ def purchase_days_decayed(days: Any, window: int) -> Any:
 
 @purchasing.derived(
     Entry("Order rate of the last {short} days over that of the last {long} days; 1 is unchanged.", "ratio",
-          YOUNG_LOG_PAIR, "lower", "ordering less",
-          "{order_count_{short}d:#order} in the last {short} days, {order_count_{long}d:.0f} in the last {long}",
-          neutral=1),
+          YOUNG_LOG_PAIR, "lower", "ordering_less",
+          TWO_WINDOWS, neutral=1, protects=TWO_WINDOWS),
     over=["windows"],
 )  # fmt: skip
 def order_rate_change(row: Any, short: int, long: int) -> Any:
@@ -76,9 +89,8 @@ def order_rate_change(row: Any, short: int, long: int) -> Any:
 
 @purchasing.aggregate(
     Entry("Orders in the last {window} days less those in the {window} days before.", "orders", YOUNG_LOG_TWICE, "lower",
-          "ordering less",
-          "{order_count_{window}d:#order} in the last {window} days, {order_count_change_{window}d:+.0f} against the "
-          "{window} before", neutral=0, absent=0),
+          "ordering_less",
+          WINDOW_BEFORE, protects=WINDOW_BEFORE, neutral=0, absent=0),
     over=["window"], looks_back=2,
 )  # fmt: skip
 def order_count_change(days: Any, window: int) -> Any:
@@ -88,7 +100,8 @@ def order_count_change(days: Any, window: int) -> Any:
 
 @purchasing.aggregate(
     Entry("Orders per 30 days since the first order, over the whole log: the customer's own long run.", "orders",
-          NEVER, "lower", "slow rhythm", "orders {orders_per_30_days:.1f} times in 30 days")
+          NEVER, "lower", "seldom",
+          "orders {orders_per_30_days:.1f} times in 30 days, others typically {others:.1f}")
 )  # fmt: skip
 def orders_per_30_days(days: Any) -> Any:
     return share(days.orders.sum() * 30, days.age.max(where=days.orders > 0) + 1)
@@ -96,9 +109,8 @@ def orders_per_30_days(days: Any) -> Any:
 
 @purchasing.derived(
     Entry("Order rate of the last {window} days over the customer's own long run; 1 is unchanged.", "ratio",
-          YOUNG_LOG, "lower", "ordering less",
-          "{order_count_{window}d:#order} in the last {window} days, in the long run {orders_per_30_days:.1f} in 30",
-          neutral=1),
+          YOUNG_LOG, "lower", "ordering_less",
+          LONG_RUN, neutral=1, protects=LONG_RUN),
     over=["window"],
 )  # fmt: skip
 def order_rate_to_own(row: Any, window: int) -> Any:
@@ -109,7 +121,7 @@ def order_rate_to_own(row: Any, window: int) -> Any:
 
 @purchasing.aggregate(
     Entry("Where in the customer's time their orders lie: 1 all now, 0 evenly, -1 all at the beginning.", "ratio",
-          "null without any order and on the day of the first", "lower", "ordering less")
+          "null without any order and on the day of the first", "lower", "ordering_less")
 )  # fmt: skip
 def order_balance(days: Any) -> Any:
     return balance(days.age, days.orders, days.age.max(where=days.orders > 0))
@@ -117,7 +129,8 @@ def order_balance(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Orders in the days of a year ago that the outcome window corresponds to: the season.", "orders",
-          "null where the log is younger than 365 days", "lower", "out of season", absent=0), days=365,
+          "null where the log is younger than 365 days", "lower", "out_of_season", absent=0,
+          protects="{orders_same_season:#order} in the same weeks a year ago, others typically {others:,.0f}"), days=365,
 )  # fmt: skip
 def orders_same_season(days: Any, horizon: int) -> Any:
     return days.orders.sum(where=(days.age >= 365 - horizon) & (days.age < 365))
@@ -125,9 +138,8 @@ def orders_same_season(days: Any, horizon: int) -> Any:
 
 @purchasing.aggregate(
     Entry("Orders in the last {window} days less those in the same days of a year ago.", "orders",
-          "null where the log is younger than 365 days and {window}", "lower", "ordering less",
-          "{order_count_{window}d:#order} in the last {window} days, {order_count_change_year_{window}d:+.0f} against a "
-          "year ago", neutral=0, absent=0),
+          "null where the log is younger than 365 days and {window}", "lower", "ordering_less",
+          YEAR_BEFORE, protects=YEAR_BEFORE, neutral=0, absent=0),
     over=["window"], days=365,
 )  # fmt: skip
 def order_count_change_year(days: Any, window: int) -> Any:

@@ -17,29 +17,33 @@ rhythm = Family("rhythm", "purchase_days", "a break with the customer's own rhyt
 NEVER = "null without any order"
 TWO_DAYS = "null with fewer than two purchase days"
 THREE_DAYS = "null with fewer than three purchase days"
+OVERDUE = "last ordered {days_since_last_order:ago}, usually orders {gap_days_median:every day}"
+PAUSES = "last ordered {days_since_last_order:ago}, a longer pause than {silence_exceeds_gaps:.0%} of their own so far"
+SLOWDOWN = "orders {gap_days_recent:every day} lately, used to order {gap_days_mean:every day}"
+SLOPE = "each pause is {gap_days_slope:.1f days longer|days shorter} than the one before"
 WEEKDAYS = range(7)
 DAYPARTS = range(4)
 
 
 @rhythm.aggregate(
-    Entry("Mean days between purchase days.", "days", TWO_DAYS, "higher", "slow rhythm",
-          "orders only every {gap_days_mean:#day}")
+    Entry("Mean days between purchase days.", "days", TWO_DAYS, "higher", "seldom",
+          "orders {gap_days_mean:every day} on average, others typically {others:every day}")
 )  # fmt: skip
 def gap_days_mean(days: Any) -> Any:
     return share(days.gap_days.sum(), days.gap_days.count())
 
 
 @rhythm.aggregate(
-    Entry("Median days between purchase days.", "days", TWO_DAYS, "higher", "slow rhythm",
-          "orders only every {gap_days_median:#day}")
+    Entry("Median days between purchase days.", "days", TWO_DAYS, "higher", "seldom",
+          "usually orders {gap_days_median:every day}, others typically {others:every day}")
 )  # fmt: skip
 def gap_days_median(days: Any) -> Any:
     return days.gap_days.quantile(0.5).cast("float64")
 
 
 @rhythm.aggregate(
-    Entry("Longest silence between two purchase days so far.", "days", TWO_DAYS, "higher", "slow rhythm",
-          "has stayed away for up to {gap_days_longest:#day} before")
+    Entry("Longest silence between two purchase days so far.", "days", TWO_DAYS, "higher", "seldom",
+          "has stayed away for up to {gap_days_longest:#day} before, others typically {others:,.0f}")
 )  # fmt: skip
 def gap_days_longest(days: Any) -> Any:
     return days.gap_days.max()
@@ -47,7 +51,7 @@ def gap_days_longest(days: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Standard deviation of the gaps over their mean (coefficient of variation): 0 is clockwork.", "ratio",
-          TWO_DAYS, "either", "irregular")
+          TWO_DAYS, "either", "habits")
 )  # fmt: skip
 def gap_days_variation(days: Any) -> Any:
     count = days.gap_days.count()
@@ -57,16 +61,16 @@ def gap_days_variation(days: Any) -> Any:
 
 
 @rhythm.aggregate(
-    Entry("The last gap between two purchase days.", "days", TWO_DAYS, "higher", "slowing",
-          "the last two orders lay {gap_days_last:#day} apart")
+    Entry("The last gap between two purchase days.", "days", TWO_DAYS, "higher", "seldom",
+          norm="gap_slowdown")
 )  # fmt: skip
 def gap_days_last(days: Any) -> Any:
     return days.gap_days.argmax(days.activity_date, where=days.gap_days.notnull())
 
 
 @rhythm.aggregate(
-    Entry("Mean of the up to three last gaps.", "days", TWO_DAYS, "higher", "slowing",
-          "orders every {gap_days_recent:#day} lately")
+    Entry("Mean of the up to three last gaps.", "days", TWO_DAYS, "higher", "seldom",
+          norm="gap_slowdown")
 )  # fmt: skip
 def gap_days_recent(days: Any) -> Any:
     return days.recent_gap_days.argmax(days.activity_date, where=days.gap_days.notnull())
@@ -74,8 +78,7 @@ def gap_days_recent(days: Any) -> Any:
 
 @rhythm.derived(
     Entry("gap_days_recent over gap_days_mean: above 1 the customer orders more slowly than over the whole log.",
-          "ratio", TWO_DAYS, "higher", "slowing",
-          "orders every {gap_days_recent:#day}, used to be every {gap_days_mean:.0f}", neutral=1)
+          "ratio", TWO_DAYS, "higher", "ordering_less", SLOWDOWN, neutral=1, protects=SLOWDOWN)
 )  # fmt: skip
 def gap_slowdown(row: Any) -> Any:
     return share(row.gap_days_recent, row.gap_days_mean)
@@ -83,7 +86,7 @@ def gap_slowdown(row: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Slope of the gaps over their number: how many days longer each gap is than the one before it.", "days per gap",
-          THREE_DAYS, "higher", "slowing", "each pause is {gap_days_slope:.1f} days longer than the one before", neutral=0)
+          THREE_DAYS, "higher", "ordering_less", SLOPE, neutral=0, protects=SLOPE, norm="gap_slowdown")
 )  # fmt: skip
 def gap_days_slope(days: Any) -> Any:
     known = days.gap_days.notnull()
@@ -96,7 +99,7 @@ def gap_days_slope(days: Any) -> Any:
 @rhythm.derived(
     Entry("days_since_last_order over the customer's own median gap: above 1 the next order is late.", "ratio",
           TWO_DAYS, "higher", "silence",
-          "last ordered {days_since_last_order:#day} ago, usually orders every {gap_days_median:.0f}", neutral=1)
+          OVERDUE, neutral=1, protects=OVERDUE)
 )  # fmt: skip
 def overdue_ratio(row: Any) -> Any:
     return share(row.days_since_last_order, row.gap_days_median)
@@ -104,8 +107,7 @@ def overdue_ratio(row: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Share of the customer's own gaps that were shorter than the present silence.", "ratio", TWO_DAYS, "higher",
-          "silence", "silent for {days_since_last_order:#day}, longer than {silence_exceeds_gaps:.0%} of all their pauses",
-          neutral=0.5)
+          "silence", PAUSES, neutral=0.5, protects=PAUSES)
 )  # fmt: skip
 def silence_exceeds_gaps(days: Any) -> Any:
     return share((days.gap_days < days.silence).sum(), days.gap_days.count())
@@ -123,21 +125,22 @@ def no_order_by_gaps(days: Any, horizon: int) -> Any:
 
 @rhythm.derived(
     Entry("Probability of no order in the outcome window from the customer's own rate alone: a gamma-Poisson posterior "
-          "that begins with one order per outcome window.", "probability", NEVER, "higher", "slow rhythm")
+          "that begins with one order per outcome window.", "probability", NEVER, "higher", "seldom")
 )  # fmt: skip
 def no_order_by_rate(row: Any, horizon: int) -> Any:
     seen = row.tenure_days.cast("float64") + horizon
     return (seen / (seen + horizon)) ** row.purchase_days_count
 
 
-@rhythm.aggregate(Entry("Days from the first to the second purchase day.", "days", TWO_DAYS, "higher", "slow start"))
+@rhythm.aggregate(Entry("Days from the first to the second purchase day.", "days", TWO_DAYS, "higher", "seldom"))
 def days_to_second_order(days: Any) -> Any:
     return days.gap_days.max(where=days.purchase_number == 2)
 
 
 @rhythm.aggregate(
-    Entry("Calendar weeks with an order, over all weeks since the first.", "ratio", NEVER, "lower", "slow rhythm")
-)
+    Entry("Calendar weeks with an order, over all weeks since the first.", "ratio", NEVER, "lower", "seldom",
+          "ordered in {active_weeks_share:.0%} of the weeks so far, others typically in {others:.0%}")
+)  # fmt: skip
 def active_weeks_share(days: Any) -> Any:
     # The first purchase day of its week: the one before lies further back than this week's Monday.
     first_of_week = (days.orders > 0) & (days.gap_days.isnull() | (days.gap_days > days.weekday))
@@ -146,8 +149,9 @@ def active_weeks_share(days: Any) -> Any:
 
 
 @rhythm.aggregate(
-    Entry("Calendar months with an order, over all months since the first.", "ratio", NEVER, "lower", "slow rhythm")
-)
+    Entry("Calendar months with an order, over all months since the first.", "ratio", NEVER, "lower", "seldom",
+          "ordered in {active_months_share:.0%} of the months so far, others typically in {others:.0%}")
+)  # fmt: skip
 def active_months_share(days: Any) -> Any:
     first_of_month = (days.orders > 0) & (days.gap_days.isnull() | (days.gap_days >= days.activity_date.day()))
     months = _month(days.cutoff_date.max()) - _month(days.activity_date.min(where=days.orders > 0)) + 1
@@ -156,20 +160,21 @@ def active_months_share(days: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("How evenly purchase days spread over the weekdays: 0 always the same, 1 all alike (entropy over its maximum).",
-          "ratio", NEVER, "either", "weekday habits")
+          "ratio", NEVER, "either", "habits")
 )  # fmt: skip
 def weekday_entropy(days: Any) -> Any:
     return entropy(_by_weekday(days))
 
 
-@rhythm.aggregate(Entry("Share of purchase days on a Saturday or Sunday.", "ratio", NEVER, "either", "weekday habits"))
+@rhythm.aggregate(Entry("Share of purchase days on a Saturday or Sunday.", "ratio", NEVER, "either", "habits"))
 def weekend_share(days: Any) -> Any:
     return share(((days.orders > 0) & (days.weekday >= 5)).sum(), (days.orders > 0).sum())
 
 
 @rhythm.aggregate(
     Entry("Share of all purchase days that fall on the weekday of the last one: low where a habit was broken.", "ratio",
-          NEVER, "lower", "broken habit")
+          NEVER, "lower", "habits",
+          "last ordered on an unusual weekday: {last_weekday_share:.0%} of their purchase days fell on it")
 )  # fmt: skip
 def last_weekday_share(days: Any) -> Any:
     last = days.weekday.argmax(days.activity_date, where=days.orders > 0)
@@ -179,7 +184,7 @@ def last_weekday_share(days: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("How evenly purchase days spread over night, morning, afternoon and evening: 0 always the same, 1 all alike.",
-          "ratio", NEVER, "either", "hour habits", needs=("time_of_day",))
+          "ratio", NEVER, "either", "habits", needs=("time_of_day",))
 )  # fmt: skip
 def daypart_entropy(days: Any) -> Any:
     return entropy(_by_daypart(days))
@@ -187,7 +192,9 @@ def daypart_entropy(days: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Share of all purchase days at the time of day of the last one: low where a habit was broken.", "ratio",
-          NEVER, "lower", "broken habit", needs=("time_of_day",))
+          NEVER, "lower", "habits",
+          "last ordered at an unusual time of day: {last_daypart_share:.0%} of their purchase days were like it",
+          needs=("time_of_day",))
 )  # fmt: skip
 def last_daypart_share(days: Any) -> Any:
     last = (days.first_hour // 6).argmax(days.activity_date, where=days.orders > 0)
@@ -196,7 +203,7 @@ def last_daypart_share(days: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Where in the customer's time the long gaps lie: above 0 lately, below 0 at the beginning.", "ratio", TWO_DAYS,
-          "higher", "slowing")
+          "higher", "ordering_less")
 )  # fmt: skip
 def gap_balance(days: Any) -> Any:
     return balance(days.age, days.gap_days, days.age.max(where=days.orders > 0))

@@ -47,8 +47,8 @@ def refund_share(days: Any) -> Any:
 
 
 @service.aggregate(
-    Entry("Events of kind {service} in the last {window} days.", "events", YOUNG_LOG, "higher", "{service}",
-          "{trouble_count_{service}_{window}d:.0f} × {service} in the last {window} days", neutral=0, absent=0),
+    Entry("Events of kind {service} in the last {window} days.", "events", YOUNG_LOG, "higher", "trouble",
+          "{trouble_count_{service}_{window}d:,.0f} × {service} in the last {window} days", neutral=0, absent=0),
     over=["service", "window"],
 )  # fmt: skip
 def trouble_count(events: Any, types: tuple[str, ...], window: int) -> Any:
@@ -56,7 +56,7 @@ def trouble_count(events: Any, types: tuple[str, ...], window: int) -> Any:
 
 
 @service.aggregate(
-    Entry("Days from the last event of kind {service} to the cutoff.", "days", "null without any", "lower", "{service}"),
+    Entry("Days from the last event of kind {service} to the cutoff.", "days", "null without any", "lower", "trouble"),
     over=["service"],
 )
 def days_since_trouble(events: Any, types: tuple[str, ...]) -> Any:
@@ -65,7 +65,7 @@ def days_since_trouble(events: Any, types: tuple[str, ...]) -> Any:
 
 @service.aggregate(
     Entry("Cases of {open_case} that were opened and are not closed yet.", "cases", "never null", "higher",
-          "open {open_case}", "{unresolved_{open_case}:.0f} × {open_case} still open", neutral=0, absent=0),
+          "trouble", "{unresolved_{open_case}:,.0f} × {open_case} still open", neutral=0, absent=0),
     over=["open_case"],
 )  # fmt: skip
 def unresolved(events: Any, opens: str, closes: str) -> Any:
@@ -75,7 +75,7 @@ def unresolved(events: Any, opens: str, closes: str) -> Any:
 
 @service.aggregate(
     Entry("Days since {opens} last happened, where a case of {open_case} is open.", "days", "null where none is open",
-          "higher", "open {open_case}"),
+          "higher", "trouble"),
     over=["open_case"],
 )  # fmt: skip
 def days_unresolved(events: Any, opens: str, closes: str) -> Any:

@@ -14,11 +14,17 @@ from lapse.features.family import Entry, Family, Inputs, decay, share
 from lapse.features.purchasing import NEVER, YOUNG_LOG, YOUNG_LOG_PAIR, YOUNG_LOG_TWICE
 
 value = Family("value", "purchase_days", "less spending", needs=("amount",))
+TWO_WINDOWS = "spent {net_spend_{short}d:amount} in the last {short} days, {net_spend_{long}d:amount} in the last {long}"
+WINDOW_BEFORE = (
+    "spent {net_spend_{window}d:amount} in the last {window} days, {net_spend_change_{window}d:amount more|less} than in the "
+    "{window} before"
+)
+VALUE_TO_OWN = "orders of the last {window} days were worth {order_value_change_{window}d:.0%} of their usual"
 
 
 @value.aggregate(
-    Entry("Net spend (returns subtracted) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low spend",
-          "spent {net_spend_{window}d:,.0f} in the last {window} days", absent=0),
+    Entry("Net spend (returns subtracted) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low_spend",
+          "spent {net_spend_{window}d:amount} in the last {window} days, others typically {others:amount}", absent=0),
     over=["window"],
 )  # fmt: skip
 def net_spend(days: Any, window: int) -> Any:
@@ -27,9 +33,7 @@ def net_spend(days: Any, window: int) -> Any:
 
 @value.derived(
     Entry("Spend rate of the last {short} days over that of the last {long} days; 1 is unchanged.", "ratio",
-          YOUNG_LOG_PAIR, "lower", "spending less",
-          "spent {net_spend_{short}d:,.0f} in the last {short} days, {net_spend_{long}d:,.0f} in the last {long}",
-          neutral=1),
+          YOUNG_LOG_PAIR, "lower", "spending_less", TWO_WINDOWS, neutral=1, protects=TWO_WINDOWS),
     over=["windows"],
 )  # fmt: skip
 def spend_rate_change(row: Any, short: int, long: int) -> Any:
@@ -40,9 +44,7 @@ def spend_rate_change(row: Any, short: int, long: int) -> Any:
 
 @value.aggregate(
     Entry("Net spend in the last {window} days less that in the {window} days before.", "currency", YOUNG_LOG_TWICE,
-          "lower", "spending less",
-          "spent {net_spend_{window}d:,.0f} in the last {window} days, {net_spend_change_{window}d:+,.0f} against the "
-          "{window} before", neutral=0, absent=0),
+          "lower", "spending_less", WINDOW_BEFORE, neutral=0, absent=0, protects=WINDOW_BEFORE),
     over=["window"], looks_back=2,
 )  # fmt: skip
 def net_spend_change(days: Any, window: int) -> Any:
@@ -53,7 +55,7 @@ def net_spend_change(days: Any, window: int) -> Any:
 
 @value.aggregate(
     Entry("Spend on order lines in the whole log, each amount counted half as much for every {window} days that it lies "
-          "back.", "currency", YOUNG_LOG, "lower", "low spend"),
+          "back.", "currency", YOUNG_LOG, "lower", "low_spend"),
     over=["window"], whole=True,
 )  # fmt: skip
 def spend_decayed(days: Any, window: int) -> Any:
@@ -61,8 +63,8 @@ def spend_decayed(days: Any, window: int) -> Any:
 
 
 @value.aggregate(
-    Entry("Spend per order in the whole log, returns not subtracted.", "currency", NEVER, "lower", "small orders",
-          "spends {mean_order_value:,.2f} per order")
+    Entry("Spend per order in the whole log, returns not subtracted.", "currency", NEVER, "lower", "small_orders",
+          "spends {mean_order_value:,.2f} per order, others typically {others:,.2f}")
 )  # fmt: skip
 def mean_order_value(days: Any) -> Any:
     return share(days.gross_spend.sum(), days.orders.sum())
@@ -70,7 +72,8 @@ def mean_order_value(days: Any) -> Any:
 
 @value.aggregate(
     Entry("Spend per order in the last {window} days over that in the whole log; 1 is unchanged.", "ratio",
-          "null without an order in them, or where the log is younger", "lower", "smaller orders", neutral=1),
+          "null without an order in them, or where the log is younger", "lower", "small_orders",
+          VALUE_TO_OWN, neutral=1, protects=VALUE_TO_OWN),
     over=["window"], whole=True,
 )  # fmt: skip
 def order_value_change(days: Any, window: int) -> Any:
@@ -78,18 +81,24 @@ def order_value_change(days: Any, window: int) -> Any:
     return now / share(days.gross_spend.sum(), days.orders.sum()).nullif(0)
 
 
-@value.aggregate(Entry("Units per order in the whole log.", "units", NEVER, "lower", "small orders", needs=("quantity",)))
+@value.aggregate(
+    Entry("Units per order in the whole log.", "units", NEVER, "lower", "small_orders",
+          "buys {units_per_order:.1f} units per order, others typically {others:.1f}", needs=("quantity",))
+)  # fmt: skip
 def units_per_order(days: Any) -> Any:
     return share(days.units.sum(), days.orders.sum())
 
 
-@value.aggregate(Entry("Lines per order in the whole log.", "lines", NEVER, "lower", "small orders"))
+@value.aggregate(
+    Entry("Lines per order in the whole log.", "lines", NEVER, "lower", "small_orders",
+          "buys {lines_per_order:.1f} items per order, others typically {others:.1f}")
+)  # fmt: skip
 def lines_per_order(days: Any) -> Any:
     return share(days.lines.sum(), days.orders.sum())
 
 
 @value.aggregate(
-    Entry("Margin (amount less cost) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low margin", absent=0,
+    Entry("Margin (amount less cost) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low_spend", absent=0,
           needs=("cost",)),
     over=["window"],
 )  # fmt: skip
@@ -97,7 +106,7 @@ def margin(days: Any, window: int) -> Any:
     return days.margin.sum(where=days.age < window).cast("float64")
 
 
-@value.aggregate(Entry("Margin over net spend in the whole log.", "ratio", NEVER, "either", "low margin", needs=("cost",)))
+@value.aggregate(Entry("Margin over net spend in the whole log.", "ratio", NEVER, "either", "low_spend", needs=("cost",)))
 def margin_share(days: Any) -> Any:
     return share(days.margin.sum(), days.net_spend.sum(where=days.margin.notnull()))
 
@@ -114,8 +123,9 @@ wallet = Family("wallet", "category_days", "categories that dropped out", needs=
 
 
 @wallet.aggregate(
-    Entry("Distinct categories bought in the last {window} days.", "categories", YOUNG_LOG, "lower", "narrower baskets",
-          "bought from {category_count_{window}d:#kind} of product in the last {window} days", absent=0),
+    Entry("Distinct categories bought in the last {window} days.", "categories", YOUNG_LOG, "lower", "narrowing",
+          "bought {category_count_{window}d:#kind} of product in the last {window} days, others typically {others:,.0f}",
+          absent=0),
     over=["window"],
 )  # fmt: skip
 def category_count(kinds: Any, window: int) -> Any:
@@ -124,8 +134,9 @@ def category_count(kinds: Any, window: int) -> Any:
 
 @wallet.aggregate(
     Entry("Of the categories bought in the last {long} days, the share not bought in the last {short}.", "ratio",
-          YOUNG_LOG_PAIR, "higher", "dropping categories",
-          "has dropped {dropped_categories_{short}d_{long}d:.0%} of the kinds of product bought in {long} days"),
+          YOUNG_LOG_PAIR, "higher", "narrowing",
+          "in the last {short} days did not buy {dropped_categories_{short}d_{long}d:.0%} of the kinds of product of the "
+          "last {long}, others typically {others:.0%}"),
     over=["windows"],
 )  # fmt: skip
 def dropped_categories(kinds: Any, short: int, long: int) -> Any:
@@ -135,7 +146,7 @@ def dropped_categories(kinds: Any, short: int, long: int) -> Any:
 
 @wallet.aggregate(
     Entry("Of the lines bought in the last {long} days, the share from categories not bought in the last {short}.", "ratio",
-          YOUNG_LOG_PAIR, "higher", "dropping categories"),
+          YOUNG_LOG_PAIR, "higher", "narrowing"),
     over=["windows"],
 )  # fmt: skip
 def dropped_lines(kinds: Any, short: int, long: int) -> Any:

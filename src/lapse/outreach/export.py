@@ -16,7 +16,8 @@ HEADINGS = {
     "last_order_date": "Last order", "days_since_last_order": "Days since last order",
     "spend_last_year": "Spend, last 365 days", "expected_margin": "Expected margin if kept",
     "value_at_stake": "Value at stake", "expected_profit": "Expected profit of contact",
-    "as_of": "As of", "model_version": "Model", "caution": "Caution",
+    "as_of": "As of", "model_version": "Model", "reason_1_code": "Strongest reason, code",
+    "reason_2_code": "Second reason, code", "reason_3_code": "Third reason, code", "caution": "Caution",
 }  # fmt: skip
 MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit")
 WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "model_version": 16}

@@ -80,7 +80,8 @@ def _score(
         knobs, offer = settings.score, offer_of(settings.value.model_dump())
         agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns)
         high, medium = knobs.high_risk, knobs.medium_risk
-        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, value, offer, agreed)
+        worth = value, offer, agreed, min(medium, settings.lists.min_risk)
+        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, *worth)
     write_scores(scores, work / OUTPUTS[0])
     chosen = settings.lists
     listed = write_lists(scores, work / "lists", chosen.min_risk, chosen.max_customers, caution, chosen.rank_by, offer)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.engine import Engine
-from lapse.errors import DataError, sample_keys
-from lapse.scoring.reasons import WORDING
+from lapse.errors import DataError, ModelError, sample_keys
+from lapse.features.build import all_features
+from lapse.model.bundle import Bundle
+from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
+from lapse.scoring.score import feature_rows
+from lapse.scoring.wording import WORDING
+from lapse.windows import Period
 
 NEWEST = 10
 
 
-def explanation(engine: Engine, purchase_days: ir.Table, scores: pd.DataFrame, customer_id: str) -> str:
+def explanation(
+    engine: Engine,
+    purchase_days: ir.Table,
+    scores: pd.DataFrame,
+    customer_id: str,
+    explain_anew: Callable[[pd.Series], Why] | None = None,
+) -> str:
     """Purchase days, scores and a customer's id in, the customer's history, risk and reasons as text out.
+
+    `explain_anew`: gives the reasons of a customer (a row of scores) whose risk is too low for the scores to hold them.
 
     DataError for an id that neither the log nor the scores know.
     """
@@ -26,7 +40,7 @@ def explanation(engine: Engine, purchase_days: ir.Table, scores: pd.DataFrame, c
                         f"delivery, for example {sample_keys(scores['customer_id'].tolist())}.")  # fmt: skip
     bought = history[history["orders"] > 0]
     lines = [f"Customer {customer_id}", ""]
-    lines += _risk(scores[scores["customer_id"] == customer_id], scores)
+    lines += _risk(scores[scores["customer_id"] == customer_id], scores, explain_anew)
     first_last = (
         f", {bought['activity_date'].min():%Y-%m-%d} to {bought['activity_date'].max():%Y-%m-%d}" if len(bought) else ""
     )
@@ -50,14 +64,34 @@ def explanation(engine: Engine, purchase_days: ir.Table, scores: pd.DataFrame, c
     return "\n".join(lines)
 
 
-def _risk(scored: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
+def explain_anew(engine: Engine, activity: Mapping[str, ir.Table], bundle: Bundle, period: Period, scored: pd.Series) -> Why:
+    """Activity, the model and a row of scores in, why this customer's risk is what it is out.
+
+    The features of everybody on that day are computed once more: what is typical of others is theirs. ModelError when
+    the scores are of another model.
+    """
+    if bundle.version != scored["model_version"]:
+        raise ModelError(f"explain: the scores are of model {scored['model_version']}, models/lapse is {bundle.version}. "
+                         "Score again: `dvc repro`.")  # fmt: skip
+    rows = feature_rows(engine, activity, pd.Timestamp(scored["cutoff_date"]).date(), bundle, period)
+    features = all_features(bundle.inputs)
+    one = rows[rows["customer_id"] == scored["customer_id"]]
+    return strongest_causes(one, bundle.contributions(one), features, typical_values(rows, features))[0]
+
+
+def _risk(scored: pd.DataFrame, scores: pd.DataFrame, anew: Callable[[pd.Series], Why] | None) -> list[str]:
     if scored.empty:
         return ["Not scored: no active customer on the day of the scores, by section churn of params.yaml."]
     row = scored.iloc[0]
     rank = int((scores["churn_risk"] > row["churn_risk"]).sum()) + 1
-    reasons = [row[name] for name in ("reason_1", "reason_2", "reason_3") if pd.notna(row[name])]
+    reasons = [row[f"reason_{i + 1}"] for i in range(MOST_REASONS) if pd.notna(row[f"reason_{i + 1}"])]
+    protective = [row[f"protective_{i + 1}"] for i in range(MOST_PROTECTIVE) if pd.notna(row[f"protective_{i + 1}"])]
+    if not reasons and not protective and anew is not None:
+        why = anew(row)
+        reasons, protective = [said.text for said in why.reasons], [said.text for said in why.protective]
     return [
         f"Churn risk {row['churn_risk']:.1%} ({row['risk_band']}) as of {row['cutoff_date']}, number {rank:,} of "
         f"{len(scores):,}; model {row['model_version']}",
         *(f"  because: {reason}" for reason in reasons or ["nothing about this customer raises the risk"]),
+        *(f"  against it: {reason}" for reason in protective),
     ]

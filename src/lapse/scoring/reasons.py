@@ -1,82 +1,152 @@
-"""Why a customer is at risk, in words: the strongest causes with the customer's own numbers."""
+"""Why a customer is at risk, and what speaks against it: the strongest causes with the customer's own numbers."""
 
 from __future__ import annotations
 
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from lapse.features.family import Feature
+from lapse.features.causes import UNSAID
+from lapse.features.family import Feature, slug
+from lapse.scoring.wording import OF_ORDERS, SILENCE, WINDOW, fact, lean, names_in, text_of, worded
 
-MOST = 3
-
-
-class Wording(string.Formatter):
-    """Python's format texts, with one format of our own: {x:#day} is `1 day`, `23 days` or `no days`."""
-
-    def format_field(self, value: Any, format_spec: str) -> Any:
-        """A value and a format in, its words out."""
-        if format_spec.startswith("#"):
-            number = f"{value:,.0f}" if round(value) else "no"
-            return f"{number} {format_spec[1:]}{'' if number == '1' else 's'}"
-        return super().format_field(value, format_spec)
+MOST_REASONS, MOST_PROTECTIVE = 3, 2
+CAUSE_OF_SILENCE, OVERDUE = "silence", "overdue_ratio"
 
 
-WORDING = Wording()
+@dataclass(frozen=True)
+class Said:
+    """One cause of one customer."""
+
+    code: str
+    """The cause's slug, for machines."""
+    text: str
+    fact: str
+    """What the text begins with: no two causes of a customer begin with the same."""
 
 
-def strongest_reasons(rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature]) -> list[list[str]]:
-    """Feature rows and the exact contributions to their log-odds in, up to three reasons per row out.
+@dataclass(frozen=True)
+class Why:
+    """What raises a customer's risk and what lowers it, the strongest first."""
 
-    Contributions are added up by cause, so that one cause is said once; causes that lower the risk are not
-    reasons. A cause is worded by its feature that raises the risk most and whose value really lies on the risky
-    side of neutral (or of the median of the rows given); a cause without such a feature is passed over.
+    reasons: tuple[Said, ...]
+    protective: tuple[Said, ...]
+
+
+def typical_values(rows: pd.DataFrame, features: Sequence[Feature]) -> dict[str, float]:
+    """The rows of all customers scored in, the median of each feature out: what is typical of others. NaN without any."""
+    told = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protects)]
+    return {name: float(rows[name].median()) for name in told}
+
+
+def cause_totals(
+    rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], others: Mapping[str, float]
+) -> pd.DataFrame:
+    """Feature rows and contributions to their log-odds in, their sums by cause and `base` out.
+
+    Each row still sums to the log-odds. What a feature contributes goes to its cause, but where the window holds no order
+    and the customer is overdue, to the silence; and where its norm says the same, to the norm's cause.
     """
-    told = [feature for feature in features if feature.entry.reason and feature.name in contributions.columns]
-    neutral = {f.name: f.entry.neutral if f.entry.neutral is not None else rows[f.name].median() for f in told}
-    causes: dict[str, list[str]] = {}
-    for feature in features:
-        if feature.name in contributions.columns:
-            causes.setdefault(feature.entry.cause, []).append(feature.name)
-    totals = pd.DataFrame({cause: contributions[names].sum(axis=1) for cause, names in causes.items()})
-    entries = {feature.name: feature for feature in told}
-    ranked = totals.columns.to_numpy()[np.argsort(-totals.to_numpy(), axis=1, kind="stable")]
-    shares = contributions.to_dict("records")
-    reasons = []
-    for row, share, total, order in zip(rows.to_dict("records"), shares, totals.to_dict("records"), ranked, strict=True):
-        said: list[str] = []
-        for cause in order:
-            if len(said) == MOST or total[cause] <= 0:
+    by_name = {feature.name: feature for feature in features}
+    known = [feature for feature in features if feature.name in contributions.columns]
+    causes = {f.entry.cause for f in known} | {by_name[f.entry.norm].entry.cause for f in known if f.entry.norm in by_name}
+    sums = {cause: np.zeros(len(rows)) for cause in sorted(causes | {CAUSE_OF_SILENCE})}
+    silence = rows[SILENCE].to_numpy("float64") if SILENCE in rows.columns else np.full(len(rows), np.nan)
+    overdue = _lean_of(by_name.get(OVERDUE), rows, others) == 1
+    for feature in known:
+        share = contributions[feature.name].to_numpy("float64")
+        window = None if feature.whole or feature.table not in OF_ORDERS else WINDOW.search(feature.name)
+        silent = overdue & (silence >= int(window[1])) & (share > 0) if window else np.zeros(len(rows), dtype=bool)
+        changed = ~silent & (_lean_of(by_name.get(feature.entry.norm), rows, others) * share > 0)
+        sums[CAUSE_OF_SILENCE] += np.where(silent, share, 0)
+        if changed.any():
+            sums[by_name[feature.entry.norm].entry.cause] += np.where(changed, share, 0)
+        sums[feature.entry.cause] += np.where(silent | changed, 0, share)
+    return pd.DataFrame({**sums, "base": contributions["base"].to_numpy()}, index=contributions.index)
+
+
+def _lean_of(feature: Feature | None, rows: pd.DataFrame, others: Mapping[str, float]) -> npt.NDArray[np.int8]:
+    """A feature (None: there is none) in, which way each row's value of it speaks out."""
+    if feature is None or feature.name not in rows.columns:
+        return np.zeros(len(rows), dtype="int8")
+    return lean(feature, rows[feature.name].to_numpy("float64", na_value=np.nan), others.get(feature.name, np.nan))
+
+
+def strongest_causes(
+    rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], others: Mapping[str, float]
+) -> list[Why]:
+    """Feature rows, the exact contributions to their log-odds and what is typical in, up to 3 + 2 causes per row out.
+
+    Contributions are added up by cause: all features count, also those without words. A cause is worded by its feature
+    with the largest contribution whose text is true of the customer; a cause without any is passed over. `others`: see
+    typical_values, over everybody scored and not only the rows given.
+    """
+    totals = cause_totals(rows, contributions, features, others).drop(columns=["base", *UNSAID], errors="ignore")
+    told = {cause: [f for f in features if f.entry.cause == cause and f.name in others and f.name in contributions.columns]
+            for cause in totals.columns}  # fmt: skip
+    leans = _leans(rows, features, told, others)
+    needed = {name for group in told.values() for f in group for d in (1, -1) for name in names_in(text_of(f, d))}
+    values = rows[sorted((needed | {SILENCE}) & set(rows.columns))].astype("float64").to_dict("records")
+    shares = contributions[[f.name for group in told.values() for f in group]].to_dict("records")
+    found = []
+    for number, (row, share, total) in enumerate(zip(values, shares, totals.to_dict("records"), strict=True)):
+        speaks = {name: int(way[number]) for name, way in leans.items()}
+        customer = _Customer(row, share, total, speaks, told, others)
+        reasons = customer.strongest(1, MOST_REASONS, set())
+        protective = customer.strongest(-1, MOST_PROTECTIVE, {said.fact for said in reasons})
+        found.append(Why(tuple(reasons), tuple(protective)))
+    return found
+
+
+def _leans(
+    rows: pd.DataFrame, features: Sequence[Feature], told: Mapping[str, Sequence[Feature]], others: Mapping[str, float]
+) -> dict[str, Any]:
+    """Per worded feature, which way each row's value speaks; 0 where the customer's own norm does not say the same."""
+    by_name = {feature.name: feature for feature in features}
+    leans = {}
+    for feature in (f for group in told.values() for f in group):
+        speaks = _lean_of(feature, rows, others)
+        norm = by_name.get(feature.entry.norm)
+        if norm is not None and norm.name in rows.columns:
+            speaks = np.where(rows[norm.name].isna() | (_lean_of(norm, rows, others) == speaks), speaks, 0)
+        leans[feature.name] = speaks
+    return leans
+
+
+@dataclass(frozen=True)
+class _Customer:
+    row: Mapping[Any, float]
+    share: Mapping[Any, float]
+    """Feature -> its contribution."""
+    total: Mapping[Any, float]
+    """Cause -> the sum of its features' contributions."""
+    speaks: Mapping[str, int]
+    told: Mapping[str, Sequence[Feature]]
+    others: Mapping[str, float]
+
+    def strongest(self, direction: int, most: int, used: set[str]) -> list[Said]:
+        """A direction, how many causes and the facts already said in, the strongest causes of that direction out."""
+        ranked = sorted((c for c in self.total if direction * self.total[c] > 0), key=lambda c: -direction * self.total[c])
+        found: list[Said] = []
+        for cause in ranked:
+            if len(found) == most:
                 break
-            candidates = [entries[name] for name in causes[cause] if name in entries]
-            candidates.sort(key=lambda feature: -share[feature.name])
-            words = next((w for f in candidates if (w := wording(f, row, neutral[f.name]))), None)
-            if words and words not in said:
-                said.append(words)
-        reasons.append(said)
-    return reasons
+            # A window without orders is silence in other words, and is left to the silence itself.
+            taken = used | {said.fact for said in found} | ({SILENCE} if cause != CAUSE_OF_SILENCE else set())
+            said = next((one for one in self.wordings(cause, direction) if one.fact not in taken), None)
+            if said:
+                found.append(said)
+        return found
 
-
-def wording(feature: Feature, row: Mapping[Any, Any], neutral: float) -> str | None:
-    """A feature and a customer's feature values in, the reason in words out; None when they do not support it."""
-    value = row[feature.name]
-    risky = value > neutral if feature.entry.risk == "higher" else value < neutral
-    if not risky or feature.entry.risk == "either":
-        return None
-    named = [name for _, name, _, _ in WORDING.parse(feature.entry.reason) if name]
-    if any(pd.isna(row.get(name, np.nan)) for name in named):
-        return None
-    values = {str(key): number for key, number in row.items()}
-    printed = [
-        WORDING.format_field(values[name], spec or "") for _, name, spec, _ in WORDING.parse(feature.entry.reason) if name
-    ]
-    if feature.entry.neutral == 1 and len(printed) == 2 and _digits(printed[0]) == _digits(printed[1]):
-        return None  # "every 6 days, used to be every 6" says nothing
-    return WORDING.vformat(feature.entry.reason, (), values).replace("no days ago", "today")
-
-
-def _digits(text: str) -> str:
-    return "".join(char for char in text if char.isdigit() or char == ".")
+    def wordings(self, cause: str, direction: int) -> Iterator[Said]:
+        """A cause and a direction in, what can truly be said of it out, the feature that contributes most first."""
+        group = [f for f in self.told[cause] if self.speaks[f.name] == direction]
+        for feature in sorted(group, key=lambda f: -direction * self.share[f.name]):
+            text = text_of(feature, direction)
+            words = worded(text, self.row, self.others[feature.name]) if text else None
+            if words:
+                yield Said(slug(cause), words, fact(feature, text, self.row))

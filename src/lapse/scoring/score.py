@@ -22,12 +22,14 @@ from lapse.model.bundle import Bundle
 from lapse.model.profit import Offer
 from lapse.model.spend import history_rows
 from lapse.model.value import DIGITS, ValueModel
-from lapse.scoring.reasons import MOST, strongest_reasons
+from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
 from lapse.snapshots import population
 from lapse.tables import SCORES
 from lapse.windows import Period, observation_window
 
 YEAR = 365
+BLOCK = 50_000
+"""Customers whose contributions are in memory at once."""
 
 
 def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Bundle:
@@ -70,17 +72,18 @@ def score_customers(
     value: ValueModel,
     offer: Offer,
     consenting: set[str] | None = None,
+    explained_from: float = 0,
 ) -> pd.DataFrame:
     """Activity, a day, a bundle and a value model in, one row per eligible customer out (tables.SCORES), by customer_id.
 
     What a customer is worth is null where the value model knows no money. `offer`: what contacting one costs and does.
-    `consenting`: who agreed to be contacted; None when the delivery does not say, and then everybody may be.
+    `consenting`: who agreed to be contacted; None when the delivery does not say, and then everybody may be. Customers
+    with a lower risk than `explained_from` get no reasons: contributions cost much more than scores.
     """
     rows = feature_rows(engine, activity, as_of, bundle, period)
     risk = bundle.churn_risk(rows)
     history = history_rows(engine, activity["purchase_days"], rows, as_of, period, value.margin_share)
     margin = value.expected_margin(history)
-    reasons = strongest_reasons(rows, bundle.contributions(rows), all_features(bundle.inputs))
     scores = pd.DataFrame({
         "customer_id": rows["customer_id"],
         "cutoff_date": as_of,
@@ -89,7 +92,7 @@ def score_customers(
         "expected_margin": margin,
         "value_at_stake": np.round(risk * margin, DIGITS),
         "expected_profit": np.round(offer.expected_profit(risk, margin), DIGITS),
-        **{f"reason_{i + 1}": [said[i] if i < len(said) else None for said in reasons] for i in range(MOST)},
+        **reason_columns(bundle, rows, risk >= explained_from),
     })  # fmt: skip
     facts = engine.frame(customer_facts(activity["purchase_days"], as_of))
     scores = scores.merge(facts, on="customer_id", how="left", validate="one_to_one")
@@ -97,6 +100,27 @@ def score_customers(
     scores["may_contact"] = consenting is None or scores["customer_id"].isin(consenting or set())
     scores["model_version"] = bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
+
+
+def reason_columns(bundle: Bundle, rows: pd.DataFrame, shown: Any) -> dict[str, list[str | None]]:
+    """A bundle, the rows of everybody scored and whose reasons are shown in, the columns of reasons in scores out."""
+    features = all_features(bundle.inputs)
+    others = typical_values(rows, features)
+    found = [Why((), ())] * len(rows)
+    places = shown.nonzero()[0]
+    for start in range(0, len(places), BLOCK):
+        block = places[start : start + BLOCK]
+        chosen = rows.iloc[block]
+        for place, why in zip(block, strongest_causes(chosen, bundle.contributions(chosen), features, others), strict=True):
+            found[place] = why
+    columns: dict[str, list[str | None]] = {}
+    for i in range(MOST_REASONS):
+        said = [why.reasons[i] if i < len(why.reasons) else None for why in found]
+        columns[f"reason_{i + 1}"] = [one.text if one else None for one in said]
+        columns[f"reason_{i + 1}_code"] = [one.code if one else None for one in said]
+    for i in range(MOST_PROTECTIVE):
+        columns[f"protective_{i + 1}"] = [why.protective[i].text if i < len(why.protective) else None for why in found]
+    return columns
 
 
 def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:

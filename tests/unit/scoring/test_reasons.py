@@ -1,70 +1,223 @@
+"""Reasons and protective factors: different things, true of the customer, and together what the model says."""
+
 from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
+from scipy.special import logit
 
 from lapse.features.build import all_features
-from lapse.features.family import Inputs
-from lapse.features.purchasing import purchasing
-from lapse.features.rhythm import rhythm
-from lapse.scoring.reasons import WORDING, strongest_reasons, wording
+from lapse.features.causes import CAUSES, UNSAID
+from lapse.features.family import Entry, Feature, Inputs
+from lapse.pages import EXAMPLE
+from lapse.scoring.reasons import Why, cause_totals, strongest_causes, typical_values
+from lapse.scoring.score import reason_columns
+from lapse.scoring.wording import WORDING, names_in, text_of, worded
+from tests.unit.model.shop import shop_rows
+from tests.unit.model.test_bundle import KINDS, bundle_of
 
-INPUTS = Inputs((30, 90), frozenset({"amount"}))
-FEATURES = [*purchasing.features(INPUTS), *rhythm.features(INPUTS)]
+GIVEN = frozenset(
+    {"amount", "category", "product_id", "store_id", "quantity", "discount", "events", "feedback", "subscriptions"}
+)
+EVENTS = ("mail", "Re:ply {x}", "visit", "complaint")
+INPUTS = Inputs((30, 90), GIVEN, EVENTS, {"mail": ("Re:ply {x}", "mail")}, service={"complaint": ("complaint",)})
+FEATURES = all_features(INPUTS)
 BY_NAME = {feature.name: feature for feature in FEATURES}
-
-
-def test_numbers_read_as_english() -> None:
-    assert [WORDING.format("{n:#order}", n=n) for n in (0, 1, 2, 1234)] == [
-        "no orders",
-        "1 order",
-        "2 orders",
-        "1,234 orders",
-    ]
 
 
 def rows(**values: list[float]) -> pd.DataFrame:
     size = len(next(iter(values.values())))
-    return pd.DataFrame({f.name: values.get(f.name, [np.nan] * size) for f in FEATURES})
+    return pd.DataFrame({f.name: np.array(values.get(f.name, [np.nan] * size), dtype="float64") for f in FEATURES})
 
 
-def contributions(**values: list[float]) -> pd.DataFrame:
+def shares(**values: list[float]) -> pd.DataFrame:
     size = len(next(iter(values.values())))
-    return pd.DataFrame({f.name: values.get(f.name, [0.0] * size) for f in FEATURES} | {"base": [0.0] * size})
+    return pd.DataFrame({f.name: values.get(f.name, [0.0] * size) for f in FEATURES} | {"base": [0.5] * size})
+
+
+def whys(given: pd.DataFrame, contributed: pd.DataFrame, **others: float) -> list[Why]:
+    return strongest_causes(given, contributed, FEATURES, {**typical_values(given, FEATURES), **others})
+
+
+def texts(why: Why) -> list[str]:
+    return [said.text for said in why.reasons]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{n:#order}", ["no orders", "1 order", "2 orders", "1,234 orders"]),
+        ("{n:ago}", ["today", "1 day ago", "2 days ago", "1,234 days ago"]),
+        ("{n:every day}", ["every day", "every day", "every 2 days", "every 1,234 days"]),
+        ("{n:amount}", ["nothing", "1.00", "2.00", "1,234"]),
+        ("{n:per 90}", ["0.0", "3.0", "6.0", "3,702.0"]),
+    ],
+)
+def test_numbers_read_as_english(text: str, said: list[str]) -> None:
+    assert [WORDING.format(text, n=n) for n in (0, 1, 2, 1234)] == said
+
+
+def test_a_change_has_its_own_word_for_either_way() -> None:
+    assert [WORDING.format("{n:,.0f more|fewer}", n=n) for n in (3, -3)] == ["3 more", "3 fewer"]
+    assert WORDING.format("{n:amount more|less}", n=-4.5) == "4.50 less"
+
+
+def test_causes_are_a_closed_list_and_each_has_words() -> None:
+    every = all_features(EXAMPLE)
+    assert {feature.entry.cause for feature in every} == set(CAUSES)
+    told = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
+    assert told == set(CAUSES) - set(UNSAID)
+    assert all(re.fullmatch(r"[a-z_]+", cause) for cause in CAUSES)
+    assert {f.entry.norm for f in every if f.entry.norm} <= {f.name for f in every}
 
 
 def test_the_strongest_cause_first_each_cause_once() -> None:
     given = rows(days_since_last_order=[40, 1], overdue_ratio=[4, 0.1], gap_days_median=[10, 10], order_count_30d=[0, 9],
-                 order_count_90d=[3, 20], gap_days_recent=[61, 5], gap_days_mean=[23, 5], gap_slowdown=[2.7, 1])  # fmt: skip
-    shares = contributions(
+                 order_count_90d=[3, 20], gap_days_recent=[61, 5], gap_days_mean=[23, 5], gap_slowdown=[2.7, 1],
+                 order_rate_to_own_30d=[0, 1])  # fmt: skip
+    contributed = shares(
         days_since_last_order=[0.5, 0.1], overdue_ratio=[0.6, 0], gap_slowdown=[0.9, 0], order_count_30d=[0.2, -1]
     )
-    said = strongest_reasons(given, shares, FEATURES)
-    assert said[0] == [
-        "last ordered 40 days ago, usually orders every 10",
-        "orders every 61 days, used to be every 23",
-        "no orders in the last 30 days",
-    ]
-    assert said[1] == [], "a customer who is well below their own rhythm is not told to be silent"
+    first, second = whys(given, contributed)
+    assert [(said.code, said.text) for said in first.reasons] == [
+        ("silence", "last ordered 40 days ago, usually orders every 10 days"),
+        ("ordering_less", "orders every 61 days lately, used to order every 23 days"),
+    ], "no orders in 30 days is the silence again"
+    assert second.reasons == (), "a customer who is well below their own rhythm is not told to be silent"
 
 
-def test_a_reason_never_contradicts_the_data() -> None:
-    slowdown = BY_NAME["gap_slowdown"]
-    row = {"gap_days_recent": 5.0, "gap_days_mean": 23.0, "gap_slowdown": 5 / 23}
-    assert wording(slowdown, row, 1) is None
-    assert wording(slowdown, {**row, "gap_slowdown": np.nan}, 1) is None
-    assert wording(slowdown, {"gap_slowdown": 2.0, "gap_days_recent": np.nan, "gap_days_mean": 23.0}, 1) is None
+def test_what_is_normal_for_them_is_not_said_and_counts_for_the_level() -> None:
+    given = rows(days_since_last_order=[50, 50, 2], overdue_ratio=[0.6, 5, 1], order_count_90d=[1, 1, 30],
+                 order_rate_to_own_90d=[1, 0.2, 1], gap_days_median=[90, 10, 3])  # fmt: skip
+    contributed = shares(order_count_90d=[0.6, 0.6, -0.4], days_since_last_order=[0.9, 0.9, -0.9])
+    others = {"days_since_last_order": 3.0, "gap_days_median": 3.0}
+    totals = cause_totals(given, contributed, FEATURES, others)
+    assert totals["seldom"].tolist() == [0.6, 0, -0.4] and totals["ordering_less"].tolist() == [0, 0.6, 0]
+    said = whys(given, contributed, **others)
+    assert texts(said[0]) == ["usually orders every 90 days, others typically every 3 days"]
+    assert texts(said[1])[0].startswith("last ordered 50 days ago")
 
 
-def test_every_reason_can_be_said() -> None:
-    inputs = Inputs((30, 90), frozenset({"amount", "category", "product_id", "store_id", "events", "feedback", "subscriptions"}), ("mail", "Re:ply {x}"),
-                    {"mail": ("Re:ply {x}", "mail")})  # fmt: skip
-    features = all_features(inputs)
-    row = {feature.name: 2.0 for feature in features}
-    for feature in features:
-        neutral = 1.0 if feature.entry.risk == "higher" else 3.0
-        if feature.entry.reason and feature.entry.risk != "either":
-            words = wording(feature, row, neutral)
-            same = feature.entry.neutral == 1  # two equal numbers say nothing
-            assert words or same, feature.name
-            assert words is None or ("nan" not in words and "{" not in words.replace("{x}", "")), words
+def test_a_window_without_orders_is_silence_only_where_they_are_overdue() -> None:
+    given = rows(days_since_last_order=[40, 40], overdue_ratio=[4, 0.5], net_spend_30d=[0, 0], net_spend_90d=[50, 50])
+    contributed = shares(net_spend_30d=[1, 1])
+    totals = cause_totals(given, contributed, FEATURES, {})
+    assert totals["silence"].tolist() == [1, 0] and totals["low_spend"].tolist() == [0, 1]
+    said = whys(given, contributed, net_spend_30d=80.0, net_spend_90d=240.0, days_since_last_order=5.0)
+    assert texts(said[0]) == ["last ordered 40 days ago, others typically 5 days ago"]
+    assert texts(said[1]) == ["spent 50 in the last 90 days, others typically 240"]
+
+
+def test_numbers_that_say_nothing_are_not_said() -> None:
+    slowdown, change = BY_NAME["gap_slowdown"].entry.reason, BY_NAME["order_count_change_30d"].entry.reason
+    assert worded(slowdown, {"gap_days_recent": 6.4, "gap_days_mean": 5.6}, np.nan) is None, "both come out as 6"
+    assert worded(slowdown, {"gap_days_recent": np.nan, "gap_days_mean": 5.6}, np.nan) is None
+    assert worded(change, {"order_count_30d": 2, "order_count_change_30d": -2}, 0) == (
+        "2 orders in the last 30 days, 2 fewer than in the 30 before"
+    )
+    assert worded(change, {"order_count_30d": 20, "order_count_change_30d": -2}, 0) is None, "hardly a change"
+    spend = BY_NAME["net_spend_30d"].entry.reason
+    assert worded(spend, {"net_spend_30d": -5}, 100) is None, "nobody spends less than nothing"
+    assert worded(spend, {"net_spend_30d": 0}, 100) == "spent nothing in the last 30 days, others typically 100"
+
+
+def test_what_is_sent_and_what_went_wrong_is_no_activity() -> None:
+    causes = {name: BY_NAME[f"event_count_{name}_30d"].entry.cause for name in ("mail", "re_ply_x", "visit", "complaint")}
+    assert causes == {"mail": "contacted", "re_ply_x": "responds_less", "visit": "less_active", "complaint": "trouble"}
+    for name in ("mail", "complaint"):
+        entry = BY_NAME[f"event_count_{name}_30d"].entry
+        assert (entry.risk, entry.reason) == ("either", ""), "fewer complaints are no risk"
+
+
+def test_a_text_of_ones_own_is_no_protection_unless_it_says_so() -> None:
+    def own(reason: str) -> Feature:
+        return Feature("big", "own", Entry("m.", "u", "n", "lower", "few big shops", reason), "derived", lambda row: row)
+
+    assert text_of(own("few big shops"), -1) == "" and text_of(own("{big:.0f}, others {others:.0f}"), -1)
+    said = strongest_causes(
+        pd.DataFrame({"big": [0.0]}), pd.DataFrame({"big": [1.0], "base": [0.0]}), [own("few big shops")], {"big": 5.0}
+    )
+    assert said[0].reasons[0].code == "few_big_shops"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_that_is_said_contradicts_the_data(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    size = 60
+    values = random.choice([0, 1, 2, 3, 0.5, 7.3, 40, 95, 0.04, -3, np.nan], size=(size, len(FEATURES)))
+    given = pd.DataFrame(values, columns=[f.name for f in FEATURES])
+    contributed = pd.DataFrame(random.normal(size=values.shape), columns=given.columns).assign(base=0.1)
+    others = typical_values(given, FEATURES)
+    totals = cause_totals(given, contributed, FEATURES, others)
+    found = strongest_causes(given, contributed, FEATURES, others)
+    for i, why in enumerate(found):
+        row = given.iloc[i].to_dict()
+        both = [*why.reasons, *why.protective]
+        assert len({said.code for said in both}) == len(both) == len({said.fact for said in both})
+        assert len(why.reasons) <= 3 and len(why.protective) <= 2
+        for direction, group in ((1, why.reasons), (-1, why.protective)):
+            strengths = [direction * totals[said.code].iloc[i] for said in group]
+            assert strengths == sorted(strengths, reverse=True) and all(strength > 0 for strength in strengths)
+            for said in group:
+                assert said.text in _true_texts(said.code, direction, row, others), said
+                assert "nan" not in said.text and "{" not in said.text.replace("{x}", ""), said
+    assert sum(len(why.reasons) for why in found) > size, "enough is said to mean something"
+
+
+def _true_texts(cause: str, direction: int, row: dict[Any, float], others: dict[str, float]) -> set[str]:
+    """The slow and obvious version: every text of a cause whose value lies on the right side of neutral."""
+    found = set()
+    for feature in FEATURES:
+        entry, value = feature.entry, row[feature.name]
+        neutral = others.get(feature.name, np.nan) if entry.neutral is None else entry.neutral
+        raises = value > neutral if entry.risk == "higher" else value < neutral
+        lowers = value < neutral if entry.risk == "higher" else value > neutral
+        text = text_of(feature, direction)
+        known = not any(np.isnan(row[name]) for name in names_in(text))
+        if known and entry.cause == cause and entry.risk != "either" and text and (raises if direction > 0 else lowers):
+            found.add(WORDING.format(text, **{**row, "others": others[feature.name]}))
+    return found
+
+
+def test_every_text_can_be_said() -> None:
+    row = {feature.name: 2.0 + i % 7 for i, feature in enumerate(FEATURES)}
+    for feature in FEATURES:
+        for direction in (1, -1):
+            if text := text_of(feature, direction):
+                said = WORDING.format(text, **{**row, "others": 1.0})
+                assert said[0] != " " and "{" not in said.replace("{x}", "") and "_" not in said, said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_causes_add_up_to_the_log_odds(kind: str) -> None:
+    known = shop_rows(200, 2)
+    made = bundle_of(kind, known)
+    some = known.head(50)
+    noise = Feature("noise", "own", Entry("Noise.", "", "never", "either", "noise"), "derived", lambda row: row)
+    features = [*all_features(made.inputs), noise]
+    totals = cause_totals(some, made.contributions(some), features, typical_values(known, features))
+    assert np.allclose(totals.sum(axis=1), logit(made.raw_score(some)), atol=1e-9)
+
+
+def test_contributions_are_computed_for_those_shown_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def contributions(some: pd.DataFrame) -> pd.DataFrame:
+        asked.append(len(some))
+        return shares(overdue_ratio=[1.0] * len(some), purchase_days_count=[-1.0] * len(some)).set_index(some.index)
+
+    monkeypatch.setattr("lapse.scoring.score.BLOCK", 2)
+    given = rows(days_since_last_order=[40.0] * 6, overdue_ratio=[4.0] * 6, gap_days_median=[10.0] * 6,
+                 purchase_days_count=[9, 1, 1, 1, 1, 1])  # fmt: skip
+    bundle: Any = SimpleNamespace(inputs=INPUTS, contributions=contributions)
+    columns = reason_columns(bundle, given, np.array([True, False, True, False, False, True]))
+    assert asked == [2, 1]
+    assert [code is not None for code in columns["reason_1_code"]] == [True, False, True, False, False, True]
+    assert columns["reason_1"][0] == "last ordered 40 days ago, usually orders every 10 days"
+    assert columns["protective_1"][0] == "ordered on 9 days so far, others typically on 1", "the median is of all six"
+    assert columns["reason_2"] == columns["reason_2_code"] == columns["protective_2"] == [None] * 6

@@ -1,0 +1,130 @@
+"""What a feature says about one customer, in words: only what is true of them, and only where it says something.
+
+The texts of a dictionary entry are Python format texts over the customer's features, with formats of our own:
+{x:#day} is `no days`, `1 day` or `23 days`; {x:ago} is `today` or `23 days ago`; {x:every day} is `every day` or `every 23
+days`; {x:amount} is `nothing`, `4.50` or `1,234`; {x:,.0f more|fewer} is `2 more` or `2 fewer`, by its
+sign; {x:per 90} is a rate per 30 days over 90 days.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lapse.features.family import Feature
+
+CLEARLY = 0.25
+"""A value nearer to neutral than this share of it, and a change smaller than this, is neither a reason nor protective."""
+SILENCE = "days_since_last_order"
+WINDOW = re.compile(r"_(\d+)d(?=_|$)")
+OF_ORDERS = ("purchase_days", "category_days")
+
+
+class Wording(string.Formatter):
+    """Python's format texts with the formats above."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        """A value and a format in, its words out."""
+        if format_spec.startswith("#"):
+            number = f"{value:,.0f}" if round(value) else "no"
+            return f"{number} {format_spec[1:]}{'' if number == '1' else 's'}"
+        if format_spec == "ago":
+            return self.format_field(value, "#day") + " ago" if round(value) else "today"
+        if format_spec.startswith("every "):
+            thing = format_spec.removeprefix("every ")
+            return f"every {value:,.0f} {thing}s" if round(value) > 1 else f"every {thing}"
+        if format_spec == "amount":
+            return ("nothing" if abs(value) < 0.005 else f"{value:,.2f}") if abs(value) < 10 else f"{value:,.0f}"
+        if format_spec.startswith("per "):
+            return f"{value * int(format_spec.removeprefix('per ')) / 30:,.1f}"
+        if "|" in format_spec:
+            number_format, words = format_spec.split(" ", 1)
+            more, fewer = words.split("|")
+            return f"{self.format_field(abs(value), number_format)} {more if value > 0 else fewer}"
+        return super().format_field(value, format_spec)
+
+
+WORDING = Wording()
+
+
+@lru_cache(maxsize=4096)
+def _places(text: str) -> tuple[tuple[str, str], ...]:
+    """A format text in, the names in it with their formats out, in order."""
+    return tuple((name, spec or "") for _, name, spec, _ in WORDING.parse(text) if name)
+
+
+def names_in(text: str) -> list[str]:
+    """A format text in, the features that it prints out."""
+    return [name for name, _ in _places(text) if name != "others"]
+
+
+def text_of(feature: Feature, direction: int) -> str:
+    """A feature and a direction (1 raises the risk, -1 lowers it) in, its format text out; empty: it has none."""
+    entry = feature.entry
+    if direction > 0:
+        return entry.reason
+    return entry.protects or (entry.reason if "{others" in entry.reason else "")
+
+
+def lean(feature: Feature, values: npt.NDArray[np.float64], others: float) -> npt.NDArray[np.int8]:
+    """A feature, its values and the median of others in; 1 where a value speaks for churn, -1 where against, else 0 out.
+
+    It speaks where it lies clearly beyond neutral: the entry's, or else the median. Null says nothing.
+    """
+    neutral = others if feature.entry.neutral is None else feature.entry.neutral
+    if feature.entry.risk == "either" or np.isnan(neutral):
+        return np.zeros(len(values), dtype="int8")
+    beyond = values - neutral
+    clear = (np.abs(beyond) >= CLEARLY * abs(neutral)) & (beyond != 0)
+    sign = 1 if feature.entry.risk == "higher" else -1
+    return np.where(clear, sign * np.sign(np.nan_to_num(beyond)), 0).astype("int8")
+
+
+def worded(text: str, row: Mapping[str, float], others: float) -> str | None:
+    """A format text, a customer's feature values and the median of others in, the words out.
+
+    None where a number in it is null, where the two numbers that it sets side by side come out alike or a difference
+    comes out as nothing, and for a negative amount: more was returned than bought.
+    """
+    values = {**row, "others": others}
+    printed: list[tuple[str, str]] = []
+    first: float | None = None
+    for name, spec in _places(text):
+        value = values.get(name, np.nan)
+        if np.isnan(value) or (spec == "amount" and value < 0):
+            return None
+        shown = WORDING.format_field(value, spec)
+        if "|" in spec and (_number(shown)[0] == 0 or abs(value) < CLEARLY * max(first or 0, (first or 0) - value)):
+            return None
+        first = value if first is None else first
+        printed.append((shown, spec))
+    alike = [_number(shown) for shown, spec in printed if "|" not in spec]
+    if len(alike) > 1 and alike[0] == alike[1]:
+        return None
+    return WORDING.vformat(text, (), values)
+
+
+def fact(feature: Feature, text: str, row: Mapping[str, float]) -> str:
+    """A feature, its text and a customer's values in, the fact that the text begins with out, whatever its window.
+
+    A window without any order says that the customer is silent, in other words.
+    """
+    name = next(iter(names_in(text)), feature.name)
+    window = WINDOW.search(name)
+    if window and feature.table in OF_ORDERS and row.get(SILENCE, np.nan) >= int(window[1]):
+        return SILENCE
+    return WINDOW.sub("", name)
+
+
+def _number(shown: str) -> tuple[float, bool]:
+    """Printed words in, the number in them and whether it is a percentage out; `today` and `nothing` are 0."""
+    digits = re.sub(r"[^0-9.]", "", shown)
+    if digits.strip("."):
+        return float(digits), "%" in shown
+    return float(shown.startswith("every ")), False
