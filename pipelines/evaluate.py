@@ -4,8 +4,10 @@ from pathlib import Path
 
 from lapse.errors import run
 from lapse.model.bundle import Bundle
+from lapse.model.card import write_card
 from lapse.model.evaluate import evaluate, say
 from lapse.model.registry import record_training
+from lapse.model.report import write_report
 from lapse.settings import load_settings
 
 
@@ -18,6 +20,8 @@ def main() -> None:
     ready = Bundle.read(ships)
     metrics = evaluate(Path("data"), judged, ready, reports, train, gate, knobs.bootstrap_rounds, knobs.origins)
     say(metrics)
+    write_card(reports, Path("models/README.md"))
+    print(f"evaluate: all of it as a page: {write_report(reports)}")
     params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
     names = knobs.experiment, knobs.registered_model
     run_id = record_training(Path(), *names, params, metrics, Path("models"), reports, features)
