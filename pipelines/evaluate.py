@@ -7,8 +7,10 @@ from lapse.errors import run
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
 from lapse.model.bundle import Bundle
+from lapse.model.card import write_card
 from lapse.model.evaluate import evaluate, say
 from lapse.model.registry import record_training
+from lapse.model.report import write_report
 from lapse.model.value_report import say as say_value
 from lapse.model.value_report import write_value_report
 from lapse.settings import load_settings
@@ -26,8 +28,10 @@ def main() -> None:
     judging = settings.value.model_dump(), knobs.bootstrap_rounds, settings.train.seed
     with open_engine() as engine:
         days = read_activity(engine, Path("data/activity"))["purchase_days"]
-        folders = (features, Path("data/labels")), Path("models"), reports
-        say_value(write_value_report(engine, days, *folders, windows, period, *judging))
+        rows = features, Path("data/labels")
+        say_value(write_value_report(engine, days, rows, Path("models"), reports, windows, period, *judging))
+    write_card(reports, Path("models/README.md"))
+    print(f"evaluate: all of it as a page: {write_report(reports)}")
     params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
     names = knobs.experiment, knobs.registered_model
     run_id = record_training(Path(), *names, params, metrics, Path("models"), reports, features)

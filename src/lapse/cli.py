@@ -198,7 +198,7 @@ def at_risk(
 @app.command()
 def backtest(
     origins: Annotated[int, typer.Option(min=0, help="The most test cutoffs; 0: as many as the history allows.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json, backtest.json and the plots.")] = Path("data/backtest"),
+    out: Annotated[Path, typer.Option(help="Folder for report.html, its figures and plots.")] = Path("data/backtest"),
 ) -> None:
     """Test the recipe at cutoff after cutoff, as if each were today, against its rivals. Changes no model.
 
@@ -206,6 +206,7 @@ def backtest(
     """
     from lapse.model.bundle import Bundle
     from lapse.model.evaluate import evaluate, say
+    from lapse.model.report import write_report
     from lapse.settings import load_settings
 
     settings = load_settings()
@@ -214,7 +215,7 @@ def backtest(
     train, limits = settings.train.model_dump(), settings.promote.model_dump()
     most, rounds = origins or settings.snapshots.max_cutoffs, settings.evaluate.bootstrap_rounds
     say(evaluate(Path("data"), judged, ships, out, train, limits, rounds, most))
-    typer.echo(f"Everything else: {out / 'backtest.json'}")
+    typer.echo(f"All of it as a page: {write_report(out)}; every figure: {out / 'backtest.json'}")
 
 
 @app.command()

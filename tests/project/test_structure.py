@@ -16,7 +16,7 @@ from tests.project.imports import ROOT, SRC, import_closure, imported_modules
 
 STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 FLOORS = (
-    ("errors", "files", "kept", "windows", "tables", "delivery", "settings", "engine", "spark", "pictures"),
+    ("errors", "files", "kept", "windows", "tables", "delivery", "settings", "engine", "spark", "pictures", "html"),
     ("history", "snapshots", "labels", "retention"),
     ("features", "model"),
     ("scoring",),

@@ -27,8 +27,8 @@ PRIOR_CALLS = 4
 
 @engagement.aggregate(
     Entry("Events of type {event_type} in the last {window} days.", "events", YOUNG_LOG, "lower",
-          "{about}", "{event_count_{event}_{window}d:,.0f} × {event_type} in the last {window} days, others typically "
-          "{others:,.0f}", absent=0),
+          "{about}", "{event_count_{event}_{window}d:,.0f} × {event_type} in the last {window} days, others "
+          "typically {others:,.0f}", absent=0),
     over=["event_type", "window"],
 )  # fmt: skip
 def event_count(events: Any, event_type: str, window: int) -> Any:

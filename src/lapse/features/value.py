@@ -16,8 +16,8 @@ from lapse.features.purchasing import NEVER, YOUNG_LOG, YOUNG_LOG_PAIR, YOUNG_LO
 value = Family("value", "purchase_days", "less spending", needs=("amount",))
 TWO_WINDOWS = "spent {net_spend_{short}d:amount} in the last {short} days, {net_spend_{long}d:amount} in the last {long}"
 WINDOW_BEFORE = (
-    "spent {net_spend_{window}d:amount} in the last {window} days, {net_spend_change_{window}d:amount more|less} than in the "
-    "{window} before"
+    "spent {net_spend_{window}d:amount} in the last {window} days, {net_spend_change_{window}d:amount more|less} than in "
+    "the {window} before"
 )
 VALUE_TO_OWN = "orders of the last {window} days were worth {order_value_change_{window}d:.0%} of their usual"
 

@@ -14,15 +14,26 @@ from lapse.engine import Engine, open_engine
 from lapse.errors import HistoryTooShort
 from lapse.files import write_json, written_whole
 from lapse.history.activity import read_activity
+from lapse.history.contents import Contents
 from lapse.model.backtest import OURS, Origin, report, run_origin
 from lapse.model.bundle import Bundle
 from lapse.model.curves import gains_points, over_time, precision_recall_points, reliability_points, roc_points, score_counts
 from lapse.model.grade import Gate, graded
+from lapse.model.population import write_population
 from lapse.model.recipe import Lab
 from lapse.model.rivals import MEANING, fit_bg_nbds
 from lapse.model.split import test_origins
 from lapse.model.train import open_lab
-from lapse.pictures import draw_lift, draw_reliability, draw_roc
+from lapse.pictures import (
+    draw_leads,
+    draw_lift,
+    draw_lift_curve,
+    draw_over_time,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+    draw_scores,
+)
 from lapse.tables import TEST_PREDICTIONS
 
 SCHEMA = 2
@@ -50,7 +61,9 @@ def evaluate(
         tested = run_backtest(lab, engine, days, 1 if train["tuning_trials"] else origins, judged)
     gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])
     segments = read_segments(data / "validated" / "customers.parquet")
-    return write_evaluation(tested, ships, out, rounds, train["seed"], gate, segments)
+    metrics = write_evaluation(tested, ships, out, rounds, train["seed"], gate, segments)
+    write_population(lab, ships, Contents.read(data / "validated" / "contents.json"), metrics, out)
+    return metrics
 
 
 def run_backtest(lab: Lab, engine: Engine, purchase_days: ir.Table, most: int, judged: Bundle | None = None) -> list[Origin]:
@@ -161,22 +174,33 @@ def read_segments(customers: Path) -> dict[str, str] | None:
 def _write_plots(latest: Origin, tested: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> None:
     churned = latest.rows["churned"].to_numpy("int64")
     risks = {name: np.asarray(risk) for name, risk in latest.risks.items() if name != "base_rate"}
-    reliability, gains, roc = (
-        reliability_points(churned, risks[OURS]), gains_points(churned, risks), roc_points(churned, risks)
-    )  # fmt: skip
     points = {
-        "reliability": reliability,
-        "lift": gains,
-        "roc": roc,
+        "reliability": reliability_points(churned, risks[OURS]),
+        "lift": gains_points(churned, risks),
+        "roc": roc_points(churned, risks),
         "precision_recall": precision_recall_points(churned, risks),
         "scores": score_counts(churned, risks[OURS]),
         "over_time": over_time(tested["origins"]),
     }
     for name, rows in points.items():
         write_json(out / "plots" / f"{name}.json", rows)
-    draw_reliability(reliability, metrics["test"]["churn_rate"], out / "pictures" / "reliability.png")
-    draw_lift(gains, out / "pictures" / "lift.png")
-    draw_roc(roc, metrics["test"]["auroc"], out / "pictures" / "roc.png")
+    _draw(points, tested, metrics["test"], out / "pictures")
+
+
+def _draw(
+    points: Mapping[str, list[dict[str, Any]]], tested: Mapping[str, Any], test: Mapping[str, Any], pictures: Path
+) -> None:
+    draw_reliability(points["reliability"], test["churn_rate"], pictures / "reliability.png")
+    draw_lift(points["lift"], pictures / "lift.png")
+    draw_lift_curve(points["lift"], pictures / "lift_curve.png")
+    draw_roc(points["roc"], test["auroc"], pictures / "roc.png")
+    draw_precision_recall(points["precision_recall"], test["churn_rate"], pictures / "precision_recall.png")
+    draw_scores(points["scores"], pictures / "scores.png")
+    # The base rate has one risk for everybody: it ranks nobody.
+    ranked = [row for row in points["over_time"] if row["ranking"] != "base_rate"]
+    draw_over_time(ranked, pictures / "over_time.png")
+    leads = {name: card["lead"]["auroc"] for name, card in tested["pooled"]["rivals"].items()}
+    draw_leads(leads, pictures / "leads.png")
 
 
 def say(metrics: Mapping[str, Any]) -> None:

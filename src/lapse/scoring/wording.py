@@ -29,7 +29,7 @@ OF_ORDERS = ("purchase_days", "category_days")
 class Wording(string.Formatter):
     """Python's format texts with the formats above."""
 
-    def format_field(self, value: Any, format_spec: str) -> Any:
+    def format_field(self, value: Any, format_spec: str) -> Any:  # noqa: PLR0911
         """A value and a format in, its words out."""
         if format_spec.startswith("#"):
             number = f"{value:,.0f}" if round(value) else "no"

@@ -8,6 +8,7 @@ from lapse import __version__
 from lapse.history.usability.findings import SEVERITIES, share_of
 from lapse.history.usability.report import Report, headline, params_of, remark, rhythm_sentences, verdict
 from lapse.history.usability.rhythm import Tried
+from lapse.html import rendered
 
 TITLES = {
     "stop": "Stops: no model until these are mended",
@@ -15,47 +16,9 @@ TITLES = {
     "note": "Notes: good to know",
 }
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Usability of the delivery</title>
-<style>
-:root { color-scheme: light; --ink: #1d2730; --soft: #5b6975; --line: #dfe4e8; --stop: #b3261e; --warning: #b26a00;
-        --note: #577590; --good: #0b6e4f; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #f5f6f7; color: var(--ink); font: 16px/1.5 system-ui, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
-h1 { font-size: 1.6rem; margin: 0; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-p { margin: .3rem 0; }
-.soft { color: var(--soft); }
-.verdict { margin: 1.2rem 0 0; padding: .9rem 1.1rem; border-radius: .5rem; background: #fff; font-size: 1.1rem;
-           border-left: .4rem solid var(--good); }
-.verdict.stop { border-color: var(--stop); }
-.finding { background: #fff; border-left: .4rem solid var(--note); border-radius: .4rem;
-           padding: .7rem 1rem; margin: .6rem 0; }
-.finding.stop { border-color: var(--stop); } .finding.warning { border-color: var(--warning); }
-.finding .place { font: .85rem/1.4 ui-monospace, Menlo, Consolas, monospace; color: var(--soft); overflow-wrap: anywhere; }
-.finding .todo { color: var(--soft); } .finding .todo b { color: var(--ink); font-weight: 600; }
-code { font: .9em ui-monospace, Menlo, Consolas, monospace; background: #eef1f3; border-radius: .25rem;
-       padding: .05rem .3rem; }
-pre { font: .9rem/1.5 ui-monospace, Menlo, Consolas, monospace; background: #fff; border: 1px solid var(--line);
-      border-radius: .4rem; padding: .8rem 1rem; overflow-x: auto; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; background: #fff; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
-td { white-space: nowrap; } td.text { white-space: normal; }
-th { font-weight: 600; color: var(--soft); font-size: .85rem; }
-th:first-child, td:first-child, th.text, td.text { text-align: left; }
-tr.proposed td { background: #e8f3ee; font-weight: 600; } tr.poor td { color: var(--soft); }
-.bar { display: inline-block; height: .6rem; background: var(--note); border-radius: .15rem; vertical-align: middle; }
-footer { margin-top: 3rem; font-size: .85rem; color: var(--soft); }
-</style>
-</head>
-<body>
-<main>
+PAGE = """{% extends "frame" %}
+{% block title %}Usability of the delivery{% endblock %}
+{% block body %}
 <h1>Can this data support a churn model?</h1>
 <p class="soft">{{ headline }}</p>
 <p class="verdict {{ '' if can_train else 'stop' }}">{{ verdict }}</p>
@@ -102,18 +65,15 @@ it, over all mature cutoffs; these stand step days apart, back from the newest.<
 </tbody>
 </table></div>
 <footer>lapse {{ version }}. At most three ids are shown per finding.</footer>
-</main>
-</body>
-</html>
+{% endblock %}
 """
 
 
 def report_page(report: Report) -> str:
     """A report in, its HTML page out; whatever stands in the data is escaped."""
-    from jinja2 import Environment
-
     groups = [(TITLES[severity], severity, report.by_severity(severity)) for severity in SEVERITIES]
-    page: str = Environment(autoescape=True, trim_blocks=True).from_string(PAGE).render(
+    return rendered(
+        PAGE,
         headline=headline(report),
         verdict=verdict(report),
         can_train=report.can_train,
@@ -123,8 +83,7 @@ def report_page(report: Report) -> str:
         windows=[_window_row(report, tried) for tried in report.windows_tried],
         counts=list(report.counts.items()),
         version=__version__,
-    )  # fmt: skip
-    return page
+    )
 
 
 def _params_yaml(report: Report) -> str:
