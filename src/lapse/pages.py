@@ -36,8 +36,8 @@ def data_dictionary() -> str:
         "## Features", "One float64 column each in `data/features/<cutoff_date>.parquet`; windows are those of "
         "`features.windows` in `params.yaml`, event types those that the data hold. *Risk* says which direction of the "
         "feature goes with churn where it is said as a reason.",
-        "### Causes", "What a reason is about, and its code (`reason_1_code`). A customer's reasons are of different causes; "
-        "a cause's strength is the sum of the contributions of its features.",
+        "### Causes", "What a reason is about, and its code (`reason_1_code`). A customer's reasons are of different "
+        "causes; a cause's strength is the sum of the contributions of its features.",
         _rows(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CAUSES.items()]),
         *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in FAMILIES),
     ]  # fmt: skip

@@ -56,8 +56,8 @@ def event_balance(events: Any, event_type: str) -> Any:
 
 @engagement.aggregate(
     Entry("Everything the customer did besides buying in the last {window} days.", "events", YOUNG_LOG, "lower",
-          "less_active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days, others typically "
-          "{others:,.0f}", absent=0),
+          "less_active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days, others "
+          "typically {others:,.0f}", absent=0),
     over=["window"],
 )  # fmt: skip
 def engagement_count(events: Any, window: int, inputs: Inputs) -> Any:
