@@ -104,7 +104,9 @@ def _cost(results: Results, lines: int, found: Measured) -> tuple[str, str, str,
     features = str(found.result["features"]) if isinstance(found.result, dict) and "features" in found.result else "-"
     floor = results.get((lines, "floor"))
     times = f"{found.seconds / floor.seconds:,.0f}" if floor and not floor.failure else "-"
-    return features, f"{found.seconds:,.2f}", times, f"{found.cpu_seconds:,.1f}", f"{found.peak_mib:,.0f}"
+    # A floor of some milliseconds is still a number to divide by.
+    taken = f"{found.seconds:,.2f}" if found.seconds >= 1 else f"{found.seconds:.4f}"
+    return features, taken, times, f"{found.cpu_seconds:,.1f}", f"{found.peak_mib:,.0f}"
 
 
 def _equal(found: Measured) -> str:

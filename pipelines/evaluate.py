@@ -25,7 +25,7 @@ def main() -> None:
     metrics = evaluate(Path("data"), judged, ready, reports, train, gate, knobs.bootstrap_rounds, knobs.origins)
     say(metrics)
     period, windows = Contents.read(Path("data/validated/contents.json")).period, settings.churn.windows
-    judging = settings.value.model_dump(), knobs.bootstrap_rounds, settings.train.seed
+    judging = settings.value.model_dump(), knobs.bootstrap_rounds, settings.train.seed, settings.train.most_rows
     with open_engine() as engine:
         days = read_activity(engine, Path("data/activity"))["purchase_days"]
         rows = features, Path("data/labels")

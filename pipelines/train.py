@@ -27,7 +27,8 @@ def main() -> None:
         print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {', '.join(calibrate)}")
     print(f"train: ships as {ships.version}")
     names, windows = [feature.name for feature in all_features(inputs)], settings.churn.windows
-    judging = settings.value.model_dump(), settings.evaluate.bootstrap_rounds, settings.train.seed
+    seed, most = settings.train.seed, settings.train.most_rows
+    judging = settings.value.model_dump(), settings.evaluate.bootstrap_rounds, seed, most
     with open_engine() as engine:
         days = read_activity(engine, Path("data/activity"))["purchase_days"]
         say(write_value_models(engine, days, folders[:2], folders[2], names, windows, contents.period, *judging))

@@ -24,6 +24,7 @@ from lapse.model.metrics import auroc
 from lapse.model.promotion_history import PROMOTIONS, Action, Line, append, champions, read_history
 from lapse.model.registry import Registered, Registry, shown_uri
 from lapse.model.train import read_rows
+from lapse.model.value import ValueModel, value_beside
 from lapse.windows import ChurnWindows
 
 Choice = Literal["champion", "latest"]
@@ -151,6 +152,8 @@ class Scoring:
     """The metrics.json of its evaluation."""
     origin: Mapping[str, Any]
     """For the manifest."""
+    value: ValueModel | None
+    """The value model that was trained with it; None where it was recorded without one."""
 
 
 def scoring_model(root: Path, registered_model: str, choice: Choice | None, aside: Path) -> Scoring:
@@ -161,8 +164,9 @@ def scoring_model(root: Path, registered_model: str, choice: Choice | None, asid
     """
     promoted = bool(champions(_of(read_history(root / PROMOTIONS), registered_model)))
     if choice == "latest" or (choice is None and not promoted):
-        bundle = Bundle.read(root / "models" / "lapse")
-        return Scoring(bundle, root / "data/reports/metrics.json", {"from": "models/lapse"})
+        ships = root / "models" / "lapse"
+        metrics = root / "data/reports/metrics.json"
+        return Scoring(Bundle.read(ships), metrics, {"from": "models/lapse"}, value_beside(ships))
     registry = Registry(root, registered_model)
     number, _ = registry.champion()
     if number is None:
@@ -172,7 +176,7 @@ def scoring_model(root: Path, registered_model: str, choice: Choice | None, asid
     champion = registry.fetch(number)
     write_json(aside / "metrics.json", champion.metrics)
     origin = {"from": "champion", "registered_model": registered_model, "registered_version": number}
-    return Scoring(champion.ships, aside / "metrics.json", origin)
+    return Scoring(champion.ships, aside / "metrics.json", origin, champion.value)
 
 
 def who(root: Path) -> str:

@@ -25,6 +25,7 @@ from lapse.errors import ModelError
 from lapse.files import read_json
 from lapse.model.bundle import LIBRARIES, Bundle
 from lapse.model.record import description, feature_dictionary, flat_metrics, flat_params, input_example
+from lapse.model.value import ValueModel, value_beside
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
@@ -97,6 +98,8 @@ class Registered:
     judged: Bundle
     metrics: Mapping[str, Any]
     """The content of metrics.json."""
+    value: ValueModel | None = None
+    """The value model that ships with it; None where it was recorded without one."""
 
     @property
     def name(self) -> str:
@@ -147,7 +150,7 @@ class Registry:
                 raise ModelError(f"version {number} of {self.model!r} was recorded by an older lapse, without the judged "
                                  "model and its metrics. Record a new one: `dvc repro --force evaluate`.")  # fmt: skip
             ships, judged = Bundle.read(place / "lapse"), Bundle.read(place / "judged")
-            return Registered(number, ships, judged, read_json(place / "metrics.json"))
+            return Registered(number, ships, judged, read_json(place / "metrics.json"), value_beside(place / "lapse"))
 
     def move_champion(self, number: int) -> None:
         """A version in; the alias points to it from now on. Only promotion.py calls this, after it wrote why."""

@@ -1,6 +1,6 @@
 """What customers brought before a cutoff, and what they brought after it: the inputs and the target of the value model.
 
-Margin is what the delivery's own costs leave of the net spend; where it gives none, `margin_share` of the net spend.
+Margin is what the delivery's own costs leave of the amount; on days where it gives none, `margin_share` of the net spend.
 Only `spend_after` looks past a cutoff, and only as far as the value window of `windows.py`.
 """
 
@@ -37,8 +37,6 @@ def margin_sum(days: Any, margin_share: float, where: Any) -> Any:
 
     Decimals are summed before they become floats, so that the order of the rows does not matter.
     """
-    if "margin" not in days.columns:
-        return days.net_spend.sum(where=where).cast("float64") * margin_share
     known = days.margin.sum(where=where).cast("float64")
     rest = days.net_spend.sum(where=where & days.margin.isnull()).cast("float64")
     return ibis.ifelse(
@@ -116,14 +114,19 @@ def value_rows(
     days: int,
     margin_share: float,
     period: Period,
+    most_rows: int | None = None,
 ) -> pd.DataFrame:
     """The folders of features and labels and mature cutoffs in, their rows with HISTORY and `margin_after` out.
 
-    `margin_after` is the margin over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
+    Of more than `most_rows`, the rows of some customers only, as train.read_rows takes them. `margin_after` is the margin
+    over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
     """
     frames = []
+    known = read_rows(*folders, cutoffs, most_rows)
+    by_cutoff = pd.to_datetime(known["cutoff_date"]).dt.date
     for cutoff in cutoffs:
-        rows = history_rows(engine, purchase_days, read_rows(*folders, [cutoff]), cutoff, period, margin_share)
+        seen = known[by_cutoff == cutoff]
+        rows = history_rows(engine, purchase_days, seen, cutoff, period, margin_share)
         after = engine.frame(spend_after(purchase_days, cutoff, windows, days, margin_share, period.last_complete_day))
         joined = rows.merge(after, on="customer_id", how="left", validate="one_to_one")
         frames.append(joined.fillna({"margin_after": 0.0}))

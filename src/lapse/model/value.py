@@ -204,6 +204,11 @@ class ValueModel:
                              "repro`.") from None  # fmt: skip
 
 
+def value_beside(folder: Path) -> ValueModel | None:
+    """The folder of a bundle in, the value model beside it out; None where it was made without one."""
+    return ValueModel.read(folder) if (folder / DESCRIPTION).exists() else None
+
+
 def content_hash(folder: Path) -> str:
     """The folder of a value model in, its version out: the first 12 hex digits over its files."""
     return digest(*(folder / name for name in (MODEL, DESCRIPTION) if (folder / name).exists()))[:12]

@@ -57,6 +57,7 @@ def write_value_report(
     params: Mapping[str, Any],
     rounds: int,
     seed: int,
+    most_rows: int,
 ) -> dict[str, Any]:
     """Purchase days, the folders of features and labels and the models in, value.json and the profit curve in `out`.
 
@@ -67,9 +68,10 @@ def write_value_report(
     curve: list[dict[str, Any]] = []
     report: dict[str, Any] = {"ships": ships.kind, "why": ships.why, "value_days": ships.value_days}
     if ships.kind != "none":
-        cutoffs = [date.fromisoformat(day) for role in ("fit", "test") for day in judged.cutoffs[role]]
+        # The very rows that stage train decided on, so that both say the same.
+        cutoffs = [date.fromisoformat(day) for day in ships.cutoffs["fit"]]
         share, days = judged.margin_share, judged.learned_days
-        rows = value_rows(engine, purchase_days, folders, cutoffs, windows, days, share, period)
+        rows = value_rows(engine, purchase_days, folders, cutoffs, windows, days, share, period, most_rows)
         report |= back_test(judged, rows, rounds, seed)
         # What ships decides whose word is taken: the judged model's, or its own last year's spend.
         told = replace(judged, kind=ships.kind)

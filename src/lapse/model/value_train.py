@@ -29,6 +29,7 @@ def write_value_models(
     params: Mapping[str, Any],
     rounds: int,
     seed: int,
+    most_rows: int,
 ) -> ValueModel:
     """Purchase days and the folders of features and labels in, value models in `judged/` and `lapse/` of `out`.
 
@@ -41,7 +42,8 @@ def write_value_models(
         ships = judged = ValueModel("none", days, days, share, NO_MONEY)
     else:
         roles = value_roles(cutoffs_in(folders[1]), windows, days, period.last_complete_day)
-        rows = value_rows(engine, purchase_days, folders, roles.known_now, windows, roles.learned_days, share, period)
+        counted = windows, roles.learned_days, share, period, most_rows
+        rows = value_rows(engine, purchase_days, folders, roles.known_now, *counted)
         judged, ships = fit_both(rows, roles, feature_names, days, share, rounds, seed)
     judged.write(out / "judged")
     ships.write(out / "lapse")

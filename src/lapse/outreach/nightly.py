@@ -43,7 +43,6 @@ def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = 
     from filelock import FileLock, Timeout
 
     settings = load_settings(root / "params.yaml")
-    value = ValueModel.read(root / "models" / "lapse").require(settings.value.value_days, settings.value.margin_share)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lapse-score.lock", timeout=0):
@@ -55,6 +54,10 @@ def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = 
                 if trained != wanted:
                     raise ModelError(f"score: {scoring.origin['from']} was trained for {trained}, params.yaml says "
                                      f"{wanted}. Train again (`dvc repro`), or set section churn back.")  # fmt: skip
+                if scoring.value is None:
+                    raise ModelError(f"score: {scoring.origin['from']} was made by an older lapse, without a value model. "
+                                     "Train a new one (`dvc repro`); to score by it at once: --model latest.")  # fmt: skip
+                value = scoring.value.require(settings.value.value_days, settings.value.margin_share)
                 return _score(settings, root, scoring, value, Path(work), out, as_of or settings.score.as_of)
     except Timeout:
         raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from lapse.errors import HistoryTooShort, ModelError
 from lapse.model.profit import Offer
-from lapse.model.value import ValueModel, ValueRoles, fit_value_model, value_roles
+from lapse.model.value import ValueModel, ValueRoles, fit_value_model, value_beside, value_roles
 from lapse.model.value_metrics import bootstrap_errors, margin_card
 from lapse.model.value_report import campaign, curve_points
 from lapse.model.value_train import fit_both
@@ -161,6 +161,7 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
             model.require(*said)
     with pytest.raises(ModelError, match="holds no value model"):
         ValueModel.read(tmp_path)
+    assert value_beside(tmp_path) is None, "a bundle made without one"
     model.write(tmp_path)
     (tmp_path / "value.txt").unlink()
     with pytest.raises(ModelError, match=r"damaged value model .*value\.txt is missing"):
