@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP_DONE := $(VENV)/.set-up
+SPARK_DONE := $(VENV)/.with-spark
 
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -23,7 +24,7 @@ run: $(SETUP_DONE)
 	@echo "lapse: done. Next: open data/lists/at_risk.xlsx, look at data/reports/pictures, or run"
 	@echo "lapse:   $(BIN)/lapse at-risk --top 10"
 
-test: $(SETUP_DONE)
+test: $(SPARK_DONE)
 	@echo "lapse: ruff, mypy, pytest"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ruff check .
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ruff format --check .
@@ -48,6 +49,16 @@ $(SETUP_DONE): requirements.lock pyproject.toml
 	@touch "$@"
 	@echo "lapse: set up"
 
+# Spark is 434 MB that only its tests need: `make run` does without.
+$(SPARK_DONE): $(SETUP_DONE) requirements-spark.lock
+	@echo "lapse: adding Spark for the tests (once)"
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python "$(BIN)/python" --require-hashes -r requirements-spark.lock ; \
+	else \
+		"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --progress-bar off --require-hashes -r requirements-spark.lock ; \
+	fi
+	@touch "$@"
+
 # The rivals live apart: featuretools does not run on the pandas that lapse needs.
 benchmark: $(SETUP_DONE) .venv-bench/.set-up
 	@$(BIN)/python benchmarks/features.py --all
@@ -58,10 +69,11 @@ benchmark: $(SETUP_DONE) .venv-bench/.set-up
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch "$@"
 
-# Writes requirements.lock anew from pyproject.toml; needs uv.
+# Writes both locks anew from pyproject.toml; needs uv.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--no-header --group dev pyproject.toml -o requirements.lock
+	$(LOCK) --group dev pyproject.toml -o requirements.lock
+	grep -o '"pyspark>[^"]*"' pyproject.toml | tr -d '"' | $(LOCK) --constraints requirements.lock - -o requirements-spark.lock
 
 clean:
 	rm -rf "$(VENV)" .venv-bench

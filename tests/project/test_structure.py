@@ -129,8 +129,9 @@ def test_every_knob_has_a_comment() -> None:
             assert "#" in line or above.startswith("#") or "#" in lines[number + 1], line
 
 
-def test_the_lock_names_no_host() -> None:
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-spark.lock"])
+def test_a_lock_names_no_host(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in text and "--hash=sha256:" in text
 
 
