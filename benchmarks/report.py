@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lapse.files import write_text
 from measure import Measured
-from targets import Results, seconds, verdicts
+from targets import Results, RunFailed, seconds, verdicts
 
 HERE = Path(__file__).resolve().parent
 LIBRARIES = ("duckdb", "ibis-framework", "pandas", "pyarrow", "numpy")
@@ -82,7 +82,7 @@ def further_cutoffs(results: Results, cutoffs: int) -> list[str]:
             try:
                 slope = (seconds(results, lines, more) - seconds(results, lines, less)) / max(1, cutoffs - fewer)
                 activity = results[lines, more].result["stages"]["activity"]
-            except KeyError:
+            except (KeyError, RunFailed):
                 continue
             rows.append((f"{lines:,} lines{log}", f"{slope:.2f}", f"{activity:.1f}"))
     return (

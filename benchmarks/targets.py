@@ -21,6 +21,10 @@ class Target:
     """None where what it needs was not measured."""
 
 
+class RunFailed(Exception):
+    """A run that a target speaks of was started and gave nothing: the target is not met."""
+
+
 def verdicts(results: Results) -> list[tuple[str, str, str]]:
     """What was measured in, one row (promise, measured, verdict) per target out."""
     rows = []
@@ -29,16 +33,18 @@ def verdicts(results: Results) -> list[tuple[str, str, str]]:
             found = target.read(results)
         except KeyError:
             found = None
+        except RunFailed as failed:
+            found = str(failed), False
         value, met = found if found else ("-", None)
         rows.append((target.promise, value, {True: "met", False: "**not met**", None: "not measured"}[met]))
     return rows
 
 
 def seconds(results: Results, rows: int, name: str) -> float:
-    """Lines and a name in, its seconds out; KeyError where it was not measured, or failed."""
+    """Lines and a name in, its seconds out; KeyError where it was not measured, RunFailed where it failed."""
     found = results[rows, name]
     if found.failure:
-        raise KeyError(name)
+        raise RunFailed(f"{name}: {found.failure}")
     return found.seconds
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import date
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
@@ -88,12 +88,15 @@ class Template:
     def query(self, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
         """The snapshots of a cutoff and the age of the log in, the SQL of their features out."""
         eligible = self.engine.keep(snapshots, self.ELIGIBLE)
-        model = fit_population(_days(self.activity["purchase_days"], eligible, cutoff, 0))
+        # Cut off and narrowed down to these customers once: each of the many scans would pay for it again.
+        cut = {name: self.engine.keep(_of_customers(self.activity[name], eligible, cutoff), f"features_{name}")
+               for name in self.activity}  # fmt: skip
+        model = fit_population(_days(cut["purchase_days"], cutoff, 0))
         # Logs of different ages lack different features; up to the next of these ages they lack the same.
         age = max((f.days_needed for f in all_features(self.inputs) if f.days_needed <= history_days), default=0)
         if (age, model is None) not in self._written:
             fitted = self.FITTED if model else None
-            made = build_features(self.activity, eligible, self.CUTOFF, age, self.inputs, fitted=fitted)
+            made = features_of(cut, eligible, self.CUTOFF, age, self.inputs, FAMILIES, fitted)
             self._written[age, model is None] = self.engine.query(made)
         text = self._written[age, model is None]
         day, stand_in = (f"{d.year}, {d.month}, {d.day}" for d in (cutoff, self.CUTOFF))
@@ -126,13 +129,30 @@ def build_features(
     history_days: int,
     inputs: Inputs,
     families: Sequence[Family] = FAMILIES,
-    fitted: BgNbd | Literal["fit"] | None = "fit",
 ) -> ir.Table:
     """The activity tables and the snapshots of one cutoff in, one row per snapshot with every feature as float64 out.
 
     `activity` maps the names of the activity tables to them. Rows after the cutoff are cut off here, once, before any
     feature sees them; `age` is the number of days from a row's day to the cutoff. A feature that looks back further than
-    the log reaches (`history_days`) is null for everybody. `fitted`: the model of all customers, where it is known.
+    the log reaches (`history_days`) is null for everybody.
+    """
+    cut = {name: _of_customers(table, snapshots, cutoff) for name, table in activity.items()}
+    fitted = fit_population(_days(cut["purchase_days"], cutoff, 0))
+    return features_of(cut, snapshots, cutoff, history_days, inputs, families, fitted)
+
+
+def features_of(
+    cut: Mapping[str, ir.Table],
+    snapshots: ir.Table,
+    cutoff: date,
+    history_days: int,
+    inputs: Inputs,
+    families: Sequence[Family],
+    fitted: BgNbd | None,
+) -> ir.Table:
+    """As `build_features`, of activity that is cut off at the cutoff already and holds the snapshots' customers alone.
+
+    `fitted`: the BG/NBD model of these customers; None where none can be fitted.
     """
     features = all_features(inputs, families)
     family_of = {family.name: family for family in (*families, *inputs.own)}
@@ -146,7 +166,7 @@ def build_features(
     values: dict[str, Any] = {}
     for (table, prepared_by, days_needed), group in groupby(sorted(known, key=scan), scan):
         wanted = list(group)
-        days = _days(activity[table], snapshots, cutoff, days_needed)
+        days = _days(cut[table], cutoff, days_needed)
         if table == "purchase_days" and not days_needed:
             days = _with_silence(days, cutoff)
         prepare = family_of[prepared_by].prepare if prepared_by else None
@@ -158,9 +178,8 @@ def build_features(
         aggregated = aggregated.rename({f"customer_of_{len(values)}": "customer_id"})
         joined = joined.left_join(aggregated, joined.customer_id == aggregated[aggregated.columns[0]])
         values |= {f.name: _present(f, aggregated[f.name]) for f in wanted}
-    model = fit_population(_days(activity["purchase_days"], snapshots, cutoff, 0)) if fitted == "fit" else fitted
     missing = {f.name: ibis.null("float64") for f in features if f.kind == "aggregate" and f.name not in values}
-    rows = joined.select(snapshots.customer_id, snapshots.cutoff_date, **values, **missing, **_parameters(model))
+    rows = joined.select(snapshots.customer_id, snapshots.cutoff_date, **values, **missing, **_parameters(fitted))
     derived = {f.name: _known(f, f.compute(rows), history_days) for f in features if f.kind == "derived"}
     table_of_all: ir.Table = rows.mutate(**derived).select("customer_id", "cutoff_date", *[f.name for f in features])
     return table_of_all
@@ -173,14 +192,17 @@ def _reach(feature: Feature) -> int:
     return next((reach for reach in REACHES if feature.days_needed <= reach), 0)
 
 
-def _days(table: Any, snapshots: ir.Table, cutoff: date, days_needed: int) -> Any:
-    """An activity table in, the rows of the snapshots' customers out: `days_needed` days up to the cutoff; 0: all."""
+def _of_customers(table: Any, snapshots: ir.Table, cutoff: date) -> Any:
+    """An activity table in, its rows up to the cutoff of the snapshots' customers out: here the future is cut off."""
+    return table.filter(table.activity_date <= ibis.literal(cutoff, type="date")).semi_join(snapshots, "customer_id")
+
+
+def _days(cut: Any, cutoff: date, days_needed: int) -> Any:
+    """Activity up to the cutoff in, its newest `days_needed` days (0: all), with their age, out."""
     last = ibis.literal(cutoff, type="date")
-    days = table.filter(table.activity_date <= last)
     if days_needed:
-        days = days.filter(days.activity_date > last - ibis.interval(days=days_needed))
-    days = days.semi_join(snapshots, "customer_id")
-    return days.mutate(age=last.delta(days.activity_date, unit="day").cast("int64"))
+        cut = cut.filter(cut.activity_date > last - ibis.interval(days=days_needed))
+    return cut.mutate(age=last.delta(cut.activity_date, unit="day").cast("int64"))
 
 
 def _with_silence(days: Any, cutoff: date) -> Any:

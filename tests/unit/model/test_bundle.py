@@ -66,6 +66,10 @@ def test_contributions_add_up_to_the_score(kind: str, rows: pd.DataFrame) -> Non
     assert list(shares.columns) == [*made.features, "base"] and shares.index.equals(rows.head(50).index)
     assert np.allclose(shares.sum(axis=1), logit(made.raw_score(rows.head(50))), atol=1e-9)
     assert shares.drop(columns="base").abs().to_numpy().sum() > 0
+    assert shares["base"].nunique() == 1, "the base is everybody's"
+    odd = rows.head(3).assign(**dict.fromkeys(NAMES, np.nan))
+    odd.loc[odd.index[0], NAMES] = 1e6
+    assert np.allclose(made.contributions(odd).sum(axis=1), logit(made.raw_score(odd)), atol=1e-9), "nulls and extremes"
 
 
 @pytest.mark.parametrize(

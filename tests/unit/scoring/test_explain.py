@@ -1,0 +1,52 @@
+"""What `lapse explain` says: the reasons that the scores hold, or, where they hold none, those computed anew."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import ibis
+import pandas as pd
+import pytest
+
+from lapse.engine import Engine
+from lapse.errors import DataError
+from lapse.scoring.explain import explanation
+from lapse.scoring.reasons import Said, Why
+
+DAYS = ibis.memtable(pd.DataFrame({
+    "customer_id": ["ann", "ann", "bob"], "activity_date": [date(2024, 1, 1), date(2024, 1, 8), date(2024, 1, 9)], "orders": [1, 2, 1],
+    "net_spend": [5.0, 7.5, 1.0], "return_lines": [0, 1, 0], "gap_days": pd.array([None, 7, None], dtype="Int64"),
+}))  # fmt: skip
+SCORES = pd.DataFrame({
+    "customer_id": ["ann", "bob"], "cutoff_date": date(2024, 2, 1), "churn_risk": [0.6, 0.05], "risk_band": ["high", "low"],
+    "model_version": "abc", **{name: [None, None] for name in ("reason_2", "reason_3", "protective_2")},
+    "reason_1": ["last ordered 24 days ago", None], "protective_1": ["spent 12 in the last 30 days", None],
+})  # fmt: skip
+
+
+def test_what_raises_the_risk_and_what_speaks_against_it(engine: Engine) -> None:
+    def never(_: Any) -> Why:
+        raise AssertionError("the scores hold the reasons")
+
+    text = explanation(engine, DAYS, SCORES, "ann", never)
+    assert "Churn risk 60.0% (high) as of 2024-02-01, number 1 of 2" in text
+    assert "because: last ordered 24 days ago\n  against it: spent 12 in the last 30 days\n" in text
+    assert "History: 3 orders on 2 days, 2024-01-01 to 2024-01-08" in text
+
+
+def test_a_customer_of_low_risk_is_explained_anew(engine: Engine) -> None:
+    asked = []
+
+    def anew(scored: Any) -> Why:
+        asked.append(scored["customer_id"])
+        return Why((), (Said("silence", "last ordered today", "days_since_last_order"),))
+
+    text = explanation(engine, DAYS, SCORES, "bob", anew)
+    assert asked == ["bob"] and "nothing about this customer raises the risk\n  against it: last ordered today" in text
+    assert "nothing about this customer raises the risk" in explanation(engine, DAYS, SCORES, "bob")
+
+
+def test_an_unknown_id_is_named(engine: Engine) -> None:
+    with pytest.raises(DataError, match="'eve' is in the log"):
+        explanation(engine, DAYS, SCORES, "eve")
