@@ -37,7 +37,8 @@ def test_online_retail(tmp_path: Path) -> None:
     assert (count["rows_in"], count["rows_rejected"], count["rows_duplicate"]) == (541_909, 135_080, 5_225)
     metrics = read_json(workspace / "data/reports/metrics.json")
     assert metrics["caution"] is None and metrics["test"]["auroc"] > metrics["rivals"]["rfm_logistic"]["auroc"]
-    days = pd.read_parquet(workspace / "data/activity/purchase_days.parquet")
+    months = sorted((workspace / "data/activity/purchase_days").glob("*.parquet"))
+    days = pd.concat([pd.read_parquet(month) for month in months])
     assert days["customer_id"].str.fullmatch(r"\d{5}").all()
     assert not (workspace / "data/lists/at_risk.csv").read_text().count("nan")
     again = in_folder(workspace, "dvc", "repro")
