@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,7 +52,9 @@ def test_true_risk_is_calibrated(tmp_path):
     last = windows.outcome(cutoff).end
     with open_engine() as engine:
         lines = engine.read(tmp_path / "shop" / "transactions.parquet")
-        days = engine.keep(purchase_days(lines.mutate(order_date=lines.ordered_at.date())), "days")
+        # The shop writes no cost and no channel.
+        lacking = {"cost": ibis.null("decimal(18, 4)"), "channel": ibis.null("string")}
+        days = engine.keep(purchase_days(lines.mutate(order_date=lines.ordered_at.date(), **lacking)), "days")
         period = Period(cutoff - timedelta(days=300), last, last)
         eligible = eligible_customers(days, cutoff, windows, period)
         labels = engine.frame(outcome_labels(eligible, days, cutoff, windows, last))
