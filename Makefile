@@ -35,7 +35,7 @@ test: $(SPARK_DONE)
 
 # uv is used when it is there, because it is faster; pip does the same. Both check every hash of the lock.
 $(SETUP_DONE): requirements.lock pyproject.toml
-	@echo "lapse: setting up $(VENV) (once, two minutes or less)"
+	@echo "lapse: setting up $(VENV) (once, about two minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "lapse: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	@rm -f "$@"
 	@test -x "$(BIN)/python" && "$(BIN)/python" -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear "$(VENV)"

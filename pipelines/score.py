@@ -19,8 +19,8 @@ def main() -> None:
     settings = load_settings()
     knobs, money = settings.score, settings.value
     contents = Contents.read(Path("data/validated/contents.json"))
-    period, agreed = contents.period, consenting_customers(Path("data/validated/customers.parquet"), contents.columns)
-    as_of = resolve_as_of(knobs.as_of, period)
+    period, as_of = contents.period, resolve_as_of(knobs.as_of, contents.period)
+    agreed = consenting_customers(Path("data/validated/customers.parquet"), contents.columns, as_of)
     bundle = with_own_features(Bundle.read(Path("models/lapse")), Path(), settings.features.model_dump()["sql"])
     value = ValueModel.read(Path("models/lapse"))
     worth = value.require(money.value_days, money.margin_share), offer_of(money.model_dump())

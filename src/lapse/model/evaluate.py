@@ -167,7 +167,8 @@ def read_segments(customers: Path) -> dict[str, str] | None:
     frame = pd.read_parquet(customers)
     if "segment" not in frame or frame["segment"].isna().all():
         return None
-    given = frame.dropna(subset=["segment"])
+    # Of several rows of a customer the one that became valid last counts.
+    given = frame.dropna(subset=["segment"]).sort_values("valid_from", na_position="first", kind="stable")
     return dict(zip(given["customer_id"].astype(str), given["segment"].astype(str), strict=True))
 
 

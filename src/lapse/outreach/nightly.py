@@ -81,7 +81,7 @@ def _score(
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
         knobs, offer = settings.score, offer_of(settings.value.model_dump())
-        agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns)
+        agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns, day)
         high, medium = knobs.high_risk, knobs.medium_risk
         worth = value, offer, agreed, min(medium, settings.lists.min_risk)
         scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, *worth)

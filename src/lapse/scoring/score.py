@@ -18,6 +18,7 @@ from lapse.errors import DataError, HistoryTooShort
 from lapse.features import own
 from lapse.features.build import all_features, build_features
 from lapse.files import written_whole
+from lapse.history.activity import EVER
 from lapse.model.bundle import Bundle
 from lapse.model.profit import Offer
 from lapse.model.spend import history_rows
@@ -158,13 +159,18 @@ def say(scores: pd.DataFrame) -> None:
     print(f"score: {len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: {counted}")
 
 
-def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]]) -> set[str] | None:
-    """Validated customers and the columns that the delivery gave in, who agreed to be contacted out.
+def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]], as_of: date) -> set[str] | None:
+    """Validated customers, the columns that the delivery gave and a day in, who agreed to be contacted out.
 
-    None when the delivery does not say. Where it does, only a clear yes counts: a customer without a valid row, or
-    without a value in it, is not contacted.
+    None when the delivery does not say. Where it does, only a clear yes counts: the customer's row that is valid on the
+    day, and every later one, must hold it. A yes that was withdrawn, a yes of the future, a row without a value and a
+    customer without a row are no consent.
     """
     if "consent" not in columns.get("customers", ()):
         return None
-    given = pd.read_parquet(customers, columns=["customer_id", "consent"])
-    return set(given.loc[given["consent"].eq(True).fillna(False), "customer_id"])  # noqa: FBT003
+    given = pd.read_parquet(customers, columns=["customer_id", "consent", "valid_from"])
+    since = pd.to_datetime(given["valid_from"].fillna(EVER)).astype("datetime64[s]")
+    current = since.where(since <= pd.Timestamp(as_of)).groupby(given["customer_id"]).transform("max")
+    is_yes = given["consent"].eq(True).fillna(False).astype(bool)  # noqa: FBT003
+    agreed = is_yes[since >= current].groupby(given["customer_id"]).all()
+    return set(agreed.index[agreed])

@@ -70,8 +70,32 @@ def test_the_list_stops_at_the_budget() -> None:
 @pytest.mark.parametrize(("given", "agreed"), [(["customer_id", "consent"], {"yes"}), (["customer_id"], None)])
 def test_only_a_clear_yes_is_consent(given: list[str], agreed: set[str] | None, tmp_path: Path) -> None:
     rows = pd.DataFrame({"customer_id": ["yes", "no", "unknown"], "consent": pd.array([True, False, None], dtype="boolean")})
-    rows.to_parquet(tmp_path / "customers.parquet")
-    assert consenting_customers(tmp_path / "customers.parquet", {"customers": given}) == agreed
+    rows.assign(valid_from=None).to_parquet(tmp_path / "customers.parquet")
+    assert consenting_customers(tmp_path / "customers.parquet", {"customers": given}, date(2024, 3, 31)) == agreed
+
+
+@pytest.mark.parametrize(
+    ("rows", "agrees"),
+    [
+        ([(None, True)], True),
+        ([(date(2024, 1, 1), True), (date(2024, 3, 1), False)], False),
+        ([(date(2024, 1, 1), False), (date(2024, 3, 1), True)], True),
+        ([(None, True), (date(2024, 3, 1), None)], False),
+        ([(None, False), (date(2024, 3, 31), True)], True),
+        ([(date(2024, 1, 1), True), (date(2024, 4, 1), False)], False),
+        ([(date(2024, 1, 1), False), (date(2024, 4, 1), True)], False),
+        ([(date(2024, 4, 1), True)], False),
+    ],
+)
+def test_of_several_rows_the_valid_one_and_every_later_one_must_agree(
+    rows: list[tuple[date | None, bool | None]], agrees: bool, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"customer_id": "c", "valid_from": [day for day, _ in rows],
+                          "consent": pd.array([said for _, said in rows], dtype="boolean")})  # fmt: skip
+    for path, given in (("one", frame), ("other", frame.iloc[::-1])):
+        given.to_parquet(tmp_path / path)
+        agreed = consenting_customers(tmp_path / path, {"customers": ["consent"]}, date(2024, 3, 31))
+        assert agreed == ({"c"} if agrees else set())
 
 
 def test_a_subscriber_without_orders_can_be_listed() -> None:
