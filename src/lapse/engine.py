@@ -249,7 +249,7 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
             duck.connection.execute("SET ieee_floating_point_ops = false")
             # What is written is sorted anyway, and what does not fit is spilled: 20 M lines took 12 GiB without these.
             duck.connection.execute("SET preserve_insertion_order = false")
-            duck.connection.execute(f"SET memory_limit = '{os.environ.get(MEMORY) or DEFAULT_MEMORY}'")
+            _limit_memory(duck.connection, os.environ.get(MEMORY) or DEFAULT_MEMORY)
             yield duck
         return
     if lack := spark_lacks():
@@ -259,6 +259,17 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
         yield spark
     finally:
         spark.backend.disconnect()
+
+
+def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
+    """A limit like 12GB in; DuckDB spills beyond it. SettingsError when it is none."""
+    import duckdb
+
+    quoted = limit.replace("'", "''")
+    try:
+        connection.execute(f"SET memory_limit = '{quoted}'")
+    except duckdb.Error:
+        raise SettingsError(f"{MEMORY}: {limit!r} is no amount of memory. Write it like 12GB, or leave it unset.") from None
 
 
 def spark_lacks() -> str | None:

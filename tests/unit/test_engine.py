@@ -100,3 +100,16 @@ def test_fingerprints_change_with_any_row(engine: DuckEngine) -> None:
     assert one["x"][0] == 2
     other = prints("p3", ("x", 1), ("x", 3), ("y", 3))
     assert (other["x"] != one["x"], other["y"] == one["y"]) == (True, True)
+
+
+@pytest.mark.parametrize("limit", ["lots", "12'; SELECT 1; --"])
+def test_a_limit_that_is_no_memory_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_MEMORY_LIMIT", limit)
+    with pytest.raises(SettingsError, match="LAPSE_MEMORY_LIMIT"), open_engine():
+        pass
+
+
+def test_the_limit_of_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_MEMORY_LIMIT", "1GiB")
+    with open_engine() as engine:
+        assert engine.backend.con.execute("SELECT current_setting('memory_limit')").fetchone() == ("1.0 GiB",)
