@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lapse.engine import open_engine
-from lapse.features.build import all_features, write_features
+from lapse.features.build import write_features
+from lapse.features.catalogue import all_features
 from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.contents import Contents

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from lapse.engine import open_engine
 from lapse.errors import run
-from lapse.features.build import left_out, write_features
+from lapse.features.build import write_features
+from lapse.features.catalogue import left_out
 from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents

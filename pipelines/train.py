@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lapse.engine import open_engine
 from lapse.errors import run
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents

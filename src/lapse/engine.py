@@ -47,8 +47,11 @@ class Engine(ABC):
         """A pandas frame in, a table expression over a copy of it out."""
 
     @abstractmethod
-    def keep(self, expression: ir.Table, name: str) -> ir.Table:
-        """A table expression in, the same table computed once, with the types that it says, and held under a name out."""
+    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """SQL that `query` gave in, its rows computed once and held under a name out.
+
+        `order_by`: rows of like values in it are to lie side by side, for the sake of speed alone.
+        """
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -72,6 +75,10 @@ class Engine(ABC):
         if not files or not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
         return self.read_files(files)
+
+    def keep(self, expression: ir.Table, name: str, order_by: str | None = None) -> ir.Table:
+        """As `keep_query`, of a table expression; its columns have the types that the expression says."""
+        return self.keep_query(self.query(expression), name, order_by)
 
     def table(self, name: str) -> ir.Table:
         """The name of a table in this engine in, its expression out."""
@@ -148,9 +155,10 @@ class DuckEngine(Engine):
         table: ir.Table = self.backend.create_table(name, frame, temp=True, overwrite=True)
         return table
 
-    def keep(self, expression: ir.Table, name: str) -> ir.Table:
-        """As `Engine.keep`."""
-        self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {self.query(expression)}')
+    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """As `Engine.keep_query`."""
+        order = f' ORDER BY "{order_by}"' if order_by else ""
+        self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
         return self.table(name)
 
     def drop(self, name: str) -> None:
@@ -189,9 +197,9 @@ class SparkEngine(Engine):
         """As `Engine.load`."""
         return self._view(self.backend.rows_of(frame), name)
 
-    def keep(self, expression: ir.Table, name: str) -> ir.Table:
-        """As `Engine.keep`."""
-        rows = self.backend.query(self.query(expression)).persist()
+    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """As `Engine.keep_query`. Spark brings like rows together itself."""
+        rows = self.backend.query(query).persist()
         before = self._kept.pop(name, None)
         self._kept[name] = rows
         if before is not None:
@@ -249,6 +257,8 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
             duck.connection.execute("SET ieee_floating_point_ops = false")
             # What is written is sorted anyway, and what does not fit is spilled: 20 M lines took 12 GiB without these.
             duck.connection.execute("SET preserve_insertion_order = false")
+            # It would hold whole tables of days in memory, for passes over them that share nothing else.
+            duck.connection.execute("SET disabled_optimizers = 'common_subplan'")
             _limit_memory(duck.connection, os.environ.get(MEMORY) or DEFAULT_MEMORY)
             yield duck
         return

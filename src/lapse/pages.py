@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.errors import SettingsError, run
-from lapse.features.build import FAMILIES
+from lapse.features.catalogue import FAMILIES
 from lapse.features.causes import CAUSES
 from lapse.features.family import Inputs
 from lapse.files import write_text

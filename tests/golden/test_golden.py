@@ -51,7 +51,7 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
         "snapshots": snapshots,
         "labels": outcome_labels(snapshots, activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, last),
         **_contract(golden_log, activity["purchase_days"], last),
-        "features": build_features(activity, snapshots, GOLDEN_CUTOFF, history_days, INPUTS),
+        "features": build_features(engine, activity, snapshots, GOLDEN_CUTOFF, history_days, INPUTS),
     }
     frames = {}
     for name, table in tables.items():

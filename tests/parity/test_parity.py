@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lapse.engine import DuckEngine, Engine, open_engine
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from tests.parity import logs
 from tests.parity.stages import differences, run_stages
 

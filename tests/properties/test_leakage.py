@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lapse.engine import Engine
-from lapse.features.build import FAMILIES, all_features
+from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Entry, Family, Inputs
 from lapse.features.leakage import moved_features, up_to
 from lapse.snapshots import eligible_customers

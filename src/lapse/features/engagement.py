@@ -1,17 +1,29 @@
 """Lower engagement: what customers do besides buying, and how broadly they buy.
 
-`events` is tables.EVENT_DAYS and `days` is tables.PURCHASE_DAYS up to the cutoff, with `age` as in purchasing. What the
-business sends (the second of each pair in `features.responses`) is no engagement of the customer's.
+`kinds` has one row per customer and event type, made from tables.EVENT_DAYS by `per_type`, and `days` is
+tables.PURCHASE_DAYS as in purchasing. What the business sends (the second of each pair in `features.responses`) is no
+engagement of the customer's.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from lapse.features.family import Entry, Family, Inputs, balance, decay, share
+from lapse.features.family import Entry, Family, Inputs, decay, share
 from lapse.features.purchasing import order_rate_change
 
-engagement = Family("engagement", "event_days", "lower engagement", needs=("events",))
+
+def per_type(events: Any, inputs: Inputs) -> Any:
+    """Event days in, one row per customer and event type out: events in each window and ever, how old, how often lately."""
+    inside = {f"events_{window}d": events.events.sum(where=events.age < window) for window in inputs.windows}
+    lately = {f"decayed_{window}d": decay(events.age, window, where=events.events > 0) for window in inputs.windows}
+    return events.group_by("customer_id", "event_type").aggregate(
+        **inside, **lately, events=events.events.sum(), ages=(events.age * events.events).sum(),
+        last_age=events.age.min(), first_age=events.age.max(),
+    )  # fmt: skip
+
+
+engagement = Family("engagement", "event_days", "lower engagement", needs=("events",), prepare=per_type)
 breadth = Family("breadth", "purchase_days", "lower engagement, from purchases alone")
 
 NONE_BOUGHT = "null where nothing was ordered in the window, or the log is younger"
@@ -31,8 +43,8 @@ PRIOR_CALLS = 4
           "typically {others:,.0f}", absent=0),
     over=["event_type", "window"],
 )  # fmt: skip
-def event_count(events: Any, event_type: str, window: int) -> Any:
-    return events.events.sum(where=(events.age < window) & (events.event_type == event_type))
+def event_count(kinds: Any, event_type: str, window: int) -> Any:
+    return kinds[f"events_{window}d"].sum(where=kinds.event_type == event_type)
 
 
 @engagement.aggregate(
@@ -40,8 +52,8 @@ def event_count(events: Any, event_type: str, window: int) -> Any:
           "higher", "{about}", "last {event_type} {days_since_{event}:ago}, others typically {others:ago}"),
     over=["event_type"],
 )  # fmt: skip
-def days_since(events: Any, event_type: str) -> Any:
-    return events.age.min(where=events.event_type == event_type)
+def days_since(kinds: Any, event_type: str) -> Any:
+    return kinds.last_age.min(where=kinds.event_type == event_type)
 
 
 @engagement.aggregate(
@@ -49,9 +61,9 @@ def days_since(events: Any, event_type: str) -> Any:
           "null without any", "lower", "{about}"),
     over=["event_type"],
 )  # fmt: skip
-def event_balance(events: Any, event_type: str) -> Any:
-    of_type = (events.event_type == event_type).cast("int64") * events.events
-    return balance(events.age, of_type, events.age.max())
+def event_balance(kinds: Any, event_type: str) -> Any:
+    of_type = kinds.event_type == event_type
+    return 1 - share(2 * kinds.ages.sum(where=of_type), kinds.events.sum(where=of_type) * kinds.first_age.max())
 
 
 @engagement.aggregate(
@@ -60,8 +72,8 @@ def event_balance(events: Any, event_type: str) -> Any:
           "typically {others:,.0f}", absent=0),
     over=["window"],
 )  # fmt: skip
-def engagement_count(events: Any, window: int, inputs: Inputs) -> Any:
-    return events.events.sum(where=(events.age < window) & _by_customer(events, inputs))
+def engagement_count(kinds: Any, window: int, inputs: Inputs) -> Any:
+    return kinds[f"events_{window}d"].sum(where=_by_customer(kinds, inputs))
 
 
 @engagement.aggregate(
@@ -69,16 +81,16 @@ def engagement_count(events: Any, window: int, inputs: Inputs) -> Any:
           "it lies back.", "days", YOUNG_LOG, "lower", "less_active", absent=0),
     over=["window"], whole=True,
 )  # fmt: skip
-def engagement_decayed(events: Any, window: int, inputs: Inputs) -> Any:
-    return decay(events.age, window, where=_by_customer(events, inputs))
+def engagement_decayed(kinds: Any, window: int, inputs: Inputs) -> Any:
+    return kinds[f"decayed_{window}d"].sum(where=_by_customer(kinds, inputs))
 
 
 @engagement.aggregate(
     Entry("Days since the customer last did anything besides buying.", "days", "null without any", "higher", "less_active",
           "last did anything besides buying {days_since_engagement:ago}, others typically {others:ago}")
 )  # fmt: skip
-def days_since_engagement(events: Any, inputs: Inputs) -> Any:
-    return events.age.min(where=_by_customer(events, inputs))
+def days_since_engagement(kinds: Any, inputs: Inputs) -> Any:
+    return kinds.last_age.min(where=_by_customer(kinds, inputs))
 
 
 @engagement.derived(
@@ -105,8 +117,8 @@ def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:
           absent=0),
     over=["response"],
 )  # fmt: skip
-def call_count(events: Any, call: str) -> Any:
-    return events.events.sum(where=events.event_type == call).coalesce(0)
+def call_count(kinds: Any, call: str) -> Any:
+    return kinds.events.sum(where=kinds.event_type == call).coalesce(0)
 
 
 @engagement.aggregate(
@@ -114,8 +126,8 @@ def call_count(events: Any, call: str) -> Any:
           absent=0),
     over=["response"],
 )  # fmt: skip
-def answer_count(events: Any, answer: str) -> Any:
-    return events.events.sum(where=events.event_type == answer).coalesce(0)
+def answer_count(kinds: Any, answer: str) -> Any:
+    return kinds.events.sum(where=kinds.event_type == answer).coalesce(0)
 
 
 @engagement.derived(
@@ -204,6 +216,6 @@ def channels_per_purchase_day(days: Any) -> Any:
     return share(days.channels.sum(where=days.orders > 0), (days.orders > 0).sum())
 
 
-def _by_customer(events: Any, inputs: Inputs) -> Any:
+def _by_customer(kinds: Any, inputs: Inputs) -> Any:
     calls = sorted({call for _, call in inputs.responses.values()})
-    return ~events.event_type.isin(calls) if calls else events.event_type.notnull()
+    return ~kinds.event_type.isin(calls) if calls else kinds.event_type.notnull()

@@ -12,7 +12,8 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.engine import Engine
-from lapse.features.build import FAMILIES, build_features
+from lapse.features.build import build_features
+from lapse.features.catalogue import FAMILIES
 from lapse.features.family import Family, Inputs
 from lapse.history.activity import roll_up
 from lapse.snapshots import population
@@ -91,7 +92,8 @@ def moved_features(
     `up_to(one, cutoff)` this is the leakage check for any data of one's own.
     """
     first, second = (
-        _rows(engine, build_features(rolled(log), snapshots, cutoff, history_days, inputs, families)) for log in (one, other)
+        _rows(engine, build_features(engine, rolled(log), snapshots, cutoff, history_days, inputs, families))
+        for log in (one, other)
     )
     if first.index.tolist() != second.index.tolist():
         return ["customer_id"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.errors import ModelError, SettingsError
-from lapse.features.build import FAMILIES
+from lapse.features.catalogue import FAMILIES
 from lapse.features.family import Entry, Family, Feature, Inputs, share
 from lapse.files import digest
 from lapse.history.contents import Contents

@@ -1,6 +1,6 @@
 """Service: what went wrong, lately and altogether, and what is still open.
 
-`days` is tables.PURCHASE_DAYS as in purchasing, `events` is tables.EVENT_DAYS. Which event types are troubles, and which
+`days` is tables.PURCHASE_DAYS as in purchasing, `kinds` one row per customer and event type as in engagement. Which event types are troubles, and which
 open and close a case, stands in `features.service` and `features.open_cases` of params.yaml.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from lapse.features.engagement import per_type
 from lapse.features.family import Entry, Family, share
 from lapse.features.purchasing import NEVER, YOUNG_LOG
 
 returns = Family("returns", "purchase_days", "returns and refunds")
-service = Family("service", "event_days", "complaints, tickets, failed payments", needs=("events",))
+service = Family("service", "event_days", "complaints, tickets, failed payments", needs=("events",), prepare=per_type)
 
 
 @returns.aggregate(
@@ -51,16 +52,16 @@ def refund_share(days: Any) -> Any:
           "{trouble_count_{service}_{window}d:,.0f} × {service} in the last {window} days", neutral=0, absent=0),
     over=["service", "window"],
 )  # fmt: skip
-def trouble_count(events: Any, types: tuple[str, ...], window: int) -> Any:
-    return events.events.sum(where=events.event_type.isin(types) & (events.age < window))
+def trouble_count(kinds: Any, types: tuple[str, ...], window: int) -> Any:
+    return kinds[f"events_{window}d"].sum(where=kinds.event_type.isin(types))
 
 
 @service.aggregate(
     Entry("Days from the last event of kind {service} to the cutoff.", "days", "null without any", "lower", "trouble"),
     over=["service"],
 )
-def days_since_trouble(events: Any, types: tuple[str, ...]) -> Any:
-    return events.age.min(where=events.event_type.isin(types))
+def days_since_trouble(kinds: Any, types: tuple[str, ...]) -> Any:
+    return kinds.last_age.min(where=kinds.event_type.isin(types))
 
 
 @service.aggregate(
@@ -68,9 +69,9 @@ def days_since_trouble(events: Any, types: tuple[str, ...]) -> Any:
           "trouble", "{unresolved_{open_case}:,.0f} × {open_case} still open", neutral=0, absent=0),
     over=["open_case"],
 )  # fmt: skip
-def unresolved(events: Any, opens: str, closes: str) -> Any:
-    opened = events.events.sum(where=events.event_type == opens).coalesce(0)
-    return opened - events.events.sum(where=events.event_type == closes).coalesce(0)
+def unresolved(kinds: Any, opens: str, closes: str) -> Any:
+    opened = kinds.events.sum(where=kinds.event_type == opens).coalesce(0)
+    return opened - kinds.events.sum(where=kinds.event_type == closes).coalesce(0)
 
 
 @service.aggregate(
@@ -78,6 +79,6 @@ def unresolved(events: Any, opens: str, closes: str) -> Any:
           "higher", "trouble"),
     over=["open_case"],
 )  # fmt: skip
-def days_unresolved(events: Any, opens: str, closes: str) -> Any:
-    opened, closed = (events.events.sum(where=events.event_type == one).coalesce(0) for one in (opens, closes))
-    return (opened > closed).ifelse(events.age.min(where=events.event_type == opens), None)
+def days_unresolved(kinds: Any, opens: str, closes: str) -> Any:
+    opened, closed = (kinds.events.sum(where=kinds.event_type == one).coalesce(0) for one in (opens, closes))
+    return (opened > closed).ifelse(kinds.last_age.min(where=kinds.event_type == opens), None)

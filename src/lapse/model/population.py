@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse import __version__
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.features.family import slug
 from lapse.files import write_json
 from lapse.history.contents import Contents

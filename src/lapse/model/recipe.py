@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lapse.errors import ModelError
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import Calibration, Fold, calibrate, fit_platt, level_shift

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.model.bundle import Bundle
 
 SHOWN = ("auroc", "average_precision", "brier", "ece", "lift_at_10pct")

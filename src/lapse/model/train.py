@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lapse.errors import DataError
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
 from lapse.files import read_json
 from lapse.model.bundle import Bundle

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lapse.engine import Engine
 from lapse.errors import DataError, ModelError, sample_keys
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.model.bundle import Bundle
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
 from lapse.scoring.score import feature_rows

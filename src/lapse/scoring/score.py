@@ -16,7 +16,8 @@ import pandas as pd
 from lapse.engine import Engine
 from lapse.errors import DataError, HistoryTooShort
 from lapse.features import own
-from lapse.features.build import all_features, build_features
+from lapse.features.build import build_features
+from lapse.features.catalogue import all_features
 from lapse.files import written_whole
 from lapse.history.activity import EVER
 from lapse.model.bundle import Bundle
@@ -53,7 +54,7 @@ def feature_rows(
         raise HistoryTooShort(f"score: on {as_of} the log covers {covered} days, fewer than churn.active_days ({needed}). "
                               "Choose a later day.")  # fmt: skip
     snapshots = population(activity, as_of, bundle.windows, period)
-    features = build_features(activity, snapshots, as_of, period.history_days(as_of), bundle.inputs)
+    features = build_features(engine, activity, snapshots, as_of, period.history_days(as_of), bundle.inputs)
     rows = engine.frame(features.order_by("customer_id"))
     if rows.empty:
         raise DataError(f"score: nobody was a customer on {as_of} (churn.mode {bundle.windows.mode}, active_days "

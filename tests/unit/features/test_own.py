@@ -10,7 +10,8 @@ import pytest
 
 from lapse.engine import Engine
 from lapse.errors import ModelError, SettingsError
-from lapse.features.build import all_features, build_features
+from lapse.features.build import build_features
+from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
 from lapse.features.leakage import moved_features, up_to
 from lapse.features.own import own_features, with_own_features
@@ -38,7 +39,9 @@ def values(engine: Engine, log: Any, own: dict[str, Any]) -> Any:
     activity = roll_up(log)
     snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
     inputs = Inputs((30, 60), GIVEN, **own)
-    return engine.frame(build_features(activity, snapshots, GOLDEN_CUTOFF, 91, inputs, families=())).set_index("customer_id")
+    return engine.frame(build_features(engine, activity, snapshots, GOLDEN_CUTOFF, 91, inputs, families=())).set_index(
+        "customer_id"
+    )
 
 
 def test_the_worked_example_joins_the_table(engine, golden_log, workspace) -> None:

@@ -16,7 +16,7 @@ import pytest
 from scipy.special import expit
 
 from lapse.errors import ModelError, PromotionRefused
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
 from lapse.files import read_json
 from lapse.history.contents import Contents

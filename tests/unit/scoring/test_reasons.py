@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 
-from lapse.features.build import all_features
+from lapse.features.catalogue import all_features
 from lapse.features.causes import CAUSES, UNSAID
 from lapse.features.family import Entry, Feature, Inputs
 from lapse.pages import EXAMPLE
