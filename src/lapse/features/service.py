@@ -1,7 +1,7 @@
 """Service: what went wrong, lately and altogether, and what is still open.
 
-`days` is tables.PURCHASE_DAYS as in purchasing, `kinds` one row per customer and event type as in engagement. Which event types are troubles, and which
-open and close a case, stands in `features.service` and `features.open_cases` of params.yaml.
+`days` is tables.PURCHASE_DAYS as in purchasing, `kinds` one row per customer and event type as in engagement. Which event
+types are troubles, and which open and close a case, stands in `features.service` and `features.open_cases` of params.yaml.
 """
 
 from __future__ import annotations
