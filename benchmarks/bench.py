@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +38,14 @@ class Bench:
         said = found.failure or f"{found.seconds:,.1f} s, {found.cpu_seconds:,.1f} CPU s, {found.peak_mib:,.0f} MiB"
         print(f"benchmark: {lines:,} lines: {name}: {said}", flush=True)
 
-    def lapse(self, lines: int, name: str, log: Path, work: Path, cutoffs: int, again: bool = False) -> Measured:
-        """A validated log in, lapse's stages over it measured out."""
+    def lapse(
+        self, lines: int, name: str, log: Path, work: Path, cutoffs: int, again: bool = False, only: Sequence[str] = ()
+    ) -> Measured:
+        """A validated log in, lapse's stages over it measured out; `only`: the features to make, none: all."""
         function = "lapse_features.run_again" if again else "lapse_features.run"
         params = self.folder(lines) / "params.yaml"
         chosen = {"params": params, "validated": log, "work": work, "cutoffs": cutoffs, "threads": self.threads}
-        return self.run(lines, name, function, chosen)
+        return self.run(lines, name, function, chosen | ({"only": list(only)} if only else {}))
 
     def folder(self, lines: int) -> Path:
         """A size in, where its log is kept out."""

@@ -43,6 +43,7 @@ def measure_size(bench: Bench, lines: int, growth: bool) -> None:
     if "lapse" in bench.parts:
         with bench.work() as work:
             bench.lapse(lines, "lapse", folder / "validated", work, bench.cutoffs)
+            measure_output(bench, lines, work / "features")
     if "rivals" in bench.parts:
         measure_rivals(bench, lines, folder / "validated")
     if growth and "growth" in bench.parts:
@@ -60,6 +61,14 @@ def measure_floor(bench: Bench, lines: int, transactions: Path) -> None:
     if not found.failure:
         found = replace(found, seconds=min(found.result), cpu_seconds=found.cpu_seconds / FLOOR_ROUNDS)
     bench.note(lines, "floor", found)
+
+
+def measure_output(bench: Bench, lines: int, features: Path) -> None:
+    """Finished features in, what it takes to write them noted."""
+    found = measure("floor.write", {"features": str(features), "threads": bench.threads})
+    if not found.failure:
+        found = replace(found, seconds=found.result["seconds"])
+    bench.note(lines, "floor of the output", found)
 
 
 def measure_one_month_more(bench: Bench, lines: int, log: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lapse.engine import open_engine
 from lapse.features.build import write_features
-from lapse.features.catalogue import all_features
+from lapse.features.catalogue import FAMILIES, all_features
+from lapse.features.family import Family, Feature, Inputs
 from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity, write_activity
 from lapse.history.contents import Contents
@@ -19,11 +22,35 @@ from lapse.snapshots import write_snapshots
 STAGES = ("activity", "snapshots", "features", "labels")
 
 
-def run(params: str, validated: str, work: str, cutoffs: int, threads: int) -> dict[str, Any]:
+RIVALS_FEATURES = (
+    "days_since_last_order", "tenure_days", "order_count", "purchase_days_count", "purchase_days_decayed",
+    "order_rate_change", "orders_per_30_days", "order_rate_to_own", "gap_days_mean", "gap_days_median", "gap_days_longest",
+    "gap_days_variation", "gap_days_recent", "gap_slowdown", "overdue_ratio", "net_spend", "spend_rate_change",
+    "new_categories", "categories_per_purchase_day", "products_per_purchase_day", "stores_per_purchase_day",
+)  # fmt: skip
+"""What pandas and Polars make, by the names of the functions here."""
+
+
+class Part(Family):
+    """A family of lapse's with some of its features."""
+
+    def __init__(self, whole: Family, named: re.Pattern[str]) -> None:
+        super().__init__(whole.name, whole.table, whole.signal, whole.needs, whole.prepare)
+        self.whole, self.named = whole, named
+
+    def features(self, inputs: Inputs) -> list[Feature]:
+        """As `Family.features`, those alone that are asked for."""
+        return [feature for feature in self.whole.features(inputs) if self.named.fullmatch(feature.name)]
+
+
+def run(params: str, validated: str, work: str, cutoffs: int, threads: int, only: Sequence[str] = ()) -> dict[str, Any]:
     """A validated log in, activity, snapshots, features and labels in `work`; seconds by stage and sizes out.
 
-    Churn windows, step and feature windows are those of params. What an earlier run left in `work` stays there.
+    Churn windows, step and feature windows are those of params. What an earlier run left in `work` stays there. `only`:
+    the features to make, by the names of their functions; none: all.
     """
+    named = re.compile(f"({'|'.join(only)})(_[0-9]+d)*" if only else ".*")
+    families = [Part(family, named) for family in FAMILIES]
     source, out = Path(validated), Path(work)
     settings, contents = load_settings(Path(params)), Contents.read(source / "contents.json")
     windows, period, step = settings.churn.windows, contents.period, settings.snapshots.step_days
@@ -37,14 +64,14 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int) -> d
         activity = read_activity(engine, out / "activity")
         counted = write_snapshots(engine, activity, out / "snapshots", windows, period, step, cutoffs)
         clock.append(_now())
-        write_features(engine, activity, out / "snapshots", out / "features", period, inputs)
+        write_features(engine, activity, out / "snapshots", out / "features", period, inputs, families)
         clock.append(_now())
         write_labels(engine, out / "snapshots", activity, out / "labels", windows, period.last_complete_day)
         clock.append(_now())
     return {
         "stages": {name: clock[number + 1][0] - clock[number][0] for number, name in enumerate(STAGES)},
         "cpu_stages": {name: clock[number + 1][1] - clock[number][1] for number, name in enumerate(STAGES)},
-        "features": len(all_features(inputs)),
+        "features": len(all_features(inputs, families)),
         "snapshots": sum(counted.values()),
         "cutoffs": [str(cutoff) for cutoff in counted],
         "windows": list(inputs.windows),

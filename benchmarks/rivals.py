@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench
+from lapse_features import RIVALS_FEATURES
 from measure import Measured, measure
 
 # Where a rival stops: beyond, it takes hours.
@@ -19,6 +20,8 @@ def measure_rivals(bench: Bench, lines: int, log: Path) -> None:
     """A validated log in; lapse on its transactions alone, which is all that the rivals read, and the rivals noted."""
     with bench.work() as only, bench.work() as work:
         measure("data.make_transactions_only", {"validated": str(log), "out": str(only)})
+        with bench.work() as like:
+            bench.lapse(lines, "lapse, the rivals' features", only, like, bench.cutoffs, only=RIVALS_FEATURES)
         alone = bench.lapse(lines, "lapse, transactions only", only, work, bench.cutoffs)
         for rival, most in LARGEST.items():
             names = [rival] if rival == "featuretools" else [rival, ROLLED_UP.format(rival)]

@@ -29,7 +29,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 
 
 def test_floor_and_lapse_are_measured(report: dict[str, list[str]]) -> None:
-    for name in ("floor", "lapse, transactions only"):
+    for name in ("floor", "lapse, transactions only", "lapse, the rivals' features"):
         _, _, _, seconds, _, _, peak, *_ = report[name]
         assert float(seconds.replace(",", "")) > 0, name
         assert float(peak.replace(",", "")) > 20, name

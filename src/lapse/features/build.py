@@ -21,7 +21,13 @@ from lapse.windows import Period
 
 
 def write_features(
-    engine: Engine, activity: Activity, snapshots: Path, out: Path, period: Period, inputs: Inputs
+    engine: Engine,
+    activity: Activity,
+    snapshots: Path,
+    out: Path,
+    period: Period,
+    inputs: Inputs,
+    families: Sequence[Family] = FAMILIES,
 ) -> dict[date, int]:
     """The activity tables and the folder of snapshots in, one file of features per cutoff in `out`, rows counted out.
 
@@ -30,8 +36,9 @@ def write_features(
     cutoffs = cutoffs_in(snapshots)
     kept = Kept(out)
     kept.leave_only(map(str, cutoffs))
-    said = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json())
-    template = Template(engine, activity, inputs)
+    names = [feature.name for feature in all_features(inputs, families)]
+    said = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json(), names)
+    template = Template(engine, activity, inputs, families)
     written = {}
     for cutoff in cutoffs:
         file = snapshots / f"{cutoff}.parquet"
@@ -44,8 +51,7 @@ def write_features(
         query = template.query(engine.read(file), cutoff, history_days)
         written[cutoff] = engine.write_query(query, out / f"{cutoff}.parquet", FEATURES.key)
         kept.note(str(cutoff), key)
-        number = len(all_features(inputs))
-        print(f"features: {cutoff}: {written[cutoff]:,} customers × {number} features", flush=True)
+        print(f"features: {cutoff}: {written[cutoff]:,} customers × {len(names)} features", flush=True)
     return written
 
 
