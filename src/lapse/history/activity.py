@@ -181,6 +181,8 @@ def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
     kept.leave_only(keys)
     months = list(keys)
     stale = next((number for number, month in enumerate(months) if not kept.has(month, keys[month])), len(months))
+    # The ledger is as long as the log has days: it is written once for a block, not once for a month.
+    kept.forget(months[stale:])
     for first, last in _blocks(months, stale, log.prints if log.day else {}):
         block = months[first : last + 1]
         until = _days_of(block[-1])[1] if last + 1 < len(months) else None
@@ -188,12 +190,13 @@ def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
         earlier = engine.read_files([folder / f"{month}.parquet" for month in months[:first]]) if first else None
         pieces = _rolled(engine, log, since, until, earlier)
         made = engine.keep_pieces(pieces, name, ("order_month", *(f"order_{column}" for column in log.table.key)))
-        seen = engine.fingerprints(made, "activity_date")
+        notes: dict[str, dict[str, str]] = {month: {} for month in block}
+        for d, (_, value) in engine.fingerprints(made, "activity_date").items():
+            notes[_month(d) if len(months) > 1 else block[0]][str(d)] = value
         for month in block:
             span = _days_of(month) if len(months) > 1 else None
             engine.write_days(name, "activity_date", span, folder / f"{month}.parquet", log.table.key)
-            notes = {str(d): p for d, (_, p) in seen.items() if len(months) == 1 or _month(d) == month}
-            kept.note(month, keys[month], notes)
+        kept.note_all({month: (keys[month], notes[month]) for month in block})
         engine.drop(name)
     counted: Any = engine.read(folder)
     return int(counted.count().to_pyarrow().as_py())
