@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -37,6 +37,8 @@ class Engine(ABC):
 
     backend: Any
     """The Ibis backend."""
+    at_once: int | None = None
+    """Rows that are best grouped at once, where they can be taken in pieces; None: any number."""
 
     @abstractmethod
     def read_files(self, files: Sequence[Path]) -> ir.Table:
@@ -52,6 +54,14 @@ class Engine(ABC):
 
         `order_by`: rows of like values in it are to lie side by side, for the sake of speed alone.
         """
+
+    def keep_pieces(self, pieces: Iterable[ir.Table], name: str, order: Sequence[str]) -> ir.Table:
+        """Tables of the same columns in, the rows of all of them held as by `keep` out, without the columns `order`.
+
+        Where it helps to find rows later, those of each piece lie in the order of these columns.
+        """
+        first, *others = (piece.drop(*order) for piece in pieces)
+        return self.keep(first.union(*others) if others else first, name)
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -101,6 +111,16 @@ class Engine(ABC):
             rows: int = pq.read_metadata(aside).num_rows
         return rows
 
+    def write_days(self, name: str, day: str, span: tuple[date, date] | None, path: Path, key: Sequence[str]) -> int:
+        """As `write`, of the rows of a held table whose `day` is in a span from a day to before another; None: of all."""
+        import sqlglot as sg
+
+        query = sg.select("*").from_(sg.exp.table_(name, quoted=True))
+        if span:
+            column, (first, after) = sg.column(day, quoted=True), (sg.exp.Date(this=sg.exp.convert(str(d))) for d in span)
+            query = query.where(column >= first, column < after)
+        return self.write_query(query.sql(dialect=self.backend.compiler.dialect), path, key)
+
     def frame(self, expression: ir.Table) -> pd.DataFrame:
         """A table expression in, its rows as a pandas frame out."""
         frame: pd.DataFrame = self.backend.to_pandas(expression)
@@ -128,6 +148,9 @@ class Engine(ABC):
 
 class DuckEngine(Engine):
     """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
+
+    at_once = 2_000_000
+    """Of 20 M order lines every one costs twice as much: what is grouped no longer fits the caches, nor the memory."""
 
     def __init__(self, spill: Path, threads: int | None = None) -> None:
         import ibis
@@ -161,6 +184,15 @@ class DuckEngine(Engine):
         self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
         return self.table(name)
 
+    def keep_pieces(self, pieces: Iterable[ir.Table], name: str, order: Sequence[str]) -> ir.Table:
+        """As `Engine.keep_pieces`; one after the other."""
+        self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+        columns = _listed(order)
+        for number, piece in enumerate(pieces):
+            rows = f"SELECT * EXCLUDE ({columns}) FROM ({self.query(piece)}) AS piece ORDER BY {columns}"
+            self.connection.execute(f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}')
+        return self.table(name)
+
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
         self.backend.drop_table(name, force=True)
@@ -174,9 +206,8 @@ class DuckEngine(Engine):
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
-        order = ", ".join(f'"{name}"' for name in key)
         place = str(path).replace("'", "''")
-        self.connection.execute(f"COPY ({query} ORDER BY {order}) TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
+        self.connection.execute(f"COPY ({query} ORDER BY {_listed(key)}) TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 class SparkEngine(Engine):
@@ -269,6 +300,10 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
         yield spark
     finally:
         spark.backend.disconnect()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:

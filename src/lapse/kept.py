@@ -32,7 +32,17 @@ class Kept:
 
     def note(self, name: str, key: str, notes: Mapping[str, str] | None = None) -> None:
         """A file that is whole now, its key and what else to remember of it in; the ledger on disk says so."""
-        self._entries[name] = {"key": key, "notes": dict(notes or {})}
+        self.note_all({name: (key, notes or {})})
+
+    def note_all(self, made: Mapping[str, tuple[str, Mapping[str, str]]]) -> None:
+        """As `note`, of several files by name."""
+        self._entries |= {name: {"key": key, "notes": dict(notes)} for name, (key, notes) in made.items()}
+        self._write()
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Files that are about to be made anew in; the ledger on disk no longer vouches for them."""
+        for name in names:
+            self._entries.pop(name, None)
         self._write()
 
     def leave_only(self, names: Iterable[str]) -> None:

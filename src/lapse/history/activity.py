@@ -7,8 +7,9 @@ itself, and a month that is rolled up stays as it is until something in it, or b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import ibis
 import ibis.expr.types as ir
 
 from lapse.engine import Engine
-from lapse.history.rollup.purchases import category_days, purchase_days
+from lapse.history.codes import Codes, of_piece
+from lapse.history.rollup.prices import usual_prices
+from lapse.history.rollup.purchases import category_days, order_lines, purchase_days
 from lapse.history.rollup.ratings import feedback_days
 from lapse.history.rollup.subscriptions import subscription_days
 from lapse.kept import Kept, code_digest, key_of
@@ -41,6 +44,20 @@ MOST_ROWS = 25_000_000
 RollUp = Callable[[Any, date | None, Any], Any]
 """The log up to the end of a block, the block's first day (None: the log's) and the days rolled up before it in; the
 activity of the block out."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """What an activity table is rolled up from, and how."""
+
+    table: Table
+    rows: Any
+    day: str
+    """The column of days; empty: the log is one piece, and any change changes all of it."""
+    prints: Mapping[date, tuple[int, str]]
+    roll_up: RollUp
+    codes: Codes | None = None
+    """Where a customer's days depend on no other customer's rows: what stands for the texts."""
 
 
 class Activity(Mapping[str, ir.Table]):
@@ -75,23 +92,31 @@ def write_activity(
     Months that are in `out` already and whose rows, and all before them, are the same as then are kept as they are.
     `counted_reasons`: the reasons for which the end of a subscription is churn; None: all of them.
     """
-    transactions = engine.read(validated / "transactions.parquet")
-    rated = engine.read(validated / "feedback.parquet")
-    held = engine.read(validated / "subscriptions.parquet")
-    known = engine.read(validated / "customers.parquet")
-    prints = engine.fingerprints(transactions, "order_date")
-    rolled: dict[Table, tuple[Any, str, dict[date, tuple[int, str]], RollUp]] = {
-        PURCHASE_DAYS: (transactions, "order_date", prints, purchase_days),
-        CATEGORY_DAYS: (transactions, "order_date", prints, lambda log, since, _: category_days(log, since)),
-        EVENT_DAYS: _log(engine, engine.read(validated / "events.parquet"), "event_date", event_days),
-        FEEDBACK_DAYS: _log(engine, rated, "feedback_date", partial(feedback_days, scale=scale)),
+    lines, happened, rated, held, known = (
+        engine.read(validated / f"{name}.parquet")
+        for name in ("transactions", "events", "feedback", "subscriptions", "customers")
+    )
+    codes = Codes(engine, (lines, happened))
+    bought = engine.fingerprints(lines, "order_date")
+
+    @cache
+    def prices() -> Any:
+        return engine.keep(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
+
+    logs = (
+        Log(PURCHASE_DAYS, lines, "order_date", bought,
+            lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes),
+        Log(CATEGORY_DAYS, lines, "order_date", bought, lambda rows, since, _: category_days(rows, since), codes),
+        Log(EVENT_DAYS, happened, "event_date", engine.fingerprints(happened, "event_date"), _since(event_days), codes),
+        Log(FEEDBACK_DAYS, rated, "feedback_date", engine.fingerprints(rated, "feedback_date"),
+            _since(partial(feedback_days, scale=scale))),
         # An end that is entered late changes an old row: subscriptions are always rolled up whole.
-        SUBSCRIPTION_DAYS: (held, "", engine.fingerprints(held, "started_date"),
-                            lambda log, *_: subscription_days(log, counted_reasons)),
-        ATTRIBUTES: (known, "", engine.fingerprints(known, "valid_from"), lambda rows, *_: attributes(rows)),
-    }  # fmt: skip
+        Log(SUBSCRIPTION_DAYS, held, "", engine.fingerprints(held, "started_date"),
+            lambda rows, *_: subscription_days(rows, counted_reasons)),
+        Log(ATTRIBUTES, known, "", engine.fingerprints(known, "valid_from"), lambda rows, *_: attributes(rows)),
+    )  # fmt: skip
     said = key_of(_code(), scale, counted_reasons)
-    return {table.name: _write_months(engine, table, out / table.name, said, *source) for table, source in rolled.items()}
+    return {log.table.name: _write_months(engine, log, out / log.table.name, said) for log in logs}
 
 
 def roll_up(
@@ -138,57 +163,61 @@ def attributes(customers: ir.Table) -> ir.Table:
     return table
 
 
-def _log(
-    engine: Engine, log: Any, day: str, roll_up: Callable[[Any], Any]
-) -> tuple[Any, str, dict[date, tuple[int, str]], RollUp]:
-    """A log whose days are rolled up each from the rows up to it."""
+def _since(roll_up: Callable[[Any], Any]) -> RollUp:
+    """A roll-up whose days come each from the rows up to it in, the same for a block out."""
 
-    def since_then(rows: Any, since: date | None, earlier: Any) -> Any:
+    def since_then(rows: Any, since: date | None, _: Any) -> Any:
         days = roll_up(rows)
         return days if since is None else days.filter(days.activity_date >= ibis.literal(since, type="date"))
 
-    return log, day, engine.fingerprints(log, day), since_then
+    return since_then
 
 
-def _write_months(
-    engine: Engine,
-    table: Table,
-    folder: Path,
-    said: str,
-    log: Any,
-    day: str,
-    prints: Mapping[date, tuple[int, str]],
-    roll_up: RollUp,
-) -> int:
-    """A log with its days' fingerprints in, one file per month in `folder` and the rows of all of them out.
-
-    `day`: the log's column of days; empty: the log is one piece, and any change changes all of it.
-    """
-    kept = Kept(folder)
-    keys = _keys_of_months(said, prints) if day else {"all": key_of(said, *prints.items())}
+def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
+    """A log in, one file per month in `folder` and the rows of all of them out."""
+    kept, name = Kept(folder), f"rolled_{log.table.name}"
+    keys = _keys_of_months(said, log.prints) if log.day else {"all": key_of(said, *log.prints.items())}
     keys = keys or {"empty": said}
     kept.leave_only(keys)
     months = list(keys)
     stale = next((number for number, month in enumerate(months) if not kept.has(month, keys[month])), len(months))
-    for first, last in _blocks(months, stale, prints if day else {}):
+    # The ledger is as long as the log has days: it is written once for a block, not once for a month.
+    kept.forget(months[stale:])
+    for first, last in _blocks(months, stale, log.prints if log.day else {}):
         block = months[first : last + 1]
-        since = date.fromisoformat(f"{block[0]}-01") if first else None
-        rows = log.filter(log[day] < ibis.literal(_month_after(block[-1]), type="date")) if last + 1 < len(months) else log
-        days = _before(engine, folder, months[:first])
-        made = engine.keep(roll_up(rows, since, days), f"rolled_{table.name}")
-        seen = engine.fingerprints(made, "activity_date")
+        until = _days_of(block[-1])[1] if last + 1 < len(months) else None
+        since = _days_of(block[0])[0] if first else None
+        earlier = engine.read_files([folder / f"{month}.parquet" for month in months[:first]]) if first else None
+        pieces = _rolled(engine, log, since, until, earlier)
+        made = engine.keep_pieces(pieces, name, ("order_month", *(f"order_{column}" for column in log.table.key)))
+        notes: dict[str, dict[str, str]] = {month: {} for month in block}
+        for d, (_, value) in engine.fingerprints(made, "activity_date").items():
+            notes[_month(d) if len(months) > 1 else block[0]][str(d)] = value
         for month in block:
-            in_month = _in_month(made, month) if len(months) > 1 else made
-            engine.write(in_month, folder / f"{month}.parquet", table.key)
-            notes = {str(d): p for d, (_, p) in seen.items() if len(months) == 1 or _month(d) == month}
-            kept.note(month, keys[month], notes)
-        engine.drop(f"rolled_{table.name}")
+            span = _days_of(month) if len(months) > 1 else None
+            engine.write_days(name, "activity_date", span, folder / f"{month}.parquet", log.table.key)
+        kept.note_all({month: (keys[month], notes[month]) for month in block})
+        engine.drop(name)
     counted: Any = engine.read(folder)
     return int(counted.count().to_pyarrow().as_py())
 
 
-def _before(engine: Engine, folder: Path, months: Sequence[str]) -> Any:
-    return engine.read_files([folder / f"{month}.parquet" for month in months]) if months else None
+def _rolled(engine: Engine, log: Log, since: date | None, until: date | None, earlier: Any) -> Iterator[Any]:
+    """A log, the days from one up to before another and those rolled up before in; their activity out, in pieces."""
+    new = sum(count for d, (count, _) in log.prints.items() if (not since or d >= since) and (not until or d < until))
+    rows = log.rows if until is None else log.rows.filter(log.rows[log.day] < ibis.literal(until, type="date"))
+    if log.codes is None:
+        yield _with_order(log.roll_up(rows, since, earlier), log.table)
+        return
+    for piece in log.codes.pieces(-(-new // engine.at_once) if engine.at_once else 1):
+        before = None if earlier is None else log.codes.coded(of_piece(earlier, piece))
+        days = log.roll_up(log.codes.coded(of_piece(rows, piece)), since, before)
+        yield log.codes.decoded(_with_order(days, log.table))
+
+
+def _with_order(days: Any, table: Table) -> Any:
+    """Days in, the same with the columns whose order is that of the files out: numbers, where there are numbers."""
+    return days.mutate(order_month=days.activity_date.truncate("M"), **{f"order_{name}": days[name] for name in table.key})
 
 
 def _keys_of_months(said: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
@@ -223,18 +252,15 @@ def _month(day: date) -> str:
     return f"{day:%Y-%m}"
 
 
-def _month_after(month: str) -> date:
-    return (date.fromisoformat(f"{month}-01") + timedelta(days=31)).replace(day=1)
-
-
-def _in_month(days: Any, month: str) -> Any:
-    start, end = date.fromisoformat(f"{month}-01"), _month_after(month)
-    day = days.activity_date
-    return days.filter((day >= ibis.literal(start, type="date")) & (day < ibis.literal(end, type="date")))
+def _days_of(month: str) -> tuple[date, date]:
+    first = date.fromisoformat(f"{month}-01")
+    return first, (first + timedelta(days=31)).replace(day=1)
 
 
 def _code() -> str:
     from lapse import tables
+    from lapse.history import codes
     from lapse.history.rollup import prices, purchases, ratings, subscriptions
 
-    return code_digest(Path(__file__), *(module.__file__ for module in (prices, purchases, ratings, subscriptions, tables)))
+    modules = (codes, prices, purchases, ratings, subscriptions, tables)
+    return code_digest(Path(__file__), *(module.__file__ for module in modules))

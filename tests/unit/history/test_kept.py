@@ -102,6 +102,24 @@ def test_blocks_of_months_give_the_same_bytes_as_all_at_once(duck, tmp_path, mon
     assert run(duck, log_until(181), 181, tmp_path / "blocks") == whole
 
 
+def test_pieces_of_customers_give_the_same_bytes_as_all_at_once(duck, tmp_path, monkeypatch) -> None:
+    whole = run(duck, log_until(181), 181, tmp_path / "whole")
+    monkeypatch.setattr(type(duck), "at_once", 90)
+    run(duck, log_until(150), 150, tmp_path / "pieces")
+    assert run(duck, log_until(181), 181, tmp_path / "pieces") == whole
+
+
+def test_a_run_that_breaks_vouches_for_nothing_it_did_not_finish(duck, tmp_path, monkeypatch) -> None:
+    whole = run(duck, log_until(120), 120, tmp_path / "one")
+    other = log_until(120)
+    other["transactions"] = other["transactions"][1:]
+    with monkeypatch.context() as broken:
+        broken.setattr(stage.Kept, "note_all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(duck, other, 120, tmp_path / "one")
+    assert run(duck, log_until(120), 120, tmp_path / "one") == whole
+
+
 def test_a_file_that_is_gone_is_made_again(duck, tmp_path) -> None:
     whole = run(duck, log_until(120), 120, tmp_path / "one")
     (tmp_path / "one/activity/purchase_days/2024-02.parquet").unlink()

@@ -7,23 +7,27 @@ from typing import Any
 import ibis
 
 
-def line_prices(lines: Any, new: Any) -> Any:
-    """All order lines and those to price in, the latter with `usual_amount` out.
-
-    usual_amount: what the line would have cost at the product's mean price of all days before its own, in whole
-    ten-thousandths of the currency; null without a product, a quantity or an earlier sale.
-    """
+def usual_prices(lines: Any) -> Any:
+    """All order lines in, per product and day of a sale the mean price of all days before (null: none) out."""
     sold = lines.filter(_has_price(lines))
     by_day = sold.group_by("product_id", "activity_date").aggregate(
         sold_amount=sold.amount.sum().cast("decimal(38, 4)"), sold_units=sold.quantity.sum().cast("decimal(38, 4)")
     )
     before = ibis.window(group_by="product_id", order_by="activity_date", preceding=(None, 1))
     amount, units = by_day.sold_amount.sum().over(before), by_day.sold_units.sum().over(before)
-    usual = by_day.mutate(usual_price=amount.cast("float64") / units.cast("float64"))
-    joined = new.left_join(usual, ["product_id", "activity_date"])
-    priced = ibis.ifelse(_has_price(new), usual.usual_price, ibis.null("float64"))
-    usual_amount = (priced * new.quantity.cast("float64") * 10_000 + 0.5).floor().cast("int64")
-    return joined.select(*[new[name] for name in new.columns], usual_amount=usual_amount)
+    return by_day.select("product_id", "activity_date", usual_price=amount.cast("float64") / units.cast("float64"))
+
+
+def line_prices(lines: Any, usual: Any) -> Any:
+    """Order lines and usual prices in, the lines with `usual_amount` out.
+
+    usual_amount: what the line would have cost at the product's mean price of all days before its own, in whole
+    ten-thousandths of the currency; null without a product, a quantity or an earlier sale.
+    """
+    joined = lines.left_join(usual, ["product_id", "activity_date"])
+    priced = ibis.ifelse(_has_price(lines), usual.usual_price, ibis.null("float64"))
+    usual_amount = (priced * lines.quantity.cast("float64") * 10_000 + 0.5).floor().cast("int64")
+    return joined.select(*[lines[name] for name in lines.columns], usual_amount=usual_amount)
 
 
 def _has_price(lines: Any) -> Any:

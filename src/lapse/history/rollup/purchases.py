@@ -12,7 +12,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.history.rollup.prices import line_prices
+from lapse.history.rollup.prices import line_prices, usual_prices
 from lapse.tables import CATEGORY_DAYS, PURCHASE_DAYS
 
 RECENT_GAPS = 3
@@ -28,35 +28,40 @@ BREADTH = {
 MONEY = ("units", "gross_spend", "net_spend", "margin", "discount", "priced_spend", "usual_spend")
 
 
-def purchase_days(transactions: ir.Table, since: date | None = None, earlier: ir.Table | None = None) -> ir.Table:
+def purchase_days(
+    transactions: ir.Table, since: date | None = None, earlier: ir.Table | None = None, prices: ir.Table | None = None
+) -> ir.Table:
     """Validated transactions in, one row per customer and day with any line out (tables.PURCHASE_DAYS).
 
     An order line is neither a return nor of zero value. A day of returns only has `orders = 0` and no gap. With `since`
-    only the days from then on come out; `earlier` holds the purchase days before it.
+    only the days from then on come out; `earlier` holds the purchase days before it. `prices`: the usual prices of all
+    lines, where these are the lines of some customers only.
     """
     lines = order_lines(transactions)
     new = lines if since is None else lines.filter(lines.activity_date >= ibis.literal(since, type="date"))
-    prices = line_prices(lines, new)
-    days = prices.group_by(WHO_AND_WHEN).aggregate(
-        lines=prices.is_order_line.sum(),
-        units=prices.quantity.sum(where=prices.is_order_line),
-        gross_spend=prices.amount.sum(where=prices.is_order_line),
-        net_spend=prices.amount.sum(),
-        margin=(prices.amount - prices.cost).sum(),
-        discount=prices.discount.sum(where=prices.is_order_line),
-        discounted_lines=(prices.is_order_line & (prices.discount > 0).fill_null(False)).sum(),  # noqa: FBT003
-        priced_spend=prices.amount.sum(where=prices.usual_amount.notnull()),
+    priced = line_prices(new, usual_prices(lines) if prices is None else prices)
+    days = priced.group_by(WHO_AND_WHEN).aggregate(
+        lines=priced.is_order_line.sum(),
+        units=priced.quantity.sum(where=priced.is_order_line),
+        gross_spend=priced.amount.sum(where=priced.is_order_line),
+        net_spend=priced.amount.sum(),
+        margin=(priced.amount - priced.cost).sum(),
+        discount=priced.discount.sum(where=priced.is_order_line),
+        discounted_lines=(priced.is_order_line & (priced.discount > 0).fill_null(False)).sum(),  # noqa: FBT003
+        priced_spend=priced.amount.sum(where=priced.usual_amount.notnull()),
         # Whole ten-thousandths: their sum does not depend on the order of the rows.
-        usual_spend=(prices.usual_amount.sum().cast("float64") / 10_000).cast("decimal(18, 4)"),
-        return_lines=prices.is_return.sum(),
-        first_hour=prices.ordered_at.hour().min(where=prices.is_order_line).cast("int64"),
+        usual_spend=(priced.usual_amount.sum().cast("float64") / 10_000).cast("decimal(18, 4)"),
+        return_lines=priced.is_return.sum(),
+        first_hour=priced.ordered_at.hour().min(where=priced.is_order_line).cast("int64"),
     )
-    counts = _breadth(lines, new, since)
-    breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for name in counts.columns[len(WHO_AND_WHEN) :]}
+    # Gaps are told before the day's sums are joined: a window carries every column of its table along.
+    counts = _with_gaps(_breadth(lines, new, since), earlier)
+    breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for part in BREADTH.values() for name in part if name}
     # Of 64 bits, as the lines' own amounts are: sums of a day fit, and sums over days are several times as fast.
     money = {name: days[name].cast("decimal(18, 4)") for name in MONEY}
-    days = days.left_join(counts, WHO_AND_WHEN).select(**{name: days[name] for name in days.columns} | money | breadth)
-    return _with_gaps(days, earlier)
+    columns = {name: days[name] if name in days.columns else counts[name] for name in PURCHASE_DAYS.names} | money | breadth
+    table: ir.Table = days.left_join(counts, WHO_AND_WHEN).select(**columns)
+    return table
 
 
 def category_days(transactions: ir.Table, since: date | None = None) -> ir.Table:
@@ -108,8 +113,8 @@ def _breadth(lines: Any, new: Any, since: date | None) -> Any:
     )
 
 
-def _with_gaps(days: Any, earlier: ir.Table | None) -> ir.Table:
-    """Days in, the same days with purchase_number and gaps out; gaps run between purchase days only."""
+def _with_gaps(days: Any, earlier: ir.Table | None) -> Any:
+    """Days and their counts in, the same with purchase_number and gaps out; gaps run between purchase days only."""
     bought = days.filter(days.orders > 0).mutate(number_before=ibis.null("int64"))
     carried = _last_purchase_days(bought, earlier)
     if carried is not None:
@@ -130,10 +135,10 @@ def _with_gaps(days: Any, earlier: ir.Table | None) -> ir.Table:
     gaps = gaps.mutate(
         recent_gap_days=gaps.days_since_third.cast("float64") / ibis.least(gaps.purchase_number - 1, RECENT_GAPS).nullif(0)
     )
+    gaps = gaps.drop("number_before", "days_since_third")
     returned = days.filter(days.orders == 0)
-    none = {name: ibis.null(gaps[name].type()) for name in PURCHASE_DAYS.names if name not in returned.columns}
-    table: ir.Table = gaps.select(PURCHASE_DAYS.names).union(returned.mutate(**none).select(PURCHASE_DAYS.names))
-    return table
+    none = {name: ibis.null(gaps[name].type()) for name in gaps.columns if name not in returned.columns}
+    return gaps.union(returned.mutate(**none).select(gaps.columns))
 
 
 def _last_purchase_days(bought: Any, earlier: ir.Table | None) -> Any:
