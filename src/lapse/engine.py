@@ -49,6 +49,10 @@ class Engine(ABC):
         """A pandas frame in, a table expression over a copy of it out."""
 
     @abstractmethod
+    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `keep_query`, the rows of several queries of the same columns, computed one after the other."""
+
+    @abstractmethod
     def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
         """SQL that `query` gave in, its rows computed once and held under a name out.
 
@@ -184,14 +188,20 @@ class DuckEngine(Engine):
         self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
         return self.table(name)
 
-    def keep_pieces(self, pieces: Iterable[ir.Table], name: str, order: Sequence[str]) -> ir.Table:
-        """As `Engine.keep_pieces`; one after the other."""
+    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `Engine.keep_queries`."""
         self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
-        columns = _listed(order)
-        for number, piece in enumerate(pieces):
-            rows = f"SELECT * EXCLUDE ({columns}) FROM ({self.query(piece)}) AS piece ORDER BY {columns}"
+        for number, rows in enumerate(queries):
             self.connection.execute(f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}')
         return self.table(name)
+
+    def keep_pieces(self, pieces: Iterable[ir.Table], name: str, order: Sequence[str]) -> ir.Table:
+        """As `Engine.keep_pieces`; one after the other."""
+        columns = _listed(order)
+        return self.keep_queries(
+            (f"SELECT * EXCLUDE ({columns}) FROM ({self.query(piece)}) AS piece ORDER BY {columns}" for piece in pieces),
+            name,
+        )
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
@@ -227,6 +237,10 @@ class SparkEngine(Engine):
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
         """As `Engine.load`."""
         return self._view(self.backend.rows_of(frame), name)
+
+    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `Engine.keep_queries`."""
+        return self.keep_query(" UNION ALL ".join(f"({query})" for query in queries), name)
 
     def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
         """As `Engine.keep_query`. Spark brings like rows together itself."""

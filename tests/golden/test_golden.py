@@ -101,3 +101,13 @@ def test_golden_log(name: str, made: dict[str, pd.DataFrame], tmp_path: Path) ->
     expected = GOLDEN / f"expected_{name}.csv"
     (tmp_path / expected.name).write_text(text_of(made[name]), encoding="utf-8")
     assert text_of(made[name]) == expected.read_text(encoding="utf-8"), f"new values are in {tmp_path / expected.name}"
+
+
+def test_pieces_of_the_customers_make_the_same_features(engine, golden_log, made, monkeypatch) -> None:
+    monkeypatch.setattr("lapse.features.query.PIECE", 2)
+    activity = roll_up(golden_log)
+    snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
+    features = engine.frame(build_features(engine, activity, snapshots, GOLDEN_CUTOFF, 730, INPUTS))
+    features = features.sort_values("customer_id", ignore_index=True)
+    assert len(features) > 4
+    pd.testing.assert_frame_equal(_upright(features), made["features"], check_exact=True)

@@ -22,6 +22,8 @@ REACHES = (60, 180, 730)
 """Features that look back so many days, or fewer, share a pass over the days that reaches no further."""
 AT_ONCE = 16
 """Features of one pass: in DuckDB each filtered sum makes every other one of its pass dearer."""
+PIECE = 250_000
+"""Customers whose features are aggregated at once, where that bounds the memory."""
 
 
 class Pass(NamedTuple):
@@ -39,8 +41,9 @@ class Template:
     """
 
     CUTOFF = date(1111, 11, 11)
+    PIECE = (1_111_111_101, 1_111_111_102)
     FITTED = BgNbd(1.1e-101, 1.2e-102, 1.3e-103, 1.4e-104)
-    """What stands in the template for the cutoff and for the model's parameters."""
+    """What stands in the template for the cutoff, for a piece of the customers and for the model's parameters."""
 
     def __init__(
         self, engine: Engine, activity: Mapping[str, ir.Table], inputs: Inputs, families: Sequence[Family] = FAMILIES
@@ -67,17 +70,25 @@ class Template:
         if (age, model is None) not in self._written:
             self._written[age, model is None] = self._write(cut, people, age, self.FITTED if model else None)
         aggregated, derived = (self._filled_in(text, cutoff, model) for text in self._written[age, model is None])
-        self.engine.keep_query(aggregated, "features_aggregated")
+        everybody = int(people.count().to_pyarrow().as_py())
+        pieces = [(n, n + PIECE) for n in range(0, everybody, PIECE)] if self.engine.at_once else []
+        texts = [self._of_piece(aggregated, *piece) for piece in pieces or [(0, everybody)]]
+        self.engine.keep_queries(texts, "features_aggregated")
         return derived
 
     def _write(
         self, cut: Mapping[str, ir.Table], people: ir.Table, history_days: int, fitted: BgNbd | None
     ) -> tuple[str, str]:
         """What is cut off and of whom in; the SQL of what is aggregated, and of what follows from that, out."""
-        rows = aggregated(cut, people, _literal(self.CUTOFF), history_days, self.inputs, self.families)
+        of_piece = {name: _numbered_between(rows, rows.customer_id, *self.PIECE) for name, rows in cut.items()}
+        whom = _numbered_between(people, people.number, *self.PIECE)
+        rows = aggregated(of_piece, whom, _literal(self.CUTOFF), history_days, self.inputs, self.families)
         held = ibis.table(rows.schema(), name="features_aggregated")
         features = derived(held, people, history_days, self.inputs, self.families, fitted)
         return self.engine.query(rows), self.engine.query(features)
+
+    def _of_piece(self, text: str, after: int, up_to: int) -> str:
+        return text.replace(str(self.PIECE[0]), str(after)).replace(str(self.PIECE[1]), str(up_to))
 
     def _filled_in(self, text: str, cutoff: date, model: BgNbd | None) -> str:
         day, stand_in = (f"{d.year}, {d.month}, {d.day}" for d in (cutoff, self.CUTOFF))
@@ -135,7 +146,7 @@ def derived(
     # A rank carries all columns of its table through a sort: so those that it asks for, in a table of their own.
     ranks = [name for name, value in values.items() if value.op().find(ops.WindowFunction)]
     asked = {one.name for name in ranks for one in values[name].op().find(ops.Field) if one.rel == rows.op()}
-    narrow = aggregates.select("customer_id", *sorted(asked))
+    narrow = aggregates.select(sorted(asked & set(aggregates.columns) | {"customer_id"})).mutate(**parameters(fitted))
     ranked = narrow.select(
         ranked="customer_id",
         **{name: _known(worked_out[name], worked_out[name].compute(narrow), history_days) for name in ranks},
@@ -179,6 +190,10 @@ def _of_people(table: Any, people: Any, last: Any) -> Any:
     rows = table.filter(table.activity_date <= last).inner_join(known, table.customer_id == known.person)
     others = {name: table[name] for name in table.columns if name != "customer_id"}
     return rows.select(customer_id=known.number, **others, last_order=known.last_order)
+
+
+def _numbered_between(rows: Any, number: Any, after: int, up_to: int) -> Any:
+    return rows.filter((number > after) & (number <= up_to))
 
 
 def _days(cut: Any, last: Any, reach: int = 0) -> Any:
