@@ -57,7 +57,9 @@ class Log:
     prints: Mapping[date, tuple[int, str]]
     roll_up: RollUp
     codes: Codes | None = None
-    """Where a customer's days depend on no other customer's rows: what stands for the texts."""
+    """What stands for the texts, where the roll-up asks of them only whether they are the same."""
+    in_pieces: bool = False
+    """A customer's days depend on no other customer's rows, and are worth reading the log for piece by piece."""
 
 
 class Activity(Mapping[str, ir.Table]):
@@ -105,7 +107,7 @@ def write_activity(
 
     logs = (
         Log(PURCHASE_DAYS, lines, "order_date", bought,
-            lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes),
+            lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes, in_pieces=True),
         Log(CATEGORY_DAYS, lines, "order_date", bought, lambda rows, since, _: category_days(rows, since), codes),
         Log(EVENT_DAYS, happened, "event_date", engine.fingerprints(happened, "event_date"), _since(event_days), codes),
         Log(FEEDBACK_DAYS, rated, "feedback_date", engine.fingerprints(rated, "feedback_date"),
@@ -209,7 +211,7 @@ def _rolled(engine: Engine, log: Log, since: date | None, until: date | None, ea
     if log.codes is None:
         yield _with_order(log.roll_up(rows, since, earlier), log.table)
         return
-    for piece in log.codes.pieces(-(-new // engine.at_once) if engine.at_once else 1):
+    for piece in log.codes.pieces(-(-new // engine.at_once) if log.in_pieces and engine.at_once else 1):
         before = None if earlier is None else log.codes.coded(of_piece(earlier, piece))
         days = log.roll_up(log.codes.coded(of_piece(rows, piece)), since, before)
         yield log.codes.decoded(_with_order(days, log.table))
