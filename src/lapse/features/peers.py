@@ -20,6 +20,7 @@ SILENCE_RANK = (
     "last ordered {days_since_last_order:ago}; {rank_of_silence:.0%} of those who came when they did ordered since"
 )
 ORDERS_RANK = "ordered on {purchase_days_count:#day} so far; {rank_of_orders:.0%} of those who came when they did on fewer"
+BOUGHT = "ordered on {purchase_days_count:#day} so far, the last {days_since_last_order:ago}"
 COHORT_DAYS = 91
 
 
@@ -64,7 +65,7 @@ def p_alive(row: Any) -> Any:
 
 @peers.derived(
     Entry("Probability of no order in the outcome window, by the BG/NBD model of all customers.", "probability",
-          NOT_FITTED, "higher", "silence", relative_to_peers=True)
+          NOT_FITTED, "higher", "silence", BOUGHT, protects=BOUGHT, norm="overdue_ratio", relative_to_peers=True)
 )  # fmt: skip
 def no_order_by_model(row: Any, horizon: int) -> Any:
     repeats = (row.purchase_days_count - 1).cast("float64")
