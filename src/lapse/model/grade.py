@@ -12,7 +12,7 @@ from lapse.model.rivals import leaders
 MEANINGS = {
     "A": "Better than every rule and model it was compared with, and its probabilities can be taken at their word.",
     "B": "Better than any rule of thumb, and its probabilities can be taken at their word.",
-    "C": "Better than chance. Use the order of the list, do not count on the probabilities or on beating a rule of thumb.",
+    "C": "Better than chance. Use the order of the list; why to count on no more than that, is said beside.",
     "D": "Do not use: not better than chance, or worse than a rule of thumb.",
 }
 RULE = (

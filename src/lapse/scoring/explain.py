@@ -92,6 +92,15 @@ def _risk(scored: pd.DataFrame, scores: pd.DataFrame, anew: Callable[[pd.Series]
     return [
         f"Churn risk {row['churn_risk']:.1%} ({row['risk_band']}) as of {row['cutoff_date']}, number {rank:,} of "
         f"{len(scores):,}; model {row['model_version']}",
+        *_worth(row),
         *(f"  because: {reason}" for reason in reasons or ["nothing about this customer raises the risk"]),
         *(f"  against it: {reason}" for reason in protective),
     ]
+
+
+def _worth(row: pd.Series) -> list[str]:
+    """A row of scores in, what the customer is worth as the list says it out; nothing where the delivery has no money."""
+    if pd.isna(row["expected_margin"]):
+        return []
+    margin, stake, profit = (f"{row[name]:,.2f}" for name in ("expected_margin", "value_at_stake", "expected_profit"))
+    return [f"  expected margin if kept {margin}, value at stake {stake}; contacting earns {profit}"]

@@ -20,7 +20,7 @@ DAYS = ibis.memtable(pd.DataFrame({
 }))  # fmt: skip
 SCORES = pd.DataFrame({
     "customer_id": ["ann", "bob"], "cutoff_date": date(2024, 2, 1), "churn_risk": [0.6, 0.05], "risk_band": ["high", "low"],
-    "model_version": "abc", **{name: [None, None] for name in ("reason_2", "reason_3", "protective_2")},
+    "expected_margin": [50.0, None], "value_at_stake": [30.0, None], "expected_profit": [-1.25, None], "model_version": "abc", **{name: [None, None] for name in ("reason_2", "reason_3", "protective_2")},
     "reason_1": ["last ordered 24 days ago", None], "protective_1": ["spent 12 in the last 30 days", None],
 })  # fmt: skip
 
@@ -32,6 +32,7 @@ def test_what_raises_the_risk_and_what_speaks_against_it(engine: Engine) -> None
     text = explanation(engine, DAYS, SCORES, "ann", never)
     assert "Churn risk 60.0% (high) as of 2024-02-01, number 1 of 2" in text
     assert "because: last ordered 24 days ago\n  against it: spent 12 in the last 30 days\n" in text
+    assert "\n  expected margin if kept 50.00, value at stake 30.00; contacting earns -1.25\n" in text
     assert "History: 3 orders on 2 days, 2024-01-01 to 2024-01-08" in text
 
 
@@ -45,6 +46,10 @@ def test_a_customer_of_low_risk_is_explained_anew(engine: Engine) -> None:
     text = explanation(engine, DAYS, SCORES, "bob", anew)
     assert asked == ["bob"] and "nothing about this customer raises the risk\n  against it: last ordered today" in text
     assert "nothing about this customer raises the risk" in explanation(engine, DAYS, SCORES, "bob")
+
+
+def test_a_customer_without_money_has_no_value(engine: Engine) -> None:
+    assert "value at stake" not in explanation(engine, DAYS, SCORES, "bob")
 
 
 def test_an_unknown_id_is_named(engine: Engine) -> None:

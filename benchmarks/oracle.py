@@ -1,0 +1,122 @@
+"""How much of what can be known the model knows: its share of the oracle's AUROC, by the number of customers.
+
+    python benchmarks/oracle.py --customers 2000 10000 50000 200000
+
+The oracle is the true risk of a simulated shop (`lapse simulate`, 600 days, the churn windows of params.yaml): no model can
+rank better. A share is (AUROC - .5) / (oracle's AUROC - .5), at the latest of seven cutoffs, by models that learned from the
+cutoffs known then. Small shops are made several times, with other seeds, and tested together. Prints Markdown;
+how far it is goes to the error stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from contextlib import redirect_stdout
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from data import PARAMS
+from lapse.engine import open_duckdb, open_engine
+from lapse.features.own import feature_inputs
+from lapse.history.activity import read_activity
+from lapse.history.contents import Contents
+from lapse.history.simulation.shop import Shop
+from lapse.history.simulation.simulate import simulate, write_truth
+from lapse.history.validate import validate
+from lapse.model.bootstrap import judge
+from lapse.model.metrics import auroc
+from lapse.model.recipe import RFM, fit_bundle
+from lapse.model.rivals import BG_NBD, fit_bg_nbds, rival_risks
+from lapse.model.scorers import values_of
+from lapse.model.split import known_before
+from lapse.model.train import open_lab
+from lapse.settings import load_settings
+from lapse_features import run
+
+CUTOFFS = 7
+TOGETHER = 6_000
+"""Shops of fewer customers are made so often that they have so many together."""
+SHOWN = {"model": "the recipe", "booster": "booster alone", "logistic_0.01": "logistic alone", RFM: "RFM logistic",
+         BG_NBD: "BG/NBD"}  # fmt: skip
+ROUNDS = 500
+
+
+def main() -> None:
+    """The command line in, the table out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--customers", type=int, nargs="+", default=[2_000, 10_000, 50_000, 200_000])
+    parser.add_argument("--cutoffs", type=int, default=CUTOFFS)
+    parser.add_argument("--work", type=Path, help="where logs go while they are needed")
+    asked = parser.parse_args()
+    heads = ["customers", "shops", "tested", "rows to fit", "oracle", *SHOWN.values(), "booster leads logistic by (95 %)",
+             "training, CPU s", "log and features, CPU s"]  # fmt: skip
+    print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
+    for customers in asked.customers:
+        shops = [_shop(customers, 7 + seed, asked) for seed in range(max(1, TOGETHER // customers))]
+        _row(customers, shops)
+
+
+def _shop(customers: int, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
+    """How many customers and a seed in; the test cutoff's rows, the risks told there and what it cost out."""
+    with tempfile.TemporaryDirectory(dir=asked.work) as name, redirect_stdout(sys.stderr):
+        started, work = time.process_time(), Path(name)
+        shop = Shop(customers=customers, days=600, seed=seed)
+        simulate(shop, work / "shop", PARAMS)
+        settings = load_settings(work / "shop" / "params.yaml")
+        windows = settings.churn.windows
+        with open_engine() as engine:
+            today = shop.start + timedelta(days=shop.days)
+            contents, _ = validate(engine, settings.sources, "UTC", work / "validated", work / "report.json", today)
+        contents.write(work / "validated" / "contents.json")
+        run(str(work / "shop" / "params.yaml"), str(work / "validated"), str(work), asked.cutoffs, 2)
+        contents = Contents.read(work / "validated" / "contents.json")
+        knobs = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
+        inputs = feature_inputs(contents, windows, knobs, work / "validated")
+        lab = open_lab(work / "features", work / "labels", inputs, windows, settings.train.model_dump())
+        cutoff = lab.cutoffs[-1]
+        known = known_before(lab.cutoffs, cutoff, windows)
+        with open_engine() as engine:
+            fits = fit_bg_nbds(engine, read_activity(engine, work / "activity")["purchase_days"], [cutoff])
+        with open_duckdb() as duck:
+            write_truth(duck, shop, work / "shop", windows, [cutoff])
+        made = time.process_time()
+        bundle = fit_bundle(lab, known)
+        trained = time.process_time()
+        test = lab.at([cutoff])
+        told = pd.read_parquet(work / "shop" / "truth.parquet").set_index("customer_id")["true_risk"]
+        risks = {"oracle": told[test["customer_id"]].to_numpy(), "model": bundle.churn_risk(test)}
+        for member in ("booster", "logistic_0.01"):
+            scorer = lab.fit(member, known)
+            risks[member] = expit(scorer.log_odds(values_of(scorer, test)))
+        risks |= rival_risks(lab, cutoff, fits[cutoff])
+        ids = [f"{seed}/{one}" for one in test["customer_id"]]
+        return {"ids": ids, "churned": test["churned"].to_numpy("int64"), "risks": risks, "rows": len(lab.at(known)),
+                "choice": bundle.choice["name"], "seconds": (trained - made, made - started)}  # fmt: skip
+
+
+def _row(customers: int, shops: list[dict[str, Any]]) -> None:
+    churned = np.concatenate([shop["churned"] for shop in shops])
+    risks = {name: np.concatenate([shop["risks"][name] for shop in shops]) for name in ("oracle", *SHOWN)}
+    found = {name: auroc(churned, risk) for name, risk in risks.items()}
+    ids = [one for shop in shops for one in shop["ids"]]
+    two = {name: risks[name] for name in ("booster", "logistic_0.01")}
+    lead = judge(ids, churned, two, "booster", ROUNDS, 7)["logistic_0.01"]["lead"]["auroc"]
+    cells = [f"{found[name]:.4f} ({(found[name] - 0.5) / (found['oracle'] - 0.5):.1%})" for name in SHOWN]
+    cells[0] += f", {'/'.join(dict.fromkeys(shop['choice'] for shop in shops))}"
+    cells.append(f"{lead['by']:+.4f} ({lead['interval'][0]:+.4f} to {lead['interval'][1]:+.4f})")
+    cells += [f"{sum(shop['seconds'][i] for shop in shops) / len(shops):,.0f}" for i in range(2)]
+    rows = sum(shop["rows"] for shop in shops) // len(shops)
+    start = [f"{customers:,}", str(len(shops)), f"{len(ids):,}", f"{rows:,}", f"{found['oracle']:.4f}"]
+    print(f"| {' | '.join([*start, *cells])} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
