@@ -16,6 +16,7 @@ from lapse.engine import Engine
 from lapse.features.buy_till_you_die import BgNbd
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Feature, Inputs
+from lapse.features.peers import peers
 from lapse.features.people import fit_population, numbered, parameters
 
 REACHES = (60, 180, 730)
@@ -57,15 +58,15 @@ class Template:
         It reads what is computed here and held in the engine until the next cutoff. Here the future is cut off, once,
         before any feature sees it.
         """
-        keep, last = self.engine.keep, _literal(cutoff)
+        features, keep, last = all_features(self.inputs, self.families), self.engine.keep, _literal(cutoff)
         people = keep(numbered(self.activity["purchase_days"], snapshots, last), "features_people")
         cut = {
-            name: keep(_of_people(table, people, last), f"features_{name}", order_by="customer_id")
-            for name, table in self.activity.items()
+            name: keep(_of_people(self.activity[name], people, last), f"features_{name}", order_by="customer_id")
+            for name in sorted({"purchase_days"} | {feature.table for feature in features if feature.kind == "aggregate"})
         }
-        model = fit_population(_days(cut["purchase_days"], last))
+        asked = any(feature.family == peers.name for feature in features)
+        model = fit_population(_days(cut["purchase_days"], last)) if asked else None
         # Logs of different ages lack different features; up to the next of these ages they lack the same.
-        features = all_features(self.inputs, self.families)
         age = max((f.days_needed for f in features if f.days_needed <= history_days), default=0)
         if (age, model is None) not in self._written:
             self._written[age, model is None] = self._write(cut, people, age, self.FITTED if model else None)

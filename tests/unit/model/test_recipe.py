@@ -82,6 +82,18 @@ def test_where_a_rule_is_the_truth_the_rule_ships() -> None:
     assert list(made.contributions(rows).columns) == ["days_since_last_order", "base"]
 
 
+def test_where_bg_nbd_is_the_truth_it_ships_calibrated() -> None:
+    random = np.random.default_rng(4)
+    rows = shop_rows(250, 7)
+    truth = random.beta(2, 3, len(rows))
+    rows["no_order_by_model"] = truth
+    rows["churned"] = (random.random(len(rows)) < truth).astype("int64")
+    lab = Lab(rows, [*NAMES, "no_order_by_model"], INPUTS, WINDOWS, PARAMS)
+    made = fit_bundle(lab, sorted(set(rows["cutoff_date"])))
+    assert made.kind == "model" and made.choice["name"] == "bg_nbd" and made.features == ("no_order_by_model",)
+    assert np.corrcoef(made.churn_risk(rows), truth)[0, 1] > 0.97
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_permuted_labels_are_grade_d(seed: int) -> None:
     """The negative control: with the labels of each cutoff dealt out anew there is nothing to learn."""
