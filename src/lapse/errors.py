@@ -57,7 +57,9 @@ def sample_keys(keys: Sequence[object]) -> str:
 
 
 def unusable(error: OSError) -> str:
-    """An error of the file system in, a message that names the file and the next step out."""
+    """An error of the file system or of a connection in, a message that names what failed and the next step out."""
+    if isinstance(error, ConnectionError):
+        return f"a connection broke ({error}). A database, a tracking server or Spark ended; what it said last stands above."
     what, why = error.filename or "a file", error.strerror or error
     return f"{what} cannot be used ({why}). Check the path, who may write there, and the disk."
 

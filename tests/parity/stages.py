@@ -21,8 +21,10 @@ from lapse.scoring.score import customer_facts
 from lapse.snapshots import cutoffs_in, write_snapshots
 from tests.parity.logs import Log
 
-# Few rows: what costs is starting tasks and warming up the compiler.
-SPARK_CONF = "spark.sql.shuffle.partitions=2;spark.driver.extraJavaOptions=-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Few rows: what costs is starting tasks and warming up the compiler. The quick compiler alone is given 48 MiB for its code,
+# a fifth of what both get, and without room for more the JVM ends.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
+SPARK_CONF = f"spark.sql.shuffle.partitions=2;spark.driver.extraJavaOptions={JAVA_OPTIONS}"
 RELATIVE = 1e-9
 
 
