@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lapse.files import write_text
 from measure import Measured, measure
+
+RESULTS = "results.json"
+"""Beside the logs: what has been measured on them so far, so that nothing is lost where a run of hours is ended."""
 
 
 @dataclass
@@ -35,8 +40,18 @@ class Bench:
     def note(self, lines: int, name: str, found: Measured) -> None:
         """What was measured, or why it was not, in; it is remembered and said."""
         self.results[lines, name] = found
+        rows = [
+            [lines, name, asdict(found)] for (lines, name), found in sorted(self.results.items(), key=lambda row: row[0][0])
+        ]
+        write_text(self.data / RESULTS, json.dumps(rows))
         said = found.failure or f"{found.seconds:,.1f} s, {found.cpu_seconds:,.1f} CPU s, {found.peak_mib:,.0f} MiB"
         print(f"benchmark: {lines:,} lines: {name}: {said}", flush=True)
+
+    def remember(self) -> None:
+        """Nothing in; what earlier runs in the same folder noted stands among the results, where they noted any."""
+        file = self.data / RESULTS
+        rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+        self.results |= {(lines, name): Measured(**found) for lines, name, found in rows}
 
     def lapse(
         self, lines: int, name: str, log: Path, work: Path, cutoffs: int, again: bool = False, only: Sequence[str] = ()

@@ -2,6 +2,7 @@
 
     python benchmarks/features.py --rows 1000000       one size
     python benchmarks/features.py --all                1 M, 20 M and 100 M order lines
+    python benchmarks/features.py --rows 100000000 --parts lapse --add        one more size in the report of the run before
     make benchmark                                     sets up the rivals (.venv-bench), then --all
 
 Writes benchmarks/RESULTS.md and prints it. Every measured thing runs in a process of its own, on the same log, at the
@@ -22,13 +23,14 @@ from bench import Bench
 from measure import measure
 from report import write_report
 from rivals import measure_rivals
+from targets import FEW, SOME, with_cutoffs
 
 HERE = Path(__file__).resolve().parent
 SIZES = (1_000_000, 20_000_000, 100_000_000)
 PARTS = ("lapse", "rivals", "growth")
 FLOOR_ROUNDS = 3
-# How the cost grows is asked at one size only, the largest up to this one.
-LARGEST_FOR_GROWTH = 20_000_000
+# All cutoffs are measured up to this size, beyond it a few; at the largest size up to this one, how the cost grows.
+LARGEST_WHOLE = 20_000_000
 # snapshots.step_days of params.yaml: the cutoffs of the shorter log are those of the longer one but for the newest.
 MONTH_DAYS = 28
 
@@ -41,8 +43,10 @@ def measure_size(bench: Bench, lines: int, growth: bool) -> None:
         return
     measure_floor(bench, lines, folder / "validated" / "transactions.parquet")
     if "lapse" in bench.parts:
+        whole = lines <= LARGEST_WHOLE
         with bench.work() as work:
-            bench.lapse(lines, "lapse", folder / "validated", work, bench.cutoffs)
+            name, cutoffs = ("lapse", bench.cutoffs) if whole else (with_cutoffs(FEW), FEW)
+            bench.lapse(lines, name, folder / "validated", work, cutoffs)
             measure_output(bench, lines, work / "features")
     if "rivals" in bench.parts:
         measure_rivals(bench, lines, folder / "validated")
@@ -80,16 +84,16 @@ def measure_one_month_more(bench: Bench, lines: int, log: Path) -> None:
 
 
 def measure_further_cutoffs(bench: Bench, lines: int, log: Path) -> None:
-    """A log in; it with fewer cutoffs, and one twice as dense of as many customers with all and with fewer, noted."""
-    dense, fewer = bench.data / f"{lines}-dense", (bench.cutoffs + 1) // 2
+    """A log in; it with few cutoffs, and one twice as dense of as many customers with few and with some, noted."""
     with bench.work() as work:
-        bench.lapse(lines, f"lapse, {fewer} cutoffs", log, work, fewer)
+        bench.lapse(lines, with_cutoffs(FEW), log, work, FEW)
+    dense = bench.data / f"{lines}-dense"
     chosen = {"folder": dense, "rows": lines, "density": 2, "threads": bench.threads}
     if bench.run(lines, "simulated log, twice as dense", "data.make", chosen).failure:
         return
-    for cutoffs in (bench.cutoffs, fewer):
+    for cutoffs in (FEW, SOME):
         with bench.work() as work:
-            bench.lapse(lines, f"lapse, {cutoffs} cutoffs, twice as dense", dense / "validated", work, cutoffs)
+            bench.lapse(lines, f"{with_cutoffs(cutoffs)}, twice as dense", dense / "validated", work, cutoffs)
 
 
 def command_line() -> argparse.Namespace:
@@ -105,6 +109,7 @@ def command_line() -> argparse.Namespace:
     python = HERE.parent / ".venv-bench" / "bin" / "python"
     add("--rivals", default=str(python), help="the Python that has Polars and featuretools")
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure besides the floor")
+    add("--add", action="store_true", help="keep what earlier runs in the same --data measured, where this one does not")
     add("--time-limit", type=float, default=7200, help="seconds after which one run is given up")
     add("--results", type=Path, default=HERE / "RESULTS.md")
     return parser.parse_args()
@@ -117,7 +122,9 @@ def main() -> int:
     data = chosen.data.resolve()
     bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.rivals, chosen.time_limit, chosen.parts)
     data.mkdir(parents=True, exist_ok=True)
-    growth = max((lines for lines in sizes if lines <= LARGEST_FOR_GROWTH), default=None)
+    if chosen.add:
+        bench.remember()
+    growth = max((lines for lines in sizes if lines <= LARGEST_WHOLE), default=None)
     for lines in sizes:
         print(f"benchmark: {lines:,} lines in {data}, {shutil.disk_usage(data).free / 1e9:.0f} GB free", flush=True)
         measure_size(bench, lines, lines == growth)

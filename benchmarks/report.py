@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lapse.files import write_text
 from measure import Measured
-from targets import Results, RunFailed, seconds, verdicts
+from targets import FEW, SOME, Results, RunFailed, seconds, verdicts, with_cutoffs
 
 HERE = Path(__file__).resolve().parent
 LIBRARIES = ("duckdb", "ibis-framework", "pandas", "pyarrow", "numpy")
@@ -23,7 +23,8 @@ def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> st
     parts = [
         "# What the features cost",
         machine(threads),
-        f"Activity, snapshots, features and labels of a simulated shop's three years at {cutoffs} cutoffs, 28 days apart. "
+        f"Activity, snapshots, features and labels of a simulated shop's three years at {cutoffs} cutoffs, 28 days apart, "
+        f"or at the newest ones of them. "
         "Seconds are those of the call, imports not included; the peak is of the whole process, which does nothing else. "
         "`lapse` reads all tables of the shop, `lapse, transactions only` what the rivals read; *floor of the output* is to "
         "write its finished features, no more. pandas and Polars make a part of its features at the same cutoffs and "
@@ -73,24 +74,15 @@ def measurements(results: Results, cutoffs: int) -> str:
 
 def further_cutoffs(results: Results, cutoffs: int) -> list[str]:
     """What was measured in, what one further cutoff costs on a log and on one twice as dense out."""
-    fewer = (cutoffs + 1) // 2
     rows = []
-    for lines in sorted({lines for lines, name in results if name == f"lapse, {fewer} cutoffs"}):
-        for log, more, less in (
-            ("", "lapse", f"lapse, {fewer} cutoffs"),
-            (", twice as dense", f"lapse, {cutoffs} cutoffs, twice as dense", f"lapse, {fewer} cutoffs, twice as dense"),
-        ):
+    for lines in sorted({lines for lines, name in results if name == with_cutoffs(FEW)}):
+        for log, name, more in (("", "lapse", cutoffs), (", twice as dense", with_cutoffs(SOME), SOME)):
             try:
-                slope = (seconds(results, lines, more) - seconds(results, lines, less)) / max(1, cutoffs - fewer)
-                activity = results[lines, more].result["stages"]["activity"]
+                cost = seconds(results, lines, name + log) - seconds(results, lines, with_cutoffs(FEW) + log)
             except (KeyError, RunFailed):
                 continue
-            rows.append((f"{lines:,} lines{log}", f"{slope:.2f}", f"{activity:.1f}"))
-    return (
-        ["## One further cutoff", table(("log", f"seconds per cutoff, {cutoffs} less {fewer}", "activity, once"), rows)]
-        if rows
-        else []
-    )
+            rows.append((f"{lines:,} lines{log}", f"{cost / max(1, more - FEW):.2f}", f"{more} less {FEW}"))
+    return ["## One further cutoff", table(("log", "seconds per cutoff", "of cutoffs"), rows)] if rows else []
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

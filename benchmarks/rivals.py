@@ -58,4 +58,4 @@ def _measure(
         elif not found.failure and rival != "featuretools":
             checked = measure("compare.compare", {"lapse": str(features), "rival": str(out), "cutoffs": lapse["cutoffs"]})
             equal = checked.result or {"shared": 0, "differing": {checked.failure: 0}}
-            bench.results[lines, name] = replace(found, result=found.result | equal)
+            bench.note(lines, name, replace(found, result=found.result | equal))

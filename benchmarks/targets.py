@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from measure import Measured
 
 GIB = 1024.0
+FEW, SOME = 3, 7
+"""Cutoffs: of a log for which all of them take hours, and to tell what one more costs."""
 Results = Mapping[tuple[int, str], Measured]
 """What was measured, by lines of the log and name."""
 
@@ -23,6 +25,11 @@ class Target:
 
 class RunFailed(Exception):
     """A run that a target speaks of was started and gave nothing: the target is not met."""
+
+
+def with_cutoffs(cutoffs: int) -> str:
+    """A number of cutoffs other than that of the command in, what a run of lapse with it is called out."""
+    return f"lapse, {cutoffs} cutoffs"
 
 
 def verdicts(results: Results) -> list[tuple[str, str, str]]:
@@ -57,17 +64,17 @@ def _floor(most: float) -> Callable[[Results], tuple[str, bool]]:
     return read
 
 
-def _peak(rows: int, most_gib: float) -> Callable[[Results], tuple[str, bool]]:
+def _peak(rows: int, name: str, most_gib: float) -> Callable[[Results], tuple[str, bool]]:
     def read(results: Results) -> tuple[str, bool]:
-        seconds(results, rows, "lapse")
-        peak = results[rows, "lapse"].peak_mib / GIB
+        seconds(results, rows, name)
+        peak = results[rows, name].peak_mib / GIB
         return f"{peak:.1f} GiB", peak <= most_gib
 
     return read
 
 
 def _growth(results: Results) -> tuple[str, bool]:
-    times = seconds(results, 100_000_000, "lapse") / seconds(results, 20_000_000, "lapse")
+    times = seconds(results, 100_000_000, with_cutoffs(FEW)) / seconds(results, 20_000_000, with_cutoffs(FEW))
     return f"{times:.1f} times", times <= 6
 
 
@@ -96,9 +103,9 @@ def _incremental(results: Results) -> tuple[str, bool] | None:
 
 TARGETS = (
     Target("20 M lines: at most 60 times the floor", _floor(60)),
-    Target("20 M lines: at most 6 GiB", _peak(20_000_000, 6)),
-    Target("100 M lines: at most 6 times the 20 M time", _growth),
-    Target("100 M lines: at most 12 GiB", _peak(100_000_000, 12)),
+    Target("20 M lines: at most 6 GiB", _peak(20_000_000, "lapse", 6)),
+    Target(f"100 M lines: at most 6 times the 20 M time ({FEW} cutoffs each)", _growth),
+    Target("100 M lines: at most 12 GiB", _peak(100_000_000, with_cutoffs(FEW), 12)),
     Target("at least 10 times faster than pandas, cutoff by cutoff", _faster("pandas", 10)),
     Target("at least 10 times faster than featuretools", _faster("featuretools", 10)),
     Target("at least twice as fast as Polars, cutoff by cutoff", _faster("Polars", 2)),

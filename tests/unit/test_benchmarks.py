@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
@@ -50,3 +53,36 @@ def test_a_rival_that_is_not_installed_is_said(report: dict[str, list[str]], nam
 
 def test_no_host_is_named() -> None:
     assert "://" not in Path(ROOT / "benchmarks" / "requirements.txt").read_text(encoding="utf-8")
+
+
+def test_what_an_earlier_run_measured_is_kept_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bench, measure = (importlib.import_module(name) for name in ("bench", "measure"))
+
+    def run() -> Any:
+        return bench.Bench(tmp_path, 2, 13, NOBODY, 60.0, [])
+
+    first, second = run(), run()
+    first.note(20, "lapse", measure.Measured(seconds=2.0, result={"features": 3}))
+    first.note(10, "floor", measure.Measured(failure="killed"))
+    second.remember()
+    assert second.results == first.results and run().results == {}
+    second.note(20, "lapse", measure.Measured(seconds=1.0))
+    third = run()
+    third.remember()
+    assert {key: found.seconds for key, found in third.results.items()} == {(10, "floor"): 0.0, (20, "lapse"): 1.0}
+
+
+def test_the_floor_of_the_output_writes_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    features = tmp_path / "features"
+    features.mkdir()
+    for day in ("2017-01-01", "2017-02-01"):
+        pd.DataFrame({"customer_id": ["a", "b"], "orders_30d": [1.0, None]}).to_parquet(features / f"{day}.parquet")
+    before = {file: file.read_bytes() for file in features.iterdir()}
+    found = importlib.import_module("floor").write(str(features), 1)
+    assert 0 < found["seconds"] < 60
+    assert {file: file.read_bytes() for file in features.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [features]
