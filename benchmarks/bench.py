@@ -40,9 +40,7 @@ class Bench:
     def note(self, lines: int, name: str, found: Measured) -> None:
         """What was measured, or why it was not, in; it is remembered and said."""
         self.results[lines, name] = found
-        rows = [
-            [lines, name, asdict(found)] for (lines, name), found in sorted(self.results.items(), key=lambda row: row[0][0])
-        ]
+        rows = [[lines, name, asdict(found)] for (lines, name), found in self.results.items()]
         write_text(self.data / RESULTS, json.dumps(rows))
         said = found.failure or f"{found.seconds:,.1f} s, {found.cpu_seconds:,.1f} CPU s, {found.peak_mib:,.0f} MiB"
         print(f"benchmark: {lines:,} lines: {name}: {said}", flush=True)

@@ -19,7 +19,8 @@ RIVALS = ("polars", "featuretools", "pandas")
 
 
 def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> str:
-    """What was measured in, the report in `path` and as text out."""
+    """What was measured in, the report in `path` and as text out, the smaller logs first."""
+    results = dict(sorted(results.items(), key=lambda row: row[0][0]))
     parts = [
         "# What the features cost",
         machine(threads),
