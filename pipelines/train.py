@@ -8,9 +8,11 @@ from lapse.features.catalogue import all_features
 from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
+from lapse.labels import churn_rates
 from lapse.model.train import require_usable, write_models
 from lapse.model.value_train import say, write_value_models
 from lapse.settings import load_settings
+from lapse.snapshots import cutoffs_in
 
 
 def main() -> None:
@@ -21,7 +23,10 @@ def main() -> None:
     folders = Path("data/features"), Path("data/labels"), Path("models")
     require_usable(Path("data/reports/usability.json"))
     print("train: fitting the judged model and the one that ships", flush=True)
-    judged, ships = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump())
+    with open_engine() as engine:
+        activity, cutoffs = read_activity(engine, Path("data/activity")), cutoffs_in(folders[1])
+        rates = churn_rates(engine, activity, cutoffs, settings.churn.windows, contents.period)
+    judged, ships = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump(), rates)
     for name, bundle in (("judged", judged), ("ships", ships)):
         fit, calibrate = bundle.cutoffs["fit"], bundle.cutoffs["calibrate"]
         print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {', '.join(calibrate)}")

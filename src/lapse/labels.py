@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ import ibis.expr.types as ir
 from lapse.engine import Engine
 from lapse.errors import DataError
 from lapse.files import leave_only
-from lapse.snapshots import cutoffs_in
+from lapse.snapshots import cutoffs_in, population
 from lapse.tables import LABELS
-from lapse.windows import ChurnWindows
+from lapse.windows import ChurnWindows, Period, mature_cutoffs
+
+MOST = 200
+"""Cutoffs before the given ones whose churn rate is still looked up: fifteen years, four weeks apart."""
 
 
 def write_labels(
@@ -37,6 +42,28 @@ def write_labels(
         engine.write(labels, out / f"{cutoff}.parquet", LABELS.key)
         written: Any = engine.read(out / f"{cutoff}.parquet")
         rates[cutoff] = float(written.churned.mean().to_pyarrow().as_py() or 0.0)
+    return rates
+
+
+def churn_rates(
+    engine: Engine, activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows, period: Period
+) -> dict[date, float]:
+    """Mature cutoffs in, the log-odds of the churn rate at them, and as far apart back to the first day of the log, out.
+
+    Half a churner and half a stayer are added. A day is left out where the log does not cover its `active_days`.
+    """
+    newest = max(cutoffs)
+    step = max(1, round((newest - min(cutoffs)).days / max(1, len(cutoffs) - 1)))
+    days = mature_cutoffs(replace(period, last_complete_day=windows.decided_on(newest)), windows, step, len(cutoffs) + MOST)
+    rates = {}
+    for day in days:
+        labels: Any = outcome_labels(
+            population(activity, day, windows, period), activity["purchase_days"], day, windows, period.last_complete_day
+        )
+        if windows.mode == "subscription":
+            labels = contract_labels(labels, activity["subscription_days"], day, windows)
+        row = engine.frame(labels.aggregate(customers=labels.count(), left=labels.churned.sum().coalesce(0))).iloc[0]
+        rates[day] = math.log((int(row["left"]) + 0.5) / (int(row["customers"]) - int(row["left"]) + 0.5))
     return rates
 
 

@@ -19,11 +19,13 @@ from lapse.features.family import Inputs
 from lapse.files import digest, write_text
 from lapse.model.calibration import Calibrator, calibrator_of, calibrator_said
 from lapse.model.scorers import Scorer, scorer_of, scorer_said
+from lapse.model.season import Season
 from lapse.windows import ChurnWindows
 
-FORMAT = 2
+FORMAT = 3
 DIGITS = 9  # as in calibration: not the last bits of one processor
 DESCRIPTION = "bundle.json"
+DAY = "cutoff_date"
 LIBRARIES = ("lightgbm", "scikit-learn", "pandas", "numpy", "ibis-framework", "duckdb")
 
 
@@ -41,6 +43,8 @@ class Bundle:
     """model, or rule when a rule of thumb did better out of time."""
     choice: Mapping[str, Any] = field(default_factory=dict)
     """What was tried inside the known cutoffs, how it did, what was chosen and why."""
+    season: Season | None = None
+    """What the time of the year adds, where earlier years in the log say so."""
     version: str = ""
     """Content hash; empty until the bundle was written or read."""
 
@@ -87,8 +91,23 @@ class Bundle:
                              "`dvc repro`.")  # fmt: skip
 
     def churn_risk(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """A frame of feature rows in, their calibrated churn risk in [0, 1] out."""
-        return np.round(self.calibrator(self.raw_score(rows)), DIGITS)
+        """A frame of feature rows in, their calibrated churn risk in [0, 1] out.
+
+        A model with a season also needs `cutoff_date`, the day of scoring; ModelError without it.
+        """
+        from scipy.special import expit
+
+        log_odds = self.scorer.log_odds(self.matrix(rows)) + self._seasonal(rows)
+        return np.round(self.calibrator(np.asarray(expit(log_odds))), DIGITS)
+
+    def _seasonal(self, rows: pd.DataFrame) -> npt.NDArray[np.float64] | float:
+        if self.season is None:
+            return 0.0
+        if DAY not in rows.columns:
+            raise ModelError(f"score: this model knows a season, and the rows lack the column {DAY}: the day on which the "
+                             "customers are scored, as YYYY-MM-DD.")  # fmt: skip
+        codes, days = pd.factorize(pd.to_datetime(rows[DAY]))
+        return np.array([self.season.at(day.date()) for day in days])[codes]
 
     def raw_score(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """A frame of feature rows in, the uncalibrated scores out: never shown to a user."""
@@ -126,6 +145,7 @@ class Bundle:
             "scorer": scorer_said(self.scorer, keep),
             "files": sorted(texts),
             "calibrator": calibrator_said(self.calibrator),
+            "season": self.season.said() if self.season else None,
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
         }
         for name, text in texts.items():
@@ -156,6 +176,7 @@ class Bundle:
                 cutoffs=said["cutoffs"],
                 kind=said["kind"],
                 choice=said["choice"],
+                season=Season.of(said["season"]) if said["season"] else None,
                 version=content_hash(folder),
             )
         except (KeyError, TypeError, ValueError, FileNotFoundError, AttributeError, lgb.basic.LightGBMError) as error:

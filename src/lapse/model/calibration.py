@@ -2,7 +2,8 @@
 
 Shape and level are learned from scores at cutoffs that the scoring models had not seen (out of time). The shape is
 one of: none, Platt (1999), beta (Kull, Silva Filho & Flach 2017), isotonic (Zadrozny & Elkan 2002). The level is the
-mean shift of the base rate from fitting to scoring, shrunk by how much it jumps about from one cutoff to the next.
+mean shift of the base rate from fitting to scoring, shrunk by how much it jumps about from one cutoff to the next, after
+what the time of the year explains of it (season.py).
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ class Calibration:
     """Kind -> out-of-time log loss of the curves, level aside; empty with a single fold."""
     level: float
     shifts: tuple[float, ...]
+    season: float = 0.0
+    """The share of the season that the models miss, 0 to 1."""
 
 
 def calibrator_of(said: Mapping[str, Any]) -> Calibrator:
@@ -114,26 +117,45 @@ def calibrator_said(calibrator: Calibrator) -> dict[str, Any]:
     return {"kind": kind, **asdict(calibrator)}
 
 
-def calibrate(folds: Sequence[Fold], apart: float = 1.0) -> Calibration:
+def calibrate(folds: Sequence[Fold], apart: float = 1.0, seasonal: Sequence[float | None] = ()) -> Calibration:
     """Folds in time order in, the calibrator out.
 
     `apart`: the share of an outcome window between one fold and the next; folds that overlap tell less than they count.
+    `seasonal`: the shift of each fold that earlier years would lead one to expect, None where there are none.
     """
     shifts = [fold.shift for fold in folds]
     centred = [Fold(fold.log_odds + shift, fold.churned) for fold, shift in zip(folds, shifts, strict=True)]
     losses = _forward_losses(centred)
     # Platt is the standard that the others have to beat by more than chance would.
     chosen = min(losses, key=lambda kind: (losses[kind] + (0 if kind == "platt" else _MARGIN), kind)) if losses else "platt"
-    level = round(expected_level(shifts, apart), DIGITS)
+    expected = np.array([shift or 0.0 for shift in seasonal or [None] * len(folds)])
+    season = round(season_missed(shifts, seasonal, apart), DIGITS)
+    level = round(expected_level(np.array(shifts) - season * expected, apart), DIGITS)
     curve = fit_curve(chosen, _joined(centred), max(1.0, len(folds) * min(1.0, apart)))
     said = {kind: round(value, DIGITS) for kind, value in losses.items()}
-    return Calibration(moved(curve, level), chosen, said, level, tuple(round(shift, DIGITS) for shift in shifts))
+    return Calibration(moved(curve, level), chosen, said, level, tuple(round(shift, DIGITS) for shift in shifts), season)
 
 
 _MARGIN = 0.0005  # nats a customer
 
 
-def expected_level(shifts: Sequence[float], apart: float = 1.0) -> float:
+def season_missed(shifts: Sequence[float], seasonal: Sequence[float | None], apart: float = 1.0) -> float:
+    """The shifts of past folds, and what earlier years say of each, in; the share of it that came out, 0 to 1.
+
+    A line through the folds with level and slope shrunk to 0 by what a single cutoff jumps: a small swing that did not
+    come again, or a single fold, says nothing; a large one that did says almost all.
+    """
+    both = [(1.0, told, shift) for shift, told in zip(shifts, seasonal, strict=False) if told is not None]
+    if len(both) < 2:
+        return 0.0
+    level_and_told, came = np.array(both)[:, :2], np.array(both)[:, 2]
+    weight = max(1.0, len(both) * min(1.0, apart)) / len(both)
+    prior = np.diag([(_JUMP / _DRIFT) ** 2, (_JUMP / _SEASON) ** 2])
+    _, share = np.linalg.solve(weight * level_and_told.T @ level_and_told + prior, weight * level_and_told.T @ came)
+    return float(np.clip(share, 0, 1))
+
+
+def expected_level(shifts: Sequence[float] | Array, apart: float = 1.0) -> float:
     """The shifts of past folds in, the shift to expect at the next cutoff out (empirical Bayes).
 
     Their mean, shrunk towards 0 by their own scatter: one jump of the base rate says little about the next, the same
@@ -149,6 +171,8 @@ def expected_level(shifts: Sequence[float], apart: float = 1.0) -> float:
 
 # In log-odds, from the public sets: how far the lasting shift lies from 0, and how far one cutoff jumps from it.
 _DRIFT, _JUMP = 0.15, 0.3
+_SEASON = 1.0
+"""How far the share of a season that models miss may lie from 0 before the folds say more."""
 
 
 def level_shift(log_odds: Array, churned: Ints) -> float:

@@ -15,6 +15,7 @@ from lapse.errors import HistoryTooShort
 from lapse.files import write_json, written_whole
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
+from lapse.labels import churn_rates
 from lapse.model.backtest import OURS, Origin, report, run_origin
 from lapse.model.bundle import Bundle
 from lapse.model.curves import gains_points, over_time, precision_recall_points, reliability_points, roc_points, score_counts
@@ -34,6 +35,7 @@ from lapse.pictures import (
     draw_roc,
     draw_scores,
 )
+from lapse.snapshots import cutoffs_in
 from lapse.tables import TEST_PREDICTIONS
 
 SCHEMA = 2
@@ -55,14 +57,16 @@ def evaluate(
     Returns the content of metrics.json. `origins`: the most test cutoffs. Where the size of the trees was tuned, only
     the latest is one: the tuning has seen the others.
     """
-    lab = open_lab(data / "features", data / "labels", judged.inputs, judged.windows, train)
+    contents = Contents.read(data / "validated" / "contents.json")
     with open_engine() as engine:
-        days = read_activity(engine, data / "activity")["purchase_days"]
-        tested = run_backtest(lab, engine, days, 1 if train["tuning_trials"] else origins, judged)
+        activity = read_activity(engine, data / "activity")
+        rates = churn_rates(engine, activity, cutoffs_in(data / "labels"), judged.windows, contents.period)
+        lab = open_lab(data / "features", data / "labels", judged.inputs, judged.windows, train, rates)
+        tested = run_backtest(lab, engine, activity["purchase_days"], 1 if train["tuning_trials"] else origins, judged)
     gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])
     segments = read_segments(data / "validated" / "customers.parquet")
     metrics = write_evaluation(tested, ships, out, rounds, train["seed"], gate, segments)
-    write_population(lab, ships, Contents.read(data / "validated" / "contents.json"), metrics, out)
+    write_population(lab, ships, contents, metrics, out)
     return metrics
 
 
@@ -115,7 +119,7 @@ def headline(origins: list[Origin], tested: Mapping[str, Any], ships: Bundle, ga
         "cutoffs": latest["cutoffs"],
         "grade": grade,
         "ships": {"kind": ships.kind, "version": ships.version, **{
-            name: ships.choice.get(name) for name in ("name", "members", "why", "calibration", "level")}},
+            name: ships.choice.get(name) for name in ("name", "members", "why", "calibration", "level", "season_missed")}},
         "test": _brief(latest[OURS]),
         "rivals": rivals,
         "pooled": {

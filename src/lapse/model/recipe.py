@@ -20,6 +20,7 @@ from lapse.model.calibration import Calibration, Fold, calibrate, fit_platt, lev
 from lapse.model.classifier import Boosted, fit_booster
 from lapse.model.logistic import Logistic, fit_logistic
 from lapse.model.scorers import Blend, Scorer, fit_threshold, values_of
+from lapse.model.season import Rates, season_after, seasonal
 from lapse.model.split import fold_cutoffs, known_before, share_apart
 from lapse.windows import ChurnWindows
 
@@ -49,10 +50,14 @@ class Choice:
 
 
 class Lab:
-    """Labelled rows and every model that was fitted on them, each fitted once, however often it is asked for."""
+    """Labelled rows and every model that was fitted on them, each fitted once, however often it is asked for.
+
+    `rates`: the churn rates of cutoffs over the whole log, of which the rows hold the newest.
+    """
 
     def __init__(self, rows: pd.DataFrame, names: Sequence[str], inputs: Inputs, windows: ChurnWindows,
-                 params: Mapping[str, Any]) -> None:  # fmt: skip
+                 params: Mapping[str, Any], rates: Rates | None = None) -> None:  # fmt: skip
+        self.rates = rates or {}
         self.rows, self.names, self.windows, self.params, self.inputs = rows, list(names), windows, params, inputs
         self._place, days = pd.factorize(pd.to_datetime(rows["cutoff_date"]), sort=True)
         self.cutoffs = tuple(day.date() for day in days)
@@ -143,7 +148,8 @@ def fit_bundle(lab: Lab, cutoffs: Sequence[date]) -> Bundle:
         raise ModelError("train: at no cutoff before the last did both churners and stayers exist, so nothing can be "
                          "checked out of time. Choose another churn.horizon_days or churn.active_days.")  # fmt: skip
     choice = choose(lab, usable)
-    calibration = calibrate([lab.fold(choice.members, day) for day in usable], share_apart(known, lab.windows))
+    told = [seasonal(lab.rates, known_before(known, day, lab.windows), day) for day in usable]
+    calibration = calibrate([lab.fold(choice.members, day) for day in usable], share_apart(known, lab.windows), told)
     parts = [(name, 1 / len(choice.members), lab.fit(name, known)) for name in choice.members]
     scorer = parts[0][2] if len(parts) == 1 else Blend(tuple(parts))
     said = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], lab.windows)}
@@ -155,6 +161,7 @@ def fit_bundle(lab: Lab, cutoffs: Sequence[date]) -> Bundle:
         {role: [str(day) for day in days] for role, days in said.items()},
         choice.kind,
         _choice_said(choice, calibration, lab, usable),
+        season_after(lab.rates, known, calibration.season),
     )
 
 
@@ -232,6 +239,7 @@ def _choice_said(choice: Choice, calibration: Calibration, lab: Lab, folds: Sequ
         "calibration": calibration.chosen,
         "calibration_log_loss": dict(calibration.log_loss),
         "level": calibration.level,
+        "season_missed": calibration.season,
         "level_shifts": {str(day): shift for day, shift in zip(folds, calibration.shifts, strict=True)},
         "churn_rates": {str(day): round(float(lab.churned([day]).mean()), 6) for day in folds},
     }

@@ -23,7 +23,7 @@ import lapse
 from lapse.delivery import without_passwords
 from lapse.errors import ModelError
 from lapse.files import read_json
-from lapse.model.bundle import LIBRARIES, Bundle
+from lapse.model.bundle import DAY, LIBRARIES, Bundle
 from lapse.model.record import description, feature_dictionary, flat_metrics, flat_params, input_example
 from lapse.model.value import ValueModel, value_beside
 
@@ -238,7 +238,11 @@ def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bund
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    inputs = Schema([ColSpec("double", feature, required=True) for feature in shipped.features])
+    columns = [ColSpec("double", feature, required=True) for feature in shipped.features]
+    example = input_example(shipped.features, rows)
+    if shipped.season:
+        columns.append(ColSpec("string", DAY, required=True))
+        example = example.assign(**{DAY: shipped.cutoffs["fit"][-1]})
     with TemporaryDirectory(prefix="lapse-code-") as aside:
         code = Path(aside) / "lapse"
         shutil.copytree(Path(lapse.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
@@ -246,8 +250,8 @@ def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bund
             name="lapse",
             python_model=str(SERVED),
             artifacts={"bundle": str(models / "lapse"), "judged": str(models / "judged"), "metrics": str(metrics)},
-            signature=ModelSignature(inputs, Schema([ColSpec("double", "churn_risk")])),
-            input_example=input_example(shipped.features, rows),
+            signature=ModelSignature(Schema(columns), Schema([ColSpec("double", "churn_risk")])),
+            input_example=example,
             code_paths=[str(code)],
             pip_requirements=[f"{library}=={version(library)}" for library in (*LIBRARIES, "scipy")],
             registered_model_name=name,

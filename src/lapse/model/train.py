@@ -16,6 +16,7 @@ from lapse.features.family import Inputs
 from lapse.files import read_json
 from lapse.model.bundle import Bundle
 from lapse.model.recipe import Lab, fit_bundle, sample_share, sampled
+from lapse.model.season import Rates
 from lapse.model.split import known_before
 from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
@@ -30,13 +31,15 @@ def write_models(
     inputs: Inputs,
     windows: ChurnWindows,
     params: Mapping[str, Any],
+    rates: Rates | None = None,
 ) -> tuple[Bundle, Bundle]:
     """The folders of features and labels in, `judged/` and `lapse/` in `out`, the two bundles out.
 
     The judged one learns from the cutoffs whose outcomes were known at the last one, which it is tested on; the one
-    that ships, by the same recipe, from all of them. HistoryTooShort when there are too few.
+    that ships, by the same recipe, from all of them. HistoryTooShort when there are too few. `rates`: the churn rates of
+    earlier years, too, for the season.
     """
-    lab = open_lab(features, labels, inputs, windows, params)
+    lab = open_lab(features, labels, inputs, windows, params, rates)
     before = known_before(lab.cutoffs, lab.cutoffs[-1], windows)
     trials: list[dict[str, Any]] = []
     if params["tuning_trials"]:
@@ -48,7 +51,14 @@ def write_models(
     return Bundle.read(out / "judged"), Bundle.read(out / "lapse")
 
 
-def open_lab(features: Path, labels: Path, inputs: Inputs, windows: ChurnWindows, params: Mapping[str, Any]) -> Lab:
+def open_lab(
+    features: Path,
+    labels: Path,
+    inputs: Inputs,
+    windows: ChurnWindows,
+    params: Mapping[str, Any],
+    rates: Rates | None = None,
+) -> Lab:
     """The folders of features and labels in, a lab over all their cutoffs out; of more rows than `most_rows`, a sample."""
     rows = read_rows(features, labels, cutoffs_in(labels), params["most_rows"])
     names = [name for name in rows.columns if name not in LABELS.names]
@@ -56,7 +66,7 @@ def open_lab(features: Path, labels: Path, inputs: Inputs, windows: ChurnWindows
     if lacking:
         raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
                         "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
-    return Lab(rows, names, inputs, windows, params)
+    return Lab(rows, names, inputs, windows, params, rates)
 
 
 def require_usable(usability: Path) -> None:

@@ -123,7 +123,7 @@ def test_damage_is_noticed(rows: pd.DataFrame, tmp_path: Path) -> None:
     bundle_of("blend", rows).write(tmp_path)
     said = json.loads((tmp_path / "bundle.json").read_text())
     odd = {**said, "scorer": {"kind": "oracle"}}
-    for broken, words in (({**said, "format": 1}, "format 1, this lapse reads 2"), ({}, "damaged"), (odd, "damaged"),
+    for broken, words in (({**said, "format": 1}, "format 1, this lapse reads 3"), ({}, "damaged"), (odd, "damaged"),
                           ({**said, "features": ["noise"]}, "damaged")):  # fmt: skip
         (tmp_path / "bundle.json").write_text(json.dumps(broken))
         with pytest.raises(ModelError, match=words):

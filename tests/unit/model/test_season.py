@@ -1,0 +1,126 @@
+"""A swing that came every year is expected again, from what was known by then; what only looks like one is not believed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from lapse.errors import ModelError
+from lapse.model.bundle import Bundle
+from lapse.model.calibration import calibrate, season_missed
+from lapse.model.recipe import Lab, fit_bundle
+from lapse.model.season import Rates, Season, season_after, seasonal
+from lapse.model.split import known_before
+from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, shop_rows
+
+FIRST = date(2022, 1, 3)
+
+
+def swing(day: date) -> float:
+    return 0.8 * np.sin(2 * np.pi * (day - FIRST).days / 364)
+
+
+def cutoffs(count: int) -> list[date]:
+    return [FIRST + timedelta(days=28 * n) for n in range(count)]
+
+
+def rates_of(count: int, trend: float = 0.0) -> dict[date, float]:
+    return {day: -1 + swing(day) + trend * n for n, day in enumerate(cutoffs(count))}
+
+
+@pytest.mark.parametrize("trend", [0.0, 0.02])
+def test_what_came_at_this_time_of_earlier_years_is_expected(trend: float) -> None:
+    days = cutoffs(45)
+    for day in days[-13:]:
+        learned = [cutoff for cutoff in days if 28 <= (day - cutoff).days <= 28 * 13]
+        found = seasonal(rates_of(45, trend), learned, day)
+        assert found == pytest.approx(swing(day), abs=0.2), day
+    half = [cutoff for cutoff in days[:32] if swing(cutoff) < 0][-6:]
+    assert seasonal(rates_of(32), half, days[32]) == pytest.approx(
+        swing(days[32]) - np.mean([*map(swing, half)]), abs=0.1
+    ), "a model that only ever saw the quiet half of the year has to be told more"
+
+
+def test_later_rates_change_nothing_and_a_young_log_says_nothing() -> None:
+    days, rates = cutoffs(40), rates_of(40)
+    learned = days[15:28]
+    torn: Rates = {day: rate if day <= learned[-1] else 9.0 for day, rate in rates.items()}
+    assert seasonal(torn, learned, days[30]) == seasonal(rates, learned, days[30]) is not None
+    assert season_after(torn, learned, 1.0) == season_after(rates, learned, 1.0) is not None
+    assert seasonal(rates_of(12), days[:12], days[12]) is None
+    assert season_after(rates, learned, 0.0) is None
+    assert seasonal({}, learned, days[30]) is None and season_after({}, learned, 1.0) is None
+
+
+def test_between_its_days_lies_a_straight_line_and_after_them_the_year_before() -> None:
+    season = Season(("2024-01-01", "2024-01-29", "2024-12-30"), (0.0, 0.28, 0.1))
+    assert season.at(date(2024, 1, 15)) == pytest.approx(0.14)
+    assert season.at(date(2023, 12, 31)) == 0
+    assert season.at(date(2024, 12, 31)) == season.at(date(2024, 1, 2)) == season.at(date(2025, 12, 30)) != 0
+    assert Season.of(season.said()) == season
+    with pytest.raises(ValueError, match="do not match"):
+        Season.of({"days": ["2024-01-01"], "shifts": []})
+
+
+def test_a_season_that_the_models_miss_is_told_from_one_that_did_not_come() -> None:
+    random, told = np.random.default_rng(3), [float(swing(day)) for day in cutoffs(10)]
+    came = season_missed([0.9 * one + random.normal(0, 0.05) for one in told], told)
+    assert 0.7 < came <= 0.9
+    assert season_missed(random.normal(0, 0.1, 10).tolist(), told) < 0.15
+    assert season_missed([-one for one in told], told) == 0
+    assert season_missed([one / 10 for one in told], [one / 10 for one in told]) < 0.4, "a small swing says little"
+    assert season_missed(told, told, apart=0.3) < season_missed(told, told)
+    assert season_missed(told[:1], told[:1]) == season_missed(told, [None] * 10) == 0
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    """Customers of nearly three years who leave by the season, which no feature knows; all rates, the rows of 14 cutoffs."""
+    rows = shop_rows(300, 34)
+    rows["cutoff_date"] = [FIRST + timedelta(days=28 * n) for n in range(34) for _ in range(300)]
+    random = np.random.default_rng(1)
+    level = np.array([swing(day) for day in rows["cutoff_date"]])
+    clear = 0.9 * np.log1p(rows["days_since_last_order"] / 10) - 1.6
+    rows["churned"] = (random.random(len(rows)) < expit(clear + 1.5 * level)).astype("int64")
+    share = rows.groupby("cutoff_date")["churned"].mean()
+    rates = {day: float(np.log(rate / (1 - rate))) for day, rate in share.items()}
+    return Lab(rows[rows["cutoff_date"] > cutoffs(34)[19]], NAMES, INPUTS, WINDOWS, PARAMS, rates)
+
+
+def test_a_model_learns_the_season_and_tells_it_on_the_day(lab: Lab, tmp_path: Path) -> None:
+    day = lab.cutoffs[-1]
+    known, test = known_before(lab.cutoffs, day, WINDOWS), lab.at([day])
+    made = fit_bundle(lab, known)
+    blind = fit_bundle(Lab(lab.rows, lab.names, lab.inputs, lab.windows, lab.params), known)
+    left = test["churned"].mean()
+    told, without = (abs(one.churn_risk(test).mean() - left) for one in (made, blind))
+    assert made.season is not None and blind.season is None and blind.choice["season_missed"] == 0
+    assert 0.4 < made.choice["season_missed"] <= 1 and told < 0.6 * without, (told, without)
+    made.write(tmp_path)
+    assert (Bundle.read(tmp_path).churn_risk(test) == made.churn_risk(test)).all()
+    assert (replace(made, season=None).raw_score(test) == made.raw_score(test)).all(), "reasons add up without it"
+    as_text = test.assign(cutoff_date=str(day))
+    assert (made.churn_risk(as_text) == made.churn_risk(test)).all()
+    with pytest.raises(ModelError, match="knows a season, and the rows lack the column cutoff_date"):
+        made.churn_risk(test.drop(columns="cutoff_date"))
+
+
+def test_rates_of_the_future_do_not_reach_a_model(lab: Lab) -> None:
+    known = known_before(lab.cutoffs, lab.cutoffs[-1], WINDOWS)
+    torn = {day: rate if day <= known[-1] else 5.0 for day, rate in lab.rates.items()}
+    other = Lab(lab.rows, lab.names, lab.inputs, lab.windows, lab.params, torn)
+    assert fit_bundle(other, known).season == fit_bundle(lab, known).season
+
+
+def test_the_level_is_what_the_season_leaves(lab: Lab) -> None:
+    folds = [lab.fold(("rfm_logistic",), day) for day in lab.cutoffs[-8:]]
+    told = [float(swing(day)) for day in lab.cutoffs[-8:]]
+    found = calibrate(folds, 1.0, told)
+    rest = np.array(found.shifts) - found.season * np.array(told)
+    assert found.season > 0.4 and np.std(rest) < np.std(found.shifts)
+    assert calibrate(folds).season == calibrate(folds, 1.0, [None] * 8).season == 0
