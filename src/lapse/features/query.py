@@ -42,7 +42,7 @@ class Template:
     """
 
     CUTOFF = date(1111, 11, 11)
-    PIECE = (1_111_111_101, 1_111_111_102)
+    BETWEEN = (1_111_111_101, 1_111_111_102)
     FITTED = BgNbd(1.1e-101, 1.2e-102, 1.3e-103, 1.4e-104)
     """What stands in the template for the cutoff, for a piece of the customers and for the model's parameters."""
 
@@ -81,15 +81,15 @@ class Template:
         self, cut: Mapping[str, ir.Table], people: ir.Table, history_days: int, fitted: BgNbd | None
     ) -> tuple[str, str]:
         """What is cut off and of whom in; the SQL of what is aggregated, and of what follows from that, out."""
-        of_piece = {name: _numbered_between(rows, rows.customer_id, *self.PIECE) for name, rows in cut.items()}
-        whom = _numbered_between(people, people.number, *self.PIECE)
+        of_piece = {name: _numbered_between(rows, rows.customer_id, *self.BETWEEN) for name, rows in cut.items()}
+        whom = _numbered_between(people, people.number, *self.BETWEEN)
         rows = aggregated(of_piece, whom, _literal(self.CUTOFF), history_days, self.inputs, self.families)
         held = ibis.table(rows.schema(), name="features_aggregated")
         features = derived(held, people, history_days, self.inputs, self.families, fitted)
         return self.engine.query(rows), self.engine.query(features)
 
     def _of_piece(self, text: str, after: int, up_to: int) -> str:
-        return text.replace(str(self.PIECE[0]), str(after)).replace(str(self.PIECE[1]), str(up_to))
+        return text.replace(str(self.BETWEEN[0]), str(after)).replace(str(self.BETWEEN[1]), str(up_to))
 
     def _filled_in(self, text: str, cutoff: date, model: BgNbd | None) -> str:
         day, stand_in = (f"{d.year}, {d.month}, {d.day}" for d in (cutoff, self.CUTOFF))

@@ -30,7 +30,7 @@ STRENGTHS = {"logistic_0.01": 0.01, "logistic_0.1": 0.1, "logistic_0.001": 0.001
 """Name -> scikit-learn's C. The first of each kind is kept unless another one did better."""
 RULES = ("days_since_last_order", "overdue_ratio", "inactivity_rule")
 RFM = "rfm_logistic"
-BG_NBD = "no_order_by_model"
+NO_ORDER = "no_order_by_model"
 """The feature by this name on its own: BG/NBD's probability, calibrated. Hard to beat where everybody came together."""
 FOLD_ROWS = 200_000
 """Folds choose and calibrate; beyond so many rows to fit on, more no longer change what they choose."""
@@ -81,7 +81,7 @@ class Lab:
     def members(self) -> tuple[str, ...]:
         """Every model that can be fitted on these features."""
         rules = [name for name in RULES if name in self.names or name == "inactivity_rule"]
-        return (*BOOSTERS, *STRENGTHS, RFM, *(name for name in (BG_NBD,) if name in self.names), *rules)
+        return (*BOOSTERS, *STRENGTHS, RFM, *(name for name in (NO_ORDER,) if name in self.names), *rules)
 
     def fit(self, member: str, cutoffs: tuple[date, ...], most: int | None = None) -> Scorer:
         """A member's name and the cutoffs to learn from in, it fitted out; on the customers of `most` rows at most."""
@@ -185,8 +185,8 @@ def choose(lab: Lab, folds: Sequence[date]) -> Choice:
         "regression": (regression,),
         RFM: (RFM,),
     }
-    if BG_NBD in losses:
-        candidates |= {"bg_nbd": (BG_NBD,), "average_with_bg_nbd": (trees, regression, RFM, BG_NBD)}
+    if NO_ORDER in losses:
+        candidates |= {"bg_nbd": (NO_ORDER,), "average_with_bg_nbd": (trees, regression, RFM, NO_ORDER)}
     for name, members in candidates.items():
         losses[name] = fold_losses(lab, members, folds)
     customers = pd.factorize(np.concatenate([lab.at([day])["customer_id"].to_numpy() for day in folds]))[0]
