@@ -14,13 +14,14 @@ from typing import Any
 from lapse.files import write_text
 from measure import Measured, measure
 
-RESULTS = "results.json"
-"""Beside the logs: what has been measured on them so far, so that nothing is lost where a run of hours is ended."""
-
 
 @dataclass
 class Bench:
-    """The choices of the command line, and the results by (lines of the log, name)."""
+    """The choices of the command line, and the results by (lines of the log, name).
+
+    What was measured is also kept beside the logs, with what earlier runs of as many cutoffs and threads measured, so that
+    nothing is lost where a run of hours is ended.
+    """
 
     data: Path
     threads: int
@@ -40,16 +41,18 @@ class Bench:
     def note(self, lines: int, name: str, found: Measured) -> None:
         """What was measured, or why it was not, in; it is remembered and said."""
         self.results[lines, name] = found
-        rows = [[lines, name, asdict(found)] for (lines, name), found in self.results.items()]
-        write_text(self.data / RESULTS, json.dumps(rows))
+        rows = [[lines, name, asdict(found)] for (lines, name), found in (self.earlier() | self.results).items()]
+        write_text(self._file(), json.dumps(rows))
         said = found.failure or f"{found.seconds:,.1f} s, {found.cpu_seconds:,.1f} CPU s, {found.peak_mib:,.0f} MiB"
         print(f"benchmark: {lines:,} lines: {name}: {said}", flush=True)
 
-    def remember(self) -> None:
-        """Nothing in; what earlier runs in the same folder noted stands among the results, where they noted any."""
-        file = self.data / RESULTS
-        rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-        self.results |= {(lines, name): Measured(**found) for lines, name, found in rows}
+    def earlier(self) -> dict[tuple[int, str], Measured]:
+        """Nothing in, what earlier runs in the same folder measured out."""
+        rows = json.loads(self._file().read_text(encoding="utf-8")) if self._file().exists() else []
+        return {(lines, name): Measured(**found) for lines, name, found in rows}
+
+    def _file(self) -> Path:
+        return self.data / f"results-{self.cutoffs}-cutoffs-{self.threads}-threads.json"
 
     def lapse(
         self, lines: int, name: str, log: Path, work: Path, cutoffs: int, again: bool = False, only: Sequence[str] = ()

@@ -109,7 +109,7 @@ def command_line() -> argparse.Namespace:
     python = HERE.parent / ".venv-bench" / "bin" / "python"
     add("--rivals", default=str(python), help="the Python that has Polars and featuretools")
     add("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure besides the floor")
-    add("--add", action="store_true", help="keep what earlier runs in the same --data measured, where this one does not")
+    add("--add", action="store_true", help="show what earlier runs in the same --data measured, too")
     add("--time-limit", type=float, default=7200, help="seconds after which one run is given up")
     add("--results", type=Path, default=HERE / "RESULTS.md")
     return parser.parse_args()
@@ -122,14 +122,13 @@ def main() -> int:
     data = chosen.data.resolve()
     bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.rivals, chosen.time_limit, chosen.parts)
     data.mkdir(parents=True, exist_ok=True)
-    if chosen.add:
-        bench.remember()
     growth = max((lines for lines in sizes if lines <= LARGEST_WHOLE), default=None)
     for lines in sizes:
         print(f"benchmark: {lines:,} lines in {data}, {shutil.disk_usage(data).free / 1e9:.0f} GB free", flush=True)
         measure_size(bench, lines, lines == growth)
         # After every size, so that an end before the last one loses nothing.
-        text = write_report(bench.results, chosen.results, bench.cutoffs, bench.threads)
+        shown = bench.earlier() | bench.results if chosen.add else bench.results
+        text = write_report(shown, chosen.results, bench.cutoffs, bench.threads)
     print(text)
     return int(any(found.failure for (_, name), found in bench.results.items() if name.startswith("lapse")))
 

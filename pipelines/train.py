@@ -8,7 +8,7 @@ from lapse.features.catalogue import all_features
 from lapse.features.own import feature_inputs
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
-from lapse.labels import churn_rates
+from lapse.labels import churn_log_odds
 from lapse.model.train import require_usable, write_models
 from lapse.model.value_train import say, write_value_models
 from lapse.settings import load_settings
@@ -25,7 +25,7 @@ def main() -> None:
     print("train: fitting the judged model and the one that ships", flush=True)
     with open_engine() as engine:
         activity, cutoffs = read_activity(engine, Path("data/activity")), cutoffs_in(folders[1])
-        rates = churn_rates(engine, activity, cutoffs, settings.churn.windows, contents.period)
+        rates = churn_log_odds(engine, activity, cutoffs, settings.churn.windows, contents.period)
     judged, ships = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump(), rates)
     for name, bundle in (("judged", judged), ("ships", ships)):
         fit, calibrate = bundle.cutoffs["fit"], bundle.cutoffs["calibrate"]

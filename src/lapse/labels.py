@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,14 @@ from lapse.errors import DataError
 from lapse.files import leave_only
 from lapse.snapshots import cutoffs_in, population
 from lapse.tables import LABELS
-from lapse.windows import ChurnWindows, Period, mature_cutoffs
+from lapse.windows import YEAR, ChurnWindows, Period
 
-MOST = 200
-"""Cutoffs before the given ones whose churn rate is still looked up: fifteen years, four weeks apart."""
+YEARS = 5
+"""Of so many years churn rates are looked up; before them, the shop was another one."""
+WIDEST_STEP = 60
+"""Days between cutoffs, beyond which a season is not seen."""
+FEWEST = 100
+"""With fewer customers, a churn rate is mostly chance."""
 
 
 def write_labels(
@@ -45,25 +48,32 @@ def write_labels(
     return rates
 
 
-def churn_rates(
+def churn_log_odds(
     engine: Engine, activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows, period: Period
 ) -> dict[date, float]:
-    """Mature cutoffs in, the log-odds of the churn rate at them, and as far apart back to the first day of the log, out.
+    """Mature cutoffs in, the log-odds of the churn rate at them, and as far apart at earlier ones back into the log, out.
 
-    Half a churner and half a stayer are added. A day is left out where the log does not cover its `active_days`.
+    At a week's distance or more, without a gap, over YEARS; half a churner and half a stayer are added. They end where
+    fewer than FEWEST customers were active. Empty where no season can be seen in them: cutoffs far apart, a young log.
     """
-    newest = max(cutoffs)
-    step = max(1, round((newest - min(cutoffs)).days / max(1, len(cutoffs) - 1)))
-    days = mature_cutoffs(replace(period, last_complete_day=windows.decided_on(newest)), windows, step, len(cutoffs) + MOST)
+    newest, apart = max(cutoffs), len(cutoffs) - 1
+    step = round((newest - min(cutoffs)).days / apart) if apart else WIDEST_STEP + 1
+    first = period.first_day + timedelta(days=windows.active_days - 1)
+    if not 0 < step <= WIDEST_STEP or (newest - first).days < YEAR:
+        return {}
+    step *= -(-7 // step)
     rates = {}
-    for day in days:
+    for day in (newest - timedelta(days=n) for n in range(0, min(YEARS * YEAR, (newest - first).days) + 1, step)):
         labels: Any = outcome_labels(
             population(activity, day, windows, period), activity["purchase_days"], day, windows, period.last_complete_day
         )
         if windows.mode == "subscription":
             labels = contract_labels(labels, activity["subscription_days"], day, windows)
-        row = engine.frame(labels.aggregate(customers=labels.count(), left=labels.churned.sum().coalesce(0))).iloc[0]
-        rates[day] = math.log((int(row["left"]) + 0.5) / (int(row["customers"]) - int(row["left"]) + 0.5))
+        counted = engine.frame(labels.aggregate(customers=labels.count(), left=labels.churned.sum().coalesce(0)))
+        customers, left = (int(counted[name].iloc[0]) for name in ("customers", "left"))
+        if customers < FEWEST:
+            break
+        rates[day] = math.log((left + 0.5) / (customers - left + 0.5))
     return rates
 
 

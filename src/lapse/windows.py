@@ -17,6 +17,8 @@ from datetime import date, timedelta
 from lapse.errors import DataError, HistoryTooShort, SettingsError
 
 LATEST = "latest"
+YEAR = 364
+"""Days after which a season comes again: whole weeks, so that every weekday meets itself."""
 LADDER = (7, 14, 30, 60, 90, 180, 365, 730, 1095, 1826)
 """Lengths in days that people say: a week, two weeks, a month … five years."""
 

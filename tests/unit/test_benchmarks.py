@@ -55,24 +55,22 @@ def test_no_host_is_named() -> None:
     assert "://" not in Path(ROOT / "benchmarks" / "requirements.txt").read_text(encoding="utf-8")
 
 
-def test_what_an_earlier_run_measured_is_kept_where_it_is_asked_for(
+def test_what_earlier_runs_of_the_same_kind_measured_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     bench, measure = (importlib.import_module(name) for name in ("bench", "measure"))
 
-    def run() -> Any:
-        return bench.Bench(tmp_path, 2, 13, NOBODY, 60.0, [])
+    def run(cutoffs: int = 13) -> Any:
+        return bench.Bench(tmp_path, 2, cutoffs, NOBODY, 60.0, [])
 
     first, second = run(), run()
     first.note(20, "lapse", measure.Measured(seconds=2.0, result={"features": 3}))
     first.note(10, "floor", measure.Measured(failure="killed"))
-    second.remember()
-    assert second.results == first.results and run().results == {}
+    assert second.earlier() == first.results and second.results == run(7).earlier() == {}
     second.note(20, "lapse", measure.Measured(seconds=1.0))
-    third = run()
-    third.remember()
-    assert {key: found.seconds for key, found in third.results.items()} == {(10, "floor"): 0.0, (20, "lapse"): 1.0}
+    assert {key: found.seconds for key, found in run().earlier().items()} == {(20, "lapse"): 1.0, (10, "floor"): 0.0}
+    assert "lapse: 1.0 s" in capsys.readouterr().out
 
 
 def test_the_floor_of_the_output_writes_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

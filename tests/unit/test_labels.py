@@ -8,7 +8,7 @@ import pytest
 
 from lapse.engine import Engine
 from lapse.errors import DataError
-from lapse.labels import churn_rates, outcome_labels
+from lapse.labels import churn_log_odds, outcome_labels
 from lapse.snapshots import eligible_customers
 from lapse.windows import ChurnWindows, Period
 from tests.conftest import log_of, roll_up
@@ -51,20 +51,35 @@ def test_without_money_every_line_is_an_order_and_spend_is_null(engine: Engine) 
     assert labels["outcome_spend"].isna().all()
 
 
-def test_churn_rates_reach_back_over_the_whole_log(engine: Engine) -> None:
-    gone = {"2023-02-10": 1, "2023-03-10": 2, "2024-03-10": 3}
+def test_churn_rates_reach_back_as_far_as_there_are_customers(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {"2022-02-10": 5, "2023-02-10": 1, "2023-03-10": 2, "2024-03-10": 3}
     lines = [{"customer_id": f"{day} {n}", "ordered_at": day} for day, many in gone.items() for n in range(many)]
-    lines += [{"customer_id": "regular", "ordered_at": str(date(2023, 1, 1) + timedelta(days=7 * n))} for n in range(74)]
+    weekly = [str(date(2022, 12, 1) + timedelta(days=7 * n)) for n in range(79)]
+    lines += [{"customer_id": who, "ordered_at": day} for day in weekly for who in ("regular", "faithful")]
     activity = roll_up(log_of(engine, lines))
-    period = Period(date(2023, 1, 1), date(2024, 5, 26), date(2024, 5, 26))
-    windows = ChurnWindows(30, 30)
-    rates = churn_rates(engine, activity, [date(2024, 2, 18), date(2024, 3, 17)], windows, period)
+    period = Period(date(2022, 1, 1), date(2024, 5, 26), date(2024, 5, 26))
+    windows, cutoffs = ChurnWindows(30, 30), [date(2024, 2, 18), date(2024, 3, 17)]
+
+    def found(cutoffs: list[date]) -> dict[date, float]:
+        return churn_log_odds(engine, activity, cutoffs, windows, period)
+
+    assert found(cutoffs) == {}, "two customers are too few for a rate"
+    monkeypatch.setattr("lapse.labels.FEWEST", 2)
+    rates = found(cutoffs)
     days = sorted(rates)
-    assert days[-1] == date(2024, 3, 17) and {(b - a).days for a, b in pairwise(days)} == {28}
-    assert days[0] - timedelta(days=30) < period.first_day + timedelta(days=28)
-    found = {day: round(math.exp(rate) * 1000) for day, rate in rates.items()}
-    assert found[date(2024, 3, 17)] == round(3.5 / 1.5 * 1000) and found[date(2024, 2, 18)] == round(0.5 / 1.5 * 1000)
-    assert found[date(2023, 3, 19)] == round(2.5 / 1.5 * 1000)
+    assert days[-1] == date(2024, 3, 17) and {(later - day).days for day, later in pairwise(days)} == {28}
+    assert date(2022, 12, 1) <= days[0] < date(2023, 1, 10), "the five of 2022 lie behind months without customers"
+    odds = {day: math.exp(rate) for day, rate in rates.items()}
+    assert odds[date(2024, 3, 17)] == pytest.approx(3.5 / 2.5) and odds[date(2024, 2, 18)] == pytest.approx(0.5 / 2.5)
+    assert odds[date(2023, 3, 19)] == pytest.approx(2.5 / 2.5)
     snapshots = eligible_customers(activity["purchase_days"], days[-1], windows, period)
     labels = engine.frame(outcome_labels(snapshots, activity["purchase_days"], days[-1], windows, period.last_complete_day))
-    assert labels["churned"].value_counts().to_dict() == {1: 3, 0: 1}
+    assert labels["churned"].value_counts().to_dict() == {1: 3, 0: 2}
+    assert found(cutoffs[-1:]) == found([date(2023, 3, 17), cutoffs[-1]]) == {}, "too far apart for a season"
+    assert len(found([date(2024, 3, 16), cutoffs[-1]])) > 60, "a week apart, and no less"
+
+
+def test_a_log_of_less_than_a_year_has_no_season(engine: Engine) -> None:
+    activity = roll_up(log_of(engine, [{"customer_id": "a", "ordered_at": "2024-03-01"}]))
+    period = Period(date(2023, 5, 1), date(2024, 6, 1), date(2024, 6, 1))
+    assert churn_log_odds(engine, activity, [date(2024, 3, 2), date(2024, 3, 30)], ChurnWindows(60, 30), period) == {}

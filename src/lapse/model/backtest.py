@@ -66,7 +66,7 @@ def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[
             "members": list(origin.bundle.choice.get("members", [])),
             "calibration": origin.bundle.choice.get("calibration"),
             "level": origin.bundle.choice.get("level"),
-            "season": round(origin.bundle.season.at(origin.cutoff), 6) if origin.bundle.season else 0.0,
+            "season_shift": round(origin.bundle.season.at(origin.cutoff), 6) if origin.bundle.season else 0.0,
             **cards,
         }
     pooled = _judged(origins, rounds, seed) if len(origins) > 1 else {

@@ -22,7 +22,8 @@ from lapse.model.scorers import Scorer, scorer_of, scorer_said
 from lapse.model.season import Season
 from lapse.windows import ChurnWindows
 
-FORMAT = 3
+FORMAT, READ = 3, (2, 3)
+"""A bundle of format 2 has no season."""
 DIGITS = 9  # as in calibration: not the last bits of one processor
 DESCRIPTION = "bundle.json"
 DAY = "cutoff_date"
@@ -106,8 +107,15 @@ class Bundle:
         if DAY not in rows.columns:
             raise ModelError(f"score: this model knows a season, and the rows lack the column {DAY}: the day on which the "
                              "customers are scored, as YYYY-MM-DD.")  # fmt: skip
-        codes, days = pd.factorize(pd.to_datetime(rows[DAY]))
-        return np.array([self.season.at(day.date()) for day in days])[codes]
+        try:
+            days = pd.to_datetime(rows[DAY].astype("string").str.slice(0, 10), format="%Y-%m-%d")
+        except ValueError:
+            days = None
+        if days is None or days.isna().any():
+            raise ModelError(f"score: {DAY} is missing or no day for some of the {len(rows):,} rows. Give the day on which "
+                             "the customers are scored, as YYYY-MM-DD.")  # fmt: skip
+        codes, different = pd.factorize(days)
+        return np.array([self.season.at(day.date()) for day in different])[codes]
 
     def raw_score(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """A frame of feature rows in, the uncalibrated scores out: never shown to a user."""
@@ -162,7 +170,7 @@ class Bundle:
             raise ModelError(f"{folder} holds no model. Run `dvc repro`, which trains one.")
         try:
             said: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if said["format"] != FORMAT:
+            if said["format"] not in READ:
                 raise ModelError(f"{folder} is a bundle of format {said['format']}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
             scorer = scorer_of(said["scorer"], lambda name: (folder / Path(name).name).read_text(encoding="utf-8"))
@@ -176,7 +184,7 @@ class Bundle:
                 cutoffs=said["cutoffs"],
                 kind=said["kind"],
                 choice=said["choice"],
-                season=Season.of(said["season"]) if said["season"] else None,
+                season=Season.of(said["season"]) if said.get("season") else None,
                 version=content_hash(folder),
             )
         except (KeyError, TypeError, ValueError, FileNotFoundError, AttributeError, lgb.basic.LightGBMError) as error:

@@ -101,7 +101,7 @@ class Calibration:
     """Kind -> out-of-time log loss of the curves, level aside; empty with a single fold."""
     level: float
     shifts: tuple[float, ...]
-    season: float = 0.0
+    season_missed: float = 0.0
     """The share of the season that the models miss, 0 to 1."""
 
 
@@ -117,7 +117,7 @@ def calibrator_said(calibrator: Calibrator) -> dict[str, Any]:
     return {"kind": kind, **asdict(calibrator)}
 
 
-def calibrate(folds: Sequence[Fold], apart: float = 1.0, seasonal: Sequence[float | None] = ()) -> Calibration:
+def calibrate(folds: Sequence[Fold], apart: float = 1.0, seasonal: Sequence[float | None] | None = None) -> Calibration:
     """Folds in time order in, the calibrator out.
 
     `apart`: the share of an outcome window between one fold and the next; folds that overlap tell less than they count.
@@ -128,12 +128,13 @@ def calibrate(folds: Sequence[Fold], apart: float = 1.0, seasonal: Sequence[floa
     losses = _forward_losses(centred)
     # Platt is the standard that the others have to beat by more than chance would.
     chosen = min(losses, key=lambda kind: (losses[kind] + (0 if kind == "platt" else _MARGIN), kind)) if losses else "platt"
-    expected = np.array([shift or 0.0 for shift in seasonal or [None] * len(folds)])
-    season = round(season_missed(shifts, seasonal, apart), DIGITS)
-    level = round(expected_level(np.array(shifts) - season * expected, apart), DIGITS)
+    told = seasonal or [None] * len(folds)
+    missed = round(season_missed(shifts, told, apart), DIGITS)
+    left = [shift - missed * (one or 0.0) for shift, one in zip(shifts, told, strict=True)]
+    level = round(expected_level(left, apart), DIGITS)
     curve = fit_curve(chosen, _joined(centred), max(1.0, len(folds) * min(1.0, apart)))
     said = {kind: round(value, DIGITS) for kind, value in losses.items()}
-    return Calibration(moved(curve, level), chosen, said, level, tuple(round(shift, DIGITS) for shift in shifts), season)
+    return Calibration(moved(curve, level), chosen, said, level, tuple(round(shift, DIGITS) for shift in shifts), missed)
 
 
 _MARGIN = 0.0005  # nats a customer
@@ -142,20 +143,18 @@ _MARGIN = 0.0005  # nats a customer
 def season_missed(shifts: Sequence[float], seasonal: Sequence[float | None], apart: float = 1.0) -> float:
     """The shifts of past folds, and what earlier years say of each, in; the share of it that came out, 0 to 1.
 
-    A line through the folds with level and slope shrunk to 0 by what a single cutoff jumps: a small swing that did not
-    come again, or a single fold, says nothing; a large one that did says almost all.
+    A line through the folds, its slope shrunk to 0 by what a single cutoff jumps: a small swing that did not come again,
+    or a single fold, says nothing; a large one that did says almost all. What all folds have in common is no season.
     """
-    both = [(1.0, told, shift) for shift, told in zip(shifts, seasonal, strict=False) if told is not None]
+    both = np.array([(told, shift) for shift, told in zip(shifts, seasonal, strict=True) if told is not None])
     if len(both) < 2:
         return 0.0
-    level_and_told, came = np.array(both)[:, :2], np.array(both)[:, 2]
+    told, came = (both - both.mean(axis=0)).T
     weight = max(1.0, len(both) * min(1.0, apart)) / len(both)
-    prior = np.diag([(_JUMP / _DRIFT) ** 2, (_JUMP / _SEASON) ** 2])
-    _, share = np.linalg.solve(weight * level_and_told.T @ level_and_told + prior, weight * level_and_told.T @ came)
-    return float(np.clip(share, 0, 1))
+    return float(np.clip(weight * (told @ came) / (weight * (told @ told) + (_JUMP / _SEASON) ** 2), 0, 1))
 
 
-def expected_level(shifts: Sequence[float] | Array, apart: float = 1.0) -> float:
+def expected_level(shifts: Sequence[float], apart: float = 1.0) -> float:
     """The shifts of past folds in, the shift to expect at the next cutoff out (empirical Bayes).
 
     Their mean, shrunk towards 0 by their own scatter: one jump of the base rate says little about the next, the same

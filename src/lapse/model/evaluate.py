@@ -15,7 +15,7 @@ from lapse.errors import HistoryTooShort
 from lapse.files import write_json, written_whole
 from lapse.history.activity import read_activity
 from lapse.history.contents import Contents
-from lapse.labels import churn_rates
+from lapse.labels import churn_log_odds
 from lapse.model.backtest import OURS, Origin, report, run_origin
 from lapse.model.bundle import Bundle
 from lapse.model.curves import gains_points, over_time, precision_recall_points, reliability_points, roc_points, score_counts
@@ -60,7 +60,7 @@ def evaluate(
     contents = Contents.read(data / "validated" / "contents.json")
     with open_engine() as engine:
         activity = read_activity(engine, data / "activity")
-        rates = churn_rates(engine, activity, cutoffs_in(data / "labels"), judged.windows, contents.period)
+        rates = churn_log_odds(engine, activity, cutoffs_in(data / "labels"), judged.windows, contents.period)
         lab = open_lab(data / "features", data / "labels", judged.inputs, judged.windows, train, rates)
         tested = run_backtest(lab, engine, activity["purchase_days"], 1 if train["tuning_trials"] else origins, judged)
     gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])

@@ -52,7 +52,7 @@ class Choice:
 class Lab:
     """Labelled rows and every model that was fitted on them, each fitted once, however often it is asked for.
 
-    `rates`: the churn rates of cutoffs over the whole log, of which the rows hold the newest.
+    `rates`: the log-odds of the churn rates at cutoffs over the whole log, of which the rows hold the newest.
     """
 
     def __init__(self, rows: pd.DataFrame, names: Sequence[str], inputs: Inputs, windows: ChurnWindows,
@@ -161,7 +161,7 @@ def fit_bundle(lab: Lab, cutoffs: Sequence[date]) -> Bundle:
         {role: [str(day) for day in days] for role, days in said.items()},
         choice.kind,
         _choice_said(choice, calibration, lab, usable),
-        season_after(lab.rates, known, calibration.season),
+        season_after(lab.rates, known, calibration.season_missed),
     )
 
 
@@ -239,7 +239,7 @@ def _choice_said(choice: Choice, calibration: Calibration, lab: Lab, folds: Sequ
         "calibration": calibration.chosen,
         "calibration_log_loss": dict(calibration.log_loss),
         "level": calibration.level,
-        "season_missed": calibration.season,
+        "season_missed": calibration.season_missed,
         "level_shifts": {str(day): shift for day, shift in zip(folds, calibration.shifts, strict=True)},
         "churn_rates": {str(day): round(float(lab.churned([day]).mean()), 6) for day in folds},
     }

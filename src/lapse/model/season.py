@@ -8,10 +8,13 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-YEAR = 364
-"""Days: whole weeks, so that every weekday meets itself."""
+from lapse.windows import YEAR
+
 DIGITS = 6
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 Rates = Mapping[date, float]
 """Cutoff -> the log-odds of its churn rate."""
@@ -22,7 +25,7 @@ class Season:
     """What is to be added to the log-odds of everybody scored on a day; between two of its days, a straight line."""
 
     days: tuple[str, ...]
-    """ISO, in order; they span a year at most. A day after them is looked up whole years before."""
+    """ISO, in order; they span a year. A day after them is looked up whole years before."""
     shifts: tuple[float, ...]
 
     def at(self, day: date) -> float:
@@ -52,38 +55,35 @@ def seasonal(rates: Rates, fitted: Sequence[date], day: date) -> float | None:
     How far the rate lay from its year's mean at the same time of earlier years, less how far it lay at the cutoffs that
     were learned from. Rates later than those are not looked at. None where no earlier year is known.
     """
-    newest = max(fitted)
-    seen = {then: rate for then, rate in rates.items() if then <= newest}
-    deviations = {then: rate - _mean_of_year(seen, then) for then, rate in sorted(seen.items())}
-    years = range(1, (day - min(seen, default=day)).days // YEAR + 1)
-    earlier = [found for n in years if (found := _between(deviations, day - timedelta(days=YEAR * n))) is not None]
-    learned = [deviations[cutoff] for cutoff in fitted if cutoff in deviations]
-    return float(np.mean(earlier) - np.mean(learned)) if earlier and learned else None
+    known = sorted(then for then in rates if then <= max(fitted))
+    if not known:
+        return None
+    numbers = np.array([then.toordinal() for then in known])
+    values = np.array([rates[then] for then in known])
+    apart = values - [_mean_of_year(numbers, values, number) for number in numbers]
+    same_time = np.arange(day.toordinal() - YEAR, numbers[0] - 1, -YEAR)
+    earlier = np.interp(same_time[same_time <= numbers[-1]], numbers, apart)
+    learned = apart[np.isin(numbers, [cutoff.toordinal() for cutoff in fitted])]
+    return float(earlier.mean() - learned.mean()) if len(earlier) and len(learned) else None
 
 
 def season_after(rates: Rates, fitted: Sequence[date], strength: float) -> Season | None:
     """Churn rates, the cutoffs that a model learned from and the share of a season that it misses in, the season out.
 
-    None where it misses nothing, or where no earlier year is known.
+    It runs over the year after them, a week apart. None where nothing is missed, or where no earlier year is known.
     """
-    newest = max(fitted)
-    days = [then + timedelta(days=YEAR) for then in sorted(rates) if newest - timedelta(days=YEAR) <= then <= newest]
+    days = [max(fitted) + timedelta(days=n) for n in range(0, YEAR + 1, 7)]
     found = {day: shift for day in days if (shift := seasonal(rates, fitted, day)) is not None}
     if not found or not strength:
         return None
     return Season(tuple(map(str, found)), tuple(round(strength * shift, DIGITS) for shift in found.values()))
 
 
-def _mean_of_year(rates: Rates, middle: date) -> float:
-    """Rates and a day in, their mean over the year around it out; at either end of them, over the first or last year."""
-    latest_start = max(rates) - timedelta(days=YEAR - 1)
-    start = max(min(middle - timedelta(days=YEAR // 2), latest_start), min(rates))
-    return float(np.mean([rate for day, rate in rates.items() if 0 <= (day - start).days < YEAR]))
+def _mean_of_year(numbers: Ints, values: Floats, middle: int) -> float:
+    """Days as numbers, their values and one of them in, the mean of the line through the values over the year around it out.
 
-
-def _between(values: Mapping[date, float], day: date) -> float | None:
-    """Values by day, in order, and a day in; the value on the straight line between its neighbours out, None outside."""
-    days = [known.toordinal() for known in values]
-    if not days or not days[0] <= day.toordinal() <= days[-1]:
-        return None
-    return float(np.interp(day.toordinal(), days, list(values.values())))
+    At either end of the days, over the first or the last year.
+    """
+    start = max(min(middle - YEAR // 2, numbers[-1] - YEAR + 1), numbers[0])
+    year = np.arange(start, min(start + YEAR, numbers[-1] + 1))
+    return float(np.interp(year, numbers, values).mean())

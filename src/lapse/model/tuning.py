@@ -60,7 +60,7 @@ def _drawn(trial: Any) -> dict[str, Any]:
 
 def _loss(lab: Lab, folds: Sequence[date], drawn: Mapping[str, Any]) -> float:
     """A lab, its folds and drawn params in, the out-of-time log loss of the trees by them out."""
-    tried = Lab(lab.rows, lab.names, lab.inputs, lab.windows, {**lab.params, **drawn}, lab.rates)
+    tried = Lab(lab.rows, lab.names, lab.inputs, lab.windows, {**lab.params, **drawn})
     return round(float(fold_losses(tried, ("booster",), folds).mean()), 9)
 
 

@@ -26,6 +26,7 @@ from lapse.model.gate import Thresholds
 from lapse.model.grade import Gate
 from lapse.model.promotion import promote, rollback, scoring_model
 from lapse.model.registry import Registry, record_training, tracking_uri
+from lapse.model.season import Season
 from lapse.model.train import open_lab, write_models
 from lapse.settings import load_settings
 from lapse.windows import ChurnWindows, Period
@@ -188,3 +189,25 @@ def test_what_cannot_be_compared_is_said(recorded: Path) -> None:
     assert "missing: tenure_days" in str(_champion_risk(first, rows, TEST, WINDOWS))
     moved = replace(third, metrics={**third.metrics, "test_cutoff": "2024-06-02"})
     assert "no cutoff 2024-06-02" in str(gather(recorded, moved, first, 20, 1).calibration)
+
+
+def test_a_model_with_a_season_is_served_by_the_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("lapse.model.recipe.season_after", lambda *_: Season(("2024-07-01", "2025-06-30"), (0.0, 1.0)))
+    write_customers(tmp_path, CUTOFFS)
+    train_and_record(tmp_path, trees=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+        from mlflow.exceptions import MlflowException
+
+        mlflow.set_tracking_uri(tracking_uri(tmp_path))
+        served = mlflow.pyfunc.load_model("models:/lapse/1")
+        assert served.input_example["cutoff_date"].tolist() == [str(CUTOFFS[-1])]
+        bundle = Registry(tmp_path, "lapse").fetch(1).ships
+        rows = pd.read_parquet(tmp_path / f"data/features/{TEST}.parquet")[list(bundle.features)]
+        summer, winter = (rows.assign(cutoff_date=day) for day in ("2024-07-01", "2025-01-01"))
+        told = [served.predict(one)["churn_risk"].to_numpy() for one in (summer, winter)]
+        assert (told[1] == bundle.churn_risk(winter)).all() and (told[1] > told[0]).all()
+        with pytest.raises(MlflowException, match=r"missing inputs \['cutoff_date'\]"):
+            served.predict(rows)

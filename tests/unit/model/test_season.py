@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -57,6 +58,20 @@ def test_later_rates_change_nothing_and_a_young_log_says_nothing() -> None:
     assert seasonal({}, learned, days[30]) is None and season_after({}, learned, 1.0) is None
 
 
+@pytest.mark.parametrize(("step", "near"), [(7, 0.05), (28, 0.08), (30, 0.08), (31, 0.08), (60, 0.12)])
+def test_the_season_of_a_model_is_known_on_every_day_after_it(step: int, near: float) -> None:
+    days = [FIRST + timedelta(days=step * n) for n in range(1100 // step)]
+    rates = {day: -1 + swing(day) for day in days}
+    learned = days[-364 // step :]
+    season = season_after(rates, learned, 0.5)
+    assert season is not None
+    for ahead in range(1, 400, 3):
+        day = learned[-1] + timedelta(days=ahead)
+        assert season.at(day) == pytest.approx(0.5 * swing(day), abs=near), ahead
+        if ahead <= 364:
+            assert season.at(day) == pytest.approx(0.5 * (seasonal(rates, learned, day) or 0), abs=0.02), ahead
+
+
 def test_between_its_days_lies_a_straight_line_and_after_them_the_year_before() -> None:
     season = Season(("2024-01-01", "2024-01-29", "2024-12-30"), (0.0, 0.28, 0.1))
     assert season.at(date(2024, 1, 15)) == pytest.approx(0.14)
@@ -73,6 +88,7 @@ def test_a_season_that_the_models_miss_is_told_from_one_that_did_not_come() -> N
     assert 0.7 < came <= 0.9
     assert season_missed(random.normal(0, 0.1, 10).tolist(), told) < 0.15
     assert season_missed([-one for one in told], told) == 0
+    assert season_missed([0.3] * 10, [0.4 + one / 20 for one in told]) < 0.01, "what lasts is no season"
     assert season_missed([one / 10 for one in told], [one / 10 for one in told]) < 0.4, "a small swing says little"
     assert season_missed(told, told, apart=0.3) < season_missed(told, told)
     assert season_missed(told[:1], told[:1]) == season_missed(told, [None] * 10) == 0
@@ -108,6 +124,19 @@ def test_a_model_learns_the_season_and_tells_it_on_the_day(lab: Lab, tmp_path: P
     assert (made.churn_risk(as_text) == made.churn_risk(test)).all()
     with pytest.raises(ModelError, match="knows a season, and the rows lack the column cutoff_date"):
         made.churn_risk(test.drop(columns="cutoff_date"))
+    for odd in (None, "tomorrow", 20240101, "01/02/2024"):
+        with pytest.raises(ModelError, match=r"cutoff_date is missing or no day for some of the [0-9]+ rows"):
+            made.churn_risk(test.assign(cutoff_date=[odd, *as_text["cutoff_date"][1:]]))
+
+
+def test_a_bundle_from_before_seasons_has_none(lab: Lab, tmp_path: Path) -> None:
+    made = fit_bundle(Lab(lab.rows, lab.names, lab.inputs, lab.windows, lab.params), lab.cutoffs)
+    made.write(tmp_path)
+    said = json.loads((tmp_path / "bundle.json").read_text())
+    (tmp_path / "bundle.json").write_text(
+        json.dumps({name: said[name] for name in said if name != "season"} | {"format": 2})
+    )
+    assert Bundle.read(tmp_path).season is None
 
 
 def test_rates_of_the_future_do_not_reach_a_model(lab: Lab) -> None:
@@ -121,6 +150,6 @@ def test_the_level_is_what_the_season_leaves(lab: Lab) -> None:
     folds = [lab.fold(("rfm_logistic",), day) for day in lab.cutoffs[-8:]]
     told = [float(swing(day)) for day in lab.cutoffs[-8:]]
     found = calibrate(folds, 1.0, told)
-    rest = np.array(found.shifts) - found.season * np.array(told)
-    assert found.season > 0.4 and np.std(rest) < np.std(found.shifts)
-    assert calibrate(folds).season == calibrate(folds, 1.0, [None] * 8).season == 0
+    rest = np.array(found.shifts) - found.season_missed * np.array(told)
+    assert found.season_missed > 0.4 and np.std(rest) < np.std(found.shifts)
+    assert calibrate(folds).season_missed == calibrate(folds, 1.0, [None] * 8).season_missed == 0
