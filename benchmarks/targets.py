@@ -74,8 +74,10 @@ def _peak(rows: int, name: str, most_gib: float) -> Callable[[Results], tuple[st
 
 
 def _growth(results: Results) -> tuple[str, bool]:
-    times = seconds(results, 100_000_000, with_cutoffs(FEW)) / seconds(results, 20_000_000, with_cutoffs(FEW))
-    return f"{times:.1f} times", times <= 6
+    name = with_cutoffs(FEW)
+    times = seconds(results, 100_000_000, name) / seconds(results, 20_000_000, name)
+    work = results[100_000_000, name].cpu_seconds / results[20_000_000, name].cpu_seconds
+    return f"{times:.1f} times ({work:.1f} times the CPU seconds)", times <= 6
 
 
 def _faster(rival: str, least: float) -> Callable[[Results], tuple[str, bool] | None]:
