@@ -62,4 +62,4 @@ def _measure(
         elif not found.failure and rival != "featuretools":
             checked = measure("compare.compare", {"lapse": str(features), "rival": str(out), "cutoffs": lapse["cutoffs"]})
             equal = checked.result or {"shared": 0, "differing": {checked.failure: 0}}
-            bench.note(lines, name, replace(found, result=found.result | equal))
+            bench.results[lines, name] = replace(found, result=found.result | equal)
