@@ -86,7 +86,7 @@ def promote(
         if candidate.number == desk.champion:
             yield f"promote: {candidate.name} is the champion already"
             return
-        champion = None if desk.champion is None else desk.registry.fetch(desk.champion)
+        champion = _champion(desk)
         evidence = gather(root, candidate, champion, rounds, seed)
         last_day = Contents.read(root / "data/validated/contents.json").period.last_complete_day
         checks = decide(evidence, windows, last_day, thresholds)
@@ -97,8 +97,8 @@ def promote(
             desk.write("refused", candidate, forced=False, reason=reason, checks=said)
             raise PromotionRefused(_refusal(candidate, failed, desk.champion))
         desk.write("promoted", candidate, forced=bool(failed), reason=reason, checks=said)
-        before = "there was none before" if champion is None else f"before it was {champion.name}"
-        yield f"promote: champion is now {candidate.name}; {before}{'. FORCED: ' + str(reason) if failed else ''}"
+        was = "there was none before" if desk.champion is None else f"before it was {_version(desk.champion)}"
+        yield f"promote: champion is now {candidate.name}; {was}{'. FORCED: ' + str(reason) if failed else ''}"
 
 
 def rollback(root: Path, registered_model: str, reason: str | None = None) -> Iterator[str]:
@@ -116,8 +116,8 @@ def rollback(root: Path, registered_model: str, reason: str | None = None) -> It
         yield f"rollback: champion is {restored.name} again; before it was version {desk.champion}"
 
 
-def gather(root: Path, candidate: Registered, champion: Registered | None, rounds: int, seed: int) -> Evidence:
-    """The project's folder, the candidate and the champion in, all that the gate looks at out.
+def gather(root: Path, candidate: Registered, champion: Registered | str | None, rounds: int, seed: int) -> Evidence:
+    """The project's folder, the candidate and the champion (or why it cannot be read) in, all that the gate looks at out.
 
     Both are applied to the customers of the candidate's test cutoff in data/features; what cannot be measured on them
     is said in words, and fails its check.
@@ -136,7 +136,9 @@ def gather(root: Path, candidate: Registered, champion: Registered | None, round
         comparison = None if champion is None else why
     else:
         calibration = measure_calibration(churned, risk, seed)
-        if champion is not None:
+        if isinstance(champion, str):
+            comparison = champion
+        elif champion is not None:
             found = _champion_risk(champion, rows, test, judged.windows)
             comparison = found if isinstance(found, str) else compare(found[0], churned, risk, found[1], rounds, seed)
     cutoffs = _learned_from(judged), _learned_from(candidate.ships)
@@ -230,6 +232,16 @@ def _in_step(registry: Registry, lines: list[Line], overrule: bool) -> int | Non
         "the newest history. Bring the newest one (`git pull`), or begin from what the registry says: "
         "`lapse promote --force --reason …`."
     )
+
+
+def _champion(desk: Desk) -> Registered | str | None:
+    """The desk in, the present champion out; why it cannot be read; None where there is none."""
+    if desk.champion is None:
+        return None
+    try:
+        return desk.registry.fetch(desk.champion)
+    except ModelError as error:
+        return f"the present champion cannot be compared with: {error}"
 
 
 def _champion_risk(

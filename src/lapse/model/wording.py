@@ -113,8 +113,9 @@ def calibrated(choice: Mapping[str, Any]) -> str:
     told = ", ".join(f"{name} {number(loss, 5)}" for name, loss in losses.items())
     reason = (f"Log loss out of time: {told}. Platt scaling is kept unless another one is lower by more than chance would "
               "make it." if losses else "There were too few cutoffs to compare others.")  # fmt: skip
-    missed = choice["season_missed"]
-    season = (f" Of the swing that earlier years show at the time of the year, {missed:.0%} is added on the day of scoring: "
+    missed = choice.get("season_missed")  # a bundle of an older lapse does not say
+    share = "less than 1%" if missed and missed < 0.01 else percent(missed, 0)
+    season = (f" Of the swing that earlier years show at the time of the year, {share} is added on the day of scoring: "
               "so much of it the models missed at those cutoffs.") if missed else ""  # fmt: skip
     return (f"{choice['calibration']}, learned from scores at {len(choice['churn_rates'])} cutoffs that the scoring models "
             f"had not seen. {reason} For the base rate's drift since the fit, log-odds are moved by "

@@ -34,12 +34,16 @@ class MadeUpRegistry:
     tag: str | None = None
     dies: bool = False
     fetched: list[int] = field(default_factory=list)
+    lost: int | None = None
+    """A version that cannot be read."""
 
     def champion(self) -> tuple[int | None, str | None]:
         return self.alias, self.tag
 
     def fetch(self, number: int) -> Any:
         self.fetched.append(number)
+        if number == self.lost:
+            raise ModelError(f"version {number} cannot be read")
         return SimpleNamespace(number=number, name=f"version {number}", ships=SimpleNamespace(version=f"hash{number}"))
 
     def move_champion(self, number: int) -> None:
@@ -113,6 +117,18 @@ def test_force_is_recorded_where_it_was_needed(registry: MadeUpRegistry, monkeyp
     first, second = read_history(registry.root / PROMOTIONS)
     assert (first.forced, second.forced, second.reason) == (False, True, "the board wants it")
     assert any(check.startswith("FAIL") for check in second.checks) and registry.alias == 2
+
+
+def test_a_champion_that_cannot_be_read_is_refused_or_overruled(
+    registry: MadeUpRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move(registry.root, 1)
+    registry.lost = 1
+    monkeypatch.setattr(promotion, "gather", lambda root, candidate, champion, *_: replace(GOOD, comparison=champion))
+    with pytest.raises(PromotionRefused, match="cannot be compared with: version 1 cannot be read"):
+        move(registry.root, 2)
+    assert "champion is now version 2; before it was version 1. FORCED" in move(registry.root, 2, "it is lost", force=True)
+    assert registry.alias == 2 and read_history(registry.root / PROMOTIONS)[-1].forced
 
 
 @pytest.mark.parametrize(

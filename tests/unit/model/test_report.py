@@ -24,7 +24,7 @@ from lapse.model.grade import MEANINGS, Gate
 from lapse.model.population import write_population
 from lapse.model.recipe import Lab
 from lapse.model.report import PICTURES, grade_rules, read_pictures, read_reports, report_page, write_report
-from lapse.model.wording import cautions, definition, ordered
+from lapse.model.wording import calibrated, cautions, definition, ordered
 from lapse.windows import Period
 from tests.unit.model.shop import shop_lab, shop_rows
 
@@ -224,3 +224,14 @@ def test_base_rate_points_know_what_was_told(reports: Path) -> None:
     points = pd.DataFrame(read_json(reports / "plots" / "base_rate.json"))
     assert points["mean_risk"].notna().tolist() == [False] * (len(points) - 2) + [True, True]
     assert ((points["low"] < points["churn_rate"]) & (points["churn_rate"] < points["high"])).all()
+
+
+@pytest.mark.parametrize(
+    ("missed", "said"), [(None, None), (0.0, None), (0.004, "less than 1% is added"), (0.62, "62% is added")]
+)
+def test_the_season_is_said_where_there_is_one(missed: float | None, said: str | None) -> None:
+    choice = {"calibration": "platt", "calibration_log_loss": {}, "churn_rates": {"2024-01-01": 0.2}, "level": 0.1}
+    if missed is not None:  # a bundle of an older lapse says nothing of it
+        choice["season_missed"] = missed
+    text = calibrated(choice)
+    assert said in text if said else "added" not in text
