@@ -458,7 +458,9 @@ def test_weekly_grocers_and_yearly_donors_are_proposed_different_windows(engine:
     assert 330 <= donors.rhythm.gaps[0.5] <= 400
     assert donors.proposal is not None
     assert donors.proposal["params"]["churn.horizon_days"] >= 365
-    assert donors.proposal["params"]["churn.active_days"] >= 365
+    active = donors.proposal["params"]["churn.active_days"]
+    assert active >= 365
+    assert f"retention.active_days {active}, value.value_days {active} or more" in report_text(donors)
     wanted = grocer.rhythm_windows
     assert wanted is not None
     assert (wanted.horizon_days, wanted.active_days) == (14, 30)

@@ -198,10 +198,12 @@ def rhythm_sentences(report: Report) -> list[str]:
     if report.proposed is None:
         return [*said, "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from."]
     params = ", ".join(f"{name} {value}" for name, value in params_of(report.proposed).items())
+    active = report.proposed.windows.active_days
     return [
         *said,
         f"Proposal: {params}. That leaves {plural(report.proposed.snapshots, 'snapshot')} at "
-        f"{plural(len(report.proposed.cutoffs), 'cutoff')}, of which {share_of(report.proposed.churn_rate, 1)} churned.",
+        f"{plural(len(report.proposed.cutoffs), 'cutoff')}, of which {share_of(report.proposed.churn_rate, 1)} churned. "
+        f"On the same rhythm: retention.active_days {active}, value.value_days {active} or more.",
     ]
 
 
