@@ -27,6 +27,7 @@ Days = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 """What becomes part of a column's name."""
 Positive = Annotated[int, Field(gt=0)]
+Auto = Literal["auto"]
 
 
 MOST_VALUES = 20_000
@@ -140,12 +141,13 @@ class Score(Section):
     """Who is scored when, and what counts as high."""
 
     as_of: str
-    high_risk: Share
-    medium_risk: Share
+    high_risk: Share | Auto
+    medium_risk: Share | Auto
 
     @model_validator(mode="after")
     def _bands_are_ordered(self) -> Score:
-        if self.medium_risk >= self.high_risk:
+        high, medium = self.high_risk, self.medium_risk
+        if high != "auto" and medium != "auto" and medium >= high:
             raise ValueError("medium_risk must be below high_risk")
         return self
 
@@ -166,7 +168,7 @@ class Value(Section):
 class Lists(Section):
     """What marketing is handed."""
 
-    min_risk: Share
+    min_risk: Share | Auto
     max_customers: Positive
     rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"]
 

@@ -358,7 +358,8 @@ SCORES = Table(
         CUTOFF_DATE,
         Column("churn_risk", "number", "Calibrated P(churned): no order in the outcome window, or the subscription ends.",
                "probability"),
-        Column("risk_band", "text", "high, medium or low, by the thresholds in params."),
+        Column("risk_band", "text", "high, medium or low. Unless params say otherwise: more at risk than the average "
+               "customer is medium, three times that one's odds of leaving is high."),
         Column("reason_1", "text", "The strongest reason, in words.", nulls="null when nothing raises the risk, and below "
                "score.medium_risk and lists.min_risk: `lapse explain` says why"),
         Column("reason_1_code", "text", "Its cause, for machines: see Causes below.", nulls="null without reason_1"),

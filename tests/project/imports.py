@@ -1,8 +1,12 @@
-"""Which files of lapse a file imports, directly or through others, also inside functions."""
+"""Which files of lapse a file imports, directly or through others, also inside functions.
+
+python -m tests.project.imports        writes the deps of every stage in dvc.yaml anew
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,3 +44,21 @@ def import_closure(path: Path) -> set[Path]:
                 seen.add(file)
                 waiting.append(file)
     return seen
+
+
+def with_deps(stages: str) -> str:
+    """The text of dvc.yaml in, the same with every file of lapse that a stage runs among its deps, in order, out."""
+
+    def anew(found: re.Match[str]) -> str:
+        script = found["script"]
+        others = [dep for dep in re.findall(r"- (\S+)\n", found["deps"]) if not dep.endswith(".py")]
+        runs = [script, *(str(path.relative_to(ROOT)) for path in import_closure(ROOT / script))]
+        return found["head"] + "".join(f"      - {dep}\n" for dep in sorted([*others, *runs]))
+
+    stage = r"(?P<head>    cmd: python (?P<script>\S+)\n(?:    .*\n)*?    deps:\n)(?P<deps>(?:      - \S+\n)+)"
+    return re.sub(stage, anew, stages)
+
+
+if __name__ == "__main__":
+    dvc_yaml = ROOT / "dvc.yaml"
+    dvc_yaml.write_text(with_deps(dvc_yaml.read_text(encoding="utf-8")), encoding="utf-8")

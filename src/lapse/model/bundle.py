@@ -50,6 +50,15 @@ class Bundle:
     """Content hash; empty until the bundle was written or read."""
 
     @property
+    def base_rate(self) -> float:
+        """The mean churn rate at the cutoffs that its calibration learned from; ModelError when the bundle does not say."""
+        rates = list(self.choice.get("churn_rates", {}).values())
+        if not rates:
+            raise ModelError("score: the model does not say how many left when it was made, so risk bands cannot be chosen. "
+                             "Train again (`dvc repro`), or set score.high_risk and score.medium_risk.")  # fmt: skip
+        return float(sum(rates) / len(rates))
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The features that it reads, in its order."""
         return self.scorer.features

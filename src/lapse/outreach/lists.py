@@ -11,12 +11,13 @@ from lapse.errors import DataError
 from lapse.files import read_json
 from lapse.model.profit import Offer, affordable_length
 from lapse.outreach.export import write_csv, write_spreadsheet
+from lapse.settings import Auto
 from lapse.tables import AT_RISK
 
 
 def at_risk_list(
     scores: pd.DataFrame,
-    min_risk: float,
+    min_risk: float | Auto,
     max_customers: int,
     caution: str | None = None,
     rank_by: str = "churn_risk",
@@ -24,11 +25,13 @@ def at_risk_list(
 ) -> pd.DataFrame:
     """Scores in, the list out (tables.AT_RISK), ranked by the column `rank_by`; it may be empty.
 
-    Who may not be contacted is left out; by expected_profit so is whom it does not pay to contact. With a budget in the
-    offer the list stops before its expected cost exceeds it. Ties go by risk, the spend of the last year, then
-    customer_id, so that the order never depends on chance. DataError when rank_by needs money that is not there.
+    `min_risk`: the risk from which on a customer is listed; auto: from medium risk on. Who may not be contacted is left
+    out; by expected_profit so is whom it does not pay to contact. With a budget in the offer the list stops before its
+    expected cost exceeds it. Ties go by risk, the spend of the last year, then customer_id, so that the order never
+    depends on chance. DataError when rank_by needs money that is not there.
     """
-    listed = scores[(scores["churn_risk"] >= min_risk) & scores["may_contact"]]
+    at_risk = scores["risk_band"] != "low" if min_risk == "auto" else scores["churn_risk"] >= min_risk
+    listed = scores[at_risk & scores["may_contact"]]
     if len(listed) and listed[rank_by].isna().all():
         raise DataError(f"lists: lists.rank_by is {rank_by}, but the delivery has no amounts, so it is null for all of the "
                         f"{len(listed):,} customers. Map an amount, or rank by churn_risk.")  # fmt: skip
@@ -48,7 +51,7 @@ def at_risk_list(
 def write_lists(
     scores: pd.DataFrame,
     out: Path,
-    min_risk: float,
+    min_risk: float | Auto,
     max_customers: int,
     caution: str | None = None,
     rank_by: str = "churn_risk",
@@ -64,16 +67,16 @@ def write_lists(
 def about_list(
     scores: pd.DataFrame,
     listed: pd.DataFrame,
-    min_risk: float,
+    min_risk: float | Auto,
     caution: str | None = None,
     rank_by: str = "churn_risk",
 ) -> dict[str, str]:
     """Scores and the list made of them in, what a reader of the list has to know out."""
-    first = scores.iloc[0]
+    first, reached = scores.iloc[0], "medium or high" if min_risk == "auto" else f"{min_risk * 100:g}% or more"
     return {
         **({"CAUTION": caution} if caution else {}),
-        "What this is": f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {min_risk:.0%} "
-        f"or more, the highest {rank_by} first. Customers who did not consent to be contacted are left out.",
+        "What this is": f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {reached}, the "
+        f"highest {rank_by} first. Customers who did not consent to be contacted are left out.",
         "As of": f"{first['cutoff_date']}: nothing after this day was used.",
         "Model": first["model_version"],
         **{column.name: f"{column.meaning}{f' ({column.unit})' if column.unit else ''}" for column in AT_RISK.columns},

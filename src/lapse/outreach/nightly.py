@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from lapse.model.profit import offer_of
 from lapse.model.promotion import Choice, Scoring, scoring_model
 from lapse.model.value import ValueModel
 from lapse.outreach.lists import caution_in, say, write_lists
+from lapse.scoring.bands import bands_for
 from lapse.scoring.score import consenting_customers, score_customers, with_own_features, write_scores
 from lapse.scoring.score import say as say_scores
 from lapse.settings import Settings, load_settings
@@ -82,9 +84,9 @@ def _score(
         activity = read_activity(engine, work / "activity")
         knobs, offer = settings.score, offer_of(settings.value.model_dump())
         agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns, day)
-        high, medium = knobs.high_risk, knobs.medium_risk
-        worth = value, offer, agreed, min(medium, settings.lists.min_risk)
-        scores = score_customers(engine, activity, day, bundle, contents.period, high, medium, *worth)
+        bands = bands_for(knobs.high_risk, knobs.medium_risk, bundle)
+        worth = value, offer, agreed, min(bands.medium, bands.listed_from(settings.lists.min_risk))
+        scores = score_customers(engine, activity, day, bundle, contents.period, bands, *worth)
     write_scores(scores, work / OUTPUTS[0])
     chosen = settings.lists
     listed = write_lists(scores, work / "lists", chosen.min_risk, chosen.max_customers, caution, chosen.rank_by, offer)
@@ -101,6 +103,7 @@ def _score(
                    "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}
             for name, source in settings.sources.tables.items()
         },
+        "risk_bands": asdict(bands),
         "customers_scored": len(scores),
         "customers_listed": len(listed),
         "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
@@ -112,7 +115,7 @@ def _score(
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).replace(out / name)
     write_json(out / "scores" / "manifest.json", manifest)
-    say_scores(scores)
+    say_scores(scores, bands)
     say(listed)
     return manifest
 

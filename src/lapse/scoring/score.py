@@ -24,6 +24,7 @@ from lapse.model.bundle import Bundle
 from lapse.model.profit import Offer
 from lapse.model.spend import history_rows
 from lapse.model.value import DIGITS, ValueModel
+from lapse.scoring.bands import Bands
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
 from lapse.snapshots import population
 from lapse.tables import SCORES
@@ -69,8 +70,7 @@ def score_customers(
     as_of: date,
     bundle: Bundle,
     period: Period,
-    high_risk: float,
-    medium_risk: float,
+    bands: Bands,
     value: ValueModel,
     offer: Offer,
     consenting: set[str] | None = None,
@@ -90,7 +90,7 @@ def score_customers(
         "customer_id": rows["customer_id"],
         "cutoff_date": as_of,
         "churn_risk": risk,
-        "risk_band": [risk_band(value, high_risk, medium_risk) for value in risk],
+        "risk_band": [bands.of(value) for value in risk],
         "expected_margin": margin,
         "value_at_stake": np.round(risk * margin, DIGITS),
         "expected_profit": np.round(offer.expected_profit(risk, margin), DIGITS),
@@ -139,23 +139,17 @@ def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:
     return table
 
 
-def risk_band(churn_risk: float, high_risk: float, medium_risk: float) -> str:
-    """A churn risk and the two thresholds in, `high`, `medium` or `low` out; a threshold belongs to the band above."""
-    if churn_risk >= high_risk:
-        return "high"
-    return "medium" if churn_risk >= medium_risk else "low"
-
-
 def write_scores(scores: pd.DataFrame, path: Path) -> None:
     """Scores and a path in, the whole Parquet file there."""
     with written_whole(path) as aside:
         scores.to_parquet(aside, index=False)
 
 
-def say(scores: pd.DataFrame) -> None:
-    """Scores in, how many customers are in each band on the terminal out."""
-    bands = scores["risk_band"].value_counts()
-    counted = ", ".join(f"{bands.get(band, 0):,} {band}" for band in ("high", "medium", "low"))
+def say(scores: pd.DataFrame, bands: Bands) -> None:
+    """Scores and the bands in, how many customers are in each on the terminal out."""
+    found = scores["risk_band"].value_counts()
+    counted = (f"{found.get('high', 0):,} high ({bands.high:.1%} or more), {found.get('medium', 0):,} medium "
+               f"({bands.medium:.1%}), {found.get('low', 0):,} low")  # fmt: skip
     first = scores.iloc[0]
     print(f"score: {len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: {counted}")
 

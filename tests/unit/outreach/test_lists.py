@@ -42,6 +42,14 @@ def test_who_is_on_the_list_and_in_which_order() -> None:
     assert list(listed.columns) == list(AT_RISK.names)
 
 
+def test_from_medium_risk_on_where_nobody_says_from_where() -> None:
+    given = scores(churn_risk=[0.013, 0.08, 0.01], risk_band=["medium", "high", "low"])
+    listed = at_risk_list(given, "auto", 10)
+    assert listed["churn_risk"].tolist() == [0.08, 0.013]
+    assert "whose churn risk is medium or high, the highest" in about_list(given, listed, "auto")["What this is"]
+    assert "whose churn risk is 1.5% or more, the highest" in about_list(given, listed, 0.015)["What this is"]
+
+
 def test_what_the_list_is_ranked_by() -> None:
     given = scores(
         customer_id=["a", "b", "c"],
