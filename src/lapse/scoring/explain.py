@@ -89,11 +89,13 @@ def _risk(scored: pd.DataFrame, scores: pd.DataFrame, anew: Callable[[pd.Series]
     if not reasons and not protective and anew is not None:
         why = anew(row)
         reasons, protective = [said.text for said in why.reasons], [said.text for said in why.protective]
+    wordless = ("nothing about this customer raises the risk" if row["risk_band"] == "low"
+                else "what raises the risk is no usual sign of leaving, and has no words")  # fmt: skip
     return [
         f"Churn risk {row['churn_risk']:.1%} ({row['risk_band']}) as of {row['cutoff_date']}, number {rank:,} of "
         f"{len(scores):,}; model {row['model_version']}",
         *_worth(row),
-        *(f"  because: {reason}" for reason in reasons or ["nothing about this customer raises the risk"]),
+        *(f"  because: {reason}" for reason in reasons or [wordless]),
         *(f"  against it: {reason}" for reason in protective),
     ]
 
