@@ -44,6 +44,8 @@ Ints = npt.NDArray[np.int64]
 RANKING = "expected_profit"
 """The order of the campaign that is reported in full."""
 POINTS = 100
+FAR_OFF = 1.25
+"""Expected total over actual, or the other way round, from which on that is said."""
 
 
 def write_value_report(
@@ -72,7 +74,7 @@ def write_value_report(
         cutoffs = [date.fromisoformat(day) for day in ships.cutoffs["fit"]]
         share, days = judged.margin_share, judged.learned_days
         rows = value_rows(engine, purchase_days, folders, cutoffs, windows, days, share, period, most_rows)
-        report |= back_test(judged, rows, rounds, seed)
+        report |= back_test(judged, rows, ships.kind, rounds, seed)
         # What ships decides whose word is taken: the judged model's, or its own last year's spend.
         told = replace(judged, kind=ships.kind)
         cutoff, given = campaign_inputs(engine, purchase_days, folders[0], out, told, period)
@@ -98,20 +100,30 @@ def campaign_inputs(
     return cutoff, (risk, told.expected_margin(rows), churned)
 
 
-def back_test(judged: ValueModel, rows: pd.DataFrame, rounds: int, seed: int) -> dict[str, Any]:
-    """The judged model and spend.value_rows of its cutoffs in, the part of value.json about expected margins out."""
+def back_test(judged: ValueModel, rows: pd.DataFrame, ships: str, rounds: int, seed: int) -> dict[str, Any]:
+    """The judged model, spend.value_rows of its cutoffs and what ships in, value.json's part on expected margins out."""
     test, said = margins_at_test(judged, rows)
     cards = value_cards(test, said, rounds, seed)
-    short = judged.learned_days != judged.value_days
+    notes = [scaled_note(judged)] if judged.learned_days != judged.value_days else []
+    notes += off_note(cards.get("lapse" if ships == "model" else ships, {}).get("total_ratio"))
     return {
         "learned_days": judged.learned_days,
-        "note": scaled_note(judged) if short else None,
+        "note": ". ".join(notes) or None,
         "cutoffs": {role: list(days) for role, days in judged.cutoffs.items()},
         "kept_customers": len(test),
         "mean_margin": float(test["margin_after"].mean()) if len(test) else None,
         "test": cards.pop("lapse", None),
         "rivals": cards,
     }
+
+
+def off_note(total_ratio: float | None) -> list[str]:
+    """Expected over actual total of what ships in, what to think of values where it is far off out."""
+    if total_ratio is None or 1 / FAR_OFF <= total_ratio <= FAR_OFF:
+        return []
+    way = "high" if total_ratio > 1 else "low"
+    return [f"All together were expected to bring {total_ratio:.2f} times what they brought at the test cutoff: value_at_stake "
+            f"may be as much too {way}, and expected_profit with it"]  # fmt: skip
 
 
 def rankings(offer: Offer, churn_risk: Floats, expected_margin: Floats) -> dict[str, Floats]:
@@ -189,6 +201,8 @@ def say(report: Mapping[str, Any]) -> None:
     print(f"evaluate: value: {report['kept_customers']:,} kept customers at {report['cutoffs']['test'][0]} brought "
           f"{report['mean_margin']:,.2f} each in {report['learned_days']} days; mean error {errors}; "
           f"{report['why']}")  # fmt: skip
+    if report["note"]:
+        print(f"evaluate: value: {report['note']}")
     told = report["campaign"]
     best, by_risk = told["ranked_by"][RANKING], told["ranked_by"]["churn_risk"]
     low, high = best["profit_interval"]

@@ -18,7 +18,7 @@ from lapse.errors import HistoryTooShort, ModelError
 from lapse.model.profit import Offer
 from lapse.model.value import ValueModel, ValueRoles, fit_value_model, value_beside, value_roles
 from lapse.model.value_metrics import bootstrap_errors, margin_card
-from lapse.model.value_report import campaign, curve_points
+from lapse.model.value_report import campaign, curve_points, off_note
 from lapse.model.value_train import fit_both
 from lapse.windows import ChurnWindows
 
@@ -192,6 +192,14 @@ def test_known_answers_of_the_metrics() -> None:
     assert perfect["mae"] == 0 and perfect["spearman"] == pytest.approx(1)
     found = bootstrap_errors(came, {"a": said, "b": came, "same": said}, 50, 1)
     assert (found["a"]["mae"] == found["same"]["mae"]).all() and not found["b"]["rmse"].any()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"), [(None, None), (1.24, None), (0.81, None), (1.9, "1.90 times"), (0.5, "too low")]
+)
+def test_expectations_that_are_far_off_are_said_to_be(ratio: float | None, said: str | None) -> None:
+    notes = off_note(ratio)
+    assert (said in notes[0]) if said else not notes
 
 
 def test_a_campaign_is_judged_by_who_left() -> None:
