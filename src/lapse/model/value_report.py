@@ -122,8 +122,8 @@ def off_note(total_ratio: float | None) -> list[str]:
     if total_ratio is None or 1 / FAR_OFF <= total_ratio <= FAR_OFF:
         return []
     way = "high" if total_ratio > 1 else "low"
-    return [f"All together were expected to bring {total_ratio:.2f} times what they brought at the test cutoff: value_at_stake "
-            f"may be as much too {way}, and expected_profit with it"]  # fmt: skip
+    return [f"All together were expected to bring {total_ratio:.2f} times what they brought at the test cutoff: "
+            f"value_at_stake may be as much too {way}, and expected_profit with it"]  # fmt: skip
 
 
 def rankings(offer: Offer, churn_risk: Floats, expected_margin: Floats) -> dict[str, Floats]:
