@@ -37,8 +37,8 @@ class Engine(ABC):
 
     backend: Any
     """The Ibis backend."""
-    at_once: int | None = None
-    """Rows that are best grouped at once, where they can be taken in pieces; None: any number."""
+    in_pieces = False
+    """Whether what is too much for the memory is to be taken piece by piece, or the engine sees to that itself."""
 
     @abstractmethod
     def read_files(self, files: Sequence[Path]) -> ir.Table:
@@ -59,13 +59,18 @@ class Engine(ABC):
         `order_by`: rows of like values in it are to lie side by side, for the sake of speed alone.
         """
 
-    def keep_pieces(self, pieces: Iterable[ir.Table], name: str, order: Sequence[str]) -> ir.Table:
-        """Tables of the same columns in, the rows of all of them held as by `keep` out, without the columns `order`.
+    def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
+        """Tables of the same columns in, the rows of all of them held as by `keep`, for `write_part`, out.
 
-        Where it helps to find rows later, those of each piece lie in the order of these columns.
+        The text `part` says which part a row belongs to.
         """
-        first, *others = (piece.drop(*order) for piece in pieces)
-        return self.keep(first.union(*others) if others else first, name)
+        first, *others = pieces
+        return self.keep(first.union(*others) if others else first, name).drop(part)
+
+    def write_part(self, name: str, part: str, value: str, path: Path, key: Sequence[str]) -> int:
+        """As `write`, of the rows that `keep_parts` holds under a name and whose `part` is a value."""
+        held = self.table(name)
+        return self.write(held.filter(held[part] == value).drop(part), path, key)
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -115,16 +120,6 @@ class Engine(ABC):
             rows: int = pq.read_metadata(aside).num_rows
         return rows
 
-    def write_days(self, name: str, day: str, span: tuple[date, date] | None, path: Path, key: Sequence[str]) -> int:
-        """As `write`, of the rows of a held table whose `day` is in a span from a day to before another; None: of all."""
-        import sqlglot as sg
-
-        query = sg.select("*").from_(sg.exp.table_(name, quoted=True))
-        if span:
-            column, (first, after) = sg.column(day, quoted=True), (sg.exp.Date(this=sg.exp.convert(str(d))) for d in span)
-            query = query.where(column >= first, column < after)
-        return self.write_query(query.sql(dialect=self.backend.compiler.dialect), path, key)
-
     def frame(self, expression: ir.Table) -> pd.DataFrame:
         """A table expression in, its rows as a pandas frame out."""
         frame: pd.DataFrame = self.backend.to_pandas(expression)
@@ -153,12 +148,12 @@ class Engine(ABC):
 class DuckEngine(Engine):
     """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
 
-    at_once = 2_000_000
-    """Of 20 M order lines every one costs twice as much: what is grouped no longer fits the caches, nor the memory."""
+    in_pieces = True
 
     def __init__(self, spill: Path, threads: int | None = None) -> None:
         import ibis
 
+        self._spill = spill
         self.backend = ibis.duckdb.connect(temp_directory=str(spill))
         # Settled at the door: the clock is UTC whatever the machine's zone is.
         self.connection.execute("SET TimeZone = 'UTC'")
@@ -174,7 +169,8 @@ class DuckEngine(Engine):
 
     def read_files(self, files: Sequence[Path]) -> ir.Table:
         """As `Engine.read_files`."""
-        table: ir.Table = self.backend.read_parquet([str(file) for file in files])
+        # A folder called a=b is a folder, not a column.
+        table: ir.Table = self.backend.read_parquet([str(file) for file in files], hive_partitioning=False)
         return table
 
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
@@ -195,17 +191,30 @@ class DuckEngine(Engine):
             self.connection.execute(f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}')
         return self.table(name)
 
-    def keep_pieces(self, pieces: Iterable[ir.Table], name: str, order: Sequence[str]) -> ir.Table:
-        """As `Engine.keep_pieces`; one after the other."""
-        columns = _listed(order)
-        return self.keep_queries(
-            (f"SELECT * EXCLUDE ({columns}) FROM ({self.query(piece)}) AS piece ORDER BY {columns}" for piece in pieces),
-            name,
-        )
+    def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
+        """As `Engine.keep_parts`, one piece after the other, in files by part: it may be far more than the memory holds."""
+        folder = self._spill / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for number, piece in enumerate(pieces):
+            query = self.query(piece)
+            if not number:
+                self._copy(f"SELECT * EXCLUDE ({part}) FROM ({query}) AS piece LIMIT 0", folder / "columns.parquet")
+            self._copy(query, folder, f"PARTITION_BY ({part}), APPEND")
+        return self.read_files(sorted(folder.rglob("*.parquet")))
+
+    def write_part(self, name: str, part: str, value: str, path: Path, key: Sequence[str]) -> int:
+        """As `Engine.write_part`."""
+        folder = self._spill / name
+        files = [folder / "columns.parquet", *sorted((folder / f"{part}={value}").glob("*.parquet"))]
+        return self.write(self.read_files(files), path, key)
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
-        self.backend.drop_table(name, force=True)
+        if (self._spill / name).exists():
+            shutil.rmtree(self._spill / name)
+        else:
+            self.backend.drop_table(name, force=True)
 
     def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
         """As `Engine.fingerprints`."""
@@ -216,8 +225,11 @@ class DuckEngine(Engine):
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
+        self._copy(f"{query} ORDER BY {_listed(key)}", path, "COMPRESSION zstd")
+
+    def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
         place = str(path).replace("'", "''")
-        self.connection.execute(f"COPY ({query} ORDER BY {_listed(key)}) TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
+        self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
 
 
 class SparkEngine(Engine):

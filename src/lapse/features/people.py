@@ -25,17 +25,19 @@ def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
     return people.select(snapshots.customer_id, snapshots.cutoff_date, orders.last_order, number=number)
 
 
-def fit_population(days: Any) -> BgNbd | None:
-    """Purchase days up to a cutoff of numbered customers, with their age, in, the BG/NBD model of them out.
+def fit_population(purchase_days: Any, people: Any, last: Any) -> BgNbd | None:
+    """Purchase days, numbered customers and the cutoff in, the BG/NBD model of those who ordered up to it out.
 
     Of more than FITTED_ON customers every so-manieth is taken. None without orders, or where no fit is found.
     """
-    bought = days.filter(days.orders > 0)
+    customers = int(people.last_order.count().to_pyarrow().as_py())
+    some = people.filter(people.number % (customers // FITTED_ON + 1) == 0).select(person="customer_id")
+    days = purchase_days.filter((purchase_days.activity_date <= last) & (purchase_days.orders > 0))
+    bought = days.semi_join(some, days.customer_id == some.person)
+    bought = bought.mutate(age=last.delta(bought.activity_date, unit="day").cast("int64"))
     seen = bought.group_by("customer_id").aggregate(
         purchases=bought.count(), first_age=bought.age.max(), last_age=bought.age.min()
     )
-    customers = int(seen.count().to_pyarrow().as_py())
-    seen = seen.filter(seen.customer_id % (customers // FITTED_ON + 1) == 0)
     triples = seen.group_by("purchases", "first_age", "last_age").aggregate(customers=seen.count())
     frame = triples.order_by(list(triples.columns)).to_pyarrow().to_pandas()
     if frame.empty:

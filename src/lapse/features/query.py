@@ -24,7 +24,7 @@ REACHES = (60, 180, 730)
 AT_ONCE = 16
 """Features of one pass: in DuckDB each filtered sum makes every other one of its pass dearer."""
 PIECE = 250_000
-"""Customers whose features are aggregated at once, where that bounds the memory."""
+"""Customers whose activity is held, and whose features are aggregated, at once, where that bounds the memory."""
 
 
 class Pass(NamedTuple):
@@ -42,9 +42,8 @@ class Template:
     """
 
     CUTOFF = date(1111, 11, 11)
-    BETWEEN = (1_111_111_101, 1_111_111_102)
     FITTED = BgNbd(1.1e-101, 1.2e-102, 1.3e-103, 1.4e-104)
-    """What stands in the template for the cutoff, for a piece of the customers and for the model's parameters."""
+    """What stands in the template for the cutoff and for the model's parameters."""
 
     def __init__(
         self, engine: Engine, activity: Mapping[str, ir.Table], inputs: Inputs, families: Sequence[Family] = FAMILIES
@@ -55,41 +54,60 @@ class Template:
     def query(self, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
         """The snapshots of a cutoff and the age of the log in, the SQL of their features out.
 
-        It reads what is computed here and held in the engine until the next cutoff. Here the future is cut off, once,
-        before any feature sees it.
+        It reads what is computed here and held in the engine until the next cutoff.
         """
-        features, keep, last = all_features(self.inputs, self.families), self.engine.keep, _literal(cutoff)
-        people = keep(numbered(self.activity["purchase_days"], snapshots, last), "features_people")
-        cut = {
-            name: keep(_of_people(self.activity[name], people, last), f"features_{name}", order_by="customer_id")
-            for name in sorted({"purchase_days"} | {feature.table for feature in features if feature.kind == "aggregate"})
-        }
+        features, last = all_features(self.inputs, self.families), _literal(cutoff)
+        people = self.engine.keep(numbered(self.activity["purchase_days"], snapshots, last), "features_people")
         asked = any(feature.family == peers.name for feature in features)
-        model = fit_population(_days(cut["purchase_days"], last)) if asked else None
+        model = fit_population(self.activity["purchase_days"], people, last) if asked else None
         # Logs of different ages lack different features; up to the next of these ages they lack the same.
         age = max((f.days_needed for f in features if f.days_needed <= history_days), default=0)
-        if (age, model is None) not in self._written:
-            self._written[age, model is None] = self._write(cut, people, age, self.FITTED if model else None)
-        aggregated, derived = (self._filled_in(text, cutoff, model) for text in self._written[age, model is None])
-        everybody = int(people.count().to_pyarrow().as_py())
-        pieces = [(n, n + PIECE) for n in range(0, everybody, PIECE)] if self.engine.at_once else []
-        texts = [self._of_piece(aggregated, *piece) for piece in pieces or [(0, everybody)]]
-        self.engine.keep_queries(texts, "features_aggregated")
-        return derived
+        written = age, model is None
+
+        def pieces() -> Iterator[str]:
+            for whom in self._pieces(people):
+                cut, of_piece = self._cut(whom, last)
+                if written not in self._written:
+                    self._written[written] = self._write(cut, of_piece, people, age, self.FITTED if model else None)
+                yield self._filled_in(self._written[written][0], cutoff, model)
+
+        self.engine.keep_queries(pieces(), "features_aggregated")
+        return self._filled_in(self._written[written][1], cutoff, model)
+
+    def _pieces(self, people: ir.Table) -> Iterator[ir.Table]:
+        """All people in, so many of them at a time as fit the memory, out; nobody once where there is nobody."""
+        if not self.engine.in_pieces:
+            yield people
+            return
+        numbers = people.number
+        for after in range(0, max(1, int(people.count().to_pyarrow().as_py())), PIECE):
+            yield people.filter((numbers > after) & (numbers <= after + PIECE))
+
+    def _cut(self, whom: ir.Table, last: Any) -> tuple[dict[str, ir.Table], ir.Table]:
+        """Some people in, their activity up to the cutoff by table, and they themselves, held until the next call, out.
+
+        Here the future is cut off, once, before any feature sees it.
+        """
+        held = self.engine.keep(whom, "features_of_piece")
+        features = all_features(self.inputs, self.families)
+        tables = sorted({feature.table for feature in features if feature.kind == "aggregate"})
+        # Files of activity are sorted by customer: what lies before and after these is not read.
+        ends = self.engine.frame(held.aggregate(first=held.customer_id.min(), last=held.customer_id.max())).iloc[0]
+        cut = {}
+        for name in tables:
+            rows: Any = self.activity[name]
+            rows = rows.filter(rows.customer_id.between(*ends)) if isinstance(ends["first"], str) else rows
+            cut[name] = self.engine.keep(_of_people(rows, held, last), f"features_{name}", order_by="customer_id")
+        return cut, held
 
     def _write(
-        self, cut: Mapping[str, ir.Table], people: ir.Table, history_days: int, fitted: BgNbd | None
+        self, cut: Mapping[str, ir.Table], whom: ir.Table, people: ir.Table, history_days: int, fitted: BgNbd | None
     ) -> tuple[str, str]:
         """What is cut off and of whom in; the SQL of what is aggregated, and of what follows from that, out."""
-        of_piece = {name: _numbered_between(rows, rows.customer_id, *self.BETWEEN) for name, rows in cut.items()}
-        whom = _numbered_between(people, people.number, *self.BETWEEN)
-        rows = aggregated(of_piece, whom, _literal(self.CUTOFF), history_days, self.inputs, self.families)
+        rows = aggregated(cut, whom, _literal(self.CUTOFF), history_days, self.inputs, self.families)
         held = ibis.table(rows.schema(), name="features_aggregated")
         features = derived(held, people, history_days, self.inputs, self.families, fitted)
         return self.engine.query(rows), self.engine.query(features)
-
-    def _of_piece(self, text: str, after: int, up_to: int) -> str:
-        return text.replace(str(self.BETWEEN[0]), str(after)).replace(str(self.BETWEEN[1]), str(up_to))
 
     def _filled_in(self, text: str, cutoff: date, model: BgNbd | None) -> str:
         day, stand_in = (f"{d.year}, {d.month}, {d.day}" for d in (cutoff, self.CUTOFF))
@@ -191,10 +209,6 @@ def _of_people(table: Any, people: Any, last: Any) -> Any:
     rows = table.filter(table.activity_date <= last).inner_join(known, table.customer_id == known.person)
     others = {name: table[name] for name in table.columns if name != "customer_id"}
     return rows.select(customer_id=known.number, **others, last_order=known.last_order)
-
-
-def _numbered_between(rows: Any, number: Any, after: int, up_to: int) -> Any:
-    return rows.filter((number > after) & (number <= up_to))
 
 
 def _days(cut: Any, last: Any, reach: int = 0) -> Any:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,17 @@ from lapse.tables import (
 )
 
 TABLES = (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES)
+PART, WHOLE = "file_month", "all"
+"""The column that says which file a day goes to, and the one file of a log that is rolled up whole."""
 EVER = date(1900, 1, 1)
 """Stands for the day from which on an attribute was known, where the delivery does not say."""
-MOST_ROWS = 25_000_000
-"""Source rows that are rolled up at once: more are taken in blocks of whole months, which bounds the memory."""
+PURCHASES_AT_ONCE, EVENTS_AT_ONCE = 2_000_000, 25_000_000
+"""Source rows that are rolled up at once, where customers can be taken piece by piece. More, and what is grouped no longer
+fits the memory; of 20 M order lines at once every one costs twice as much, since it no longer fits the caches."""
 
 RollUp = Callable[[Any, date | None, Any], Any]
-"""The log up to the end of a block, the block's first day (None: the log's) and the days rolled up before it in; the
-activity of the block out."""
+"""The log, the first day that is wanted (None: the log's) and the days rolled up before it in; the activity since then
+out."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,8 @@ class Log:
     roll_up: RollUp
     codes: Codes | None = None
     """What stands for the texts, where the roll-up asks of them only whether they are the same."""
-    in_pieces: bool = False
-    """A customer's days depend on no other customer's rows, and are worth reading the log for piece by piece."""
+    at_once: int | None = None
+    """Source rows that are rolled up at once, where a customer's days depend on no other customer's rows."""
 
 
 class Activity(Mapping[str, ir.Table]):
@@ -107,9 +111,12 @@ def write_activity(
 
     logs = (
         Log(PURCHASE_DAYS, lines, "order_date", bought,
-            lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes, in_pieces=True),
-        Log(CATEGORY_DAYS, lines, "order_date", bought, lambda rows, since, _: category_days(rows, since), codes),
-        Log(EVENT_DAYS, happened, "event_date", engine.fingerprints(happened, "event_date"), _since(event_days), codes),
+            lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes,
+            PURCHASES_AT_ONCE),
+        Log(CATEGORY_DAYS, lines, "order_date", bought, lambda rows, since, _: category_days(rows, since), codes,
+            EVENTS_AT_ONCE),
+        Log(EVENT_DAYS, happened, "event_date", engine.fingerprints(happened, "event_date"), _since(event_days), codes,
+            EVENTS_AT_ONCE),
         Log(FEEDBACK_DAYS, rated, "feedback_date", engine.fingerprints(rated, "feedback_date"),
             _since(partial(feedback_days, scale=scale))),
         # An end that is entered late changes an old row: subscriptions are always rolled up whole.
@@ -178,48 +185,43 @@ def _since(roll_up: Callable[[Any], Any]) -> RollUp:
 def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
     """A log in, one file per month in `folder` and the rows of all of them out."""
     kept, name = Kept(folder), f"rolled_{log.table.name}"
-    keys = _keys_of_months(said, log.prints) if log.day else {"all": key_of(said, *log.prints.items())}
-    keys = keys or {"empty": said}
+    keys = _keys_of_months(said, log.prints) if log.day else {}
+    keys = keys or {WHOLE: key_of(said, *log.prints.items())}
     kept.leave_only(keys)
-    months = list(keys)
-    stale = next((number for number, month in enumerate(months) if not kept.has(month, keys[month])), len(months))
-    # The ledger is as long as the log has days: it is written once for a block, not once for a month.
-    kept.forget(months[stale:])
-    for first, last in _blocks(months, stale, log.prints if log.day else {}):
-        block = months[first : last + 1]
-        until = _days_of(block[-1])[1] if last + 1 < len(months) else None
-        since = _days_of(block[0])[0] if first else None
-        earlier = engine.read_files([folder / f"{month}.parquet" for month in months[:first]]) if first else None
-        pieces = _rolled(engine, log, since, until, earlier)
-        made = engine.keep_pieces(pieces, name, ("order_month", *(f"order_{column}" for column in log.table.key)))
-        notes: dict[str, dict[str, str]] = {month: {} for month in block}
+    fresh = list(takewhile(lambda month: kept.has(month, keys[month]), keys))
+    stale = list(keys)[len(fresh) :]
+    if stale:
+        # The ledger is as long as the log has days: it is written once, not once for a month.
+        kept.forget(stale)
+        since = date.fromisoformat(f"{stale[0]}-01") if fresh else None
+        earlier = engine.read_files([folder / f"{month}.parquet" for month in fresh]) if fresh else None
+        made = engine.keep_parts((_with_part(days, keys) for days in _rolled(engine, log, since, earlier)), name, PART)
+        notes: dict[str, dict[str, str]] = {month: {} for month in stale}
         for d, (_, value) in engine.fingerprints(made, "activity_date").items():
-            notes[_month(d) if len(months) > 1 else block[0]][str(d)] = value
-        for month in block:
-            span = _days_of(month) if len(months) > 1 else None
-            engine.write_days(name, "activity_date", span, folder / f"{month}.parquet", log.table.key)
-        kept.note_all({month: (keys[month], notes[month]) for month in block})
+            notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
+        for month in stale:
+            engine.write_part(name, PART, month, folder / f"{month}.parquet", log.table.key)
+        kept.note_all({month: (keys[month], notes[month]) for month in stale})
         engine.drop(name)
     counted: Any = engine.read(folder)
     return int(counted.count().to_pyarrow().as_py())
 
 
-def _rolled(engine: Engine, log: Log, since: date | None, until: date | None, earlier: Any) -> Iterator[Any]:
-    """A log, the days from one up to before another and those rolled up before in; their activity out, in pieces."""
-    new = sum(count for d, (count, _) in log.prints.items() if (not since or d >= since) and (not until or d < until))
-    rows = log.rows if until is None else log.rows.filter(log.rows[log.day] < ibis.literal(until, type="date"))
+def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
+    """A log, the first day that is wanted and the days rolled up before it in; the activity since then, in pieces, out."""
     if log.codes is None:
-        yield _with_order(log.roll_up(rows, since, earlier), log.table)
+        yield log.roll_up(log.rows, since, earlier)
         return
-    for piece in log.codes.pieces(-(-new // engine.at_once) if log.in_pieces and engine.at_once else 1):
+    new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
+    for piece in log.codes.pieces(-(-new // log.at_once) if log.at_once and engine.in_pieces else 1):
         before = None if earlier is None else log.codes.coded(of_piece(earlier, piece))
-        days = log.roll_up(log.codes.coded(of_piece(rows, piece)), since, before)
-        yield log.codes.decoded(_with_order(days, log.table))
+        yield log.codes.decoded(log.roll_up(log.codes.coded(of_piece(log.rows, piece)), since, before))
 
 
-def _with_order(days: Any, table: Table) -> Any:
-    """Days in, the same with the columns whose order is that of the files out: numbers, where there are numbers."""
-    return days.mutate(order_month=days.activity_date.truncate("M"), **{f"order_{name}": days[name] for name in table.key})
+def _with_part(days: Any, keys: Mapping[str, str]) -> Any:
+    """Days in, the same with the name of the file that each goes to out."""
+    month = days.activity_date.strftime("%Y-%m") if WHOLE not in keys else ibis.literal(WHOLE)
+    return days.mutate(**{PART: month})
 
 
 def _keys_of_months(said: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
@@ -232,31 +234,8 @@ def _keys_of_months(said: str, prints: Mapping[date, tuple[int, str]]) -> dict[s
     return keys
 
 
-def _blocks(months: Sequence[str], stale: int, prints: Mapping[date, tuple[int, str]]) -> list[tuple[int, int]]:
-    """The months, and the first that has to be made, in; pieces (first, last) of at most MOST_ROWS, or one month, out."""
-    size = dict.fromkeys(months, 0)
-    for day, (count, _) in prints.items():
-        if _month(day) in size:
-            size[_month(day)] += count
-    pieces: list[tuple[int, int]] = []
-    rows = 0
-    for number in range(stale, len(months)):
-        rows += size[months[number]]
-        if pieces and rows <= MOST_ROWS:
-            pieces[-1] = (pieces[-1][0], number)
-        else:
-            pieces.append((number, number))
-            rows = size[months[number]]
-    return pieces
-
-
 def _month(day: date) -> str:
     return f"{day:%Y-%m}"
-
-
-def _days_of(month: str) -> tuple[date, date]:
-    first = date.fromisoformat(f"{month}-01")
-    return first, (first + timedelta(days=31)).replace(day=1)
 
 
 def _code() -> str:

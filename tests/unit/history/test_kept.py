@@ -96,15 +96,11 @@ def test_a_late_row_rebuilds_its_month_and_all_after_it(duck, tmp_path) -> None:
     assert "activity/event_days/2024-05.parquet" in kept, "the events did not change"
 
 
-def test_blocks_of_months_give_the_same_bytes_as_all_at_once(duck, tmp_path, monkeypatch) -> None:
-    whole = run(duck, log_until(181), 181, tmp_path / "whole")
-    monkeypatch.setattr(stage, "MOST_ROWS", 40)
-    assert run(duck, log_until(181), 181, tmp_path / "blocks") == whole
-
-
 def test_pieces_of_customers_give_the_same_bytes_as_all_at_once(duck, tmp_path, monkeypatch) -> None:
     whole = run(duck, log_until(181), 181, tmp_path / "whole")
-    monkeypatch.setattr(type(duck), "at_once", 90)
+    monkeypatch.setattr(stage, "PURCHASES_AT_ONCE", 90)
+    monkeypatch.setattr(stage, "EVENTS_AT_ONCE", 40)
+    monkeypatch.setattr("lapse.features.query.PIECE", 2)
     run(duck, log_until(150), 150, tmp_path / "pieces")
     assert run(duck, log_until(181), 181, tmp_path / "pieces") == whole
 
