@@ -23,20 +23,19 @@ def main() -> None:
     folders = Path("data/features"), Path("data/labels"), Path("models")
     require_usable(Path("data/reports/usability.json"))
     print("train: fitting the judged model and the one that ships", flush=True)
+    windows, period, seed, most = settings.churn.windows, contents.period, settings.train.seed, settings.train.most_rows
     with open_engine() as engine:
-        activity, cutoffs = read_activity(engine, Path("data/activity")), cutoffs_in(folders[1])
-        rates = churn_log_odds(engine, activity, cutoffs, settings.churn.windows, contents.period)
-    judged, ships = write_models(*folders, inputs, settings.churn.windows, settings.train.model_dump(), rates)
-    for name, bundle in (("judged", judged), ("ships", ships)):
-        fit, calibrate = bundle.cutoffs["fit"], bundle.cutoffs["calibrate"]
-        print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {', '.join(calibrate)}")
-    print(f"train: ships as {ships.version}")
-    names, windows = [feature.name for feature in all_features(inputs)], settings.churn.windows
-    seed, most = settings.train.seed, settings.train.most_rows
-    judging = settings.value.model_dump(), settings.evaluate.bootstrap_rounds, seed, most
-    with open_engine() as engine:
-        days = read_activity(engine, Path("data/activity"))["purchase_days"]
-        say(write_value_models(engine, days, folders[:2], folders[2], names, windows, contents.period, *judging))
+        activity = read_activity(engine, Path("data/activity"))
+        rates = churn_log_odds(engine, activity, cutoffs_in(folders[1]), windows, period)
+        judged, ships = write_models(*folders, inputs, windows, settings.train.model_dump(), rates)
+        for name, bundle in (("judged", judged), ("ships", ships)):
+            fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
+            print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")
+        print(f"train: ships as {ships.version}")
+        names = [feature.name for feature in all_features(inputs)]
+        judging = settings.value.model_dump(), settings.evaluate.bootstrap_rounds, seed, most
+        days = activity["purchase_days"]
+        say(write_value_models(engine, days, folders[:2], folders[2], names, windows, period, *judging))
 
 
 if __name__ == "__main__":
