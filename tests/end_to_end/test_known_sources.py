@@ -77,6 +77,8 @@ def test_airline_loyalty_by_subscription(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     metrics = read_json(workspace / "data/reports/metrics.json")
     assert 0.005 < metrics["test"]["churn_rate"] < 0.03 and metrics["caution"] is None
+    listed = pd.read_csv(workspace / "data/lists/at_risk.csv")
+    assert len(listed) == 500, "where one in a hundred leaves there is a list, too"
     retention = read_json(workspace / "data/reports/retention.json")["months"][-1]
     assert retention["retained"] <= retention["customers_at_start"]
     bundle = read_json(workspace / "models/lapse/bundle.json")
