@@ -28,7 +28,7 @@ def main() -> None:
     worth = value.require(money.value_days, money.margin_share), offer_of(money.model_dump())
     with open_engine() as engine:
         activity = read_activity(engine, Path("data/activity"))
-        shown_from = min(bands.medium, bands.listed_from(settings.lists.min_risk))
+        shown_from = bands.explained_from(settings.lists.min_risk)
         scores = score_customers(engine, activity, as_of, bundle, period, bands, *worth, agreed, shown_from)
     write_scores(scores, Path("data/scores/scores.parquet"))
     say(scores, bands)

@@ -270,16 +270,30 @@ def _first_problem(error: ValidationError) -> str:
     # A misspelled key is both unknown and missing: the misspelling is the one to show.
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     problem = problems[0]
-    place = ".".join(_shown(part) for part in problem["loc"])
+    loc, words = _or_a_word(problem, problems)
+    place = ".".join(_shown(part) for part in loc)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {place!r}. {nearest(str(problem['loc'][-1]), _keys_of(problem['loc'][:-1]))}"
     if problem["type"] == "missing":
         return f"the key {place!r} is missing. Add it; params.yaml of the repository shows every key with a comment."
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ") + words
     if place.startswith("land") or problem["type"] == "value_error":
         # What was given may be a whole section, and in land it may hold a password.
         return f"{place}: {message}." if place else message
     return f"{place}: {message}, not {_shown(repr(problem['input']))}." if place else message
+
+
+def _or_a_word(problem: Any, problems: list[Any]) -> tuple[tuple[int | str, ...], str]:
+    """A problem and all of them in, its place and, where a word like auto would do as well, that word, out.
+
+    For a value that may be either, pydantic names what it tried as if that were a key.
+    """
+    loc: tuple[int | str, ...] = problem["loc"]
+    for other in problems:
+        tried = len(other["loc"]) - 1
+        if other["type"] == "literal_error" and other["loc"] != loc and other["loc"][:tried] == loc[:tried]:
+            return (*loc[:tried], *loc[tried + 1 :]), f", or {other['ctx']['expected']}"
+    return loc, ""
 
 
 def _keys_of(place: tuple[int | str, ...]) -> list[str]:

@@ -9,6 +9,7 @@ from lapse.settings import load_settings
 from tests.conftest import ROOT
 
 PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
+THRESHOLDS = PARAMS[PARAMS.index("  high_risk:") : PARAMS.index("\n\nlists:")]
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,11 @@ PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
         ("      customer_id: household_id\n      ordered_at", "      ordered_at", "nothing is mapped to 'customer_id'"),
         ("  windows: auto ", "  windows: [90, 30] ", "the shortest first"),
         ("    coupon: [coupon_redeemed, campaign_received]", "    coupon: [coupon_redeemed]", "features.responses.coupon"),
-        ("  high_risk: auto ", "  high_risk: high ", "score.high_risk"),
-        ("  high_risk: auto ", "  high_risk: 50 ", "score.high_risk"),
+        ("  high_risk: auto ", "  high_risk: often ", "score.high_risk: Input should be a valid number, or 'auto', not 'often'"),
+        ("  windows: auto ", "  windows: often ", "features.windows: Input should be a valid list, or 'auto', not 'often'"),
+        ("  windows: auto ", "  windows: [30, x] ", "features.windows.1: Input should be a valid integer"),
+        (THRESHOLDS, "  high_risk: 0.5\n  medium_risk: 0.9", "medium_risk must be below high_risk"),
+        ("  high_risk: auto ", "  high_risk: 50 ", "score.high_risk: Input should be less than or equal to 1, or 'auto', not 50"),
         ("train:", "train:\n  seed: 1", "not valid YAML"),
         ("train:", "\ttrain:", "not valid YAML"),
     ],

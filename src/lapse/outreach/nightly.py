@@ -71,6 +71,9 @@ def _score(
     started = datetime.now(UTC)
     caution = caution_in(scoring.metrics)
     bundle = with_own_features(scoring.bundle, root, settings.features.model_dump()["sql"])
+    knobs, offer = settings.score, offer_of(settings.value.model_dump())
+    # Refused, if at all, before the log is read.
+    bands = bands_for(knobs.high_risk, knobs.medium_risk, bundle)
     today = started.astimezone(ZoneInfo(settings.business_timezone)).date()
     with open_duckdb() as reader:
         contents, counts = validate(
@@ -82,10 +85,8 @@ def _score(
         write_activity(engine, work / "validated", work / "activity", contents.rating_scale, settings.churn.reasons)
         day = resolve_as_of(as_of, contents.period)
         activity = read_activity(engine, work / "activity")
-        knobs, offer = settings.score, offer_of(settings.value.model_dump())
         agreed = consenting_customers(work / "validated" / "customers.parquet", contents.columns, day)
-        bands = bands_for(knobs.high_risk, knobs.medium_risk, bundle)
-        worth = value, offer, agreed, min(bands.medium, bands.listed_from(settings.lists.min_risk))
+        worth = value, offer, agreed, bands.explained_from(settings.lists.min_risk)
         scores = score_customers(engine, activity, day, bundle, contents.period, bands, *worth)
     write_scores(scores, work / OUTPUTS[0])
     chosen = settings.lists

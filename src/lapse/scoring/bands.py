@@ -26,9 +26,9 @@ class Bands:
             return "high"
         return "medium" if churn_risk >= self.medium else "low"
 
-    def listed_from(self, min_risk: float | Auto) -> float:
-        """`lists.min_risk` in, the churn risk from which on a customer may be listed out."""
-        return self.medium if min_risk == "auto" else min_risk
+    def explained_from(self, min_risk: float | Auto) -> float:
+        """`lists.min_risk` in, the churn risk from which on a customer gets reasons out: medium, or listed before that."""
+        return self.medium if min_risk == "auto" else min(self.medium, min_risk)
 
 
 def bands_for(high: float | Auto, medium: float | Auto, bundle: Bundle) -> Bands:

@@ -48,4 +48,4 @@ def test_what_cannot_be_told_is_refused() -> None:
 def test_a_threshold_belongs_to_the_band_above() -> None:
     bands = Bands(0.5, 0.2)
     assert [bands.of(risk) for risk in (0.1999, 0.2, 0.4999, 0.5)] == ["low", "medium", "medium", "high"]
-    assert bands.listed_from("auto") == 0.2 and bands.listed_from(0.05) == 0.05
+    assert [bands.explained_from(listed) for listed in ("auto", 0.05, 0.3)] == [0.2, 0.05, 0.2]
