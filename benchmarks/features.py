@@ -29,13 +29,13 @@ HERE = Path(__file__).resolve().parent
 SIZES = (1_000_000, 20_000_000, 100_000_000)
 PARTS = ("lapse", "rivals", "growth")
 FLOOR_ROUNDS = 3
-# All cutoffs are measured up to this size, beyond it a few; at the largest size up to this one, how the cost grows.
-LARGEST_WHOLE = 20_000_000
+# Up to the first size it is measured what a month more costs, up to the second what further cutoffs do.
+LARGEST_GROWN, LARGEST_DENSE = 20_000_000, 1_000_000
 # snapshots.step_days of params.yaml: the cutoffs of the shorter log are those of the longer one but for the newest.
 MONTH_DAYS = 28
 
 
-def measure_size(bench: Bench, lines: int, growth: bool) -> None:
+def measure_size(bench: Bench, lines: int) -> None:
     """A size in; everything that is measured at it noted in `bench`."""
     folder = bench.folder(lines)
     chosen = {"folder": folder, "rows": lines, "density": 1, "threads": bench.threads}
@@ -43,18 +43,17 @@ def measure_size(bench: Bench, lines: int, growth: bool) -> None:
         return
     measure_floor(bench, lines, folder / "validated" / "transactions.parquet")
     if "lapse" in bench.parts:
-        whole = lines <= LARGEST_WHOLE
         with bench.work() as work:
-            name, cutoffs = ("lapse", bench.cutoffs) if whole else (with_cutoffs(FEW), FEW)
-            bench.lapse(lines, name, folder / "validated", work, cutoffs)
+            bench.lapse(lines, "lapse", folder / "validated", work, bench.cutoffs)
             measure_output(bench, lines, work / "features")
     if "rivals" in bench.parts:
         measure_rivals(bench, lines, folder / "validated")
-    if growth and "growth" in bench.parts:
+    if "growth" in bench.parts and lines <= LARGEST_GROWN:
         with bench.work() as out:
             chosen = {"folder": folder, "out": out / "validated", "threads": bench.threads}
             bench.run(lines, "stage validate", "data.validate_delivery", chosen)
         measure_one_month_more(bench, lines, folder / "validated")
+    if "growth" in bench.parts and lines <= LARGEST_DENSE:
         measure_further_cutoffs(bench, lines, folder / "validated")
 
 
@@ -123,10 +122,9 @@ def main() -> int:
     data = chosen.data.resolve()
     bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.rivals, chosen.time_limit, chosen.parts)
     data.mkdir(parents=True, exist_ok=True)
-    growth = max((lines for lines in sizes if lines <= LARGEST_WHOLE), default=None)
     for lines in sizes:
         print(f"benchmark: {lines:,} lines in {data}, {shutil.disk_usage(data).free / 1e9:.0f} GB free", flush=True)
-        measure_size(bench, lines, lines == growth)
+        measure_size(bench, lines)
         # After every size, so that an end before the last one loses nothing.
         shown = bench.earlier() | bench.results if chosen.add else bench.results
         text = write_report(shown, chosen.results, bench.cutoffs, bench.threads)

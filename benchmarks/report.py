@@ -26,7 +26,7 @@ def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> st
         "# What the features cost",
         machine(threads),
         f"Activity, snapshots, features and labels of a simulated shop's three years at {cutoffs} cutoffs, 28 days apart, "
-        f"or at the newest ones of them. "
+        "or at the newest ones of them. "
         "Seconds are those of the call, imports not included; the peak is of the whole process, which does nothing else. "
         "`lapse` reads all tables of the shop, `lapse, transactions only` what the rivals read; *floor of the output* is to "
         "write its finished features, no more. pandas and Polars make a part of its features at the same cutoffs and "

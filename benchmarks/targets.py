@@ -9,7 +9,7 @@ from measure import Measured
 
 GIB = 1024.0
 FEW, SOME = 3, 7
-"""Cutoffs: of a log for which all of them take hours, and to tell what one more costs."""
+"""Cutoffs, to tell what one more costs."""
 Results = Mapping[tuple[int, str], Measured]
 """What was measured, by lines of the log and name."""
 
@@ -74,9 +74,8 @@ def _peak(rows: int, name: str, most_gib: float) -> Callable[[Results], tuple[st
 
 
 def _growth(results: Results) -> tuple[str, bool]:
-    name = with_cutoffs(FEW)
-    times = seconds(results, 100_000_000, name) / seconds(results, 20_000_000, name)
-    work = results[100_000_000, name].cpu_seconds / results[20_000_000, name].cpu_seconds
+    times = seconds(results, 100_000_000, "lapse") / seconds(results, 20_000_000, "lapse")
+    work = results[100_000_000, "lapse"].cpu_seconds / results[20_000_000, "lapse"].cpu_seconds
     return f"{times:.1f} times ({work:.1f} times the CPU seconds)", times <= 6
 
 
@@ -106,8 +105,8 @@ def _incremental(results: Results) -> tuple[str, bool] | None:
 TARGETS = (
     Target("20 M lines: at most 60 times the floor", _floor(60)),
     Target("20 M lines: at most 6 GiB", _peak(20_000_000, "lapse", 6)),
-    Target(f"100 M lines: at most 6 times the 20 M time ({FEW} cutoffs each)", _growth),
-    Target("100 M lines: at most 12 GiB", _peak(100_000_000, with_cutoffs(FEW), 12)),
+    Target("100 M lines: at most 6 times the 20 M time", _growth),
+    Target("100 M lines: at most 12 GiB", _peak(100_000_000, "lapse", 12)),
     Target("at least 10 times faster than pandas, cutoff by cutoff", _faster("pandas", 10)),
     Target("at least 10 times faster than featuretools", _faster("featuretools", 10)),
     Target("at least twice as fast as Polars, cutoff by cutoff", _faster("Polars", 2)),

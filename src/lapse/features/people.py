@@ -13,30 +13,34 @@ FITTED_ON = 20_000
 
 
 def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
-    """Purchase days, the snapshots of a cutoff and that day in, the snapshots with `number` and `last_order` out.
+    """Purchase days, the snapshots of a cutoff and that day in, the snapshots with `number` and their orders in short out.
 
     number: 1 for the first customer by id, and so on: it takes the place of the id in all that is computed on the way,
-    which is sorted, grouped and joined several times as fast. last_order: the last day with an order, null without any.
+    which is sorted, grouped and joined several times as fast. first_order, last_order: days, null without an order;
+    purchases: days with one.
     """
     days = purchase_days.filter((purchase_days.activity_date <= last) & (purchase_days.orders > 0))
-    orders = days.group_by("customer_id").aggregate(last_order=days.activity_date.max()).rename(orderer="customer_id")
+    orders = days.group_by("customer_id").aggregate(
+        first_order=days.activity_date.min(), last_order=days.activity_date.max(), purchases=days.count()
+    )
+    orders = orders.rename(orderer="customer_id")
     people = snapshots.left_join(orders, snapshots.customer_id == orders.orderer)
     number = ibis.row_number().over(order_by=snapshots.customer_id) + 1
-    return people.select(snapshots.customer_id, snapshots.cutoff_date, orders.last_order, number=number)
+    in_short = [orders[name] for name in ("first_order", "last_order", "purchases")]
+    return people.select(snapshots.customer_id, snapshots.cutoff_date, *in_short, number=number)
 
 
-def fit_population(purchase_days: Any, people: Any, last: Any) -> BgNbd | None:
-    """Purchase days, numbered customers and the cutoff in, the BG/NBD model of those who ordered up to it out.
+def fit_population(people: Any) -> BgNbd | None:
+    """Numbered customers in, the BG/NBD model of those who have ordered out.
 
     Of more than FITTED_ON customers every so-manieth is taken. None without orders, or where no fit is found.
     """
     customers = int(people.last_order.count().to_pyarrow().as_py())
-    some = people.filter(people.number % (customers // FITTED_ON + 1) == 0).select(person="customer_id")
-    days = purchase_days.filter((purchase_days.activity_date <= last) & (purchase_days.orders > 0))
-    bought = days.semi_join(some, days.customer_id == some.person)
-    bought = bought.mutate(age=last.delta(bought.activity_date, unit="day").cast("int64"))
-    seen = bought.group_by("customer_id").aggregate(
-        purchases=bought.count(), first_age=bought.age.max(), last_age=bought.age.min()
+    some = people.filter((people.number % (customers // FITTED_ON + 1) == 0) & people.last_order.notnull())
+    seen = some.select(
+        "purchases",
+        first_age=some.cutoff_date.delta(some.first_order, unit="day").cast("int64"),
+        last_age=some.cutoff_date.delta(some.last_order, unit="day").cast("int64"),
     )
     triples = seen.group_by("purchases", "first_age", "last_age").aggregate(customers=seen.count())
     frame = triples.order_by(list(triples.columns)).to_pyarrow().to_pandas()
@@ -46,10 +50,9 @@ def fit_population(purchase_days: Any, people: Any, last: Any) -> BgNbd | None:
     return fit_bg_nbd(purchases - 1, first - last, first, weight)
 
 
-def parameters(model: BgNbd | None) -> dict[str, Any]:
-    """The BG/NBD model of a cutoff's customers in, its parameters as columns out; nulls without one."""
-    null = ibis.null("float64")
-    return {
-        f"bg_{name}": null if model is None else ibis.literal(getattr(model, name), type="float64")
-        for name in ("r", "alpha", "a", "b")
-    }
+def parameters(model: BgNbd | None) -> Any:
+    """The BG/NBD model of a cutoff's customers in, one row with its parameters as columns out; nulls without one."""
+    names = ("r", "alpha", "a", "b")
+    values = [ibis.null("float64") if model is None else ibis.literal(getattr(model, name), "float64") for name in names]
+    one_row = ibis.literal(1).name("one").as_table()
+    return one_row.select(**{f"bg_{name}": value for name, value in zip(names, values, strict=True)})
