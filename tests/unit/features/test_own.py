@@ -70,6 +70,12 @@ def test_sql_is_an_aggregate_over_the_days(engine, golden_log, tmp_path, express
     assert made.loc["anna", "mine"] == anna
 
 
+def test_which_days_sql_takes_it_says_itself(engine, golden_log, tmp_path) -> None:
+    own = {"all": sql("count(*)", looks_back=7), "lately": sql("count(*) FILTER (WHERE age < 7)", looks_back=7)}
+    made = values(engine, golden_log, own_features(tmp_path, own))
+    assert made.loc["anna", "all"] == 4 and made.loc["anna", "lately"] == 1
+
+
 @pytest.mark.parametrize(
     ("expression", "says"),
     [
