@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lapse.errors import SettingsError, run
 from lapse.features.catalogue import FAMILIES
 from lapse.features.causes import CAUSES
-from lapse.features.family import Inputs
+from lapse.features.family import Family, Inputs
+from lapse.features.own import own_features
 from lapse.files import write_text
+from lapse.settings import load_settings
 from lapse.tables import ALL, SOURCES, TRANSACTIONS, Table
 
 GENERATED = "<!-- Written by `python -m lapse.pages`; change the code, not this page. -->"
@@ -25,8 +27,8 @@ EXAMPLE = Inputs(
 )
 
 
-def data_dictionary() -> str:
-    """Nothing in, data/README.md out: every table with its columns, every feature with its entry."""
+def data_dictionary(own: Sequence[Family] = ()) -> str:
+    """Families of one's own in, data/README.md out: every table with its columns, every feature with its entry."""
     parts = [
         "# Data dictionary", GENERATED,
         "Every table of the pipeline: what one row is, what identifies it, what each column means. Source tables "
@@ -39,9 +41,15 @@ def data_dictionary() -> str:
         "### Causes", "What a reason is about, and its code (`reason_1_code`). A customer's reasons are of different "
         "causes; a cause's strength is the sum of the contributions of its features.",
         _rows(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CAUSES.items()]),
-        *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in FAMILIES),
+        *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in (*FAMILIES, *own)),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def own_families(root: Path) -> Sequence[Family]:
+    """A workspace in, the families of features of its own, in Python and in SQL, out."""
+    families: Sequence[Family] = own_features(root, load_settings(root / "params.yaml").features.model_dump()["sql"])["own"]
+    return families
 
 
 def stage_table(dvc_yaml: Path) -> str:
@@ -93,7 +101,7 @@ def main() -> None:
     """The project's folder (the current one) in, its generated pages written anew."""
     if not Path("dvc.yaml").exists():
         raise SettingsError("dvc.yaml is not there. Run this in the project's folder.")
-    write_text(Path("data/README.md"), data_dictionary())
+    write_text(Path("data/README.md"), data_dictionary(own_families(Path())))
     write_text(Path("pipelines/README.md"), stage_table(Path("dvc.yaml")))
 
 

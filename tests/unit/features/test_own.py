@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date
 from typing import Any
@@ -15,6 +16,7 @@ from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
 from lapse.features.leakage import moved_features, up_to
 from lapse.features.own import own_features, with_own_features
+from lapse.pages import data_dictionary, own_families
 from lapse.snapshots import eligible_customers
 from tests.conftest import GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, ROOT, roll_up
 
@@ -68,6 +70,31 @@ def test_the_worked_example_joins_the_table(engine, golden_log, workspace) -> No
 def test_sql_is_an_aggregate_over_the_days(engine, golden_log, tmp_path, expression, anna) -> None:
     made = values(engine, golden_log, own_features(tmp_path, {"mine": sql(expression)}))
     assert made.loc["anna", "mine"] == anna
+
+
+def test_the_example_of_contributing_joins_the_table(engine, golden_log, tmp_path) -> None:
+    example = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    folder = tmp_path / "pipelines" / "own_features"
+    folder.mkdir(parents=True)
+    head = "from typing import Any\nfrom lapse.features.family import Entry, Family\npurchasing = Family('mine', 'purchase_days', '')\n"
+    (folder / "mine.py").write_text(head + example, encoding="utf-8")
+    made = values(engine, golden_log, own_features(tmp_path, {}))
+    spend = roll_up(golden_log)["purchase_days"]
+    most = engine.frame(spend.filter((spend.customer_id == "anna") & (spend.orders > 0)))["net_spend"].max()
+    assert made.loc["anna", "largest_day"] == float(most) > 0
+
+
+def test_the_dictionary_holds_ones_own(workspace) -> None:
+    (workspace / "params.yaml").write_text(
+        (ROOT / "params.yaml")
+        .read_text("utf-8")
+        .replace("  sql: {}\n", f"  sql: {{mine: {json.dumps(sql('count(*)'))}}}\n"),
+        encoding="utf-8",
+    )
+    page = data_dictionary(own_families(workspace))
+    assert "| `big_basket_share_90d` | ratio | Share of purchase days in the last 90 days with ten lines or more. |" in page
+    assert "| `mine` | lines | Made. |" in page
+    assert "big_basket_share" not in data_dictionary()
 
 
 def test_which_days_sql_takes_it_says_itself(engine, golden_log, tmp_path) -> None:
