@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lapse.files import write_text
+from lapse.core.files import write_text
 from measure import Measured, measure
 
 

@@ -16,16 +16,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lapse.engine import Engine, open_engine
+from lapse.core.engine import Engine, open_engine
+from lapse.core.settings import Settings, load_settings
+from lapse.core.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
+from lapse.core.windows import Period
 from lapse.features.leakage import DATE_OF, up_to
-from lapse.history.contents import Contents
-from lapse.history.simulation.orders import BLOCK_CUSTOMERS
-from lapse.history.simulation.shop import Shop
-from lapse.history.simulation.simulate import simulate, write_tables
-from lapse.history.validate import validate
-from lapse.settings import Settings, load_settings
-from lapse.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
-from lapse.windows import Period
+from lapse.history.profile import Contents
+from lapse.history.validation.validate import validate
+from lapse.simulation.orders import BLOCK_CUSTOMERS
+from lapse.simulation.shop import Shop
+from lapse.simulation.simulate import simulate, write_tables
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 DAYS = 3 * 365 + 1

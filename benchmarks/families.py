@@ -17,18 +17,18 @@ from pathlib import Path
 import pandas as pd
 from scipy.special import expit
 
-from lapse.engine import open_engine
+from lapse.core.engine import open_engine
+from lapse.core.metrics import scorecard
+from lapse.core.settings import load_settings
 from lapse.features.build import write_features
 from lapse.features.catalogue import all_features
 from lapse.features.own import feature_inputs
-from lapse.history.activity import read_activity, write_activity
-from lapse.history.validate import validate
+from lapse.history.activity.rollup import read_activity, write_activity
+from lapse.history.validation.validate import validate
 from lapse.labels import write_labels
-from lapse.model.metrics import scorecard
-from lapse.model.recipe import Lab, fit_bundle
 from lapse.model.split import known_before
 from lapse.model.train import read_rows
-from lapse.settings import load_settings
+from lapse.model.training_procedure import Lab, fit_bundle
 from lapse.snapshots import cutoffs_in, write_snapshots
 
 Card = dict[str, float | None]

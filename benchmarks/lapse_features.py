@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lapse.engine import open_engine
+from lapse.core.engine import open_engine
+from lapse.core.settings import load_settings
 from lapse.features.build import write_features
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Feature, Inputs
 from lapse.features.own import feature_inputs
-from lapse.history.activity import read_activity, write_activity
-from lapse.history.contents import Contents
+from lapse.history.activity.rollup import read_activity, write_activity
+from lapse.history.profile import Contents
 from lapse.labels import write_labels
-from lapse.settings import load_settings
 from lapse.snapshots import write_snapshots
 
 STAGES = ("activity", "snapshots", "features", "labels")

@@ -24,21 +24,21 @@ import pandas as pd
 from scipy.special import expit
 
 from data import PARAMS
-from lapse.engine import open_duckdb, open_engine
+from lapse.core.bootstrap import judge
+from lapse.core.engine import open_duckdb, open_engine
+from lapse.core.metrics import auroc
+from lapse.core.settings import load_settings
+from lapse.evaluation.baselines import BG_NBD, fit_bg_nbds, rival_risks
 from lapse.features.own import feature_inputs
-from lapse.history.activity import read_activity
-from lapse.history.contents import Contents
-from lapse.history.simulation.shop import Shop
-from lapse.history.simulation.simulate import simulate, write_truth
-from lapse.history.validate import validate
-from lapse.model.bootstrap import judge
-from lapse.model.metrics import auroc
-from lapse.model.recipe import RFM, fit_bundle
-from lapse.model.rivals import BG_NBD, fit_bg_nbds, rival_risks
+from lapse.history.activity.rollup import read_activity
+from lapse.history.profile import Contents
+from lapse.history.validation.validate import validate
 from lapse.model.scorers import values_of
 from lapse.model.split import known_before
 from lapse.model.train import open_lab
-from lapse.settings import load_settings
+from lapse.model.training_procedure import RFM, fit_bundle
+from lapse.simulation.shop import Shop
+from lapse.simulation.simulate import simulate, write_truth
 from lapse_features import run
 
 CUTOFFS = 7

@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from lapse.files import write_text
+from lapse.core.files import write_text
 from measure import Measured
 from targets import FEW, SOME, Results, RunFailed, seconds, verdicts, with_cutoffs
 

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lapse.engine import Engine, open_engine
-from lapse.history import activity
-from lapse.tables import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
-from lapse.windows import ChurnWindows, Period
+from lapse.core.engine import Engine, open_engine
+from lapse.core.tables import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
+from lapse.core.windows import ChurnWindows, Period
+from lapse.history.activity import rollup as activity
 
 NUMBERS = itertools.count()
 IBIS_TYPES = {"text": "string", "timestamp": "timestamp", "date": "date", "decimal": "decimal(18, 4)", "flag": "boolean"}

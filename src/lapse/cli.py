@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lapse import __version__
-from lapse.errors import DataError, LapseError, unusable
+from lapse.core.errors import DataError, LapseError, unusable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def score(
     promoted, else models/lapse (which DVC's stage score always takes); the manifest says which.
     Outputs appear whole or not at all. The same sources, params and model give the same bytes, manifest aside.
     """
-    from lapse.outreach.nightly import score_once
+    from lapse.nightly import score_once
 
     score_once(Path(), out, as_of or None, model)
 
@@ -62,9 +62,9 @@ def promote(
     Who, when, why, from which version to which is added to models/promotions.jsonl, a refusal too (exit code 5).
     Run it in the project's folder; stages and experiments cannot.
     """
-    from lapse.model.gate import Thresholds
-    from lapse.model.promotion import promote as move
-    from lapse.settings import load_settings
+    from lapse.core.settings import load_settings
+    from lapse.registry.gate import Thresholds
+    from lapse.registry.promotion import promote as move
 
     settings = load_settings()
     thresholds, knobs = Thresholds(**settings.promote.model_dump()), settings.evaluate
@@ -76,8 +76,8 @@ def promote(
 @app.command()
 def rollback(reason: Annotated[str | None, typer.Option(help="Why; kept in the history.")] = None) -> None:
     """Make the champion before the present one champion again; once more: the one before that."""
-    from lapse.model.promotion import rollback as move
-    from lapse.settings import load_settings
+    from lapse.core.settings import load_settings
+    from lapse.registry.promotion import rollback as move
 
     for line in move(Path(), load_settings().evaluate.registered_model, reason):
         typer.echo(line)
@@ -90,7 +90,7 @@ def init(
     data: Annotated[str | None, typer.Option(help="Where the delivered files are, seen from the folder.")] = None,
 ) -> None:
     """Make a workspace for your own tables, ready for `dvc repro`; in an existing one, say what changed and renew it."""
-    from lapse.workspace.init import init as make
+    from lapse.setup.init import init as make
 
     for line in make(folder, source, data):
         typer.echo(line)
@@ -106,23 +106,13 @@ def check(
     Looks for what spoils a model before it is there (gaps, days loaded twice, people who buy once, columns that know
     the future, …) and proposes churn windows from the customers' own rhythm. Exit code 3 when no model can be trained.
     """
-    from datetime import datetime
     from tempfile import TemporaryDirectory
-    from zoneinfo import ZoneInfo
 
-    from lapse.engine import open_duckdb
-    from lapse.history.usability.report import PAGE_NAME, check_delivery, report_text, write_report
-    from lapse.history.validate import validate
-    from lapse.settings import load_settings
+    from lapse.history.usability.usability_report import PAGE_NAME, report_text, write_report
+    from lapse.workspace import Workspace
 
-    settings = load_settings()
-    zone, windows, cutoffs = settings.business_timezone, settings.churn.windows, settings.snapshots
-    today = datetime.now(ZoneInfo(zone)).date()
-    with TemporaryDirectory(prefix="lapse-check-") as aside, open_duckdb() as engine:
-        work = Path(aside)
-        contents, counts = validate(engine, settings.sources, zone, work / "validated", work / "usability.json", today)
-        validated, most, reasons = work / "validated", cutoffs.max_cutoffs, settings.churn.reasons
-        report = check_delivery(engine, validated, contents, counts, windows, cutoffs.step_days, most, reasons)
+    with TemporaryDirectory(prefix="lapse-check-") as aside:
+        report = Workspace(data=Path(aside)).check()
     write_report(report, out)
     typer.echo(report_text(report), nl=False)
     typer.echo(f"The same as a page: {out / PAGE_NAME}")
@@ -139,21 +129,9 @@ def leakage(
     Everything after the cutoff is deleted, and every feature must stay the same to the last bit. Exit code 3 when one
     does not.
     """
-    from lapse.engine import open_engine
-    from lapse.features.leakage import check_leakage
-    from lapse.features.own import feature_inputs
-    from lapse.history.contents import Contents
-    from lapse.settings import load_settings
-    from lapse.snapshots import cutoffs_in
+    from lapse.workspace import Workspace
 
-    settings = load_settings()
-    contents = Contents.read(Path("data/validated/contents.json"))
-    windows, scale, reasons = settings.churn.windows, contents.rating_scale, settings.churn.reasons
-    inputs = feature_inputs(contents, windows, settings.features.model_dump(), Path())
-    known = cutoffs_in(Path("data/snapshots"))
-    chosen = known[:: max(1, -(-len(known) // cutoffs))]
-    with open_engine() as engine:
-        found = check_leakage(engine, Path("data/validated"), chosen, windows, contents.period, inputs, scale, reasons)
+    found = Workspace().leakage(cutoffs)
     for cutoff, moved in found.items():
         said = f"{len(moved)} features look ahead: {', '.join(moved[:5])}" if moved else "no feature looks ahead"
         typer.echo(f"{cutoff}: {said}")
@@ -168,10 +146,10 @@ def at_risk(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
-    from lapse.model.profit import offer_of
+    from lapse.core.settings import load_settings
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
     from lapse.outreach.lists import about_list, at_risk_list, caution_in
-    from lapse.settings import load_settings
+    from lapse.value.profit import offer_of
 
     settings = load_settings()
     knobs, offer = settings.lists, offer_of(settings.value.model_dump())
@@ -189,7 +167,7 @@ def at_risk(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        from lapse.files import write_text
+        from lapse.core.files import write_text
 
         write_text(out, text)
         typer.echo(f"{len(listed):,} customers in {out}")
@@ -204,17 +182,11 @@ def backtest(
 
     At each test cutoff the model is made anew from what was known then. Run `dvc repro train` first.
     """
-    from lapse.model.bundle import Bundle
-    from lapse.model.evaluate import evaluate, say
-    from lapse.model.report import write_report
-    from lapse.settings import load_settings
+    from lapse.evaluation.report import write_report
+    from lapse.workspace import Workspace
 
-    settings = load_settings()
-    judged, ships = Bundle.read(Path("models/judged")), Bundle.read(Path("models/lapse"))
-    judged.require_windows(settings.churn.windows)
-    train, limits = settings.train.model_dump(), settings.promote.model_dump()
-    most, rounds = origins or settings.snapshots.max_cutoffs, settings.evaluate.bootstrap_rounds
-    say(evaluate(Path("data"), judged, ships, out, train, limits, rounds, most))
+    here = Workspace()
+    here.backtest(out, origins or here.settings.snapshots.max_cutoffs)
     typer.echo(f"All of it as a page: {write_report(out)}; every figure: {out / 'backtest.json'}")
 
 
@@ -224,21 +196,16 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
 
     The scores hold the reasons of those at risk; for anybody else they are computed anew, with everybody's features.
     """
-    from lapse.engine import open_duckdb
-    from lapse.history.activity import read_activity
-    from lapse.history.contents import Contents
-    from lapse.model.bundle import Bundle
+    from lapse.core.engine import open_duckdb
     from lapse.scoring.explain import explain_anew, explanation
-    from lapse.scoring.score import with_own_features
-    from lapse.settings import load_settings
+    from lapse.workspace import Workspace
 
+    here = Workspace()
     with open_duckdb() as engine:
-        activity = read_activity(engine, Path("data/activity"))
+        activity = here.activity_tables(engine)
 
         def anew(scored: pd.Series) -> Why:
-            sql = load_settings().features.model_dump()["sql"]
-            bundle = with_own_features(Bundle.read(Path("models/lapse")), Path(), sql)
-            return explain_anew(engine, activity, bundle, Contents.read(Path("data/validated/contents.json")).period, scored)
+            return explain_anew(engine, activity, here.final_bundle(), here.period, scored)
 
         typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id, anew))
 
@@ -264,10 +231,10 @@ def simulate(
     The folder holds five tables, truth.parquet, hidden.parquet and a params.yaml that reads them. Churn windows
     and cutoffs are those of the params.yaml here. About 25 order lines per customer and year.
     """
-    from lapse.history.simulation.shop import Shop
-    from lapse.history.simulation.simulate import simulate as simulate_shop
-    from lapse.settings import PARAMS
-    from lapse.windows import parse_day
+    from lapse.core.settings import PARAMS
+    from lapse.core.windows import parse_day
+    from lapse.simulation.shop import Shop
+    from lapse.simulation.simulate import simulate as simulate_shop
 
     shop = Shop(
         customers=customers,

@@ -11,12 +11,12 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.engine import Engine
-from lapse.errors import DataError
-from lapse.files import leave_only
+from lapse.core.engine import Engine
+from lapse.core.errors import DataError
+from lapse.core.files import leave_only
+from lapse.core.tables import LABELS
+from lapse.core.windows import YEAR, ChurnWindows, Period
 from lapse.snapshots import cutoffs_in, population
-from lapse.tables import LABELS
-from lapse.windows import YEAR, ChurnWindows, Period
 
 YEARS = 5
 """Of so many years churn rates are looked up; before them, the shop was another one."""

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lapse.errors import SettingsError, run
+from lapse.core.errors import SettingsError, run
+from lapse.core.files import write_text
+from lapse.core.settings import load_settings
+from lapse.core.tables import ALL, SOURCES, TRANSACTIONS, Table
 from lapse.features.catalogue import FAMILIES
 from lapse.features.causes import CAUSES
 from lapse.features.family import Family, Inputs
 from lapse.features.own import own_features
-from lapse.files import write_text
-from lapse.settings import load_settings
-from lapse.tables import ALL, SOURCES, TRANSACTIONS, Table
 
 GENERATED = "<!-- Written by `python -m lapse.pages`; change the code, not this page. -->"
 EXAMPLE = Inputs(
@@ -60,7 +60,7 @@ def stage_table(dvc_yaml: Path) -> str:
     rows = []
     for name, stage in stages.items():
         first_line = (dvc_yaml.parent / "pipelines" / f"{name}.py").read_text(encoding="utf-8").splitlines()[0]
-        reads = [dep for dep in stage["deps"] if not dep.endswith(".py")]
+        reads = [dep for dep in stage["deps"] if not dep.endswith(".py") and not dep.startswith("src/")]
         writes = [out if isinstance(out, str) else next(iter(out)) for out in [*stage["outs"], *stage.get("metrics", [])]]
         rows.append((f"`{name}`", _codes(stage.get("params", [])), _codes(reads), _codes(writes),
                      first_line.strip('"').split(": ", 1)[1]))  # fmt: skip

@@ -10,11 +10,11 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.engine import Engine
-from lapse.errors import DataError
-from lapse.files import leave_only
-from lapse.tables import SNAPSHOTS
-from lapse.windows import ChurnWindows, Period, mature_cutoffs
+from lapse.core.engine import Engine
+from lapse.core.errors import DataError
+from lapse.core.files import leave_only
+from lapse.core.tables import SNAPSHOTS
+from lapse.core.windows import ChurnWindows, Period, mature_cutoffs
 
 
 def write_snapshots(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from lapse.engine import open_engine
+from lapse.core.engine import open_engine
 from lapse.history.landing.land import land_complete_journey
 from tests.conftest import ROOT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lapse.files import read_json
+from lapse.core.files import read_json
 from tests.conftest import ROOT
 from tests.end_to_end.conftest import in_folder
 

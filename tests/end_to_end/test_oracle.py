@@ -10,25 +10,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lapse.engine import open_engine
+from lapse.core.engine import open_engine
+from lapse.core.metrics import auroc
+from lapse.core.settings import load_settings
+from lapse.core.windows import Period
+from lapse.evaluation.backtest import OURS, run_origin
+from lapse.evaluation.baselines import fit_bg_nbds
 from lapse.features.build import write_features
 from lapse.features.catalogue import all_features
 from lapse.features.own import feature_inputs
-from lapse.history.activity import read_activity, write_activity
-from lapse.history.rollup.purchases import purchase_days
-from lapse.history.simulation.shop import Shop
-from lapse.history.simulation.simulate import simulate
-from lapse.history.validate import validate
+from lapse.history.activity.purchases import purchase_days
+from lapse.history.activity.rollup import read_activity, write_activity
+from lapse.history.validation.validate import validate
 from lapse.labels import outcome_labels, write_labels
-from lapse.model.backtest import OURS, run_origin
-from lapse.model.metrics import auroc
-from lapse.model.recipe import Lab, fit_bundle
-from lapse.model.rivals import fit_bg_nbds
 from lapse.model.split import known_before
 from lapse.model.train import read_rows
-from lapse.settings import load_settings
+from lapse.model.training_procedure import Lab, fit_bundle
+from lapse.simulation.shop import Shop
+from lapse.simulation.simulate import simulate
 from lapse.snapshots import cutoffs_in, eligible_customers, write_snapshots
-from lapse.windows import Period
 
 # Ibis 12 still asks DuckDB and pandas under names that both are about to drop.
 pytestmark = [

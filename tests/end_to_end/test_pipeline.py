@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from lapse.files import read_json
-from lapse.model.rivals import MEANING
-from lapse.tables import AT_RISK, SCORES
+from lapse.core.files import read_json
+from lapse.core.tables import AT_RISK, SCORES
+from lapse.evaluation.baselines import MEANING
 from tests.end_to_end.conftest import in_folder, new_project
 
 COMPARED = (".parquet", ".csv", ".json", ".txt", ".png", ".xlsx")

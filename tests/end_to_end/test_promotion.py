@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lapse.files import read_json
+from lapse.core.files import read_json
 from tests.end_to_end.conftest import in_folder
 
 

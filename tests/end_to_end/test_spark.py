@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lapse.engine import CHOICE
+from lapse.core.engine import CHOICE
 from tests.end_to_end.conftest import in_folder
 from tests.parity.stages import SPARK_CONF, differences, require_spark
 

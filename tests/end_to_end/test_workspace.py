@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from lapse.errors import LapseError, SettingsError
-from lapse.settings import load_settings
-from lapse.workspace.init import PRESETS, STATE, init
+from lapse.core.errors import LapseError, SettingsError
+from lapse.core.settings import load_settings
+from lapse.setup.init import PRESETS, STATE, init
 from tests.end_to_end.conftest import in_folder
 
 SOURCES = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))

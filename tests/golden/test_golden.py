@@ -18,14 +18,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lapse.engine import Engine
+from lapse.core.engine import Engine
+from lapse.core.tables import TRANSACTIONS
+from lapse.core.windows import ChurnWindows
 from lapse.features.build import build_features
 from lapse.features.family import Inputs
-from lapse.history.rollup.subscriptions import subscription_days
+from lapse.history.activity.subscriptions import subscription_days
 from lapse.labels import contract_labels, outcome_labels
 from lapse.snapshots import eligible_customers, subscribed_customers
-from lapse.tables import TRANSACTIONS
-from lapse.windows import ChurnWindows
 from tests.conftest import GOLDEN, GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, roll_up
 
 INPUTS = Inputs(

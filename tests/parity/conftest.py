@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lapse.engine import CHOICE, Engine, open_engine
+from lapse.core.engine import CHOICE, Engine, open_engine
 from tests.parity.stages import SPARK_CONF, require_spark
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from lapse.engine import DuckEngine, open_duckdb
+from lapse.core.engine import DuckEngine, open_duckdb
+from lapse.core.settings import Settings, load_settings, parse_settings
+from lapse.core.windows import ChurnWindows, Period
 from lapse.features.family import Inputs
-from lapse.history.simulation.shop import Shop
-from lapse.history.simulation.simulate import simulate
-from lapse.history.validate import validate
-from lapse.settings import Settings, load_settings, parse_settings
-from lapse.windows import ChurnWindows, Period
+from lapse.history.validation.validate import validate
+from lapse.simulation.shop import Shop
+from lapse.simulation.simulate import simulate
 from tests.conftest import GOLDEN_PERIOD, GOLDEN_WINDOWS, ROOT, log_of
 from tests.golden.test_golden import INPUTS as GOLDEN_INPUTS
 from tests.properties.test_leakage import INPUTS as ODD_INPUTS
@@ -96,7 +96,7 @@ def simulated(folder: Path) -> Log:
 
 def online_retail(folder: Path) -> Log:
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    preset = resources.files("lapse") / "workspace" / "presets" / "online_retail.yaml"
+    preset = resources.files("lapse") / "setup" / "presets" / "online_retail.yaml"
     for section, values in YAML(typ="safe").load(preset.read_text(encoding="utf-8")).items():
         params[section] = {**params[section], **values} if isinstance(values, dict) else values
     params["sources"]["folder"] = str(RETAIL)

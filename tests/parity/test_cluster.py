@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lapse.engine import DuckEngine, open_engine
+from lapse.core.engine import DuckEngine, open_engine
 from tests.parity import logs
 from tests.parity.conftest import opened_spark
 from tests.parity.stages import differences, run_stages

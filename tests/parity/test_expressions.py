@@ -10,7 +10,7 @@ import ibis
 import pandas as pd
 import pytest
 
-from lapse.engine import Engine, open_engine
+from lapse.core.engine import Engine, open_engine
 from tests.parity.stages import differences
 
 ROWS = pd.DataFrame({

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from lapse.engine import DuckEngine, Engine, open_engine
+from lapse.core.engine import DuckEngine, Engine, open_engine
 from lapse.features.catalogue import all_features
 from tests.parity import logs
 from tests.parity.stages import differences, run_stages

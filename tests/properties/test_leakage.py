@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lapse.engine import Engine
+from lapse.core.engine import Engine
+from lapse.core.tables import TRANSACTIONS
+from lapse.core.windows import ChurnWindows, Period
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Entry, Family, Inputs
 from lapse.features.leakage import moved_features, up_to
 from lapse.snapshots import eligible_customers
-from lapse.tables import TRANSACTIONS
-from lapse.windows import ChurnWindows, Period
 from tests.conftest import log_of, roll_up
 
 CUTOFF = date(2024, 6, 30)

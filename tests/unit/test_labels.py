@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from lapse.engine import Engine
-from lapse.errors import DataError
+from lapse.core.engine import Engine
+from lapse.core.errors import DataError
+from lapse.core.windows import ChurnWindows, Period
 from lapse.labels import churn_log_odds, outcome_labels
 from lapse.snapshots import eligible_customers
-from lapse.windows import ChurnWindows, Period
 from tests.conftest import log_of, roll_up
 
 CUTOFF = date(2024, 3, 31)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import ibis.expr.types as ir
 
-from lapse.engine import Engine
+from lapse.core.cache import Kept, code_digest, key_of
+from lapse.core.engine import Engine
+from lapse.core.files import file_sha256
+from lapse.core.tables import FEATURES
+from lapse.core.windows import Period
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Inputs
 from lapse.features.query import Template
-from lapse.files import file_sha256
-from lapse.history.activity import Activity
-from lapse.kept import Kept, code_digest, key_of
+from lapse.history.activity.rollup import Activity
 from lapse.snapshots import cutoffs_in
-from lapse.tables import FEATURES
-from lapse.windows import Period
 
 
 def write_features(

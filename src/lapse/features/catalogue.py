@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lapse.errors import SettingsError, sample_keys
+from lapse.core.errors import SettingsError, sample_keys
 from lapse.features.contract import contract
 from lapse.features.customer import customer
 from lapse.features.engagement import breadth, engagement

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lapse.core.tables import ATTRIBUTE
 from lapse.features.family import Entry, Family
-from lapse.tables import ATTRIBUTE
 
 customer = Family("customer", "attributes", "who they are", needs=("customers",))
 NOT_KNOWN = "null where nothing is known of the customer at the cutoff"

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import ibis
 import ibis.expr.types as ir
 
-from lapse.errors import DataError, sample_keys
-from lapse.history.contents import Contents
-from lapse.windows import ChurnWindows, feature_windows
+from lapse.core.errors import DataError, sample_keys
+from lapse.core.windows import ChurnWindows, feature_windows
+from lapse.history.profile import Contents
 
 Risk = Literal["higher", "lower", "either"]
 Over = Literal["window", "windows", "event_type", "response", "service", "open_case", "attribute", "level"]

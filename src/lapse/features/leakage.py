@@ -11,13 +11,13 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from lapse.engine import Engine
+from lapse.core.engine import Engine
+from lapse.core.windows import ChurnWindows, Period
 from lapse.features.build import build_features
 from lapse.features.catalogue import FAMILIES
 from lapse.features.family import Family, Inputs
-from lapse.history.activity import roll_up
+from lapse.history.activity.rollup import roll_up
 from lapse.snapshots import population
-from lapse.windows import ChurnWindows, Period
 
 Log = Mapping[str, ir.Table]
 """transactions, events, feedback, subscriptions and customers, as validated."""

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lapse.errors import ModelError, SettingsError
+from lapse.core.cache import key_of
+from lapse.core.errors import ModelError, SettingsError
+from lapse.core.files import digest
+from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import FAMILIES
 from lapse.features.family import Entry, Family, Feature, Inputs, share
-from lapse.files import digest
-from lapse.history.contents import Contents
-from lapse.kept import key_of
-from lapse.windows import ChurnWindows
+from lapse.history.profile import Contents
 
 FOLDER = Path("pipelines") / "own_features"
 SQL_FAMILY = "own_sql"

@@ -10,7 +10,7 @@ import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 
-from lapse.engine import Engine
+from lapse.core.engine import Engine
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Feature, Inputs
 from lapse.features.peers import peers

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lapse.delivery import Customers
-from lapse.engine import DuckEngine
+from lapse.core.engine import DuckEngine
+from lapse.core.source_settings import Customers
 from lapse.history.reading.expressions import quoted
 
 MOST_LEVELS = 12

@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 import lapse
-from lapse.errors import ModelError
+from lapse.core.errors import ModelError
+from lapse.core.files import digest, write_text
+from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
-from lapse.files import digest, write_text
 from lapse.model.calibration import Calibrator, calibrator_of, calibrator_said
 from lapse.model.scorers import Scorer, scorer_of, scorer_said
 from lapse.model.season import Season
-from lapse.windows import ChurnWindows
 
 FORMAT, READ = 3, (2, 3)
 """A bundle of format 2 has no season."""

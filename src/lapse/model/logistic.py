@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.errors import ModelError
+from lapse.core.errors import ModelError
 
 Floats = npt.NDArray[np.float64]
 DIGITS = 9  # significant: linear algebra differs in its last digits from one kind of processor to the next

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lapse.windows import YEAR
+from lapse.core.windows import YEAR
 
 DIGITS = 6
 Floats = npt.NDArray[np.float64]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 
-from lapse.errors import HistoryTooShort
-from lapse.windows import ChurnWindows
+from lapse.core.errors import HistoryTooShort
+from lapse.core.windows import ChurnWindows
 
 
 def known_before(cutoffs: Sequence[date], day: date, windows: ChurnWindows) -> tuple[date, ...]:

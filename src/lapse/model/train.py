@@ -10,18 +10,18 @@ from typing import Any
 
 import pandas as pd
 
-from lapse.errors import DataError
+from lapse.core.errors import DataError
+from lapse.core.files import read_json
+from lapse.core.tables import LABELS
+from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
-from lapse.files import read_json
 from lapse.model.bundle import Bundle
-from lapse.model.recipe import Lab, fit_bundle, sample_share, sampled
 from lapse.model.season import Rates
 from lapse.model.split import known_before
+from lapse.model.training_procedure import Lab, fit_bundle, sample_share, sampled
 from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
-from lapse.tables import LABELS
-from lapse.windows import ChurnWindows
 
 
 def write_models(

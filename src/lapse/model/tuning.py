@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lapse.model.recipe import Lab, fold_losses
 from lapse.model.split import fold_cutoffs
+from lapse.model.training_procedure import Lab, fold_losses
 
 FIRST = 8
 """Trials drawn at random before Optuna's model of the losses (TPE, Bergstra et al. 2011) takes over."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lapse.files import write_text, written_whole
+from lapse.core.files import write_text, written_whole
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 HEADINGS = {

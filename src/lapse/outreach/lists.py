@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lapse.errors import DataError
-from lapse.files import read_json
-from lapse.model.profit import Offer, affordable_length
+from lapse.core.errors import DataError
+from lapse.core.files import read_json
+from lapse.core.settings import Auto
+from lapse.core.tables import AT_RISK
 from lapse.outreach.export import write_csv, write_spreadsheet
-from lapse.settings import Auto
-from lapse.tables import AT_RISK
+from lapse.value.profit import Offer, affordable_length
 
 
 def at_risk_list(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lapse.errors import SettingsError
+from lapse.core.errors import SettingsError
+from lapse.core.settings import Auto
 from lapse.model.bundle import Bundle
-from lapse.settings import Auto
 
 MEDIUM_ODDS, HIGH_ODDS = 1.0, 3.0
 """Where a threshold is auto: from how many times the average customer's odds of leaving on."""

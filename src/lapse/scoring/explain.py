@@ -8,14 +8,14 @@ from typing import Any
 import ibis.expr.types as ir
 import pandas as pd
 
-from lapse.engine import Engine
-from lapse.errors import DataError, ModelError, sample_keys
+from lapse.core.engine import Engine
+from lapse.core.errors import DataError, ModelError, sample_keys
+from lapse.core.windows import Period
 from lapse.features.catalogue import all_features
 from lapse.model.bundle import Bundle
+from lapse.scoring.reason_wording import WORDING
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
 from lapse.scoring.score import feature_rows
-from lapse.scoring.wording import WORDING
-from lapse.windows import Period
 
 NEWEST = 10
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lapse.features.causes import UNSAID
 from lapse.features.family import Feature, slug
-from lapse.scoring.wording import OF_ORDERS, SILENCE, WINDOW, fact, lean, names_in, text_of, worded
+from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, WINDOW, fact, lean, names_in, text_of, worded
 
 MOST_REASONS, MOST_PROTECTIVE = 3, 2
 CAUSE_OF_SILENCE, OVERDUE = "silence", "overdue_ratio"

@@ -13,22 +13,22 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from lapse.engine import Engine
-from lapse.errors import DataError, HistoryTooShort
+from lapse.core.engine import Engine
+from lapse.core.errors import DataError, HistoryTooShort
+from lapse.core.files import written_whole
+from lapse.core.tables import SCORES
+from lapse.core.windows import Period, observation_window
 from lapse.features import own
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
-from lapse.files import written_whole
-from lapse.history.activity import EVER
+from lapse.history.activity.rollup import EVER
 from lapse.model.bundle import Bundle
-from lapse.model.profit import Offer
-from lapse.model.spend import history_rows
-from lapse.model.value import DIGITS, ValueModel
 from lapse.scoring.bands import Bands
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
 from lapse.snapshots import population
-from lapse.tables import SCORES
-from lapse.windows import Period, observation_window
+from lapse.value.profit import Offer
+from lapse.value.spend import history_rows
+from lapse.value.value_model import DIGITS, ValueModel
 
 YEAR = 365
 BLOCK = 50_000

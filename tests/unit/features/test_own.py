@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lapse.engine import Engine
-from lapse.errors import ModelError, SettingsError
+from lapse.core.engine import Engine
+from lapse.core.errors import ModelError, SettingsError
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs

@@ -11,9 +11,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from lapse.delivery import Sources
-from lapse.engine import open_engine
-from lapse.history.validate import Count, validate
+from lapse.core.engine import open_engine
+from lapse.core.source_settings import Sources
+from lapse.history.validation.validate import Count, validate
 
 TODAY = date(2020, 6, 30)
 COLUMNS: dict[str, dict[str, str]] = {

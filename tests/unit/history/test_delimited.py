@@ -220,7 +220,7 @@ def test_any_names_and_cells_keep_the_equation(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.binary(max_size=300))
 def test_any_bytes_end_in_rows_or_one_message(noise: bytes, folder: Path, run_validate: Validate) -> None:
-    from lapse.errors import LapseError
+    from lapse.core.errors import LapseError
 
     (folder / "noise.csv").write_bytes(b"who,at,paid\na,2020-01-01,1\n" + noise)
     try:

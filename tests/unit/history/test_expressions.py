@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lapse.engine import open_engine
-from lapse.errors import DataError, LapseError, SettingsError
+from lapse.core.engine import open_engine
+from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.history.reading.expressions import ALLOWED_BY_NAME, checked_expression, literal, quoted
-from lapse.history.validate import _lock_down
+from lapse.history.validation.validate import _lock_down
 from tests.unit.history.history_cases import Validate
 
 COLUMNS = {"a": "c1", "B": "c2", 'we"ird\n😀': "c3", "copies": "c4", "user": "c5"}

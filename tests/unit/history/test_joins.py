@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lapse.errors import LapseError, SettingsError
+from lapse.core.errors import LapseError, SettingsError
 from tests.unit.history.history_cases import Validate
 
 COLUMNS = {"customer_id": "person", "ordered_at": "at", "amount": "price", "order_id": "order"}

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 
-from lapse.errors import DataError
+from lapse.core.errors import DataError
 from tests.unit.history.history_cases import Validate
 
 BROKEN = "the line has broken quotes or a wrong number of fields"

@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from lapse.delivery import LandTable
-from lapse.engine import open_engine
-from lapse.errors import DataError, LapseError, SettingsError
+from lapse.core.engine import open_engine
+from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.source_settings import LandTable
 from lapse.history.landing import databases
 from lapse.history.landing.land import land_tables
 from lapse.history.landing.secrets import secret_url

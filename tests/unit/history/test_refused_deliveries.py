@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lapse.errors import DataError, LapseError, SettingsError
+from lapse.core.errors import DataError, LapseError, SettingsError
 from tests.unit.history.history_cases import Validate
 
 FINE = b"who,at,paid\na,2020-01-01,1\n"

@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lapse.delivery import Sources
-from lapse.engine import Engine, open_engine
-from lapse.history.contents import Contents
+from lapse.core.engine import Engine, open_engine
+from lapse.core.source_settings import Sources
+from lapse.core.tables import DUCKDB_TYPES, SOURCES
+from lapse.core.windows import ChurnWindows, Period
+from lapse.history.profile import Contents
 from lapse.history.usability.findings import Finding
-from lapse.history.usability.page import report_page
-from lapse.history.usability.report import Report, check_delivery, report_text, write_report
-from lapse.history.validate import Count, validate
-from lapse.tables import DUCKDB_TYPES, SOURCES
-from lapse.windows import ChurnWindows, Period
+from lapse.history.usability.usability_page import report_page
+from lapse.history.usability.usability_report import Report, check_delivery, report_text, write_report
+from lapse.history.validation.validate import Count, validate
 
 START = date(2024, 1, 1)  # a Monday
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"

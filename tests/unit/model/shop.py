@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
-from lapse.model.recipe import Lab
-from lapse.windows import ChurnWindows
+from lapse.model.training_procedure import Lab
 
 WINDOWS = ChurnWindows(90, 28)
 INPUTS = Inputs((30, 90), frozenset({"amount"}))

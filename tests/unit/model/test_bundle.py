@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 
-from lapse.errors import ModelError
+from lapse.core.errors import ModelError
+from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import Beta, Calibrator, Isotonic, Platt
 from lapse.model.classifier import Boosted, fit_booster, model_text
 from lapse.model.logistic import fit_logistic
 from lapse.model.scorers import Blend, Scorer, fit_threshold
-from lapse.windows import ChurnWindows
 from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, shop_rows
 
 KINDS = ("booster", "logistic", "rule", "threshold", "blend")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from lapse.errors import ModelError
+from lapse.core.errors import ModelError
 from lapse.model.classifier import fit_booster, model_text, size_for
 from lapse.model.logistic import Logistic, fit_logistic
 from lapse.model.scorers import fit_threshold

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from lapse.errors import ModelError
+from lapse.core.errors import ModelError
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import calibrate, season_missed
-from lapse.model.recipe import Lab, fit_bundle
 from lapse.model.season import Rates, Season, season_after, seasonal
 from lapse.model.split import known_before
+from lapse.model.training_procedure import Lab, fit_bundle
 from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, shop_rows
 
 FIRST = date(2022, 1, 3)

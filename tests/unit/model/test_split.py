@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lapse.errors import HistoryTooShort
+from lapse.core.errors import HistoryTooShort
+from lapse.core.windows import ChurnWindows
 from lapse.model.split import fold_cutoffs, known_before, share_apart
 from lapse.model.split import test_origins as origins_of
-from lapse.windows import ChurnWindows
 
 STEPS = {
     "step": st.integers(1, 90),

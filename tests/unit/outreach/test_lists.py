@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import python_calamine
 
-from lapse.errors import DataError
-from lapse.model.profit import Offer
+from lapse.core.errors import DataError
+from lapse.core.tables import AT_RISK, SCORES
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
 from lapse.outreach.lists import about_list, at_risk_list, write_lists
 from lapse.scoring.score import consenting_customers
-from lapse.tables import AT_RISK, SCORES
+from lapse.value.profit import Offer
 
 EVIL = "=cmd|' /C calc'!A0"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lapse.errors import ModelError, SettingsError
+from lapse.core.errors import ModelError, SettingsError
+from lapse.core.settings import Auto
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import Platt
 from lapse.model.logistic import fit_logistic
 from lapse.scoring.bands import Bands, bands_for
-from lapse.settings import Auto
 from tests.unit.model.shop import INPUTS, WINDOWS, shop_rows
 
 

@@ -9,8 +9,8 @@ import ibis
 import pandas as pd
 import pytest
 
-from lapse.engine import Engine
-from lapse.errors import DataError
+from lapse.core.engine import Engine
+from lapse.core.errors import DataError
 from lapse.scoring.explain import explanation
 from lapse.scoring.reasons import Said, Why
 

@@ -15,9 +15,9 @@ from lapse.features.catalogue import all_features
 from lapse.features.causes import CAUSES, UNSAID
 from lapse.features.family import Entry, Feature, Inputs
 from lapse.pages import EXAMPLE
+from lapse.scoring.reason_wording import WORDING, names_in, text_of, worded
 from lapse.scoring.reasons import Why, cause_totals, strongest_causes, typical_values
 from lapse.scoring.score import reason_columns
-from lapse.scoring.wording import WORDING, names_in, text_of, worded
 from tests.unit.model.shop import shop_rows
 from tests.unit.model.test_bundle import KINDS, bundle_of
 

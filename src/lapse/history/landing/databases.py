@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lapse.delivery import LandTable
-from lapse.engine import DuckEngine
-from lapse.errors import DataError, LapseError, SettingsError
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.source_settings import LandTable
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted
-from lapse.history.reading.parts import distinct_names, positions, text_of
+from lapse.history.reading.staging import distinct_names, positions, text_of
 
 ROWS_AT_ONCE = 10_000
 LARGEST_INTEGER = 2**63 - 1

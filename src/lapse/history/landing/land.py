@@ -7,10 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lapse.delivery import OBJECT_SCHEMES, LandTable
-from lapse.engine import DuckEngine
-from lapse.errors import DataError, SettingsError
-from lapse.files import read_json, write_json
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError, SettingsError
+from lapse.core.files import read_json, write_json
+from lapse.core.source_settings import OBJECT_SCHEMES, LandTable
 from lapse.history.landing.databases import database_fingerprint, land_database
 from lapse.history.landing.objects import land_object, object_fingerprint
 from lapse.history.landing.secrets import Secret, secret_url

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lapse.errors import DataError
-from lapse.files import written_whole
+from lapse.core.errors import DataError
+from lapse.core.files import written_whole
 from lapse.history.landing.secrets import Secret
 
 CHUNK = 1 << 22

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from lapse.delivery import PLACEHOLDER, literal_password, without_passwords
-from lapse.errors import SettingsError
+from lapse.core.errors import SettingsError
+from lapse.core.source_settings import PLACEHOLDER, literal_password, without_passwords
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from lapse.delivery import Reading
-from lapse.engine import DuckEngine
-from lapse.errors import DataError
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError
+from lapse.core.source_settings import Reading
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.parts import Part, distinct_names, positions, text_of, told
+from lapse.history.reading.staging import Part, distinct_names, positions, text_of, told
 from lapse.history.reading.text_files import Text, readable_text
 
 DELIMITERS = (",", ";", "\t", "|", "\x01")

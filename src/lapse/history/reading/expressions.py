@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import sqlglot
 from sqlglot import expressions as sql
 
-from lapse.errors import SettingsError
-from lapse.tables import nearest
+from lapse.core.errors import SettingsError
+from lapse.core.tables import nearest
 
 # What a derivation may consist of. Everything that is not named here is refused: sub-queries, tables, settings,
 # files, lambdas, and every function that we have not looked at.

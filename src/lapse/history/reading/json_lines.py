@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lapse.delivery import Reading
-from lapse.engine import DuckEngine
-from lapse.errors import DataError
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError
+from lapse.core.source_settings import Reading
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.parts import Part, positions, text_of, told
+from lapse.history.reading.staging import Part, positions, text_of, told
 from lapse.history.reading.text_files import readable_text
 
 ADVICE = "Deliver one JSON object per line, in UTF-8."

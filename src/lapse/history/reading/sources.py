@@ -9,14 +9,14 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from tempfile import TemporaryDirectory
 
-from lapse.delivery import Reading, SourceTable
-from lapse.engine import DuckEngine
-from lapse.errors import DataError, SettingsError
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError, SettingsError
+from lapse.core.source_settings import Reading, SourceTable
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.json_lines import read_json_lines
-from lapse.history.reading.parts import Part, first_line, part_of, positions, text_of, told
 from lapse.history.reading.spreadsheets import read_spreadsheet
+from lapse.history.reading.staging import Part, first_line, part_of, positions, text_of, told
 
 PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)

@@ -8,12 +8,12 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from lapse.delivery import Reading
-from lapse.engine import DuckEngine
-from lapse.errors import DataError, SettingsError
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError, SettingsError
+from lapse.core.source_settings import Reading
+from lapse.core.tables import nearest
 from lapse.history.reading.expressions import quoted
-from lapse.history.reading.parts import Part, distinct_names, first_line, positions, text_of, told
-from lapse.tables import nearest
+from lapse.history.reading.staging import Part, distinct_names, first_line, positions, text_of, told
 
 ROWS_AT_ONCE = 20_000
 LARGEST = 2 << 30

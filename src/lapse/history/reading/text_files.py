@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from lapse.errors import DataError, SettingsError
-from lapse.tables import nearest
+from lapse.core.errors import DataError, SettingsError
+from lapse.core.tables import nearest
 
 CHUNK = 1 << 20
 SAMPLE = 1 << 16

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from lapse.history.rollup.subscriptions import subscription_days
+from lapse.core.windows import ChurnWindows
+from lapse.history.activity.subscriptions import subscription_days
 from lapse.history.usability.findings import Delivered, Finding, Severity, share_of
 from lapse.history.usability.learnability import TOO_FEW_OF_EACH
-from lapse.history.usability.rhythm import ENOUGH_OF_EACH, ROLES, fitting_cutoffs, independent
-from lapse.windows import ChurnWindows
+from lapse.history.usability.proposals import ENOUGH_OF_EACH, ROLES, fitting_cutoffs, independent
 
 
 def check_contracts(

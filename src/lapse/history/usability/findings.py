@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lapse.engine import DuckEngine
-from lapse.history.contents import Contents
+from lapse.core.engine import DuckEngine
+from lapse.core.tables import SOURCES
+from lapse.history.activity.purchases import purchase_days
+from lapse.history.profile import Contents
 from lapse.history.reading.expressions import literal
-from lapse.history.rollup.purchases import purchase_days
-from lapse.tables import SOURCES
 
 if TYPE_CHECKING:
-    from lapse.history.validate import Count
+    from lapse.history.validation.validate import Count
 
 Severity = Literal["stop", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("stop", "warning", "note")

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
+from lapse.core.tables import CUSTOMERS
+from lapse.core.windows import ChurnWindows
 from lapse.history.reading.expressions import quoted
 from lapse.history.usability.findings import Delivered, Finding, kept, share_of
-from lapse.history.usability.rhythm import Tried
-from lapse.tables import CUSTOMERS
-from lapse.windows import ChurnWindows
+from lapse.history.usability.proposals import Tried
 
 # A property of a person (age, town, income) that tells churners better than their own last order does by this much
 # has not been known at the cutoff. The margin is twice the usual standard error at a few hundred customers.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from lapse.core.windows import ChurnWindows
 from lapse.history.usability.findings import Delivered, Finding, kept, plural, share_of
-from lapse.history.usability.rhythm import ENOUGH_OF_EACH, ROLES, Cutoff, Tried, fitting_cutoffs, independent, step_for
-from lapse.windows import ChurnWindows
+from lapse.history.usability.proposals import ENOUGH_OF_EACH, ROLES, Cutoff, Tried, fitting_cutoffs, independent, step_for
 
 # Where fewer than one buyer in 20 returns, "will not return" is right 95 times in 100 before any model looks.
 RETURNS_STOP = 0.05

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, files, time, tables, settings, engines, metrics, charts."""

@@ -1,0 +1,72 @@
+"""What is made already and need not be made again: the files of a folder, each under the key of all that went into it.
+
+A key is a hash over the input's rows (or their fingerprints), the code and the versions that made the file. The same
+key means the same bytes, so a kept file is what a new one would be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lapse.core.files import digest, leave_only, read_json, write_json
+
+LEDGER = "kept.json"
+LIBRARIES = ("duckdb", "ibis-framework", "sqlglot")
+
+
+class Kept:
+    """The ledger of a folder: which file was made from what."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / LEDGER
+        self._entries: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+
+    def has(self, name: str, key: str) -> bool:
+        """Whether `name`.parquet is there and was made from what `key` stands for."""
+        return self._entries.get(name, {}).get("key") == key and (self.folder / f"{name}.parquet").exists()
+
+    def note(self, name: str, key: str, notes: Mapping[str, str] | None = None) -> None:
+        """A file that is whole now, its key and what else to remember of it in; the ledger on disk says so."""
+        self.note_all({name: (key, notes or {})})
+
+    def note_all(self, made: Mapping[str, tuple[str, Mapping[str, str]]]) -> None:
+        """As `note`, of several files by name."""
+        self._entries |= {name: {"key": key, "notes": dict(notes)} for name, (key, notes) in made.items()}
+        self._write()
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Files that are about to be made anew in; the ledger on disk no longer vouches for them."""
+        for name in names:
+            self._entries.pop(name, None)
+        self._write()
+
+    def leave_only(self, names: Iterable[str]) -> None:
+        """The names that belong into the folder in; all other Parquet files, and what the ledger says of them, go."""
+        wanted = set(names)
+        leave_only(self.folder, wanted)
+        self._entries = {name: entry for name, entry in self._entries.items() if name in wanted}
+        self._write()
+
+    @property
+    def notes(self) -> dict[str, dict[str, str]]:
+        """What was remembered, by file, in the order of their names."""
+        return {name: entry["notes"] for name, entry in sorted(self._entries.items())}
+
+    def _write(self) -> None:
+        write_json(self.folder / LEDGER, dict(sorted(self._entries.items())))
+
+
+def key_of(*parts: object) -> str:
+    """Anything with a stable text in, its hash out (hex)."""
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def code_digest(*files: str | Path | None) -> str:
+    """Source files in, a hash over them and the versions of the libraries that run them out."""
+    paths = [Path(file) for file in files if file]
+    return key_of(digest(*paths), *(version(name) for name in LIBRARIES))

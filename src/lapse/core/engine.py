@@ -1,0 +1,355 @@
+"""The engines that run every expression: embedded DuckDB, or Spark when asked for. Nothing else opens a connection.
+
+LAPSE_ENGINE=spark runs activity, snapshots, features, labels, retention and score on Spark. The engine is no param: it
+may not change a value, and tests/parity holds both to the same ones.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.files import written_whole
+
+if TYPE_CHECKING:
+    import duckdb
+    import ibis.expr.types as ir
+    import pandas as pd
+
+CHOICE = "LAPSE_ENGINE"
+ENGINES = ("duckdb", "spark")
+MEMORY, DEFAULT_MEMORY = "LAPSE_MEMORY_LIMIT", "4GB"
+"""How much DuckDB holds in memory before it spills, and the variable that says otherwise."""
+
+
+class Engine(ABC):
+    """What every engine can do with table expressions."""
+
+    backend: Any
+    """The Ibis backend."""
+    in_pieces = False
+    """Whether what is too much for the memory is to be taken piece by piece, or the engine sees to that itself."""
+
+    @abstractmethod
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """Parquet files of the same columns in, one table expression over all of them out."""
+
+    @abstractmethod
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """A pandas frame in, a table expression over a copy of it out."""
+
+    @abstractmethod
+    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `keep_query`, the rows of several queries of the same columns, computed one after the other."""
+
+    @abstractmethod
+    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """SQL that `query` gave in, its rows computed once and held under a name out.
+
+        `order_by`: rows of like values in it are to lie side by side, for the sake of speed alone.
+        """
+
+    def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
+        """Tables of the same columns in, the rows of all of them held as by `keep`, for `write_part`, out.
+
+        The text `part` says which part a row belongs to.
+        """
+        first, *others = pieces
+        return self.keep(first.union(*others) if others else first, name).drop(part)
+
+    def write_part(self, name: str, part: str, value: str, path: Path, key: Sequence[str]) -> int:
+        """As `write`, of the rows that `keep_parts` holds under a name and whose `part` is a value."""
+        held = self.table(name)
+        return self.write(held.filter(held[part] == value).drop(part), path, key)
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """The name that a table was held under in; its memory is free again."""
+
+    @abstractmethod
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """A table and its column of days in; per day the number of rows, and a text that changes with any of them, out.
+
+        The order of the rows does not matter. These are keys of what is kept, never values: another engine, or another
+        version of it, may have others.
+        """
+
+    @abstractmethod
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        """A query in this engine's SQL in, the Parquet file of its rows sorted by `key` out."""
+
+    def read(self, path: Path) -> ir.Table:
+        """A Parquet file, or a folder of them, in, a table expression out. DataError when it is not there."""
+        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        if not files or not path.exists():
+            raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
+        return self.read_files(files)
+
+    def keep(self, expression: ir.Table, name: str, order_by: str | None = None) -> ir.Table:
+        """As `keep_query`, of a table expression; its columns have the types that the expression says."""
+        return self.keep_query(self.query(expression), name, order_by)
+
+    def table(self, name: str) -> ir.Table:
+        """The name of a table in this engine in, its expression out."""
+        table: ir.Table = self.backend.table(name)
+        return table
+
+    def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
+        """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds.
+
+        The columns have the types that the expression says, so they are the same from every engine.
+        """
+        return self.write_query(self.query(expression), path, key)
+
+    def write_query(self, query: str, path: Path, key: Sequence[str]) -> int:
+        """As `write`, of SQL that `query` gave."""
+        import pyarrow.parquet as pq
+
+        with written_whole(path) as aside:
+            self._export(query, aside, list(key))
+            rows: int = pq.read_metadata(aside).num_rows
+        return rows
+
+    def frame(self, expression: ir.Table) -> pd.DataFrame:
+        """A table expression in, its rows as a pandas frame out."""
+        frame: pd.DataFrame = self.backend.to_pandas(expression)
+        return frame
+
+    def query(self, expression: ir.Table) -> str:
+        """A table expression in, its SQL out with every number and date cast to the type that Ibis takes it for.
+
+        Ibis leaves a cast out where it believes the type to be right already; but DuckDB sums whole numbers into 128
+        bits, which Parquet holds as floats only, and Spark counts in 32.
+        """
+        import sqlglot as sg
+
+        # What Ibis does itself before it runs anything: tables in this process's memory become known to the engine.
+        self.backend._run_pre_execute_hooks(expression)
+        compiler = self.backend.compiler
+        columns = []
+        for name, dtype in expression.schema().items():
+            column = sg.column(name, quoted=True)
+            typed = dtype.is_numeric() or dtype.is_date()
+            columns.append(compiler.cast(column, dtype).as_(name, quoted=True) if typed else column)
+        rows = compiler.to_sqlglot(expression).subquery("rows")
+        return sg.select(*columns).from_(rows).sql(dialect=compiler.dialect)
+
+
+class DuckEngine(Engine):
+    """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
+
+    in_pieces = True
+
+    def __init__(self, spill: Path, threads: int | None = None) -> None:
+        import ibis
+
+        self._spill = spill
+        self.backend = ibis.duckdb.connect(temp_directory=str(spill))
+        # Settled at the door: the clock is UTC whatever the machine's zone is.
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute("SET enable_progress_bar = false")
+        if threads is not None:
+            self.connection.execute(f"SET threads = {threads:d}")
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The bare DuckDB connection, for the readers of source files."""
+        connection: duckdb.DuckDBPyConnection = self.backend.con
+        return connection
+
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """As `Engine.read_files`."""
+        # A folder called a=b is a folder, not a column.
+        table: ir.Table = self.backend.read_parquet([str(file) for file in files], hive_partitioning=False)
+        return table
+
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """As `Engine.load`."""
+        table: ir.Table = self.backend.create_table(name, frame, temp=True, overwrite=True)
+        return table
+
+    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """As `Engine.keep_query`."""
+        order = f' ORDER BY "{order_by}"' if order_by else ""
+        self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
+        return self.table(name)
+
+    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `Engine.keep_queries`."""
+        self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+        for number, rows in enumerate(queries):
+            self.connection.execute(f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}')
+        return self.table(name)
+
+    def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
+        """As `Engine.keep_parts`, one piece after the other, in files by part: it may be far more than the memory holds."""
+        folder = self._spill / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for number, piece in enumerate(pieces):
+            query = self.query(piece)
+            if not number:
+                self._copy(f"SELECT * EXCLUDE ({part}) FROM ({query}) AS piece LIMIT 0", folder / "columns.parquet")
+            self._copy(query, folder, f"PARTITION_BY ({part}), APPEND")
+        return self.read_files(sorted(folder.rglob("*.parquet")))
+
+    def write_part(self, name: str, part: str, value: str, path: Path, key: Sequence[str]) -> int:
+        """As `Engine.write_part`."""
+        folder = self._spill / name
+        files = [folder / "columns.parquet", *sorted((folder / f"{part}={value}").glob("*.parquet"))]
+        return self.write(self.read_files(files), path, key)
+
+    def drop(self, name: str) -> None:
+        """As `Engine.drop`."""
+        if (self._spill / name).exists():
+            shutil.rmtree(self._spill / name)
+        else:
+            self.backend.drop_table(name, force=True)
+
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """As `Engine.fingerprints`."""
+        rows = self.connection.execute(
+            f'SELECT "{day}", count(*), bit_xor(hash(t)), sum(hash(t)::HUGEINT) '
+            f"FROM ({self.backend.compile(expression)}) t GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
+
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        self._copy(f"{query} ORDER BY {_listed(key)}", path, "COMPRESSION zstd")
+
+    def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
+        place = str(path).replace("'", "''")
+        self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
+
+
+class SparkEngine(Engine):
+    """One Spark session, in this process or with its workers on a cluster; they must see the same files as the driver."""
+
+    def __init__(self) -> None:
+        from lapse.core.spark import connect
+
+        self.backend = connect(os.environ)
+        self._kept: dict[str, Any] = {}
+        self._numbers = itertools.count()
+
+    def read_files(self, files: Sequence[Path]) -> ir.Table:
+        """As `Engine.read_files`."""
+        return self._view(self.backend.parquet(files), f"files_{next(self._numbers)}")
+
+    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
+        """As `Engine.load`."""
+        return self._view(self.backend.rows_of(frame), name)
+
+    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `Engine.keep_queries`."""
+        return self.keep_query(" UNION ALL ".join(f"({query})" for query in queries), name)
+
+    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """As `Engine.keep_query`. Spark brings like rows together itself."""
+        rows = self.backend.query(query).persist()
+        before = self._kept.pop(name, None)
+        self._kept[name] = rows
+        if before is not None:
+            before.unpersist()
+        return self._view(rows, name)
+
+    def drop(self, name: str) -> None:
+        """As `Engine.drop`."""
+        self.backend.session.catalog.dropTempView(name)
+        if name in self._kept:
+            self._kept.pop(name).unpersist()
+
+    def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
+        """As `Engine.fingerprints`."""
+        rows = self.backend.query(
+            f"SELECT `{day}`, count(*), bit_xor(xxhash64(*)), sum(CAST(xxhash64(*) AS DECIMAL(38, 0))) "
+            f"FROM ({self.backend.compile(expression)}) GROUP BY `{day}` ORDER BY `{day}`"
+        ).collect()
+        return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {int(row[3]):x}") for row in rows}
+
+    def _export(self, query: str, path: Path, key: list[str]) -> None:
+        self.backend.export(query, path, key)
+
+    def _view(self, rows: Any, name: str) -> ir.Table:
+        rows.createOrReplaceTempView(name)
+        return self.table(name)
+
+
+@contextmanager
+def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
+    """Nothing in, DuckDB out, whatever LAPSE_ENGINE says; its database and spill folder are gone when the block ends.
+
+    For reading and judging deliveries, which is written in DuckDB's SQL.
+    """
+    with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
+        engine = DuckEngine(Path(spill), threads)
+        try:
+            yield engine
+        finally:
+            engine.backend.disconnect()
+
+
+@contextmanager
+def open_engine(threads: int | None = None) -> Iterator[Engine]:
+    """Nothing in, the engine that LAPSE_ENGINE names (duckdb when it names none) out, closed when the block ends.
+
+    `threads` is DuckDB's. SettingsError for an unknown name, LapseError when Spark cannot be had.
+    """
+    chosen = os.environ.get(CHOICE) or "duckdb"
+    if chosen not in ENGINES:
+        raise SettingsError(f"{CHOICE}: {chosen!r} is no engine. Set it to {' or '.join(ENGINES)}, or leave it unset.")
+    if chosen == "duckdb":
+        with open_duckdb(threads) as duck:
+            # As on Spark, x / 0 is null in every expression, not infinite.
+            duck.connection.execute("SET ieee_floating_point_ops = false")
+            # What is written is sorted anyway, and what does not fit is spilled: 20 M lines took 12 GiB without these.
+            duck.connection.execute("SET preserve_insertion_order = false")
+            # It would hold whole tables of days in memory, for passes over them that share nothing else.
+            duck.connection.execute("SET disabled_optimizers = 'common_subplan'")
+            _limit_memory(duck.connection, os.environ.get(MEMORY) or DEFAULT_MEMORY)
+            yield duck
+        return
+    if lack := spark_lacks():
+        raise LapseError(lack)
+    spark = SparkEngine()
+    try:
+        yield spark
+    finally:
+        spark.backend.disconnect()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
+    """A limit like 12GB in; DuckDB spills beyond it. SettingsError when it is none."""
+    import duckdb
+
+    quoted = limit.replace("'", "''")
+    try:
+        connection.execute(f"SET memory_limit = '{quoted}'")
+    except duckdb.Error:
+        raise SettingsError(f"{MEMORY}: {limit!r} is no amount of memory. Write it like 12GB, or leave it unset.") from None
+
+
+def spark_lacks() -> str | None:
+    """Nothing in, what this machine lacks for Spark and the next step out; None when all is there."""
+    if importlib.util.find_spec("pyspark") is None:
+        return f"{CHOICE}=spark needs pyspark, which is not installed. Run `pip install 'lapse[spark]'`, or unset {CHOICE}."
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which(str(Path(home, "bin", "java")) if home else "java") is None:
+        where = f"JAVA_HOME ({home}) holds none" if home else "there is none on the PATH"
+        return (f"{CHOICE}=spark needs Java 17 or 21, and {where}. Install it (Debian: apt-get install "
+                f"openjdk-17-jre-headless) or point JAVA_HOME at it; or unset {CHOICE}.")  # fmt: skip
+    return None

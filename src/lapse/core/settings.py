@@ -1,0 +1,308 @@
+"""params.yaml, read once and typed: an unknown or missing key is refused with the nearest valid one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from lapse.core.errors import SettingsError
+from lapse.core.source_settings import (
+    Land,
+    Section,
+    Share,
+    Sources,
+    without_passwords,
+)
+from lapse.core.tables import nearest
+from lapse.core.windows import LATEST, ChurnWindows, parse_day
+
+PARAMS = Path("params.yaml")
+
+Days = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+"""What becomes part of a column's name."""
+Positive = Annotated[int, Field(gt=0)]
+Auto = Literal["auto"]
+
+
+MOST_VALUES = 20_000
+"""More values than this in params.yaml are aliases that multiply, not settings."""
+DEEPEST = 20
+
+
+class Churn(Section):
+    """What churn means here."""
+
+    mode: Literal["lapse", "subscription"]
+    active_days: Days
+    lead_days: Annotated[int, Field(ge=0)]
+    horizon_days: Days
+    renewal_days: Annotated[int, Field(ge=0)]
+    reasons: list[str] | None
+
+    @property
+    def windows(self) -> ChurnWindows:
+        """The same as the time contract has it."""
+        return ChurnWindows(self.active_days, self.horizon_days, self.lead_days, self.mode, self.renewal_days)
+
+    @model_validator(mode="after")
+    def _only_subscriptions_are_renewed(self) -> Churn:
+        if self.mode == "lapse" and (self.renewal_days or self.reasons is not None):
+            raise ValueError("renewal_days and reasons belong to mode: subscription; set them to 0 and null")
+        return self
+
+
+class Snapshots(Section):
+    """At which cutoffs customers are looked at."""
+
+    step_days: Days
+    max_cutoffs: Positive
+    anchor: str | None = None
+
+    @property
+    def anchor_date(self) -> date | None:
+        """The anchor as a day."""
+        return None if self.anchor is None else parse_day(self.anchor, "snapshots.anchor")
+
+
+class SqlFeature(Section):
+    """A feature of one's own, as an SQL aggregate over the days of one activity table."""
+
+    table: Literal["purchase_days", "category_days", "event_days", "feedback_days", "subscription_days"]
+    expression: Annotated[str, Field(min_length=1)]
+    meaning: Annotated[str, Field(min_length=1)]
+    unit: Annotated[str, Field(min_length=1)]
+    risk: Literal["higher", "lower", "either"]
+    reason: str
+    looks_back: Annotated[int, Field(ge=0)]
+
+
+class Features(Section):
+    """Which windows, responses and troubles the features look at."""
+
+    windows: list[Days] | Literal["auto"]
+    responses: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
+    service: dict[Name, list[str]] = Field(default_factory=dict)
+    open_cases: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
+    sql: dict[Name, SqlFeature] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _windows_rise(self) -> Features:
+        if self.windows != "auto" and (not self.windows or sorted(set(self.windows)) != self.windows):
+            raise ValueError("windows must be different lengths in days, the shortest first, or auto")
+        return self
+
+
+class Train(Section):
+    """The recipe: what is fitted, on how much, and how it is checked inside the known cutoffs."""
+
+    seed: int
+    calibrate_cutoffs: Positive
+    most_rows: Positive
+    tuning_trials: Annotated[int, Field(ge=0)]
+    trees: Positive | None
+    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    leaves: Annotated[int, Field(gt=1)] | None
+    min_leaf_rows: Positive | None
+    feature_share: Annotated[float, Field(gt=0, le=1)]
+    l2: Annotated[float, Field(ge=0)]
+
+
+class Evaluate(Section):
+    """How the recipe is measured."""
+
+    origins: Positive
+    bootstrap_rounds: Positive
+    experiment: str
+    registered_model: str
+
+
+class Promote(Section):
+    """What a model must show to become the champion; command promote decides by it, stage evaluate grades by it."""
+
+    max_ece: Share
+    min_slope: Annotated[float, Field(gt=0, le=1)]
+    max_slope: Annotated[float, Field(ge=1)]
+    max_auroc_loss: Share
+
+
+class Retention(Section):
+    """The customer retention rate."""
+
+    active_days: Days
+
+
+class Score(Section):
+    """Who is scored when, and what counts as high."""
+
+    as_of: str
+    high_risk: Share | Auto
+    medium_risk: Share | Auto
+
+    @model_validator(mode="after")
+    def _bands_are_ordered(self) -> Score:
+        high, medium = self.high_risk, self.medium_risk
+        if high != "auto" and medium != "auto" and medium >= high:
+            raise ValueError("medium_risk must be below high_risk")
+        return self
+
+
+class Value(Section):
+    """What a kept customer brings, and what contacting one costs."""
+
+    value_days: Days
+    margin_share: Share
+    contact_cost: Annotated[float, Field(ge=0)]
+    incentive_cost: Annotated[float, Field(ge=0)]
+    acceptance_rate: Share
+    acceptance_weight: Annotated[float, Field(gt=0)]
+    stayer_acceptance: Share
+    budget: Annotated[float, Field(ge=0)] | None
+
+
+class Lists(Section):
+    """What marketing is handed."""
+
+    min_risk: Share | Auto
+    max_customers: Positive
+    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"]
+
+
+class Settings(Section):
+    """All of params.yaml."""
+
+    business_timezone: str
+    land: Land
+    sources: Sources
+    churn: Churn
+    snapshots: Snapshots
+    features: Features
+    train: Train
+    evaluate: Evaluate
+    promote: Promote
+    value: Value
+    retention: Retention
+    score: Score
+    lists: Lists
+
+    @model_validator(mode="after")
+    def _names_of_times_are_right(self) -> Settings:
+        zones = {"business_timezone": self.business_timezone}
+        zones |= {f"sources.{name}.timezone": source.timezone for name, source in self.sources.tables.items()}
+        for name, zone in zones.items():
+            try:
+                ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                raise SettingsError(f"{name}: {zone!r} is no time zone. Use an IANA name, like Europe/Berlin.") from None
+        parse_day(self.sources.earliest, "sources.earliest")
+        if self.sources.until is not None:
+            parse_day(self.sources.until, "sources.until")
+        _ = self.snapshots.anchor_date
+        if self.churn.mode == "subscription" and self.sources.subscriptions is None:
+            raise SettingsError("churn.mode is subscription, but sources.subscriptions is null. Say where they are.")
+        if self.score.as_of != LATEST:
+            parse_day(self.score.as_of, "score.as_of")
+        return self
+
+
+def load_settings(path: Path = PARAMS) -> Settings:
+    """The path of a params.yaml in, its typed settings out; SettingsError names the key and what to do."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not path.exists():
+        raise SettingsError(f"{path} is not there. Run lapse in the folder that holds params.yaml.")
+    if not path.is_file():
+        raise SettingsError(f"{path} is no file. Run lapse in the folder that holds params.yaml.")
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
+    except YAMLError as error:
+        raise SettingsError(f"{path} is not valid YAML: {_shown(' '.join(str(error).split()), 400)}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {_shown(str(error))}.") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is nested too deeply. Write it as the params.yaml of the repository.") from None
+    if not isinstance(content, Mapping):
+        raise SettingsError(f"{path} holds no settings: it must be a mapping of sections.")
+    _refuse_odd_values(content, path)
+    return parse_settings(content, str(path))
+
+
+def parse_settings(content: Mapping[str, Any], origin: str = "params") -> Settings:
+    """Plain nested values in, typed settings out; SettingsError as `load_settings`."""
+    try:
+        return Settings.model_validate(dict(content))
+    except ValidationError as error:
+        raise SettingsError(f"{origin}: {_first_problem(error)}") from None
+
+
+def _refuse_odd_values(content: object, path: Path) -> None:
+    """The values of params.yaml in; SettingsError for a bare date, and for aliases that multiply or hold themselves."""
+    waiting: list[tuple[object, str, int]] = [(content, "", 0)]
+    seen = 0
+    while waiting:
+        value, name, depth = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES or depth > DEEPEST:
+            raise SettingsError(f"{path} is nested too deeply or holds too many values. Write them out without & and *.")
+        if isinstance(value, date):
+            raise SettingsError(f'{path}: {name} is a bare date. Put it in quotes: "{value}".')
+        if isinstance(value, Mapping):
+            waiting += [(inner, f"{name}.{key}".lstrip("."), depth + 1) for key, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(inner, f"{name}.{place}", depth + 1) for place, inner in enumerate(value)]
+
+
+def _shown(value: object, most: int = 80) -> str:
+    """A value in, a text out that is short and shows no password."""
+    text = without_passwords(value if isinstance(value, str) else repr(value))
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def _first_problem(error: ValidationError) -> str:
+    # A misspelled key is both unknown and missing: the misspelling is the one to show.
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem = problems[0]
+    loc, words = _or_a_word(problem, problems)
+    place = ".".join(_shown(part) for part in loc)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {place!r}. {nearest(str(problem['loc'][-1]), _keys_of(problem['loc'][:-1]))}"
+    if problem["type"] == "missing":
+        return f"the key {place!r} is missing. Add it; params.yaml of the repository shows every key with a comment."
+    message = problem["msg"].removeprefix("Value error, ") + words
+    if place.startswith("land") or problem["type"] == "value_error":
+        # What was given may be a whole section, and in land it may hold a password.
+        return f"{place}: {message}." if place else message
+    return f"{place}: {message}, not {_shown(repr(problem['input']))}." if place else message
+
+
+def _or_a_word(problem: Any, problems: list[Any]) -> tuple[tuple[int | str, ...], str]:
+    """A problem and all of them in, its place and, where a word like auto would do as well, that word, out.
+
+    For a value that may be either, pydantic names what it tried as if that were a key.
+    """
+    loc: tuple[int | str, ...] = problem["loc"]
+    for other in problems:
+        tried = len(other["loc"]) - 1
+        if other["type"] == "literal_error" and other["loc"] != loc and other["loc"][:tried] == loc[:tried]:
+            return (*loc[:tried], *loc[tried + 1 :]), f", or {other['ctx']['expected']}"
+    return loc, ""
+
+
+def _keys_of(place: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in place:
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            continue  # the name of a table under land.tables, or the number of a join: the model stays the same
+        annotation = fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), Section)
+    return list(model.model_fields)

@@ -1,0 +1,448 @@
+"""What every table holds: its grain, its key, its columns, their types, units and checks.
+
+This is the single place. Validation, the data dictionary (`data/README.md`) and the tests are made from it. The
+columns of the features table are not listed here: a feature's entry stands beside its function in `lapse.features`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lapse.core.errors import SettingsError
+
+Type = Literal["text", "timestamp", "date", "decimal", "count", "flag", "number"]
+
+DUCKDB_TYPES: dict[Type, str] = {
+    "text": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+    "date": "DATE",
+    # Money, quantities and ratings are exact decimals: their sums do not depend on the order of the rows, so the
+    # same input gives the same bytes on any number of threads.
+    "decimal": "DECIMAL(18, 4)",
+    "count": "BIGINT",
+    "flag": "BOOLEAN",
+    "number": "DOUBLE",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it means, in which unit, and when it is null."""
+
+    name: str
+    type: Type
+    meaning: str
+    unit: str = ""
+    nulls: str = "never null"
+    required: bool = False
+    """For source tables: the delivery must map this column, and a row without a value in it is rejected."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: where it lives, what one row is, which columns identify it."""
+
+    name: str
+    path: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    def column(self, name: str) -> Column:
+        """A column's name in, its contract out."""
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, in their order."""
+        return tuple(column.name for column in self.columns)
+
+
+CUSTOMER_ID = Column("customer_id", "text", "Who: the person, not the order or the card.", required=True)
+CUTOFF_DATE = Column("cutoff_date", "date", "The last day whose rows were used.")
+_WHERE_GIVEN = "null where the delivery gives none"
+_NO_ORDER = "null where the delivery gives none, and on a day without an order"
+
+# --- what a delivery is turned into (stage validate) ------------------------------------------------------------
+
+TRANSACTIONS = Table(
+    "transactions",
+    "data/validated/transactions.parquet",
+    "one row per line of an order or return",
+    (),
+    (
+        CUSTOMER_ID,
+        Column("ordered_at", "timestamp", "When, on the clock of the business time zone.", required=True),
+        Column("order_date", "date", "The calendar day of ordered_at."),
+        Column("order_id", "text", "Which order; the day itself where the delivery gives none."),
+        Column("product_id", "text", "Which product.", nulls=_WHERE_GIVEN),
+        Column("category", "text", "Which group of products.", nulls=_WHERE_GIVEN),
+        Column("store_id", "text", "Which store or site.", nulls=_WHERE_GIVEN),
+        Column("channel", "text", "By which way it was ordered, e.g. web, app, store.", nulls=_WHERE_GIVEN),
+        Column("quantity", "decimal", "How many units; negative on returns.", "units", _WHERE_GIVEN),
+        Column("amount", "decimal", "What the business receives for the line; negative on returns.", "currency",
+               "null only when the delivery has no money at all"),
+        Column("discount", "decimal", "Money off the usual price, as a positive number.", "currency", _WHERE_GIVEN),
+        Column("cost", "decimal", "What the line costs the business; amount - cost is the margin.", "currency",
+               _WHERE_GIVEN),
+        Column("is_return", "flag", "The line is a return or cancellation: never an order."),
+    ),
+)  # fmt: skip
+
+EVENTS = Table(
+    "events",
+    "data/validated/events.parquet",
+    "one row per thing a customer did or received besides buying",
+    (),
+    (
+        CUSTOMER_ID,
+        Column("occurred_at", "timestamp", "When, on the clock of the business time zone.", required=True),
+        Column("event_date", "date", "The calendar day of occurred_at."),
+        Column("event_type", "text", "What happened, e.g. visit, email_opened, campaign_received.", required=True),
+        Column("subject", "text", "What it was about, e.g. the campaign.", nulls=_WHERE_GIVEN),
+    ),
+)
+
+FEEDBACK = Table(
+    "feedback",
+    "data/validated/feedback.parquet",
+    "one row per rating that a customer gave",
+    (),
+    (
+        CUSTOMER_ID,
+        Column("rated_at", "timestamp", "When, on the clock of the business time zone.", required=True),
+        Column("feedback_date", "date", "The calendar day of rated_at."),
+        Column("rating", "decimal", "The rating, on the scale that params declare.", "points", required=True),
+        Column("product_id", "text", "What was rated.", nulls=_WHERE_GIVEN),
+        Column("comment", "text", "The customer's own words.", nulls=_WHERE_GIVEN),
+    ),
+)
+
+CUSTOMERS = Table(
+    "customers",
+    "data/validated/customers.parquet",
+    "one row per customer (and valid_from, where it is given); attributes named in params follow as further text columns",
+    ("customer_id", "valid_from"),
+    (
+        CUSTOMER_ID,
+        Column("segment", "text", "The group that retention is reported by.", nulls=_WHERE_GIVEN),
+        Column("consent", "flag", "The customer agreed to be contacted; false keeps them off every list.",
+               nulls=_WHERE_GIVEN),
+        Column("cost_to_serve", "decimal", "What it costs to serve the customer for a year.", "currency", _WHERE_GIVEN),
+        Column("valid_from", "date", "From which day on the row's attributes were known: no earlier cutoff sees them.",
+               nulls="null where the delivery gives none: known from ever on"),
+    ),
+)  # fmt: skip
+
+REJECTS = Table(
+    "rejects",
+    "data/validated/rejects.parquet",
+    "one row per distinct source row that could not be used",
+    (),
+    (
+        Column("table_name", "text", "The source table."),
+        Column("reason", "text", "Why the row was rejected: the first failing check."),
+        Column("column_name", "text", "The column that failed."),
+        Column("copies", "count", "How many identical source rows this stands for.", "rows"),
+        Column("source_row", "text", "The row as delivered, as JSON."),
+    ),
+)
+
+SUBSCRIPTIONS = Table(
+    "subscriptions",
+    "data/validated/subscriptions.parquet",
+    "one row per subscription of a customer; a pause is an end and, later, another subscription",
+    (),
+    (
+        CUSTOMER_ID,
+        Column("subscription_id", "text", "Which subscription.", nulls=_WHERE_GIVEN),
+        Column("started_date", "date", "The first day on which it ran.", required=True),
+        Column("ended_date", "date", "The first day on which it did not run any more.", nulls="null while it runs"),
+        Column("end_reason", "text", "Why it ended, e.g. cancelled, moved, deceased, paused.", nulls=_WHERE_GIVEN),
+        Column("end_recorded_date", "date", "The day on which the end became known; before ended_date when notice was "
+               "given.", nulls="null when that is not recorded: the end counts as known from ended_date on"),
+        Column("is_trial", "flag", "A trial: it makes nobody a customer who can be lost.", nulls=_WHERE_GIVEN),
+    ),
+)  # fmt: skip
+
+SOURCES = {table.name: table for table in (TRANSACTIONS, EVENTS, FEEDBACK, CUSTOMERS, SUBSCRIPTIONS)}
+
+# --- one row per customer and day (stage activity) --------------------------------------------------------------
+
+PURCHASE_DAYS = Table(
+    "purchase_days",
+    "data/activity/purchase_days/<month>.parquet",
+    "one row per customer and day with any transaction line",
+    ("customer_id", "activity_date"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "The day."),
+        Column("orders", "count", "Distinct orders with at least one line that is no return and not of zero value; "
+               "0 on a day of returns or zero-value lines only.", "orders"),
+        Column("lines", "count", "Order lines (neither return nor zero value).", "lines"),
+        Column("units", "decimal", "Units ordered, returns not subtracted.", "units", _NO_ORDER),
+        Column("gross_spend", "decimal", "Amount of the order lines.", "currency", _NO_ORDER),
+        Column("net_spend", "decimal", "Amount of all lines: gross_spend less returns.", "currency",
+               "null without money"),
+        Column("margin", "decimal", "amount - cost of all lines whose cost is known.", "currency",
+               "null where the delivery gives no cost"),
+        Column("discount", "decimal", "Money off on the order lines.", "currency", _NO_ORDER),
+        Column("discounted_lines", "count", "Order lines with money off.", "lines"),
+        Column("priced_spend", "decimal", "Amount of the order lines whose product was sold on an earlier day.", "currency",
+               "null without such a line"),
+        Column("usual_spend", "decimal", "What those lines would have cost at the product's mean price of all earlier days.",
+               "currency", "as priced_spend"),
+        Column("return_lines", "count", "Lines that are returns.", "lines"),
+        Column("categories", "count", "Distinct categories among the order lines.", "categories"),
+        Column("new_categories", "count", "Categories that this customer bought for the first time.", "categories"),
+        Column("products", "count", "Distinct products among the order lines.", "products"),
+        Column("new_products", "count", "Products that this customer bought for the first time.", "products"),
+        Column("stores", "count", "Distinct stores among the order lines.", "stores"),
+        Column("channels", "count", "Distinct channels among the order lines.", "channels"),
+        Column("first_hour", "count", "Hour of the day of the first order line, 0 to 23.", "hours",
+               "null on a day without an order"),
+        Column("purchase_number", "count", "1 for the first purchase day of the customer, then 2, 3, …", "days",
+               "null on a day without an order"),
+        Column("gap_days", "count", "Days since the customer's purchase day before this one.", "days",
+               "null on the first purchase day and on a day without an order"),
+        Column("earlier_gap_days", "count", "The gap before that gap.", "days", "null up to the second purchase day"),
+        Column("recent_gap_days", "number", "Mean of the up to three last gaps, this one included.", "days",
+               "as gap_days"),
+    ),
+)  # fmt: skip
+
+CATEGORY_DAYS = Table(
+    "category_days",
+    "data/activity/category_days/<month>.parquet",
+    "one row per customer, day and category with an order line; empty where the delivery gives no category",
+    ("customer_id", "activity_date", "category"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "The day."),
+        Column("category", "text", "What was bought."),
+        Column("lines", "count", "Order lines.", "lines"),
+        Column("gross_spend", "decimal", "Amount of the order lines.", "currency", "null without money"),
+    ),
+)
+
+ATTRIBUTE = "attribute_"
+ATTRIBUTES = Table(
+    "attributes",
+    "data/activity/attributes/all.parquet",
+    "one row per customer and day from which on something is known of them; the attributes named in params follow as text "
+    "columns attribute_<name>",
+    ("customer_id", "activity_date"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "valid_from of the customers table; 1900-01-01 where it is not given."),
+    ),
+)
+
+EVENT_DAYS = Table(
+    "event_days",
+    "data/activity/event_days/<month>.parquet",
+    "one row per customer, day and event type",
+    ("customer_id", "activity_date", "event_type"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "The day."),
+        Column("event_type", "text", "What happened."),
+        Column("events", "count", "How often.", "events"),
+    ),
+)
+
+FEEDBACK_DAYS = Table(
+    "feedback_days",
+    "data/activity/feedback_days.parquet",
+    "one row per customer and day with a rating",
+    ("customer_id", "activity_date"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "The day."),
+        Column("ratings", "count", "How many ratings.", "ratings"),
+        Column("rating_sum", "decimal", "Sum of the ratings.", "points"),
+        Column("rating_squares", "decimal", "Sum of the squared ratings.", "points squared"),
+        Column("lukewarm_ratings", "count", "Ratings in the middle third of the declared scale.", "ratings"),
+        Column("compared_ratings", "count", "Ratings for which others had rated before.", "ratings"),
+        Column("surprise_sum", "decimal", "Over those: the rating less what others gave the same product on earlier days "
+               "(or, without such ratings, anything), in standard deviations.", "standard deviations"),
+        Column("comments", "count", "Ratings with a comment.", "comments"),
+        Column("comment_length", "count", "Characters of the comments.", "characters"),
+        Column("mood_comments", "count", "Comments with a word that others had used before.", "comments"),
+        Column("mood_sum", "decimal", "Over those: how much better than usual ratings were, on earlier days, when others "
+               "used the same words.", "points"),
+    ),
+)  # fmt: skip
+
+SUBSCRIPTION_DAYS = Table(
+    "subscription_days",
+    "data/activity/subscription_days.parquet",
+    "one row per customer and day on which a subscription started, ended, or its end became known",
+    ("customer_id", "activity_date"),
+    (
+        CUSTOMER_ID,
+        Column("activity_date", "date", "The day."),
+        Column("starts", "count", "Paid subscriptions that began to run.", "subscriptions"),
+        Column("trial_starts", "count", "Trials that began to run.", "subscriptions"),
+        Column("ends", "count", "Paid subscriptions that stopped running.", "subscriptions"),
+        Column("counted_ends", "count", "Of ends, those whose reason counts as churn (churn.reasons).", "subscriptions"),
+        Column("notices", "count", "Ends that became known on this day and take effect later.", "subscriptions"),
+        Column("noticed_ends", "count", "Of ends, those of which notice had been given.", "subscriptions"),
+        Column("running", "count", "Paid subscriptions that run at the end of the day.", "subscriptions"),
+    ),
+)
+
+# --- whom we look at, what came of them, what we say (stages snapshots .. lists) --------------------------------
+
+SNAPSHOTS = Table(
+    "snapshots",
+    "data/snapshots/<cutoff_date>.parquet",
+    "one row per eligible customer and cutoff",
+    ("customer_id", "cutoff_date"),
+    (
+        CUSTOMER_ID,
+        CUTOFF_DATE,
+        Column("history_days", "count", "Days of log up to the cutoff, the same for all its customers.", "days"),
+    ),
+)
+
+LABELS = Table(
+    "labels",
+    "data/labels/<cutoff_date>.parquet",
+    "one row per snapshot; every cutoff is mature",
+    ("customer_id", "cutoff_date"),
+    (
+        CUSTOMER_ID,
+        CUTOFF_DATE,
+        Column(
+            "churned",
+            "count",
+            "1 when no order falls into the outcome window; with subscriptions: when they ended in "
+            "it for a reason that counts, and none runs afterwards. Else 0.",
+        ),
+        Column("outcome_orders", "count", "Orders in the outcome window.", "orders"),
+        Column("outcome_spend", "number", "Net spend in the outcome window.", "currency", "null without money"),
+    ),
+)
+
+FEATURES = Table(
+    "features",
+    "data/features/<cutoff_date>.parquet",
+    "one row per snapshot; one further column per feature",
+    ("customer_id", "cutoff_date"),
+    (CUSTOMER_ID, CUTOFF_DATE),
+)
+
+TEST_PREDICTIONS = Table(
+    "test_predictions",
+    "data/reports/test_predictions.parquet",
+    "one row per snapshot of the test cutoff",
+    ("customer_id", "cutoff_date"),
+    (
+        CUSTOMER_ID,
+        CUTOFF_DATE,
+        LABELS.column("churned"),
+        Column("churn_risk", "number", "The judged model's calibrated P(churned).", "probability"),
+    ),
+)
+
+SCORES = Table(
+    "scores",
+    "data/scores/scores.parquet",
+    "one row per eligible customer at as_of",
+    ("customer_id", "cutoff_date"),
+    (
+        CUSTOMER_ID,
+        CUTOFF_DATE,
+        Column("churn_risk", "number", "Calibrated P(churned): no order in the outcome window, or the subscription ends.",
+               "probability"),
+        Column("risk_band", "text", "high, medium or low. Unless params say otherwise: more at risk than the average "
+               "customer is medium, three times that one's odds of leaving is high."),
+        Column("reason_1", "text", "The strongest reason, in words.", nulls="null when nothing raises the risk, and below "
+               "score.medium_risk and lists.min_risk: `lapse explain` says why"),
+        Column("reason_1_code", "text", "Its cause, for machines: see Causes below.", nulls="null without reason_1"),
+        Column("reason_2", "text", "The second.", nulls="null when there is none"),
+        Column("reason_2_code", "text", "Its cause.", nulls="null without reason_2"),
+        Column("reason_3", "text", "The third.", nulls="null when there is none"),
+        Column("reason_3_code", "text", "Its cause.", nulls="null without reason_3"),
+        Column("protective_1", "text", "What lowers the risk most, in words.", nulls="null as reason_1"),
+        Column("protective_2", "text", "The second.", nulls="null when there is none"),
+        Column("last_order_date", "date", "The day of the last order.", nulls="null without any order"),
+        Column("days_since_last_order", "count", "From that day to as_of.", "days", "null without any order"),
+        Column("spend_last_year", "number", "Net spend in the 365 days up to as_of, or as many as the log covers.",
+               "currency", "null without money"),
+        Column("expected_margin", "number", "The margin expected over value.value_days if the customer is kept.",
+               "currency", "null without money"),
+        Column("value_at_stake", "number", "churn_risk times expected_margin.", "currency", "null without money"),
+        Column("expected_profit", "number", "What contacting this customer is expected to earn after all costs, by section "
+               "value of params.", "currency", "null without money"),
+        Column("may_contact", "flag", "False when the delivery says who consented and this customer is not among them."),
+        Column("model_version", "text", "Content hash of the model bundle."),
+    ),
+)  # fmt: skip
+
+AT_RISK = Table(
+    "at_risk",
+    "data/lists/at_risk.csv",
+    "one row per customer on the list, in the order of lists.rank_by",
+    ("customer_id",),
+    (
+        Column("rank", "count", "1 is the first by lists.rank_by: the customer most at risk, unless params say otherwise."),
+        CUSTOMER_ID,
+        *(SCORES.column(name) for name in ("churn_risk", "risk_band", "reason_1", "reason_2", "reason_3")),
+        *(SCORES.column(name) for name in ("last_order_date", "days_since_last_order", "spend_last_year")),
+        *(SCORES.column(name) for name in ("expected_margin", "value_at_stake", "expected_profit")),
+        replace(CUTOFF_DATE, name="as_of"),
+        SCORES.column("model_version"),
+        *(SCORES.column(name) for name in ("reason_1_code", "reason_2_code", "reason_3_code")),
+        Column("caution", "text", "What the test says against using this list.", nulls="null when nothing"),
+    ),
+)
+
+CRR = Table(
+    "crr",
+    "data/retention/crr.parquet",
+    "one row per period of a kind (month, quarter) that the log covers whole",
+    ("period_kind", "period_start"),
+    (
+        Column("period_kind", "text", "month or quarter."),
+        Column("period_start", "date", "First day of the period."),
+        Column("period_end", "date", "Last day of the period."),
+        Column("customers_at_start", "count", "S: active at the end of the day before the period.", "customers"),
+        Column("new_customers", "count", "N: first order (or paid subscription) ever inside the period.", "customers"),
+        Column("customers_at_end", "count", "E: active at the end of the period.", "customers"),
+        Column("reactivated", "count", "Bought before, were not active at the start, active at the end; in E, not "
+               "in N.", "customers"),
+        Column("retained", "count", "Of S, those still active at the end.", "customers"),
+        Column("crr", "number", "(E - N) / S * 100.", "percent", "null when S = 0"),
+        Column("strict_retention", "number", "retained / S * 100: never above 100.", "percent", "null when S = 0"),
+    ),
+)  # fmt: skip
+
+ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
+       SNAPSHOTS, FEATURES, LABELS,
+       TEST_PREDICTIONS, CRR, SCORES, AT_RISK)  # fmt: skip
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A wrong name and the valid ones in, ` Did you mean …?` or the whole list out, to end a message with."""
+    from difflib import get_close_matches
+
+    options = sorted(valid)
+    close = get_close_matches(name, options, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Valid are: {', '.join(options)}."
+
+
+def require_columns(table: Table, mapped: Iterable[str]) -> None:
+    """A source table and the columns that params map to it in; SettingsError when one is unknown or missing."""
+    given = set(mapped)
+    for name in sorted(given - set(table.names)):
+        raise SettingsError(f"sources.{table.name}: unknown column {name!r}. {nearest(name, table.names)}")
+    for column in table.columns:
+        if column.required and column.name not in given:
+            raise SettingsError(
+                f"sources.{table.name}: nothing is mapped to {column.name!r} ({column.meaning}) "
+                f"Add it under columns or derive in params.yaml."
+            )

@@ -1,0 +1,200 @@
+"""The time contract: which days may be used, which days decide, which day is today.
+
+Every rule about time that lapse follows is in this file and nowhere else. Days are calendar days in the business
+time zone. A window is left-open and right-closed: `(start, end]`.
+
+    observation  (cutoff - days, cutoff]                                what a feature may look at
+    outcome      (cutoff + lead_days, cutoff + lead_days + horizon_days] what decides the label
+    value        (cutoff + lead_days, cutoff + lead_days + value_days]   what a kept customer brings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from lapse.core.errors import DataError, HistoryTooShort, SettingsError
+
+LATEST = "latest"
+YEAR = 364
+"""Days after which a season comes again: whole weeks, so that every weekday meets itself."""
+LADDER = (7, 14, 30, 60, 90, 180, 365, 730, 1095, 1826)
+"""Lengths in days that people say: a week, two weeks, a month … five years."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The days `(start, end]`: start itself is outside, end is inside."""
+
+    start: date
+    end: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.start < day <= self.end
+
+    @property
+    def days(self) -> int:
+        """How many days the window holds."""
+        return (self.end - self.start).days
+
+
+@dataclass(frozen=True)
+class ChurnWindows:
+    """What churn means here, in days: eligible by `active_days`, decided over `horizon_days` after `lead_days`."""
+
+    active_days: int
+    horizon_days: int
+    lead_days: int = 0
+    mode: str = "lapse"
+    """lapse: churned without an order. subscription: churned when the subscriptions ended without renewal."""
+    renewal_days: int = 0
+    """With subscriptions: how long after the outcome window a new one still counts as a renewal."""
+
+    def active(self, cutoff: date) -> Window:
+        """A cutoff in, the days out in which an eligible customer has ordered."""
+        return observation_window(cutoff, self.active_days)
+
+    def outcome(self, cutoff: date) -> Window:
+        """A cutoff in, the days out that decide whether the customer churned."""
+        start = cutoff + timedelta(days=self.lead_days)
+        return Window(start, start + timedelta(days=self.horizon_days))
+
+    def decided_on(self, cutoff: date) -> date:
+        """A cutoff in, the last day whose rows decide its label out."""
+        return self.outcome(cutoff).end + timedelta(days=self.renewal_days)
+
+    def is_mature(self, cutoff: date, last_complete_day: date) -> bool:
+        """Whether all the days that decide the cutoff's label lie inside the data."""
+        return self.decided_on(cutoff) <= last_complete_day
+
+    def last_mature_cutoff(self, last_complete_day: date) -> date:
+        """The last complete day in, the latest cutoff out whose outcome is known."""
+        return last_complete_day - timedelta(days=self.lead_days + self.horizon_days + self.renewal_days)
+
+    def known_at(self, cutoff: date, day: date) -> bool:
+        """Whether the outcome of `cutoff` is over, hence known, at the end of `day` (the embargo between roles)."""
+        return self.decided_on(cutoff) <= day
+
+    def value_window(self, cutoff: date, value_days: int) -> Window:
+        """A cutoff and a number of days in, the days out in which a kept customer's margin is counted.
+
+        They begin with the outcome window, which decides who was kept: `(cutoff + lead, cutoff + lead + value_days]`.
+        """
+        start = self.outcome(cutoff).start
+        return Window(start, start + timedelta(days=value_days))
+
+    def value_known_at(self, cutoff: date, value_days: int, day: date) -> bool:
+        """Whether it is known at the end of `day` who was kept at `cutoff`, and what they brought in `value_days`."""
+        return max(self.decided_on(cutoff), self.value_window(cutoff, value_days).end) <= day
+
+
+@dataclass(frozen=True)
+class Period:
+    """The days that the log covers: first day, last day with a row, last day that is complete."""
+
+    first_day: date
+    last_day: date
+    last_complete_day: date
+
+    def history_days(self, cutoff: date) -> int:
+        """A cutoff in, how many days of log there are up to it, the cutoff included."""
+        return (cutoff - self.first_day).days + 1
+
+
+def observation_window(cutoff: date, days: int) -> Window:
+    """A cutoff and a length in days in, `(cutoff - days, cutoff]` out."""
+    return Window(cutoff - timedelta(days=days), cutoff)
+
+
+def mature_cutoffs(
+    period: Period, windows: ChurnWindows, step_days: int, most: int, anchor: date | None = None
+) -> list[date]:
+    """The log's period in, the mature cutoffs out, oldest first: every `step_days` back from the last mature one.
+
+    With an `anchor`, from the last mature day that lies whole steps away from it: then the cutoffs stay the same while
+    the log grows, and what was computed for them is kept. The log must cover the `active_days` of each cutoff, else its
+    eligible customers could not all be known. Raises HistoryTooShort when not even one cutoff fits.
+    """
+    newest = windows.last_mature_cutoff(period.last_complete_day)
+    if anchor is not None:
+        newest -= timedelta(days=(newest - anchor).days % step_days)
+    oldest = period.first_day + timedelta(days=windows.active_days - 1)
+    cutoffs = [newest - timedelta(days=step_days * i) for i in range(most)]
+    fitting = sorted(cutoff for cutoff in cutoffs if cutoff >= oldest)
+    if not fitting:
+        needed = windows.active_days + windows.lead_days + windows.horizon_days + windows.renewal_days
+        raise HistoryTooShort(
+            f"snapshots: the log covers {period.history_days(period.last_complete_day)} days "
+            f"({period.first_day} to {period.last_complete_day}), but churn.active_days + lead_days + horizon_days "
+            f"needs {needed}. Deliver a longer history, or shorten those windows in params.yaml."
+        )
+    return fitting
+
+
+def resolve_as_of(as_of: str, period: Period) -> date:
+    """`latest` or a quoted ISO date in, the cutoff to score at out.
+
+    `latest` is the last complete day. A date outside the log is refused: before it nothing is known, after it
+    every customer would look silent.
+    """
+    if as_of == LATEST:
+        return period.last_complete_day
+    day = parse_day(as_of, "score.as_of")
+    if not period.first_day <= day <= period.last_complete_day:
+        raise DataError(
+            f"score: as_of {day} is outside the complete days of the log ({period.first_day} to "
+            f"{period.last_complete_day}). Choose a day inside, or `latest`."
+        )
+    return day
+
+
+def feature_windows(median_gap_days: int | None, period: Period) -> tuple[int, ...]:
+    """The customers' median gap between purchase days and the log's period in, the features' windows in days out.
+
+    From the rung below that gap, since shorter windows are empty for most, up to half the log, so that the older half
+    of it does not lack what the newer half has; at least two windows. Without a rhythm a month stands in.
+    """
+    gap = median_gap_days or 30
+    nearest = min(range(len(LADDER)), key=lambda i: max(LADDER[i] / gap, gap / LADDER[i]))
+    half = max(period.history_days(period.last_complete_day) // 2, 2)
+    fitting = [days for days in LADDER[max(nearest - 1, 0) :] if days <= half]
+    shorter = [days for days in LADDER if days <= half]
+    return tuple(fitting if len(fitting) >= 2 else shorter[-2:] or [half // 2 or 1, half])
+
+
+def parse_day(text: str, name: str) -> date:
+    """An ISO date as text in, the day out; SettingsError names the setting when it is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f'{name}: {text!r} is not a day. Write it as "YYYY-MM-DD", quoted.') from None
+
+
+def last_complete_day(closing_minutes: Sequence[tuple[date, int]]) -> date:
+    """The last rows' minute of each of the newest days in, the last complete day out.
+
+    `closing_minutes` holds (day, minutes after midnight of that day's last row), oldest first, at least one day. A
+    log cut off in the morning has a last day that only looks quiet. So the newest day counts as complete when its
+    last row is not earlier than the earliest closing of the up to 28 days before it; a log of bare dates
+    (every minute 0) has no time of day to judge by, and its last day counts.
+    """
+    *before, (newest, minute) = closing_minutes[-29:]
+    if not before or minute >= min(earlier for _, earlier in before):
+        return newest
+    return before[-1][0]
+
+
+def whole_periods(kind: str, first_day: date, last_complete_day: date) -> list[tuple[date, date]]:
+    """`month` or `quarter` and the covered days in, (first day, last day) of each period that lies whole in them out."""
+    months = {"month": 1, "quarter": 3}[kind]
+    periods = []
+    start = date(first_day.year, 1, 1)
+    while start <= last_complete_day:
+        month = start.month - 1 + months
+        following = date(start.year + month // 12, month % 12 + 1, 1)
+        end = following - timedelta(days=1)
+        if start >= first_day and end <= last_complete_day:
+            periods.append((start, end))
+        start = following
+    return periods

@@ -1,0 +1,1 @@
+"""How far the model can be trusted: back-test, baselines, grade, report."""

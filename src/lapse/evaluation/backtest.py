@@ -1,0 +1,118 @@
+"""The back-test: at cutoff after cutoff, what the recipe would have made then, against its rivals on what came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lapse.core.bootstrap import judge
+from lapse.core.metrics import Card
+from lapse.evaluation.baselines import rival_risks
+from lapse.features.buy_till_you_die import BgNbd
+from lapse.model.bundle import Bundle
+from lapse.model.split import known_before
+from lapse.model.training_procedure import Lab, fit_bundle
+
+Floats = npt.NDArray[np.float64]
+OURS = "lapse"
+BRIEF_ROUNDS = 200
+"""Resamples behind the intervals of an earlier cutoff or a group: seen side by side, not decided by."""
+TENURE_BANDS = (90, 180, 365, 730)
+SMALL, SMALL_CLASS = 100, 10
+"""Groups with fewer customers, or fewer churners or stayers, are marked: their figures are mostly chance."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One test cutoff: the bundle made from what was known there, its customers and every risk they were told."""
+
+    cutoff: date
+    bundle: Bundle
+    rows: pd.DataFrame
+    """customer_id, cutoff_date, churned, tenure_days."""
+    risks: Mapping[str, Floats]
+    """Name -> risk per row; ours first."""
+
+
+def run_origin(lab: Lab, cutoff: date, bg_nbd: BgNbd | None, bundle: Bundle | None = None) -> Origin:
+    """A lab, a cutoff and the BG/NBD fit there in, the origin out; made by the recipe unless the bundle is given."""
+    made = bundle or fit_bundle(lab, known_before(lab.cutoffs, cutoff, lab.windows))
+    test = lab.at([cutoff])
+    kept = ["customer_id", "cutoff_date", "churned", *[name for name in ("tenure_days",) if name in test.columns]]
+    risks = {OURS: made.churn_risk(test), **rival_risks(lab, cutoff, bg_nbd)}
+    return Origin(cutoff, made, test[kept].reset_index(drop=True), risks)
+
+
+def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Origins in time order in; the content of backtest.json out: per origin, pooled, by segment and tenure.
+
+    Intervals are over customers: one who was tested at several cutoffs is drawn with all rows. `segments`: customer_id
+    -> segment, where the delivery has them.
+    """
+    said = {}
+    for origin in origins:
+        many = rounds if origin is origins[-1] else min(rounds, BRIEF_ROUNDS)
+        cards = _judged([origin], many, seed)
+        said[str(origin.cutoff)] = {
+            "cutoffs": {role: list(days) for role, days in origin.bundle.cutoffs.items()},
+            "kind": origin.bundle.kind,
+            "members": list(origin.bundle.choice.get("members", [])),
+            "calibration": origin.bundle.choice.get("calibration"),
+            "level": origin.bundle.choice.get("level"),
+            "season_shift": round(origin.bundle.season.at(origin.cutoff), 6) if origin.bundle.season else 0.0,
+            **cards,
+        }
+    pooled = _judged(origins, rounds, seed) if len(origins) > 1 else {
+        name: said[str(origins[-1].cutoff)][name] for name in (OURS, "rivals")
+    }  # fmt: skip
+    groups = by_group(origins, min(rounds, BRIEF_ROUNDS), seed, segments)
+    return {"origins": said, "pooled": pooled, "groups": groups}
+
+
+def _judged(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, Any]:
+    """Origins in, `lapse` and `rivals` as bootstrap.judge says them out; only rivals that every origin has."""
+    rows = pd.concat([origin.rows for origin in origins], ignore_index=True)
+    names = [name for name in origins[-1].risks if all(name in origin.risks for origin in origins)]
+    risks = {name: np.concatenate([origin.risks[name] for origin in origins]) for name in names}
+    cards = judge(rows["customer_id"].tolist(), rows["churned"].to_numpy("int64"), risks, OURS, rounds, seed)
+    return {OURS: cards[OURS], "rivals": {name: card for name, card in cards.items() if name != OURS}}
+
+
+def by_group(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None) -> list[dict[str, Any]]:
+    """Origins in, our metrics by segment and by tenure band over all of them out; groups that are small are marked."""
+    rows = pd.concat([origin.rows for origin in origins], ignore_index=True)
+    rows["risk"] = np.concatenate([origin.risks[OURS] for origin in origins])
+    rows["churned"] = rows["churned"].astype("int64")
+    groupings: dict[str, pd.Series] = {}
+    if segments is not None:
+        groupings["segment"] = rows["customer_id"].map(segments).fillna("not given")
+    if "tenure_days" in rows:
+        edges = (-np.inf, *TENURE_BANDS, np.inf)
+        between = [f"{low + 1} to {high} days" for low, high in pairwise(TENURE_BANDS)]
+        names = [f"up to {TENURE_BANDS[0]} days", *between, f"over {TENURE_BANDS[-1]} days"]
+        groupings["tenure"] = pd.cut(rows["tenure_days"], list(edges), labels=names).astype("object").fillna("not known")
+    found = []
+    for grouping, values in groupings.items():
+        for value, part in rows.groupby(values, sort=True):
+            found.append({"by": grouping, "value": str(value), **_group_card(part, rounds, seed)})
+    return found
+
+
+def _group_card(part: pd.DataFrame, rounds: int, seed: int) -> dict[str, Any]:
+    churned, risk = part["churned"].to_numpy("int64"), part["risk"].to_numpy("float64")
+    left = int(churned.sum())
+    shown = ("n", "churn_rate", "mean_risk", "auroc", "brier", "ece", "ece_by_chance", "lift_at_10pct")
+    small = len(part) < SMALL or min(left, len(part) - left) < SMALL_CLASS
+    if small:
+        card: Mapping[str, Any] = Card(churned, risk).values(np.ones(len(part)))
+        return {"small": True, "churners": left, **{name: card[name] for name in shown}}
+    card = judge(part["customer_id"].tolist(), churned, {OURS: risk}, OURS, rounds, seed)[OURS]
+    spans = {f"{name}_interval": card["intervals"][name] for name in ("churn_rate", "auroc")}
+    return {"small": False, "churners": left, **{name: card[name] for name in shown}, **spans}

@@ -1,0 +1,120 @@
+"""The model card of stage evaluate, after Mitchell et al. (2019), Model cards for model reporting, FAT* '19."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lapse.core.files import write_text
+from lapse.evaluation.backtest import OURS
+from lapse.evaluation.report import figure_rows, group_row, read_reports, rival_row
+from lapse.evaluation.wording import LEADS, NOT_FOR, calibrated, cautions, definition, headline, ordered, percent, shipped
+
+CALIBRATION = "../data/reports/pictures/reliability.png"
+"""Seen from models/README.md."""
+
+
+def write_card(reports: Path, path: Path) -> None:
+    """The folder of reports and the path of the card in; the card there, made only of what stage evaluate wrote."""
+    write_text(path, model_card(read_reports(reports)))
+
+
+def model_card(told: Mapping[str, Any]) -> str:
+    """What report.read_reports gives in, the card as Markdown out: the same reports, the same bytes."""
+    metrics, backtest, population = told["metrics"], told["backtest"], told["population"]
+    groups = ordered(backtest["groups"])
+    parts = [
+        "# Model card",
+        "<!-- Written by stage evaluate: change the model, not this page. -->",
+        f"**{metrics['verdict']}**",
+        *headline(metrics),
+        "## Model", *_model(metrics, backtest, population),
+        "## Data", *_data(metrics, population),
+        "## Definition of churn", " ".join(definition(population["churn"])),
+        "## Metrics", _metrics_table(metrics, backtest),
+        "Intervals are 95 %, over resampled customers.",
+        "## Calibration", calibrated(backtest["choice"]),
+        f"![Risk told against what happened, in tenths of the customers at {metrics['test_cutoff']}]({CALIBRATION})",
+        "## Rivals", "On the same customers and cutoffs, over all test cutoffs. A lead above 0 is in our favour.",
+        _rivals_table(backtest),
+        "## Segments and tenure", *_groups(groups),
+        "## Intended use", "To choose whom to contact before they stop buying, by people who see the reasons and decide.",
+        "## What it must not be used for", _listed(NOT_FOR),
+        *_attributes(population["attributes"]),
+        "## Limits", _listed(cautions(metrics, groups, told["base_rate"])),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _model(metrics: Mapping[str, Any], backtest: Mapping[str, Any], population: Mapping[str, Any]) -> list[str]:
+    ships = metrics["ships"]
+    rows = [(row["family"], f"{row['features']}", f"`{row['example']}`") for row in population["features"]]
+    count = sum(row["features"] for row in population["features"])
+    return [
+        f"Version `{ships['version']}` (content hash), made by lapse {population['lapse']}. {shipped(ships)} It was fitted "
+        "by the recipe that is judged here, on every cutoff whose outcome is known.",
+        f"It reads {count} features:",
+        _table(("family", "features", "for example"), rows),
+        "Each of them is in the data dictionary, `data/README.md`.",
+    ]
+
+
+def _data(metrics: Mapping[str, Any], population: Mapping[str, Any]) -> list[str]:
+    period, delivered = population["period"], ", ".join(population["delivered"])
+    roles = {
+        "fitted on": metrics["cutoffs"]["fit"],
+        "calibrated on": metrics["cutoffs"]["calibrate"],
+        "tested on": [metrics["test_cutoff"]],
+        "recipe tested on, each with a model made then": metrics["pooled"]["cutoffs"],
+    }
+    return [
+        f"A log from {period['first_day']} to {period['last_complete_day']} ({delivered}). {population['snapshots']:,} "
+        f"snapshots of {population['customers']:,} customers at {population['cutoffs']} cutoffs, "
+        f"{population['first_cutoff']} to {population['last_cutoff']}. "
+        "Every outcome that a model learned from was over before its test cutoff.",
+        _table(("the judged model was", "cutoffs"), [(role, ", ".join(days)) for role, days in roles.items()]),
+    ]
+
+
+def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> str:
+    latest, days = backtest["origins"][metrics["test_cutoff"]][OURS], metrics["pooled"]["cutoffs"]
+    head = ("metric", f"over {len(days)} test cutoffs", "95 %", f"at {metrics['test_cutoff']}", "95 %")
+    pooled = backtest["pooled"][OURS]
+    size = ("customers tested, and share that left", *(f"{card['n']:,}; {percent(card['churn_rate'])}" if i % 2 == 0 else ""
+            for card in (pooled, latest) for i in range(2)))  # fmt: skip
+    return _table(head, [size, *figure_rows(pooled, latest)])
+
+
+def _rivals_table(backtest: Mapping[str, Any]) -> str:
+    head = ("rival", "what it is", "AUROC (95 %)", *(f"our lead in {name} (95 %)" for name in LEADS.values()))
+    cards = backtest["pooled"]["rivals"]
+    rows = [rival_row(name, card, backtest["rivals"]) for name, card in cards.items()]
+    return _table(head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["leads"])) for row in rows])
+
+
+def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not groups:
+        return ["The delivery has no segments, and tenure is not known."]
+    head = ("group", "", "customers", "who left", "left", "told", "AUROC (95 %)", "lift in the top 10 %", "ECE", "")
+    names = ("by", "value", "n", "churners", "left", "told", "auroc", "lift", "ece")
+    rows = [(*(row[name] for name in names), "small" if row["small"] else "") for row in map(group_row, groups)]
+    return ["Over all test cutoffs. Figures of small groups are mostly chance.", _table(head, rows)]
+
+
+def _attributes(attributes: Sequence[str]) -> list[str]:
+    if not attributes:
+        return ["It reads no attributes of the customers, only how they behave."]
+    return [
+        f"It reads these attributes of the customers: {', '.join(attributes)}. Whether each may be used is for you to clear."
+    ]
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in, a Markdown table out; a bar in a delivered name must not end its cell."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,99 @@
+"""The points behind the plots of the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lapse.core.metrics import capture_at, lift_at
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+TOP_SHARES = tuple(i / 20 for i in range(1, 21))
+"""Where the gains curve is drawn, in shares of the list."""
+MOST_CORNERS = 400
+"""Corners of a curve that are kept: a picture shows no more, and a report with a million would not open."""
+
+
+def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict[str, float]]:
+    """Outcomes and risks in, per tenth of the customers the mean risk and the share that churned out.
+
+    With the 95 % Wilson interval of that share.
+    """
+    parts = np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk)))
+    points = []
+    for part in parts:
+        told, share, n = float(risk[part].mean()), float(churned[part].mean()), len(part)
+        low, high = wilson(share, n)
+        points.append({"mean_churn_risk": told, "churned_share": share, "low": low, "high": high, "n": n})
+    return points
+
+
+def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """A share of n in, its 95 % interval out (Wilson 1927): never outside [0, 1]."""
+    middle, spread = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return float((middle - spread) / (1 + z**2 / n)), float((middle + spread) / (1 + z**2 / n))
+
+
+def gains_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    """Outcomes and risks by name in, lift and capture of each at every twentieth of the list out."""
+    return [
+        {"ranking": name, "top_share": share, "lift": lift_at(churned, risk, share),
+         "captured_share": capture_at(churned, risk, share)}
+        for name, risk in risks.items()
+        for share in TOP_SHARES
+    ]  # fmt: skip
+
+
+def roc_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    """Outcomes and risks by name in, the corners of each ROC curve out; nothing with one class."""
+    from sklearn.metrics import roc_curve
+
+    if len(np.unique(churned)) < 2:
+        return []
+    points = []
+    for name, risk in risks.items():
+        wrong, right, _ = roc_curve(churned, risk)
+        points += [{"ranking": name, "false_positive_rate": float(wrong[i]), "true_positive_rate": float(right[i])}
+                   for i in _kept(len(wrong))]  # fmt: skip
+    return points
+
+
+def precision_recall_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    """Outcomes and risks by name in, the corners of each precision-recall curve out; nothing with one class."""
+    from sklearn.metrics import precision_recall_curve
+
+    if len(np.unique(churned)) < 2:
+        return []
+    points = []
+    for name, risk in risks.items():
+        precision, recall, _ = precision_recall_curve(churned, risk)
+        points += [{"ranking": name, "recall": float(recall[i]), "precision": float(precision[i])}
+                   for i in _kept(len(recall))]  # fmt: skip
+    return points
+
+
+def score_counts(churned: Ints, risk: Floats, bins: int = 20) -> list[dict[str, Any]]:
+    """Outcomes and risks in, how many churned and stayed per twentieth of [0, 1] out."""
+    edges = np.linspace(0, 1, bins + 1)
+    left, stayed = (np.histogram(risk[churned == one], edges)[0] for one in (1, 0))
+    return [{"risk_from": round(float(edges[i]), 2), "risk_to": round(float(edges[i + 1]), 2), "churned": int(left[i]),
+             "stayed": int(stayed[i])} for i in range(bins)]  # fmt: skip
+
+
+def over_time(origins: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The origins of backtest.json in, one row per test cutoff and ranking out, for a line over time."""
+    return [
+        {"cutoff_date": day, "ranking": name, **{metric: card[metric] for metric in ("auroc", "brier", "ece", "churn_rate",
+         "mean_risk")}, "auroc_low": (card["intervals"]["auroc"] or (None, None))[0],
+         "auroc_high": (card["intervals"]["auroc"] or (None, None))[1]}
+        for day, origin in origins.items()
+        for name, card in {"lapse": origin["lapse"], **origin["rivals"]}.items()
+    ]  # fmt: skip
+
+
+def _kept(corners: int) -> list[int]:
+    return sorted({int(i) for i in np.linspace(0, corners - 1, min(corners, MOST_CORNERS))})

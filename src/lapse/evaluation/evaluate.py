@@ -1,0 +1,239 @@
+"""Stage evaluate and command backtest: the recipe and its rivals at test cutoffs that none of them had seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
+
+from lapse.core.charts import (
+    draw_leads,
+    draw_lift,
+    draw_lift_curve,
+    draw_over_time,
+    draw_precision_recall,
+    draw_reliability,
+    draw_roc,
+    draw_scores,
+)
+from lapse.core.engine import Engine, open_engine
+from lapse.core.errors import HistoryTooShort
+from lapse.core.files import write_json, written_whole
+from lapse.core.tables import TEST_PREDICTIONS
+from lapse.evaluation.backtest import OURS, Origin, report, run_origin
+from lapse.evaluation.baselines import MEANING, fit_bg_nbds
+from lapse.evaluation.curves import (
+    gains_points,
+    over_time,
+    precision_recall_points,
+    reliability_points,
+    roc_points,
+    score_counts,
+)
+from lapse.evaluation.grade import Gate, graded
+from lapse.evaluation.population import write_population
+from lapse.history.activity.rollup import read_activity
+from lapse.history.profile import Contents
+from lapse.labels import churn_log_odds
+from lapse.model.bundle import Bundle
+from lapse.model.split import test_origins
+from lapse.model.train import open_lab
+from lapse.model.training_procedure import Lab
+from lapse.snapshots import cutoffs_in
+
+SCHEMA = 2
+"""Of metrics.json and backtest.json; raised when a key changes its meaning."""
+
+
+def evaluate(
+    data: Path,
+    judged: Bundle,
+    ships: Bundle,
+    out: Path,
+    train: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    rounds: int,
+    origins: int,
+) -> dict[str, Any]:
+    """The data folder, the two bundles and sections train and promote of params in, the reports in `out`.
+
+    Returns the content of metrics.json. `origins`: the most test cutoffs. Where the size of the trees was tuned, only
+    the latest is one: the tuning has seen the others.
+    """
+    contents = Contents.read(data / "validated" / "contents.json")
+    with open_engine() as engine:
+        activity = read_activity(engine, data / "activity")
+        rates = churn_log_odds(engine, activity, cutoffs_in(data / "labels"), judged.windows, contents.period)
+        lab = open_lab(data / "features", data / "labels", judged.inputs, judged.windows, train, rates)
+        tested = run_backtest(lab, engine, activity["purchase_days"], 1 if train["tuning_trials"] else origins, judged)
+    gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])
+    segments = read_segments(data / "validated" / "customers.parquet")
+    metrics = write_evaluation(tested, ships, out, rounds, train["seed"], gate, segments)
+    write_population(lab, ships, contents, metrics, out)
+    return metrics
+
+
+def run_backtest(lab: Lab, engine: Engine, purchase_days: ir.Table, most: int, judged: Bundle | None = None) -> list[Origin]:
+    """A lab, the purchase days and the most test cutoffs in, one origin each out, oldest first.
+
+    `judged`: the bundle that is already made for the latest one. HistoryTooShort when not even one can be tested.
+    """
+    cutoffs = test_origins(lab.cutoffs, lab.windows, most)
+    if not cutoffs:
+        raise HistoryTooShort(
+            f"evaluate: the {len(lab.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate and "
+            "one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
+        )
+    fits = fit_bg_nbds(engine, purchase_days, cutoffs)
+    origins = []
+    for cutoff in cutoffs:
+        ready = judged if cutoff == lab.cutoffs[-1] else None
+        origins.append(run_origin(lab, cutoff, fits[cutoff], ready))
+        print(f"evaluate: tested at {cutoff}: {len(origins[-1].rows):,} customers", flush=True)
+    return origins
+
+
+def write_evaluation(
+    origins: list[Origin], ships: Bundle, out: Path, rounds: int, seed: int, gate: Gate, segments: Mapping[str, str] | None
+) -> dict[str, Any]:
+    """Origins and the bundle that ships in; reports, predictions and plots in `out`. Returns metrics.json's content."""
+    tested = report(origins, rounds, seed, segments)
+    metrics = headline(origins, tested, ships, gate)
+    write_json(out / "metrics.json", metrics)
+    write_json(out / "backtest.json", {"schema": SCHEMA, "rivals": MEANING, **tested, "choice": ships.choice})
+    latest = origins[-1]
+    with written_whole(out / "test_predictions.parquet") as aside:
+        predictions = latest.rows.assign(churn_risk=latest.risks[OURS])
+        predictions[list(TEST_PREDICTIONS.names)].to_parquet(aside, index=False)
+    _write_plots(latest, tested, metrics, out)
+    return metrics
+
+
+def headline(origins: list[Origin], tested: Mapping[str, Any], ships: Bundle, gate: Gate) -> dict[str, Any]:
+    """Origins and the back-test's report in, the content of metrics.json out: the latest cutoff, all of them, the grade."""
+    latest = tested["origins"][str(origins[-1].cutoff)]
+    pooled = tested["pooled"]
+    over_all, at_latest = ({OURS: part[OURS], **part["rivals"]} for part in (pooled, latest))
+    grade = graded(over_all, at_latest, ships.kind, gate)
+    rivals = {name: _brief(card) for name, card in latest["rivals"].items()}
+    return {
+        "schema": SCHEMA,
+        "test_cutoff": str(origins[-1].cutoff),
+        "cutoffs": latest["cutoffs"],
+        "grade": grade,
+        "ships": {"kind": ships.kind, "version": ships.version, **{
+            name: ships.choice.get(name) for name in ("name", "members", "why", "calibration", "level", "season_missed")}},
+        "test": _brief(latest[OURS]),
+        "rivals": rivals,
+        "pooled": {
+            "cutoffs": [str(origin.cutoff) for origin in origins],
+            "test": _brief(pooled[OURS]),
+            "rivals": {name: _brief(card) for name, card in pooled["rivals"].items()},
+        },
+        "origins": [
+            {"test_cutoff": day, "metrics": {**_brief(said[OURS]), "rivals": {
+                name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in said["rivals"].items()}}}
+            for day, said in tested["origins"].items()
+        ],
+        "trials": origins[-1].bundle.choice.get("trials", []),
+        "verdict": verdict(grade, ships),
+        "caution": caution(grade),
+    }  # fmt: skip
+
+
+def _brief(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card in, its figures with the interval of AUROC (and of our lead over it) out; the rest is in backtest.json."""
+    figures = {name: value for name, value in card.items() if name not in ("intervals", "lead")}
+    figures["auroc_interval"] = card["intervals"]["auroc"]
+    if "lead" in card:
+        figures["lapse_leads_by"] = card["lead"]["auroc"]["by"]
+        figures["lapse_leads_by_interval"] = card["lead"]["auroc"]["interval"]
+    else:
+        figures["calibration_slope_interval"] = card["intervals"]["calibration_slope"]
+    return figures
+
+
+def caution(grade: Mapping[str, Any]) -> str | None:
+    """The grade in, what every list has to say about itself out; None when nothing."""
+    return "; ".join(grade["because"]) if grade["grade"] == "D" else None
+
+
+def verdict(grade: Mapping[str, Any], ships: Bundle) -> str:
+    """The grade and the bundle that ships in, one sentence on whether the model is worth having out."""
+    because = "; ".join(grade["because"])
+    sentence = f"Grade {grade['grade']}. {grade['meaning']} {because[0].upper()}{because[1:]}."
+    if ships.kind == "rule":
+        sentence += f" The rule {ships.choice['name']} ships, calibrated, because no model did better out of time."
+    return sentence
+
+
+def read_segments(customers: Path) -> dict[str, str] | None:
+    """The validated customers in, customer_id -> segment out; None when the delivery has none."""
+    if not customers.exists():
+        return None
+    frame = pd.read_parquet(customers)
+    if "segment" not in frame or frame["segment"].isna().all():
+        return None
+    # Of several rows of a customer the one that became valid last counts.
+    given = frame.dropna(subset=["segment"]).sort_values("valid_from", na_position="first", kind="stable")
+    return dict(zip(given["customer_id"].astype(str), given["segment"].astype(str), strict=True))
+
+
+def _write_plots(latest: Origin, tested: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> None:
+    churned = latest.rows["churned"].to_numpy("int64")
+    risks = {name: np.asarray(risk) for name, risk in latest.risks.items() if name != "base_rate"}
+    points = {
+        "reliability": reliability_points(churned, risks[OURS]),
+        "lift": gains_points(churned, risks),
+        "roc": roc_points(churned, risks),
+        "precision_recall": precision_recall_points(churned, risks),
+        "scores": score_counts(churned, risks[OURS]),
+        "over_time": over_time(tested["origins"]),
+    }
+    for name, rows in points.items():
+        write_json(out / "plots" / f"{name}.json", rows)
+    _draw(points, tested, metrics["test"], out / "pictures")
+
+
+def _draw(
+    points: Mapping[str, list[dict[str, Any]]], tested: Mapping[str, Any], test: Mapping[str, Any], pictures: Path
+) -> None:
+    draw_reliability(points["reliability"], test["churn_rate"], pictures / "reliability.png")
+    draw_lift(points["lift"], pictures / "lift.png")
+    draw_lift_curve(points["lift"], pictures / "lift_curve.png")
+    draw_roc(points["roc"], test["auroc"], pictures / "roc.png")
+    draw_precision_recall(points["precision_recall"], test["churn_rate"], pictures / "precision_recall.png")
+    draw_scores(points["scores"], pictures / "scores.png")
+    # The base rate has one risk for everybody: it ranks nobody.
+    ranked = [row for row in points["over_time"] if row["ranking"] != "base_rate"]
+    draw_over_time(ranked, pictures / "over_time.png")
+    leads = {name: card["lead"]["auroc"] for name, card in tested["pooled"]["rivals"].items()}
+    draw_leads(leads, pictures / "leads.png")
+
+
+def say(metrics: Mapping[str, Any]) -> None:
+    """The content of metrics.json in, the tables a person reads on the terminal out."""
+    days = metrics["pooled"]["cutoffs"]
+    parts = {f"at {metrics['test_cutoff']}": metrics}
+    parts |= {f"over {len(days)} cutoffs from {days[0]}": metrics["pooled"]} if len(days) > 1 else {}
+    for title, part in parts.items():
+        test = part["test"]
+        print(f"evaluate: {title}: {test['n']:,} customers, {test['churn_rate']:.1%} churned, told {test['mean_risk']:.1%}; "
+              f"calibration slope {_number(test['calibration_slope'])}")  # fmt: skip
+        shown = ("auroc", "average_precision", "brier", "log_loss", "ece", "lift_at_10pct")
+        print(f"evaluate: {'':<22}" + "".join(f"{name:>18}" for name in shown) + "   lead in auroc")
+        for name, card in {OURS: test, **part["rivals"]}.items():
+            span = card.get("lapse_leads_by_interval")
+            lead = f"   {card['lapse_leads_by']:+.4f} ({span[0]:+.4f} to {span[1]:+.4f})" if span else ""
+            print(f"evaluate: {name:<22}" + "".join(f"{_number(card[metric]):>18}" for metric in shown) + lead)
+    print(f"evaluate: {metrics['verdict']}")
+    if metrics["caution"]:
+        print(f"evaluate: CAUTION, {metrics['caution']}. Every list says so.")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

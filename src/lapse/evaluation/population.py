@@ -1,0 +1,71 @@
+"""Who the figures of an evaluation are about: the log, the definition, the customers, the features; and the base rate."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lapse import __version__
+from lapse.core.charts import draw_base_rate
+from lapse.core.files import write_json
+from lapse.evaluation.curves import wilson
+from lapse.features.catalogue import all_features
+from lapse.features.family import slug
+from lapse.history.profile import Contents
+from lapse.model.bundle import Bundle
+from lapse.model.training_procedure import Lab
+
+OWN = "own"
+"""Family of the features that are a workspace's own."""
+
+
+def write_population(lab: Lab, ships: Bundle, contents: Contents, metrics: Mapping[str, Any], out: Path) -> None:
+    """A lab, what ships, what the delivery holds and metrics.json in; population.json and the base rate in `out`."""
+    write_json(out / "population.json", population(lab, ships, contents))
+    points = base_rate_points(lab, {part["test_cutoff"]: part["metrics"]["mean_risk"] for part in metrics["origins"]})
+    write_json(out / "plots" / "base_rate.json", points)
+    draw_base_rate(points, out / "pictures" / "base_rate.png")
+
+
+def population(lab: Lab, ships: Bundle, contents: Contents) -> dict[str, Any]:
+    """A lab, the bundle that ships and what the delivery holds in, the content of population.json out."""
+    return {
+        "lapse": __version__,
+        "period": {name: str(day) for name, day in asdict(contents.period).items()},
+        "delivered": sorted(contents.columns),
+        "churn": asdict(lab.windows),
+        "cutoffs": len(lab.cutoffs),
+        "first_cutoff": str(lab.cutoffs[0]),
+        "last_cutoff": str(lab.cutoffs[-1]),
+        "snapshots": len(lab.rows),
+        "customers": int(lab.rows["customer_id"].nunique()),
+        "features": families(ships),
+        "attributes": sorted(name for name in ships.inputs.attributes if _reads(ships, name)),
+    }
+
+
+def families(bundle: Bundle) -> list[dict[str, Any]]:
+    """A bundle in, its features counted by family out, in the order of the data dictionary, with an example of each."""
+    known = {feature.name: feature.family for feature in all_features(bundle.inputs)}
+    counted = Counter(known.get(name, OWN) for name in bundle.features)
+    order = [*dict.fromkeys(known.values()), OWN]
+    example = {known.get(name, OWN): name for name in reversed(bundle.features)}
+    return [{"family": name, "features": counted[name], "example": example[name]} for name in order if counted[name]]
+
+
+def _reads(bundle: Bundle, attribute: str) -> bool:
+    return any(name.startswith(f"attribute_{slug(attribute)}") for name in bundle.features)
+
+
+def base_rate_points(lab: Lab, told: Mapping[str, float]) -> list[dict[str, Any]]:
+    """A lab and the mean risk told at each test cutoff in, who left after each labelled cutoff out, with 95 % Wilson."""
+    points = []
+    for day in lab.cutoffs:
+        churned = lab.churned([day])
+        low, high = wilson(float(churned.mean()), len(churned))
+        points.append({"cutoff_date": str(day), "n": len(churned), "churn_rate": float(churned.mean()), "low": low,
+                       "high": high, "mean_risk": told.get(str(day))})  # fmt: skip
+    return points

@@ -1,0 +1,169 @@
+"""The report of stage evaluate: one page that opens without a network, for marketing at the top, for data people below."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lapse.core.files import read_json, write_text
+from lapse.core.html import rendered
+from lapse.evaluation.backtest import OURS, SMALL, SMALL_CLASS
+from lapse.evaluation.wording import (
+    LEADS,
+    METRICS,
+    NOT_FOR,
+    calibrated,
+    cautions,
+    definition,
+    headline,
+    lead,
+    number,
+    ordered,
+    percent,
+    shipped,
+    span,
+)
+
+TEMPLATE = Path(__file__).with_name("report.html")
+PAGE = "report.html"
+PICTURES = {
+    "leads": "Our lead in AUROC over each rival",
+    "over_time": "Ranking and probabilities at each test cutoff",
+    "reliability": "Risk told against what happened",
+    "base_rate": "Who left after each cutoff, and what was told",
+    "lift": "Churners caught along the list",
+    "lift_curve": "Lift along the list",
+    "roc": "ROC",
+    "precision_recall": "Precision and recall",
+    "scores": "Risks of those who left and of those who stayed",
+}
+"""Name of the picture -> what it shows, where the picture itself cannot be seen; in the order of the page."""
+OVER_TIME = ("auroc", "average_precision", "brier", "log_loss", "ece", "calibration_slope", "lift_at_10pct")
+
+
+def write_report(reports: Path) -> Path:
+    """The folder of reports in, report.html in it out, made only of what stage evaluate wrote there."""
+    write_text(reports / PAGE, report_page(read_reports(reports), read_pictures(reports)))
+    return reports / PAGE
+
+
+def read_reports(reports: Path) -> dict[str, Any]:
+    """The folder of reports in, the contents of its files by name out; `value` is None where there is none."""
+    names = ("metrics", "backtest", "population")
+    value = read_json(reports / "value.json") if (reports / "value.json").exists() else None
+    rates = read_json(reports / "plots" / "base_rate.json")
+    return {**{name: read_json(reports / f"{name}.json") for name in names}, "base_rate": rates, "value": value}
+
+
+def read_pictures(reports: Path) -> dict[str, str]:
+    """The folder of reports in, its pictures by name as data URIs out."""
+    return {
+        path.stem: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        for path in sorted((reports / "pictures").glob("*.png"))
+    }
+
+
+def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """What `read_reports` and `read_pictures` give in, the HTML page out."""
+    metrics, backtest, population = told["metrics"], told["backtest"], told["population"]
+    groups, origins = ordered(backtest["groups"]), backtest["origins"]
+    return rendered(
+        TEMPLATE.read_text(encoding="utf-8"),
+        metrics=metrics,
+        grade=metrics["grade"],
+        rules=grade_rules(metrics["grade"]["rule"]),
+        headline=headline(metrics),
+        definition=definition(population["churn"]),
+        population=population,
+        rivals=[rival_row(name, card, backtest["rivals"]) for name, card in backtest["pooled"]["rivals"].items()],
+        ours=backtest["pooled"][OURS],
+        lead_names=list(LEADS.values()),
+        figures=figure_rows(backtest["pooled"][OURS], origins[metrics["test_cutoff"]][OURS]),
+        over_time=[origin_row(day, origin) for day, origin in origins.items()],
+        over_time_names=[METRICS[name].split(":")[0].split(" (")[0] for name in OVER_TIME],
+        groups=[group_row(row) for row in groups],
+        small=(SMALL, SMALL_CLASS),
+        shipped=shipped(metrics["ships"]),
+        losses=sorted(backtest["choice"]["out_of_time_log_loss"].items(), key=lambda pair: (pair[1], pair[0])),
+        calibrated=calibrated(backtest["choice"]),
+        cautions=cautions(metrics, groups, told["base_rate"]),
+        not_for=NOT_FOR,
+        pictures=[(name, said, pictures[name]) for name, said in PICTURES.items() if name in pictures],
+        value=value_view(told["value"], pictures.get("profit")),
+        percent=percent,
+        number=number,
+        span=span,
+    )
+
+
+def grade_rules(rule: str) -> list[tuple[str, str]]:
+    """The rule behind the grade in, (letter, what it asks) out, in its own words, the best first."""
+    return sorted(re.findall(r"\b([A-D]): (.*?)(?= [A-D]: |$)", rule))
+
+
+def rival_row(name: str, card: Mapping[str, Any], meaning: Mapping[str, str]) -> dict[str, Any]:
+    """A rival's name and card in, its row of the table out: AUROC, and our lead in each metric with its interval."""
+    leads = [lead(card["lead"][metric]) for metric in LEADS]
+    auroc = f"{number(card['auroc'])} ({span(card['intervals']['auroc'])})" if card["intervals"]["auroc"] else "–"
+    return {"name": name, "meaning": meaning.get(name, ""), "auroc": auroc, "leads": leads}
+
+
+def figure_rows(pooled: Mapping[str, Any], latest: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Our card over all test cutoffs and at the latest in; per metric its words, value and interval of both out."""
+    return [
+        (said, *(text for card in (pooled, latest) for text in (number(card[name]), span(card["intervals"].get(name)))))
+        for name, said in METRICS.items()
+    ]
+
+
+def origin_row(day: str, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """A test cutoff and its part of backtest.json in, its row of the table out."""
+    card = origin[OURS]
+    return {"day": day, "n": f"{card['n']:,}", "left": percent(card["churn_rate"]), "told": percent(card["mean_risk"]),
+            "made_of": ", ".join(origin["members"]), "values": [number(card[name]) for name in OVER_TIME]}  # fmt: skip
+
+
+def group_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A group of backtest.json in, its row of the table out."""
+    auroc = number(row["auroc"], 3) + (f" ({span(row['auroc_interval'], 3)})" if row.get("auroc_interval") else "")
+    return {"by": row["by"], "value": row["value"], "n": f"{row['n']:,}", "churners": f"{row['churners']:,}", "auroc": auroc,
+            "left": percent(row["churn_rate"]), "told": percent(row["mean_risk"]), "lift": number(row["lift_at_10pct"], 2),
+            "ece": number(row["ece"], 3), "small": row["small"]}  # fmt: skip
+
+
+def value_view(value: Mapping[str, Any] | None, picture: str | None) -> dict[str, Any] | None:
+    """The content of value.json in, what its section shows out; None where there is no value model."""
+    if value is None:
+        return None
+    told = value.get("campaign")
+    lists = [
+        (name.replace("_", " "), f"{row['planned_length']:,}", f"{row['profit']:,.0f}", span_money(row["profit_interval"]),
+         f"{row['planned_profit']:,.0f}", f"{row['hindsight_length']:,}", f"{row['hindsight_profit']:,.0f}")
+        for name, row in (told["ranked_by"] if told else {}).items()
+    ]  # fmt: skip
+    changes = [
+        (row["assumption"].replace("_", " "), f"{row['change']:+.0%}", f"{row['profit_as_planned']:,.0f}",
+         f"{row['planned_length']:,}", f"{row['profit']:,.0f}") for row in (told["sensitivity"] if told else ())
+    ]  # fmt: skip
+    cards = {**({OURS: value["test"]} if value.get("test") else {}), **value.get("rivals", {})}
+    given = {name: amount for name, amount in (told["assumptions"] if told else {}).items() if amount is not None}
+    return {
+        "why": value["why"],
+        "days": value["value_days"],
+        "note": value.get("note"),
+        "mae": [(name, "–" if card["mae"] is None else f"{card['mae']:,.2f}") for name, card in cards.items()],
+        "lists": lists,
+        "changes": changes,
+        "assumptions": [(name.replace("_", " "), f"{amount:,.6g}") for name, amount in given.items()],
+        "everybody": f"{told['profit_of_contacting_everybody']:,.0f}" if told else None,
+        "customers": f"{told['customers']:,}" if told else None,
+        "picture": picture if told else None,
+    }
+
+
+def span_money(pair: Sequence[float] | None) -> str:
+    """An interval of amounts in, its text out."""
+    return "–" if pair is None else f"{pair[0]:,.0f} to {pair[1]:,.0f}"

@@ -1,0 +1,202 @@
+"""What the report and the model card say in the same words: numbers, the definition of churn, findings, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lapse.evaluation.backtest import SMALL, SMALL_CLASS
+from lapse.evaluation.baselines import MEANING
+
+METRICS = {
+    "auroc": "AUROC: how often a customer who left ranks above one who stayed",
+    "average_precision": "average precision: mean share of churners down the list",
+    "log_loss": "log loss (less is better)",
+    "brier": "Brier score (less is better)",
+    "brier_skill": "Brier skill: gain over telling everybody the base rate",
+    "calibration_slope": "calibration slope: 1 is right, less is too extreme",
+    "calibration_intercept": "calibration intercept: 0 is right",
+    "ece": "expected calibration error",
+    "lift_at_5pct": "lift in the top 5 %",
+    "lift_at_10pct": "lift in the top 10 %",
+    "lift_at_20pct": "lift in the top 20 %",
+    "capture_at_5pct": "share of the churners in the top 5 %",
+    "capture_at_10pct": "share of the churners in the top 10 %",
+    "capture_at_20pct": "share of the churners in the top 20 %",
+}
+"""Metric -> what it is, in the order of the reports."""
+LEADS = {"auroc": "AUROC", "average_precision": "average precision", "brier": "Brier score", "log_loss": "log loss"}
+FEW_CUSTOMERS, FEW_CHURNERS = 500, 50
+"""Below either, one test cutoff tells little by itself."""
+DRIFT = 1.25
+"""Highest over lowest share that left, from which on the base rate is said to move."""
+NOT_GIVEN = 2.0
+"""Churn rate without over with a segment, from which on that is suspicious."""
+NOT_FOR = (
+    "To say why customers leave, or what would keep them: it finds who resembles earlier churners, which is no cause. What "
+    "a campaign changes, only customers who were left alone at random (a holdout) can tell.",
+    "To deny, delay or worsen a service, a price, a credit or a right of anybody, or to judge a single person. It was made "
+    "to choose whom to contact.",
+    "To decide by attributes that the law protects (age, sex, health, origin, religion, …), or by what stands in for them. "
+    "Where a delivery has such attributes, leave them out of `sources.customers.attributes` unless that use was cleared.",
+    "On customers who do not meet the definition above, for another horizon than the one it was trained for, or on the "
+    "data of another business.",
+)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A figure in, its text out; a dash where it is not defined."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share in, its text out."""
+    return "–" if value is None else f"{value:.{digits}%}"
+
+
+def span(pair: Sequence[float] | None, digits: int = 4, sign: str = "") -> str:
+    """An interval in, its text out; `sign` is + where the sign matters."""
+    return "–" if pair is None else f"{pair[0]:{sign}.{digits}f} to {pair[1]:{sign}.{digits}f}"
+
+
+def lead(said: Mapping[str, Any]) -> tuple[str, str]:
+    """Our lead over a rival in, its text and what it shows out: ahead, behind or open."""
+    if said["by"] is None or said["interval"] is None:
+        return "–", "open"
+    low, high = said["interval"]
+    return f"{said['by']:+.4f} ({span((low, high), sign='+')})", "ahead" if low > 0 else "behind" if high < 0 else "open"
+
+
+def definition(churn: Mapping[str, Any]) -> list[str]:
+    """The churn windows in, who is looked at and what churn means out, a sentence each."""
+    after = f", not counting the first {churn['lead_days']} days" if churn["lead_days"] else ""
+    if churn["mode"] == "subscription":
+        renewal = f" or in the {churn['renewal_days']} days after these" if churn["renewal_days"] else ""
+        return [
+            "A customer is looked at on a day (the cutoff) when a subscription of theirs is running on it.",
+            f"They churned when it ended in the {churn['horizon_days']} days after the cutoff{after}, and they did not "
+            f"renew in them{renewal}.",
+        ]
+    return [
+        f"A customer is looked at on a day (the cutoff) when they ordered in the {churn['active_days']} days up to it.",
+        f"They churned when they did not order once in the {churn['horizon_days']} days after the cutoff{after}. "
+        "Returns and lines without value are no orders.",
+    ]
+
+
+def headline(metrics: Mapping[str, Any]) -> list[str]:
+    """The content of metrics.json in, what a marketer has to know out, a sentence each."""
+    test, day = metrics["test"], metrics["test_cutoff"]
+    if test["capture_at_10pct"] is None or test["auroc"] is None:
+        return [f"Of the {test['n']:,} customers at {day}, {percent(test['churn_rate'])} left: with one outcome only, "
+                "nothing can be ranked."]  # fmt: skip
+    return [
+        f"Of the customers who left after {day}, {percent(test['capture_at_10pct'], 0)} stood in the tenth of the list that "
+        f"was told the highest risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at random.",
+        f"The {test['n']:,} customers were told a risk of {percent(test['mean_risk'])} on average; "
+        f"{percent(test['churn_rate'])} left. Neither the model nor its calibration had seen what came.",
+    ]
+
+
+def shipped(ships: Mapping[str, Any]) -> str:
+    """The part of metrics.json on what ships in, one sentence out."""
+    if ships["kind"] == "rule":
+        return f"The rule {ships['name']} ({MEANING.get(ships['name'], 'one number')}), turned into a probability."
+    members = list(ships["members"] or [])
+    mixed = f"the mean log-odds of {', '.join(members)}" if len(members) > 1 else ", ".join(members)
+    return f"{ships['name']}: {mixed}. Chosen out of time: {ships['why']}."
+
+
+def calibrated(choice: Mapping[str, Any]) -> str:
+    """What was chosen and why in backtest.json in, the calibration in words out."""
+    losses = choice["calibration_log_loss"]
+    told = ", ".join(f"{name} {number(loss, 5)}" for name, loss in losses.items())
+    reason = (f"Log loss out of time: {told}. Platt scaling is kept unless another one is lower by more than chance would "
+              "make it." if losses else "There were too few cutoffs to compare others.")  # fmt: skip
+    missed = choice.get("season_missed")  # a bundle of an older lapse does not say
+    share = "less than 1%" if missed and missed < 0.01 else percent(missed, 0)
+    season = (f" Of the swing that earlier years show at the time of the year, {share} is added on the day of scoring: "
+              "so much of it the models missed at those cutoffs.") if missed else ""  # fmt: skip
+    return (f"{choice['calibration']}, learned from scores at {len(choice['churn_rates'])} cutoffs that the scoring models "
+            f"had not seen. {reason} For the base rate's drift since the fit, log-odds are moved by "
+            f"{choice['level']:+.3f}.{season}")  # fmt: skip
+
+
+def cautions(
+    metrics: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], rates: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """metrics.json, the groups of backtest.json and the base-rate points in, what to be careful about out.
+
+    What the figures show comes first, then what holds of every such model.
+    """
+    test, grade, days = metrics["test"], metrics["grade"], metrics["pooled"]["cutoffs"]
+    churners = round(test["n"] * test["churn_rate"])
+    found = [f"Grade D: {metrics['caution']}. Do not act on this list."] if metrics["caution"] else []
+    if grade["grade"] == "C":
+        found.append(
+            "Grade C: use the order of the list, but neither count on the probabilities nor on beating a rule of thumb."
+        )
+    if metrics["ships"]["kind"] == "rule":
+        found.append("What ships is a rule of thumb: everybody with the same value of it is told the same risk.")
+    if test["n"] < FEW_CUSTOMERS or min(churners, test["n"] - churners) < FEW_CHURNERS:
+        found.append(f"Only {test['n']:,} customers were tested at the latest cutoff, of whom {churners:,} left: read the "
+                     "intervals, not the figures.")  # fmt: skip
+    if len(days) == 1:
+        found.append("There is one test cutoff only: how the model does in another season is not known.")
+    else:
+        found.append(f"The {len(days)} test cutoffs share customers, and their outcome windows may overlap. Intervals draw "
+                     "customers, so they allow for the first; they say nothing about other seasons.")  # fmt: skip
+    low, high = (pick(row["churn_rate"] for row in rates) for pick in (min, max)) if rates else (0.0, 0.0)
+    if high > DRIFT * low:
+        found.append(f"The share that left moved from {percent(low)} to {percent(high)} between cutoffs. Risks are right on "
+                     "average over cutoffs; at a single one all of them may be too high or too low together.")  # fmt: skip
+    off = [row for row in rates if row["mean_risk"] is not None and not row["low"] <= row["mean_risk"] <= row["high"]]
+    if off:
+        told = "; ".join(f"{row['cutoff_date']}: told {percent(row['mean_risk'])}, {percent(row['churn_rate'])} left"
+                         for row in off[-3:])  # fmt: skip
+        found.append(f"At {len(off)} of {len(days)} test cutoffs the mean risk lay outside the interval of what happened "
+                     f"({told}).")  # fmt: skip
+    found += _group_cautions(groups, grade["gate"]["max_ece"])
+    return [
+        *found,
+        "Behaviour after a change of prices, range or rivals is new: watch the next cutoffs before trusting old figures.",
+    ]
+
+
+def _group_cautions(groups: Sequence[Mapping[str, Any]], max_ece: float) -> list[str]:
+    found = []
+    small = [row for row in groups if row["small"]]
+    if small:
+        found.append(f"{len(small)} of {len(groups)} groups are small (fewer than {SMALL} customers, or than {SMALL_CLASS} "
+                     "who left or stayed): their figures are mostly chance.")  # fmt: skip
+    off = [row for row in groups if not row["small"] and row["ece"] > max_ece + row["ece_by_chance"]]
+    if off:
+        named = ", ".join(f"{row['by']} {row['value']} (told {percent(row['mean_risk'])}, {percent(row['churn_rate'])} left)"
+                          for row in off[:3])  # fmt: skip
+        found.append(f"In {len(off)} groups risks are off by more than the gate grants, e.g. {named}.")
+    return found + _not_given(groups)
+
+
+def _not_given(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Whom a delivery knows less about often are those who came and went: what is filled in later knows the future."""
+    blank = [row for row in groups if row["by"] == "segment" and row["value"] == "not given" and not row["small"]]
+    rest = [row for row in groups if row["by"] == "segment" and row["value"] != "not given"]
+    if not blank or not rest:
+        return []
+    known, others = blank[0]["churn_rate"], sum(row["churners"] for row in rest) / sum(row["n"] for row in rest)
+    if known <= NOT_GIVEN * others:
+        return []
+    return [f"Customers without a segment left more often ({percent(known)}) than those with one, more than {NOT_GIVEN:g} "
+            "times as often. If segments and attributes are filled in later, for those who stayed, they know the future and "
+            "these figures flatter: deliver them with `valid_from`, or leave them out."]  # fmt: skip
+
+
+def ordered(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Groups in, the segments by name and the tenure bands from new to old out."""
+
+    def place(row: Mapping[str, Any]) -> tuple[bool, int, str]:
+        first = next((int(word) for word in row["value"].split() if word.isdigit()), 0)
+        band = {"up": 0, "over": first + 1, "not": 10**6}.get(row["value"].split()[0], first) if row["by"] == "tenure" else 0
+        return row["by"] == "tenure", band, row["value"]
+
+    return sorted(groups, key=place)

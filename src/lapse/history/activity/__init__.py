@@ -1,0 +1,1 @@
+"""The logs rolled up to one row per customer and day."""

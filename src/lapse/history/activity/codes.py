@@ -1,0 +1,69 @@
+"""Texts as whole numbers in the order of the texts: rows are grouped, joined and sorted by these at half the cost.
+
+A roll-up asks of a customer, a product or an event type only whether it is the same, so it takes either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import ibis
+
+from lapse.core.engine import Engine
+
+CODED = ("customer_id", "product_id", "category", "store_id", "channel", "event_type")
+Piece = tuple[str | None, str | None]
+"""Customers from one up to before another; None: from the first, to the last."""
+
+
+class Codes:
+    """The numbers of all values of these columns in some tables: the same value has the same number in each."""
+
+    def __init__(self, engine: Engine, tables: Sequence[Any]) -> None:
+        self._engine, self._tables = engine, tables
+        self._codes: dict[str, Any] = {}
+
+    def coded(self, rows: Any) -> Any:
+        """Rows in, the same with numbers for texts out."""
+        return self._exchanged(rows, "text", "code")
+
+    def decoded(self, rows: Any) -> Any:
+        """Rows with numbers in, the same with their texts out."""
+        return self._exchanged(rows, "code", "text")
+
+    def pieces(self, count: int) -> list[Piece]:
+        """A number in, the customers in so many pieces of as many each out."""
+        if count <= 1:
+            return [(None, None)]
+        codes = self._of("customer_id")
+        size = -(-int(codes.count().to_pyarrow().as_py()) // count)
+        first = codes.filter((codes.code > 1) & (codes.code % size == 1 % size)).order_by("code")
+        borders = [None, *self._engine.frame(first)["text"], None]
+        return list(pairwise(borders))
+
+    def _exchanged(self, rows: Any, given: str, wanted: str) -> Any:
+        names = [name for name in CODED if name in rows.columns]
+        joined: Any = rows
+        for name in names:
+            codes = self._of(name).view()
+            codes = codes.select(codes[given].name(f"{name} {given}"), codes[wanted].name(f"{name} {wanted}"))
+            joined = joined.left_join(codes, [(name, f"{name} {given}")])
+        return joined.select(**{name: joined[f"{name} {wanted}" if name in names else name] for name in rows.columns})
+
+    def _of(self, name: str) -> Any:
+        if name not in self._codes:
+            values = [table.select(text=table[name]).distinct() for table in self._tables if name in table.columns]
+            every = ibis.union(values[0], *values[1:], distinct=True) if len(values) > 1 else values[0]
+            given = every.filter(every.text.notnull())
+            numbered = given.mutate(code=(ibis.row_number().over(order_by=given.text) + 1).cast("int32"))
+            self._codes[name] = self._engine.keep(numbered, f"codes_{name}")
+        return self._codes[name]
+
+
+def of_piece(rows: Any, piece: Piece) -> Any:
+    """Rows and a piece of the customers in, the rows of these customers out."""
+    first, after = piece
+    rows = rows if first is None else rows.filter(rows.customer_id >= first)
+    return rows if after is None else rows.filter(rows.customer_id < after)

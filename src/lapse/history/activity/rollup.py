@@ -1,0 +1,246 @@
+"""Stage activity: each log rolled up once to one row per customer and day. Everything downstream reads this.
+
+Every column of a day depends on that day and the days before it, never on later ones: a cutoff takes the rows up to
+itself, and a month that is rolled up stays as it is until something in it, or before it, changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache, partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from lapse.core.cache import Kept, code_digest, key_of
+from lapse.core.engine import Engine
+from lapse.core.tables import (
+    ATTRIBUTE,
+    ATTRIBUTES,
+    CATEGORY_DAYS,
+    CUSTOMERS,
+    EVENT_DAYS,
+    FEEDBACK_DAYS,
+    PURCHASE_DAYS,
+    SUBSCRIPTION_DAYS,
+    Table,
+)
+from lapse.history.activity.codes import Codes, of_piece
+from lapse.history.activity.prices import usual_prices
+from lapse.history.activity.purchases import category_days, order_lines, purchase_days
+from lapse.history.activity.ratings import feedback_days
+from lapse.history.activity.subscriptions import subscription_days
+
+TABLES = (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES)
+PART, WHOLE = "file_month", "all"
+"""The column that says which file a day goes to, and the one file of a log that is rolled up whole."""
+EVER = date(1900, 1, 1)
+"""Stands for the day from which on an attribute was known, where the delivery does not say."""
+PURCHASES_AT_ONCE, EVENTS_AT_ONCE = 2_000_000, 25_000_000
+"""Source rows that are rolled up at once, where customers can be taken piece by piece. More, and what is grouped no longer
+fits the memory; of 20 M order lines at once every one costs twice as much, since it no longer fits the caches."""
+
+RollUp = Callable[[Any, date | None, Any], Any]
+"""The log, the first day that is wanted (None: the log's) and the days rolled up before it in; the activity since then
+out."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """What an activity table is rolled up from, and how."""
+
+    table: Table
+    rows: Any
+    day: str
+    """The column of days; empty: the log is one piece, and any change changes all of it."""
+    prints: Mapping[date, tuple[int, str]]
+    roll_up: RollUp
+    codes: Codes | None = None
+    """What stands for the texts, where the roll-up asks of them only whether they are the same."""
+    at_once: int | None = None
+    """Source rows that are rolled up at once, where a customer's days depend on no other customer's rows."""
+
+
+class Activity(Mapping[str, ir.Table]):
+    """The activity tables by name, and what identifies their rows up to a day."""
+
+    def __init__(self, tables: Mapping[str, ir.Table], prints: Mapping[str, Mapping[str, str]]) -> None:
+        self._tables, self._prints = tables, prints
+
+    def __getitem__(self, name: str) -> ir.Table:
+        return self._tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+    def up_to(self, day: date) -> str:
+        """A day in, a key out that is the same as long as no row up to that day has changed."""
+        return key_of(*(f"{name} {d} {p}" for name, days in self._prints.items() for d, p in days.items() if d <= str(day)))
+
+
+def write_activity(
+    engine: Engine,
+    validated: Path,
+    out: Path,
+    scale: tuple[float, float] | None,
+    counted_reasons: Sequence[str] | None = None,
+) -> dict[str, int]:
+    """The folder of validated tables in, the activity tables in `out` and their numbers of rows out.
+
+    Months that are in `out` already and whose rows, and all before them, are the same as then are kept as they are.
+    `counted_reasons`: the reasons for which the end of a subscription is churn; None: all of them.
+    """
+    lines, happened, rated, held, known = (
+        engine.read(validated / f"{name}.parquet")
+        for name in ("transactions", "events", "feedback", "subscriptions", "customers")
+    )
+    codes = Codes(engine, (lines, happened))
+    bought = engine.fingerprints(lines, "order_date")
+
+    @cache
+    def prices() -> Any:
+        return engine.keep(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
+
+    logs = (
+        Log(PURCHASE_DAYS, lines, "order_date", bought,
+            lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes,
+            PURCHASES_AT_ONCE),
+        Log(CATEGORY_DAYS, lines, "order_date", bought, lambda rows, since, _: category_days(rows, since), codes,
+            EVENTS_AT_ONCE),
+        Log(EVENT_DAYS, happened, "event_date", engine.fingerprints(happened, "event_date"), _since(event_days), codes,
+            EVENTS_AT_ONCE),
+        Log(FEEDBACK_DAYS, rated, "feedback_date", engine.fingerprints(rated, "feedback_date"),
+            _since(partial(feedback_days, scale=scale))),
+        # An end that is entered late changes an old row: subscriptions are always rolled up whole.
+        Log(SUBSCRIPTION_DAYS, held, "", engine.fingerprints(held, "started_date"),
+            lambda rows, *_: subscription_days(rows, counted_reasons)),
+        Log(ATTRIBUTES, known, "", engine.fingerprints(known, "valid_from"), lambda rows, *_: attributes(rows)),
+    )  # fmt: skip
+    said = key_of(_code(), scale, counted_reasons)
+    return {log.table.name: _write_months(engine, log, out / log.table.name, said) for log in logs}
+
+
+def roll_up(
+    log: Mapping[str, ir.Table], scale: tuple[float, float] | None, counted_reasons: Sequence[str] | None = None
+) -> dict[str, ir.Table]:
+    """The validated tables by name in, the activity tables by name out: the whole log at once, nothing written."""
+    return {
+        "purchase_days": purchase_days(log["transactions"]),
+        "category_days": category_days(log["transactions"]),
+        "event_days": event_days(log["events"]),
+        "feedback_days": feedback_days(log["feedback"], scale),
+        "subscription_days": subscription_days(log["subscriptions"], counted_reasons),
+        "attributes": attributes(log["customers"]),
+    }
+
+
+def read_activity(engine: Engine, folder: Path) -> Activity:
+    """The folder that `write_activity` filled in, its tables by name out."""
+    prints = {
+        table.name: {day: value for entry in Kept(folder / table.name).notes.values() for day, value in entry.items()}
+        for table in TABLES
+    }
+    return Activity({table.name: engine.read(folder / table.name) for table in TABLES}, prints)
+
+
+def event_days(events: ir.Table) -> ir.Table:
+    """Validated events in, one row per customer, day and event type out (tables.EVENT_DAYS)."""
+    return (
+        events.mutate(activity_date=events.event_date)
+        .group_by("customer_id", "activity_date", "event_type")
+        .aggregate(events=lambda t: t.count())
+        .select(EVENT_DAYS.names)
+    )
+
+
+def attributes(customers: ir.Table) -> ir.Table:
+    """Validated customers in, what is known of each from which day on out (tables.ATTRIBUTES)."""
+    rows: Any = customers
+    given = [name for name in rows.columns if name not in CUSTOMERS.names]
+    day = rows.valid_from.coalesce(ibis.literal(EVER, type="date"))
+    # Under names of their own: an attribute may be called age.
+    named = {ATTRIBUTE + name: rows[name] for name in given}
+    table: ir.Table = rows.select(customer_id=rows.customer_id, activity_date=day, **named)
+    return table
+
+
+def _since(roll_up: Callable[[Any], Any]) -> RollUp:
+    """A roll-up whose days come each from the rows up to it in, the same for a block out."""
+
+    def since_then(rows: Any, since: date | None, _: Any) -> Any:
+        days = roll_up(rows)
+        return days if since is None else days.filter(days.activity_date >= ibis.literal(since, type="date"))
+
+    return since_then
+
+
+def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
+    """A log in, one file per month in `folder` and the rows of all of them out."""
+    kept, name = Kept(folder), f"rolled_{log.table.name}"
+    keys = _keys_of_months(said, log.prints) if log.day else {}
+    keys = keys or {WHOLE: key_of(said, *log.prints.items())}
+    kept.leave_only(keys)
+    fresh = list(takewhile(lambda month: kept.has(month, keys[month]), keys))
+    stale = list(keys)[len(fresh) :]
+    if stale:
+        # The ledger is as long as the log has days: it is written once, not once for a month.
+        kept.forget(stale)
+        since = date.fromisoformat(f"{stale[0]}-01") if fresh else None
+        earlier = engine.read_files([folder / f"{month}.parquet" for month in fresh]) if fresh else None
+        made = engine.keep_parts((_with_part(days, keys) for days in _rolled(engine, log, since, earlier)), name, PART)
+        notes: dict[str, dict[str, str]] = {month: {} for month in stale}
+        for d, (_, value) in engine.fingerprints(made, "activity_date").items():
+            notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
+        for month in stale:
+            engine.write_part(name, PART, month, folder / f"{month}.parquet", log.table.key)
+        kept.note_all({month: (keys[month], notes[month]) for month in stale})
+        engine.drop(name)
+    counted: Any = engine.read(folder)
+    return int(counted.count().to_pyarrow().as_py())
+
+
+def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
+    """A log, the first day that is wanted and the days rolled up before it in; the activity since then, in pieces, out."""
+    if log.codes is None:
+        yield log.roll_up(log.rows, since, earlier)
+        return
+    new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
+    for piece in log.codes.pieces(-(-new // log.at_once) if log.at_once and engine.in_pieces else 1):
+        before = None if earlier is None else log.codes.coded(of_piece(earlier, piece))
+        yield log.codes.decoded(log.roll_up(log.codes.coded(of_piece(log.rows, piece)), since, before))
+
+
+def _with_part(days: Any, keys: Mapping[str, str]) -> Any:
+    """Days in, the same with the name of the file that each goes to out."""
+    month = days.activity_date.strftime("%Y-%m") if WHOLE not in keys else ibis.literal(WHOLE)
+    return days.mutate(**{PART: month})
+
+
+def _keys_of_months(said: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
+    """The fingerprints of the days in, per month the key of everything up to its end out, oldest first."""
+    keys: dict[str, str] = {}
+    key = said
+    for day, (_, value) in sorted(prints.items()):
+        key = key_of(key, day, value)
+        keys[_month(day)] = key
+    return keys
+
+
+def _month(day: date) -> str:
+    return f"{day:%Y-%m}"
+
+
+def _code() -> str:
+    from lapse.core import tables
+    from lapse.history.activity import codes, prices, purchases, ratings, subscriptions
+
+    modules = (codes, prices, purchases, ratings, subscriptions, tables)
+    return code_digest(Path(__file__), *(module.__file__ for module in modules))

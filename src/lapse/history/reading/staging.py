@@ -1,0 +1,83 @@
+"""One delivered file as DuckDB has it: columns c1, c2, … whatever they are called outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError
+from lapse.history.reading.expressions import literal, quoted
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file as it was read: a relation with the columns c1, c2, …, their delivered names, and what could not be read.
+
+    Delivered names never become SQL names, so no name can be mistaken for one of ours, however it is spelled.
+    """
+
+    relation: str
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    broken: str | None = None
+    """A temporary table of `text`: lines with the wrong number of fields or broken quotes, as delivered."""
+    notes: tuple[str, ...] = ()
+
+
+def positions(count: int) -> list[str]:
+    """How many columns in, their names c1, c2, … out."""
+    return [f"c{place}" for place in range(1, count + 1)]
+
+
+def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Delivered column names in, all different ones out: an empty one becomes column_3, a repeated one name_2.
+
+    Names that differ in upper and lower case only count as different.
+    """
+    found: dict[str, None] = {}
+    for place, given in enumerate(names, start=1):
+        base = given.strip() or f"column_{place}"
+        name, number = base, 1
+        while name in found:
+            number += 1
+            name = f"{base}_{number}"
+        found[name] = None
+    return tuple(found)
+
+
+def part_of(engine: DuckEngine, reader: str, table: str) -> Part:
+    """A DuckDB table function in, the part over it out, read lazily."""
+    described = engine.connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
+    names = tuple(str(row[0]) for row in described)
+    renamed = ", ".join(positions(len(names)))
+    view = quoted(table)
+    engine.connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM {reader} AS given({renamed})")
+    return Part(view, names, tuple(str(row[1]) for row in described))
+
+
+@contextmanager
+def told(where: str, path: Path, advice: str) -> Iterator[None]:
+    """Work on a file in; whatever DuckDB, Arrow or the system finds wrong with it becomes a DataError that names it."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise DataError(f"{where}: {path} does not fit into memory and the temporary folder together. Free some space "
+                        "there (TMPDIR), or deliver Parquet.") from None  # fmt: skip
+    except (duckdb.Error, OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{where}: {path} cannot be read ({first_line(error)}). {advice}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """An error in, its first line out, short enough to read."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+def text_of(path: Path) -> str:
+    """A path in, the SQL literal for exactly this file out: no character of it is taken for a pattern."""
+    return literal("".join(f"[{char}]" if char in "*?[" else char for char in str(path)))

@@ -1,1 +1,0 @@
-"""The roll-up of each log to customer-days: purchases, prices, ratings, subscriptions."""

@@ -1,0 +1,112 @@
+"""The usability report as one page that needs no network and no script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lapse import __version__
+from lapse.core.html import rendered
+from lapse.history.usability.findings import SEVERITIES, share_of
+from lapse.history.usability.proposals import Tried
+from lapse.history.usability.usability_report import Report, headline, params_of, remark, rhythm_sentences, verdict
+
+TITLES = {
+    "stop": "Stops: no model until these are mended",
+    "warning": "Warnings: they change what the figures mean",
+    "note": "Notes: good to know",
+}
+
+PAGE = """{% extends "frame" %}
+{% block title %}Usability of the delivery{% endblock %}
+{% block body %}
+<h1>Can this data support a churn model?</h1>
+<p class="soft">{{ headline }}</p>
+<p class="verdict {{ '' if can_train else 'stop' }}">{{ verdict }}</p>
+{% for title, severity, findings in groups %}
+<h2>{{ title }}</h2>
+{% for finding in findings %}
+<div class="finding {{ severity }}">
+<p class="place">{{ finding.place }}</p>
+<p>{{ finding.message }}{% if finding.sample_keys %} <span class="soft">For example {% for key in finding.sample_keys -%}
+<code>{{ key }}</code>{{ ", " if not loop.last }}{% endfor %}.</span>{% endif %}</p>
+<p class="todo"><b>What to do:</b> {{ finding.what_to_do }}</p>
+</div>
+{% endfor %}
+{% endfor %}
+<h2>What the customers' rhythm proposes</h2>
+{% for sentence in rhythm %}<p>{{ sentence }}</p>
+{% endfor %}
+{% if params %}<p class="soft">In params.yaml:</p><pre>{{ params }}</pre>{% endif %}
+<h2>How the churn rate moves with the windows</h2>
+<p class="soft">Eligible: bought in the active days up to the newest mature cutoff. Churned: no order in the horizon after
+it, over all mature cutoffs; these stand step days apart, back from the newest.</p>
+<div class="wide"><table>
+<thead><tr><th>active days</th><th>horizon days</th><th>step days</th>
+<th>eligible customers</th><th>churn rate</th>
+<th>mature cutoffs</th><th>snapshots</th><th class="text"></th></tr></thead>
+<tbody>
+{% for row in windows %}
+<tr class="{{ 'proposed' if row.is_proposed else 'poor' if row.is_poor else '' }}"><td>{{ row.active_days }}</td>
+<td>{{ row.horizon_days }}</td><td>{{ row.step_days }}</td><td>{{ row.eligible }}</td>
+<td><span class="bar" style="width: {{ row.bar }}rem"></span> {{ row.churn_rate }}</td>
+<td>{{ row.cutoffs }}</td><td>{{ row.snapshots }}</td><td class="text">{{ row.remark }}</td></tr>
+{% endfor %}
+</tbody>
+</table></div>
+<h2>What was delivered</h2>
+<div class="wide"><table>
+<thead><tr><th>table</th><th>rows in</th><th>kept</th><th>rejected</th><th>duplicates</th><th>after until</th></tr></thead>
+<tbody>
+{% for name, count in counts %}
+<tr><td>{{ name }}</td><td>{{ "{:,}".format(count.rows_in) }}</td><td>{{ "{:,}".format(count.rows_kept) }}</td>
+<td>{{ "{:,}".format(count.rows_rejected) }}</td><td>{{ "{:,}".format(count.rows_duplicate) }}</td>
+<td>{{ "{:,}".format(count.rows_after_until) }}</td></tr>
+{% endfor %}
+</tbody>
+</table></div>
+<footer>lapse {{ version }}. At most three ids are shown per finding.</footer>
+{% endblock %}
+"""
+
+
+def report_page(report: Report) -> str:
+    """A report in, its HTML page out; whatever stands in the data is escaped."""
+    groups = [(TITLES[severity], severity, report.by_severity(severity)) for severity in SEVERITIES]
+    return rendered(
+        PAGE,
+        headline=headline(report),
+        verdict=verdict(report),
+        can_train=report.can_train,
+        groups=[group for group in groups if group[2]],
+        rhythm=rhythm_sentences(report),
+        params=_params_yaml(report),
+        windows=[_window_row(report, tried) for tried in report.windows_tried],
+        counts=list(report.counts.items()),
+        version=__version__,
+    )
+
+
+def _params_yaml(report: Report) -> str:
+    """A report in, the lines to put into params.yaml out."""
+    lines: list[str] = []
+    for name, value in (params_of(report.proposed) if report.proposed else {}).items():
+        section, key = name.split(".")
+        lines += [] if f"{section}:" in lines else [f"{section}:"]
+        lines.append(f"  {key}: {value}")
+    return "\n".join(lines)
+
+
+def _window_row(report: Report, tried: Tried) -> dict[str, Any]:
+    return {
+        "active_days": tried.windows.active_days,
+        "horizon_days": tried.windows.horizon_days,
+        "step_days": tried.step_days,
+        "eligible": f"{tried.cutoffs[-1].eligible:,}" if tried.cutoffs else "0",
+        "churn_rate": share_of(tried.churn_rate, 1) if tried.snapshots else "–",
+        "bar": round(3 * tried.churn_rate, 2),
+        "cutoffs": len(tried.cutoffs),
+        "snapshots": f"{tried.snapshots:,}",
+        "remark": remark(tried, report).strip(),
+        "is_proposed": tried == report.proposed,
+        "is_poor": not tried.can_train,
+    }

@@ -1,0 +1,1 @@
+"""From delivered rows to typed rows or counted rejects."""

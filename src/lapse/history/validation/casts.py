@@ -1,0 +1,223 @@
+"""From delivered values to typed ones: the SQL that reads each column, and the SQL that says why a row cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from lapse.core.errors import SettingsError
+from lapse.core.source_settings import Customers, Feedback, Sources, SourceTable, Transactions
+from lapse.core.tables import DUCKDB_TYPES, Column, Table
+from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
+from lapse.history.reading.sources import Delivery
+
+DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
+TIME_OF_DAY = r"\d[T ]\d"
+OFFSET = r"(Z|UTC|[+-]\d\d(:?\d\d)?)$"
+# 1234,5 and 1.234,5 and ,5; but not 1.5, which is no number where the comma is the decimal sign.
+DECIMAL_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?|[+-]?,\d+"
+# How exports write "nobody". As a customer's name it would make one giant customer of all of them.
+NOBODY = ("null", "nan", "none", "n/a", "\\n")
+SPACES = "' ' || chr(9) || chr(10) || chr(11) || chr(13) || chr(160) || chr(65279)"
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Where a column of ours comes from: the SQL over the staged columns, whether it is derived, its DuckDB type."""
+
+    expression: str
+    is_derived: bool
+    type: str
+
+
+def attributes_of(source: SourceTable) -> list[str]:
+    """A source table in, the further columns that it keeps out."""
+    return source.attributes if isinstance(source, Customers) else []
+
+
+def mapping_of(table: Table, source: SourceTable, delivery: Delivery) -> dict[str, tuple[str, bool]]:
+    """A table, its settings and its delivery in; our column names with their SQL, and whether it is derived, out."""
+    columns, names = delivery.columns, list(delivery.names)
+    found: dict[str, tuple[str, bool]] = {}
+    for name in table.names:
+        where = f"sources.{table.name}"
+        if name in source.columns and name in source.derive:
+            raise SettingsError(f"{where}: {name!r} stands under columns and under derive. Take one of them away.")
+        if name in source.columns:
+            theirs = matching_column(source.columns[name], names, f"{where}.columns.{name}")
+            found[name] = quoted(columns[theirs]), False
+        elif name in source.derive:
+            found[name] = checked_expression(source.derive[name], columns, f"{where}.derive.{name}"), True
+    for name in attributes_of(source):
+        where = f"sources.{table.name}.attributes"
+        if name.casefold() in {known.casefold() for known in found} | set(table.names):
+            raise SettingsError(
+                f"{where}: {name!r} is taken already. Every column can be kept once, under a name of its own."
+            )
+        found[name] = quoted(columns[matching_column(name, names, where)]), False
+    return found
+
+
+def judging_query(
+    table: Table,
+    source: SourceTable,
+    staged: str,
+    mapped: Mapping[str, Mapped],
+    sources: Sources,
+    timezone: str,
+    today: date,
+) -> str:
+    """What each column is mapped from in; the SQL out that gives every staged row its typed columns `out_*` or a reason.
+
+    Names from outside bear a prefix (`raw_`, `out_`, …) throughout, so that none can be mistaken for one of ours.
+    A derivation that fails on a row, as a CAST of `abc` to a number does, is told from one that gives null by
+    wrapping its value: the wrapper is null only when it failed.
+    """
+    typed = _typed_expressions(table, source, mapped, timezone)
+    reason, column = _reasons(table, source, mapped, sources, today)
+    moment = next((c.name for c in table.columns if c.type == "timestamp"), None)
+    late = f"{quoted('out_' + moment)}::DATE > {literal(sources.until)}::DATE" if sources.until and moment else "false"
+    tried, raw = [], []
+    for name, value in mapped.items():
+        if value.is_derived:
+            tried.append(f"TRY(struct_pack(v := {value.expression})) AS {quoted('tried_' + name)}")
+            raw.append(f"{quoted('tried_' + name)}.v AS {quoted('raw_' + name)}")
+            raw.append(f"{quoted('tried_' + name)} IS NULL AS {quoted('failed_' + name)}")
+        else:
+            tried.append(f"{value.expression} AS {quoted('raw_' + name)}")
+            raw.append(quoted("raw_" + name))
+    cast = ", ".join(f"{expression} AS {quoted('out_' + name)}" for name, expression in typed.items())
+    kept = ", ".join(quoted("out_" + name) for name in typed)
+    return f"""
+        WITH tried AS (SELECT rowid AS number, copies, {", ".join(tried)} FROM {staged}),
+             mapped AS (SELECT number, copies, {", ".join(raw)} FROM tried),
+             typed AS (SELECT *, {cast} FROM mapped)
+        SELECT number, copies, {kept}, coalesce({late}, false) AS is_after_until, {reason} AS reason,
+               {column} AS column_name FROM typed
+    """
+
+
+def _typed_expressions(table: Table, source: SourceTable, mapped: Mapping[str, Mapped], timezone: str) -> dict[str, str]:
+    """What each column is mapped from in, the SQL for every column of the table out, cast to its type."""
+    typed: dict[str, str] = {}
+    for column in table.columns:
+        if column.name in DAY_OF:
+            typed[column.name] = f"{quoted('out_' + DAY_OF[column.name])}::DATE"
+        elif column.name in mapped:
+            typed[column.name] = _cast(column, source, quoted("raw_" + column.name), mapped[column.name].type, timezone)
+        else:
+            typed[column.name] = f"NULL::{DUCKDB_TYPES[column.type]}"
+    if table.name == "transactions":
+        typed["order_id"] = f"coalesce({typed['order_id']}, strftime(out_ordered_at, '%Y-%m-%d'))"
+        negative = "coalesce(out_amount < 0, false) OR coalesce(out_quantity < 0, false)"
+        typed["is_return"] = f"coalesce({typed['is_return']}, false) OR {negative}"
+    for name in attributes_of(source):
+        typed[name] = f"nullif({_text_of(quoted('raw_' + name), mapped[name].type)}, '')"
+    return typed
+
+
+def _text_of(raw: str, raw_type: str) -> str:
+    """A delivered value and its type in, the SQL for its text without the spaces around it out."""
+    return f"trim({raw}, {SPACES})" if raw_type == "VARCHAR" else f"trim({raw}::VARCHAR)"
+
+
+def _cast(column: Column, source: SourceTable, raw: str, raw_type: str, timezone: str) -> str:
+    text = _text_of(raw, raw_type)
+    if column.type == "text":
+        if raw_type in ("DOUBLE", "FLOAT"):
+            # A customer number that passed through a float comes as 17850.0, and a missing one as NaN.
+            return (f"CASE WHEN isnan({raw}) THEN NULL WHEN {raw} = floor({raw}) AND abs({raw}) < 1e18 "
+                    f"THEN {raw}::HUGEINT::VARCHAR ELSE {raw}::VARCHAR END")  # fmt: skip
+        return f"nullif({text}, '')"
+    if column.type == "timestamp":
+        return f"TRY({_local_time(source, raw, raw_type, timezone)})"
+    if column.type == "decimal" and raw_type == "BOOLEAN":
+        return f"NULL::{DUCKDB_TYPES['decimal']}"
+    if column.type == "decimal" and raw_type == "VARCHAR" and source.decimal == ",":
+        return (f"CASE WHEN regexp_full_match({text}, {literal(DECIMAL_COMMA)}) THEN "
+                f"try_cast(replace(replace({text}, '.', ''), ',', '.') AS {DUCKDB_TYPES['decimal']}) END")  # fmt: skip
+    return f"try_cast({text if raw_type == 'VARCHAR' else raw} AS {DUCKDB_TYPES[column.type]})"
+
+
+def _local_time(source: SourceTable, raw: str, raw_type: str, timezone: str) -> str:
+    """A delivered time in, the SQL for the clock of the business time zone out.
+
+    A bare date is a business day already. A time with an offset is exact. Any other time is on the clock that
+    `timezone` of the source names.
+    """
+    here, there = literal(timezone), literal(source.timezone)
+    if raw_type == "TIMESTAMP WITH TIME ZONE":
+        return f"{raw} AT TIME ZONE {here}"
+    if raw_type == "DATE":
+        return f"{raw}::TIMESTAMP"
+    if raw_type.startswith("TIMESTAMP"):
+        return f"({raw}::TIMESTAMP AT TIME ZONE {there}) AT TIME ZONE {here}"
+    if raw_type != "VARCHAR":
+        return "NULL::TIMESTAMP"
+    return _parsed_time(source, _text_of(raw, raw_type), here, there)
+
+
+def _parsed_time(source: SourceTable, text: str, here: str, there: str) -> str:
+    """The SQL for a delivered text and for two time zones in, the SQL for the time on the clock of the first out."""
+    if source.time_format is not None:
+        parsed = f"try_strptime({text}, {literal(source.time_format)})"
+        if any(code in source.time_format for code in ("%z", "%Z")):
+            return f"{parsed} AT TIME ZONE {here}"
+        has_clock = any(code in source.time_format for code in ("%H", "%I", "%X", "%c"))
+        return f"({parsed} AT TIME ZONE {there}) AT TIME ZONE {here}" if has_clock else parsed
+    return (
+        f"CASE WHEN NOT regexp_matches({text}, {literal(TIME_OF_DAY)}) THEN try_cast({text} AS TIMESTAMP) "
+        f"WHEN regexp_matches({text}, {literal(OFFSET)}) THEN try_cast({text} AS TIMESTAMPTZ) AT TIME ZONE {here} "
+        f"ELSE (try_cast({text} AS TIMESTAMP) AT TIME ZONE {there}) AT TIME ZONE {here} END"
+    )
+
+
+def _reasons(
+    table: Table, source: SourceTable, mapped: Mapping[str, Mapped], sources: Sources, today: date
+) -> tuple[str, str]:
+    """A table's contract in, two SQL cases out: the first reason to reject a row, and the column it is about."""
+    checks: list[tuple[str, str, str]] = []
+    for column in table.columns:
+        name, raw = quoted("out_" + column.name), quoted("raw_" + column.name)
+        if column.name not in mapped:
+            continue
+        # What is no text is never blank; and to trim millions of numbers takes longer than all the rest.
+        is_text = mapped[column.name].type == "VARCHAR"
+        blank = f"coalesce({_text_of(raw, 'VARCHAR')} = '', true)" if is_text else f"{raw} IS NULL"
+        if mapped[column.name].is_derived:
+            checks.append((column.name, "cannot be derived", quoted("failed_" + column.name)))
+        if column.required or column.name == "amount":
+            nothing = f"{blank} OR {name} IS NULL" if column.type == "text" else blank
+            checks.append((column.name, "is missing", nothing))
+        if column.name == "customer_id":
+            nobody = ", ".join(literal(word) for word in NOBODY)
+            checks.append((column.name, "is missing", f"{name} IS NULL OR lower({name}) IN ({nobody})"))
+        if column.type != "text":
+            checks.append((column.name, f"cannot be read as a {column.type}",
+                           f"{name} IS NULL AND NOT ({blank})"))  # fmt: skip
+        if column.type == "timestamp":
+            checks.append((column.name, "lies in the future", f"{name}::DATE > {literal(str(today))}::DATE"))
+            checks.append((column.name, f"lies before {sources.earliest} (sources.earliest)",
+                           f"{name}::DATE < {literal(sources.earliest)}::DATE"))  # fmt: skip
+        checks += _range_checks(column, source, name)
+    when = " ".join(f"WHEN {bad} THEN {{{place}}}" for place, (_, _, bad) in enumerate(_escaped(checks)))
+    reasons = [literal(f"{name} {reason}") for name, reason, _ in checks]
+    case = f"CASE {when} END"
+    return case.format(*reasons), case.format(*(literal(name) for name, _, _ in checks))
+
+
+def _range_checks(column: Column, source: SourceTable, name: str) -> list[tuple[str, str, str]]:
+    if column.name == "amount" and isinstance(source, Transactions):
+        bad = f"abs({name}) > {source.max_amount!r}"
+        return [(column.name, f"is beyond {source.max_amount:g} (max_amount)", bad)]
+    if column.name == "rating" and isinstance(source, Feedback):
+        bad = f"{name} NOT BETWEEN {source.scale_min!r} AND {source.scale_max!r}"
+        return [(column.name, f"is outside the scale {source.scale_min:g} to {source.scale_max:g}", bad)]
+    if column.name == "ended_date":
+        return [(column.name, "lies before started_date", f"{name} < out_started_date")]
+    return []
+
+
+def _escaped(checks: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    return [(name, reason, bad.replace("{", "{{").replace("}", "}}")) for name, reason, bad in checks]

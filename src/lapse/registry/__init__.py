@@ -1,0 +1,1 @@
+"""MLflow: the record of every training, the gate, and the champion."""

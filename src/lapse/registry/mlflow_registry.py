@@ -1,0 +1,282 @@
+"""MLflow: the record of a training with the model under its name, and the alias `champion`.
+
+This file and `served.py` are the only ones that import MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+import lapse
+from lapse.core.errors import ModelError
+from lapse.core.files import read_json
+from lapse.core.source_settings import without_passwords
+from lapse.model.bundle import DAY, LIBRARIES, Bundle
+from lapse.registry.record import description, feature_dictionary, flat_metrics, flat_params, input_example
+from lapse.value.value_model import ValueModel, value_beside
+
+SERVED = Path(__file__).with_name("served.py")
+CHAMPION = "champion"
+PARTS = ("test", "pooled", "rivals")
+"""The parts of metrics.json that the run shows as metrics."""
+SEAL = "promotions_seal"
+"""Tag of the registered model: the hash of the line in models/promotions.jsonl that it was last moved or refused by."""
+
+
+def tracking_uri(root: Path) -> str:
+    """The project's folder in, where MLflow keeps its runs out: MLFLOW_TRACKING_URI, else a sqlite file at the root.
+
+    `dvc exp run --temp` works in a copy below .dvc/tmp; its runs belong to the project, not to the copy.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given:
+        return given
+    parts = root.resolve().parts
+    home = Path(*parts[: parts.index(".dvc")]) if ".dvc" in parts else root.resolve()
+    return f"sqlite:///{home / 'mlflow.db'}"
+
+
+def record_training(
+    root: Path,
+    experiment: str,
+    registered_model: str,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    models: Path,
+    reports: Path,
+    features: Path,
+) -> str:
+    """A finished and judged training in, the id of its MLflow run out.
+
+    One run holds the flattened params, the hash of dvc.lock as the data's hash, the git commit, the cutoffs, the
+    out-of-time metrics as `test/…` and `rivals/…`, the reports, the model card and the feature dictionary. Below it
+    stands a nested run for each of `metrics["origins"]` ({test_cutoff, metrics}) and `metrics["trials"]` ({params,
+    metrics}), where they are. The model is registered as a new version of `registered_model`: the bundle that ships,
+    the judged one and metrics.json travel with it, so that it can be judged again beside a later one.
+    `models`: holds lapse/ and judged/. `features`: its newest rows give the example, whose values are medians:
+    no row of a customer is logged.
+    """
+    shipped = Bundle.read(models / "lapse")
+    with _mlflow(root) as mlflow:
+        _open_experiment(mlflow, tracking_uri(root), experiment)
+        with mlflow.start_run(run_name=f"{registered_model} {metrics['test_cutoff']}") as run:
+            said = description(metrics)
+            mlflow.set_tags({**_tags(root, metrics), "model_version": shipped.version, "mlflow.note.content": said})
+            mlflow.log_params(flat_params(params))
+            mlflow.log_metrics(flat_metrics({part: metrics[part] for part in PARTS if part in metrics}))
+            _log_nested(mlflow, metrics.get("origins", ()), "origin")
+            _log_nested(mlflow, metrics.get("trials", ()), "trial")
+            _log_reports(mlflow, models, reports)
+            mlflow.log_text(feature_dictionary(shipped), "feature_dictionary.csv")
+            rows = pd.read_parquet(features / f"{metrics['test_cutoff']}.parquet")
+            number = _register(mlflow, registered_model, models, reports / "metrics.json", shipped, rows)
+            client = mlflow.MlflowClient()
+            client.update_model_version(registered_model, str(number), description=said)
+            for key, value in (("model_version", shipped.version), ("test_cutoff", metrics["test_cutoff"])):
+                client.set_model_version_tag(registered_model, str(number), key, value)
+            return str(run.info.run_id)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of the registered model, read back."""
+
+    number: int
+    ships: Bundle
+    judged: Bundle
+    metrics: Mapping[str, Any]
+    """The content of metrics.json."""
+    value: ValueModel | None = None
+    """The value model that ships with it; None where it was recorded without one."""
+
+    @property
+    def name(self) -> str:
+        """What a person reads."""
+        return f"version {self.number} (model {self.ships.version})"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The versions of one registered model and its alias `champion`."""
+
+    root: Path
+    model: str
+
+    def champion(self) -> tuple[int | None, str | None]:
+        """The version that the alias points to and the seal of the last promotion out, None where there is none."""
+        with _mlflow(self.root) as mlflow:
+            try:
+                found = mlflow.MlflowClient().get_registered_model(self.model)
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None, None
+                raise
+            number = found.aliases.get(CHAMPION)
+            return None if number is None else int(number), found.tags.get(SEAL)
+
+    def number_of(self, model_version: str) -> int:
+        """The content hash of a bundle in, the newest version that ships it out; ModelError when none does."""
+        with _mlflow(self.root) as mlflow:
+            rows = mlflow.MlflowClient().search_model_versions(f"name = '{self.model}'")
+            numbers = [int(row.version) for row in rows if row.tags.get("model_version") == model_version]
+        if not numbers:
+            raise ModelError(f"models/lapse ({model_version}) is no version of {self.model!r} in {shown_uri(self.root)}. "
+                             "`dvc repro evaluate` records it; or name another: --version.")  # fmt: skip
+        return max(numbers)
+
+    def fetch(self, number: int) -> Registered:
+        """The number of a version in, its bundles and metrics out; ModelError when it is absent or lacks one of them."""
+        with _mlflow(self.root) as mlflow, TemporaryDirectory(prefix="lapse-registry-") as aside:
+            try:
+                uri = f"models:/{self.model}/{number}"
+                place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=aside)) / "artifacts"
+            except (mlflow.exceptions.MlflowException, OSError) as error:
+                raise ModelError(f"version {number} of {self.model!r} cannot be read from the registry "
+                                 f"{shown_uri(self.root)}: {first_line(error)}. See what there is: `mlflow ui "
+                                 f"--backend-store-uri {shown_uri(self.root)}`.") from None  # fmt: skip
+            if not (place / "judged").exists() or not (place / "metrics.json").exists():
+                raise ModelError(f"version {number} of {self.model!r} was recorded by an older lapse, without the judged "
+                                 "model and its metrics. Record a new one: `dvc repro --force evaluate`.")  # fmt: skip
+            ships, judged = Bundle.read(place / "lapse"), Bundle.read(place / "judged")
+            return Registered(number, ships, judged, read_json(place / "metrics.json"), value_beside(place / "lapse"))
+
+    def move_champion(self, number: int) -> None:
+        """A version in; the alias points to it from now on. Only promotion.py calls this, after it wrote why."""
+        with _mlflow(self.root) as mlflow:
+            mlflow.MlflowClient().set_registered_model_alias(self.model, CHAMPION, str(number))
+
+    def seal(self, hash_of_line: str) -> None:
+        """The hash of the newest line of the history in; the registry remembers it."""
+        with _mlflow(self.root) as mlflow:
+            mlflow.MlflowClient().set_registered_model_tag(self.model, SEAL, hash_of_line)
+
+
+def shown_uri(root: Path) -> str:
+    """The project's folder in, where MLflow keeps its runs out, without a password."""
+    return without_passwords(tracking_uri(root))
+
+
+def first_line(error: Exception) -> str:
+    """An error of MLflow in, its first line without the full stop out."""
+    return without_passwords((str(error) or type(error).__name__).splitlines()[0]).rstrip(".")
+
+
+@contextmanager
+def _mlflow(root: Path) -> Iterator[Any]:
+    """The project's folder in, MLflow out, quiet and pointed at its runs; its errors become ModelError."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow
+
+        _quiet()
+        mlflow.set_tracking_uri(tracking_uri(root))
+        try:
+            yield mlflow
+        except mlflow.exceptions.MlflowException as error:
+            raise ModelError(f"MLflow at {shown_uri(root)} refused: {first_line(error)}. Check MLFLOW_TRACKING_URI, and "
+                             "whether one may write there.") from None  # fmt: skip
+
+
+def _open_experiment(mlflow: Any, uri: str, experiment: str) -> None:
+    if mlflow.get_experiment_by_name(experiment) is None:
+        home = uri.removeprefix("sqlite:///")
+        place = (Path(home).parent / "mlartifacts" / experiment).as_uri() if home != uri else None
+        mlflow.create_experiment(experiment, artifact_location=place)
+    mlflow.set_experiment(experiment)
+
+
+def _tags(root: Path, metrics: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "kind": "training",
+        "git_commit": _git(root, "rev-parse", "HEAD"),
+        "git_dirty": str(bool(_git(root, "status", "--porcelain", "--untracked-files=no"))).lower(),
+        "data_hash": _data_hash(root / "dvc.lock"),
+        "test_cutoff": metrics["test_cutoff"],
+        "verdict": metrics["verdict"],
+        **{f"cutoffs_{role}": " ".join(days) for role, days in metrics["cutoffs"].items()},
+    }
+
+
+def _log_nested(mlflow: Any, parts: Sequence[Mapping[str, Any]], kind: str) -> None:
+    """Origins or trials in, a nested run for each out; their metrics bear the names of the run above."""
+    for number, part in enumerate(parts):
+        label = part.get("test_cutoff", part.get("number", number))
+        with mlflow.start_run(run_name=f"{kind} {label}", nested=True):
+            mlflow.set_tags({"kind": kind, kind: str(label)})
+            mlflow.log_params(flat_params(part.get("params", {})))
+            mlflow.log_metrics(flat_metrics(part["metrics"], "test/"))
+
+
+def _log_reports(mlflow: Any, models: Path, reports: Path) -> None:
+    pictures, pages = sorted(reports.glob("pictures/*.png")), [reports / "metrics.json", reports / "report.html"]
+    for path in [*pictures, *(page for page in pages if page.exists())]:
+        mlflow.log_artifact(str(path), "reports")
+    if (models / "README.md").exists():
+        mlflow.log_text((models / "README.md").read_text(encoding="utf-8"), "model_card.md")
+
+
+def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bundle, rows: pd.DataFrame) -> int:
+    """The folder of bundles, metrics.json, the bundle that ships and feature rows in, the number of the new version out.
+
+    Every feature is a required column of the signature, whether or not it may be null: MLflow would fill an optional
+    one that is missing with nothing. lapse itself goes along as code, because a server installs only what an index has.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    columns = [ColSpec("double", feature, required=True) for feature in shipped.features]
+    example = input_example(shipped.features, rows)
+    if shipped.season:
+        columns.append(ColSpec("string", DAY, required=True))
+        example = example.assign(**{DAY: shipped.cutoffs["fit"][-1]})
+    with TemporaryDirectory(prefix="lapse-code-") as aside:
+        code = Path(aside) / "lapse"
+        shutil.copytree(Path(lapse.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+        logged = mlflow.pyfunc.log_model(
+            name="lapse",
+            python_model=str(SERVED),
+            artifacts={"bundle": str(models / "lapse"), "judged": str(models / "judged"), "metrics": str(metrics)},
+            signature=ModelSignature(Schema(columns), Schema([ColSpec("double", "churn_risk")])),
+            input_example=example,
+            code_paths=[str(code)],
+            pip_requirements=[f"{library}=={version(library)}" for library in (*LIBRARIES, "scipy")],
+            registered_model_name=name,
+        )
+    return int(logged.registered_model_version)
+
+
+def _data_hash(lock: Path) -> str:
+    """The md5 that DVC has of data/features: the same rows, the same hash."""
+    from ruamel.yaml import YAML
+
+    stages = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}
+    outs = stages.get("features", {}).get("outs", [])
+    return str(outs[0]["md5"]) if outs else "no dvc.lock"
+
+
+def _quiet() -> None:
+    import logging
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "no git"

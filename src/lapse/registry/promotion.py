@@ -1,0 +1,297 @@
+"""Commands promote and rollback: the one place from which the champion moves; and which model the scheduler scores by."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from lapse.core.errors import DataError, LapseError, ModelError, PromotionRefused, SettingsError
+from lapse.core.files import write_json
+from lapse.core.metrics import auroc
+from lapse.core.windows import ChurnWindows
+from lapse.history.profile import Contents
+from lapse.model.bundle import Bundle, content_hash
+from lapse.model.train import read_rows
+from lapse.registry.gate import Calibration, Check, Comparison, Evidence, Thresholds, compare, decide, measure_calibration
+from lapse.registry.mlflow_registry import Registered, Registry, shown_uri
+from lapse.registry.promotion_history import PROMOTIONS, Action, Line, append, champions, read_history
+from lapse.value.value_model import ValueModel, value_beside
+
+Choice = Literal["champion", "latest"]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The project, its registered model and what was read of both: where a move of the champion is written down."""
+
+    registry: Registry
+    lines: list[Line]
+    champion: int | None
+
+    @property
+    def path(self) -> Path:
+        """The history's file."""
+        return self.registry.root / PROMOTIONS
+
+    def write(self, action: Action, to: Registered, forced: bool, reason: str | None, checks: tuple[str, ...]) -> None:
+        """A move in; its line first, then the alias, then the registry's seal: killed between, the next run finishes."""
+        new = Line(
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            by=who(self.registry.root),
+            action=action,
+            registered_model=self.registry.model,
+            from_version=self.champion,
+            to_version=to.number,
+            to_model_version=to.ships.version,
+            forced=forced,
+            reason=reason,
+            checks=checks,
+        )
+        sealed = append(self.path, self.lines, new)
+        if action != "refused":
+            self.registry.move_champion(to.number)
+        self.registry.seal(sealed.hash)
+
+
+def promote(
+    root: Path,
+    registered_model: str,
+    number: int | None,
+    windows: ChurnWindows,
+    thresholds: Thresholds,
+    rounds: int,
+    seed: int,
+    reason: str | None = None,
+    force: bool = False,
+) -> Iterator[str]:
+    """The project's folder and a version (None: the one in models/lapse) in; the alias moved, and lines to show out.
+
+    Raises PromotionRefused when the gate refuses and `force` is not given; every promotion, forced promotion and refusal
+    is a line of models/promotions.jsonl. SettingsError for force without a reason.
+    """
+    if force and not (reason or "").strip():
+        raise SettingsError("promote: --force needs --reason, which the history keeps. Say why the gate is overruled.")
+    with _desk(root, registered_model, overrule=force) as desk:
+        candidate = desk.registry.fetch(number or desk.registry.number_of(content_hash(_shipped(root))))
+        if candidate.number == desk.champion:
+            yield f"promote: {candidate.name} is the champion already"
+            return
+        champion = _champion(desk)
+        evidence = gather(root, candidate, champion, rounds, seed)
+        last_day = Contents.read(root / "data/validated/contents.json").period.last_complete_day
+        checks = decide(evidence, windows, last_day, thresholds)
+        yield f"promote: {candidate.name} of {registered_model}, tested on {evidence.test_cutoff}"
+        yield from (f"promote: {check}" for check in checks)
+        said, failed = tuple(map(str, checks)), [check for check in checks if not check.passed]
+        if failed and not force:
+            desk.write("refused", candidate, forced=False, reason=reason, checks=said)
+            raise PromotionRefused(_refusal(candidate, failed, desk.champion))
+        desk.write("promoted", candidate, forced=bool(failed), reason=reason, checks=said)
+        was = "there was none before" if desk.champion is None else f"before it was {_version(desk.champion)}"
+        yield f"promote: champion is now {candidate.name}; {was}{'. FORCED: ' + str(reason) if failed else ''}"
+
+
+def rollback(root: Path, registered_model: str, reason: str | None = None) -> Iterator[str]:
+    """The project's folder in; the alias back at the champion before the present one, and a line to show out.
+
+    Again: back to the one before that. ModelError when there is none.
+    """
+    with _desk(root, registered_model, overrule=False) as desk:
+        stack = champions(_of(desk.lines, registered_model))
+        if len(stack) < 2:
+            raise ModelError(f"rollback: {registered_model!r} has no champion before the present one in {PROMOTIONS}. "
+                             "Nothing was changed.")  # fmt: skip
+        restored = desk.registry.fetch(stack[-2])
+        desk.write("rolled back", restored, forced=False, reason=reason, checks=())
+        yield f"rollback: champion is {restored.name} again; before it was version {desk.champion}"
+
+
+def gather(root: Path, candidate: Registered, champion: Registered | str | None, rounds: int, seed: int) -> Evidence:
+    """The project's folder, the candidate and the champion (or why it cannot be read) in, all that the gate looks at out.
+
+    Both are applied to the customers of the candidate's test cutoff in data/features; what cannot be measured on them
+    is said in words, and fails its check.
+    """
+    metrics, judged = candidate.metrics, candidate.judged
+    test = date.fromisoformat(metrics["test_cutoff"])
+    calibration: Calibration | str
+    comparison: Comparison | str | None = None
+    try:
+        rows = read_rows(root / "data/features", root / "data/labels", [test])
+        risk, churned = judged.churn_risk(rows), rows["churned"].to_numpy()
+        _require_same_customers(churned, risk, metrics["test"])
+    except (FileNotFoundError, LapseError) as error:
+        why = f"data/features has no cutoff {test}" if isinstance(error, FileNotFoundError) else str(error)
+        calibration = f"could not be measured: {why}"
+        comparison = None if champion is None else why
+    else:
+        calibration = measure_calibration(churned, risk, seed)
+        if isinstance(champion, str):
+            comparison = champion
+        elif champion is not None:
+            found = _champion_risk(champion, rows, test, judged.windows)
+            comparison = found if isinstance(found, str) else compare(found[0], churned, risk, found[1], rounds, seed)
+    cutoffs = _learned_from(judged), _learned_from(candidate.ships)
+    return Evidence(judged.windows, test, *cutoffs, metrics, calibration, comparison)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The model that scores, and where it came from."""
+
+    bundle: Bundle
+    metrics: Path
+    """The metrics.json of its evaluation."""
+    origin: Mapping[str, Any]
+    """For the manifest."""
+    value: ValueModel | None
+    """The value model that was trained with it; None where it was recorded without one."""
+
+
+def scoring_model(root: Path, registered_model: str, choice: Choice | None, aside: Path) -> Scoring:
+    """The project's folder, a choice and a folder for scratch in, the model to score by out.
+
+    None: the champion where one was ever promoted, else models/lapse. ModelError when the champion is asked for or was
+    promoted, but is not in the registry: scoring by another model in silence would be a promotion without a gate.
+    """
+    promoted = bool(champions(_of(read_history(root / PROMOTIONS), registered_model)))
+    if choice == "latest" or (choice is None and not promoted):
+        ships = root / "models" / "lapse"
+        metrics = root / "data/reports/metrics.json"
+        return Scoring(Bundle.read(ships), metrics, {"from": "models/lapse"}, value_beside(ships))
+    registry = Registry(root, registered_model)
+    number, _ = registry.champion()
+    if number is None:
+        raise ModelError(f"score: {registered_model!r} has no champion in the registry {shown_uri(root)}. Promote one "
+                         "(`lapse promote`), point MLFLOW_TRACKING_URI to where it is, or score by models/lapse: "
+                         "--model latest.")  # fmt: skip
+    champion = registry.fetch(number)
+    write_json(aside / "metrics.json", champion.metrics)
+    origin = {"from": "champion", "registered_model": registered_model, "registered_version": number}
+    return Scoring(champion.ships, aside / "metrics.json", origin, champion.value)
+
+
+def who(root: Path) -> str:
+    """The project's folder in, who is at the keyboard out: git's user.email, else the name of the login."""
+    try:
+        asked = subprocess.run(["git", "config", "user.email"], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return getpass.getuser()
+    return asked.stdout.strip() or getpass.getuser()
+
+
+@contextmanager
+def _desk(root: Path, registered_model: str, overrule: bool) -> Iterator[Desk]:
+    """The project's folder in, the desk out, held by one command at a time; ModelError where history and registry differ.
+
+    `overrule`: what someone moved in MLflow by hand is taken as it is, and the next line says so.
+    """
+    from filelock import FileLock, Timeout
+
+    # DVC names the project to every stage and experiment that it runs.
+    if "DVC_ROOT" in os.environ or ".dvc" in root.resolve().parts:
+        raise LapseError("An experiment or a stage never moves the champion. Run this by hand in the project's folder.")
+    registry = Registry(root, registered_model)
+    (root / PROMOTIONS).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(root / PROMOTIONS.with_suffix(".lock"), timeout=0):
+            lines = read_history(root / PROMOTIONS)
+            yield Desk(registry, lines, _in_step(registry, _of(lines, registered_model), overrule))
+    except Timeout:
+        raise LapseError(f"Another promotion or rollback holds {PROMOTIONS}. Wait for it, and run this again.") from None
+
+
+def _in_step(registry: Registry, lines: list[Line], overrule: bool) -> int | None:
+    """The registry and the history of its model in, the champion out; a move that was killed half-way is finished."""
+    champion, seal = registry.champion()
+    stack = champions(lines)
+    wanted = stack[-1] if stack else None
+    hashes = ["", *(line.hash for line in lines)]
+    if (seal or "") == hashes[-1] and champion == wanted:
+        return champion
+    if lines and (seal or "") == hashes[-2] and champion in (lines[-1].from_version, wanted):
+        if wanted is not None and champion != wanted:
+            registry.move_champion(wanted)
+        registry.seal(hashes[-1])
+        return wanted
+    if overrule:
+        return champion
+    raise ModelError(
+        f"The champion of {registry.model!r} in {shown_uri(registry.root)} is {_version(champion)}, but {PROMOTIONS} ends "
+        f"with {_version(wanted)}{'' if champion != wanted else ' and another line'}: it was moved by hand, or this is not "
+        "the newest history. Bring the newest one (`git pull`), or begin from what the registry says: "
+        "`lapse promote --force --reason …`."
+    )
+
+
+def _champion(desk: Desk) -> Registered | str | None:
+    """The desk in, the present champion out; why it cannot be read; None where there is none."""
+    if desk.champion is None:
+        return None
+    try:
+        return desk.registry.fetch(desk.champion)
+    except ModelError as error:
+        return f"the present champion cannot be compared with: {error}"
+
+
+def _champion_risk(
+    champion: Registered, rows: pd.DataFrame, test: date, windows: ChurnWindows
+) -> tuple[str, np.ndarray[Any, np.dtype[np.float64]]] | str:
+    """The champion and the candidate's test rows in, what is compared and its risks out, or why it cannot be.
+
+    What ships is what runs today, so it is taken where the cutoff's outcomes were not known to it; else the judged model.
+    """
+    if champion.ships.windows != windows:
+        return f"{champion.name} was trained for another definition of churn, {champion.ships.windows}"
+    for basis, bundle in (("as it ships", champion.ships), ("its judged model", champion.judged)):
+        if all(windows.known_at(cutoff, test) for cutoff in _learned_from(bundle)):
+            try:
+                return f"{champion.name} {basis}", bundle.churn_risk(rows)
+            except ModelError as error:
+                return f"{champion.name}: {error}"
+    newest = max(_learned_from(champion.judged))
+    return (f"{champion.name} learned from outcomes up to cutoff {newest}, not known at the candidate's test cutoff {test}. "
+            "Promote a model that was tested later")  # fmt: skip
+
+
+def _require_same_customers(churned: np.ndarray[Any, Any], risk: np.ndarray[Any, Any], test: Mapping[str, Any]) -> None:
+    """Outcomes, risks and the recorded card in; DataError when they are not those that the card was made from."""
+    now, then = auroc(churned, risk), test["auroc"]
+    same = now == then if None in (now, then) else abs((now or 0.0) - then) < 5e-6
+    if len(churned) != test["n"] or not same:
+        raise DataError("data/features holds other customers, features or outcomes than the recorded test was made on "
+                        f"({len(churned):,} customers and AUROC {now}, recorded {test['n']:,} and {then}). Run `dvc repro`, "
+                        "and promote the version it records")  # fmt: skip
+
+
+def _learned_from(bundle: Bundle) -> list[date]:
+    return sorted({date.fromisoformat(day) for days in bundle.cutoffs.values() for day in days})
+
+
+def _of(lines: list[Line], registered_model: str) -> list[Line]:
+    return [line for line in lines if line.registered_model == registered_model]
+
+
+def _shipped(root: Path) -> Path:
+    Bundle.read(root / "models/lapse")
+    return root / "models/lapse"
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else f"version {number}"
+
+
+def _refusal(candidate: Registered, failed: list[Check], champion: int | None) -> str:
+    why = "; ".join(f"{check.name}: {check.said}" for check in failed)
+    return (f"promote: the gate refused {candidate.name}, and the champion stays {_version(champion)}. {why}. Mend that, or "
+            "overrule the gate: --force --reason …; either is in models/promotions.jsonl.")  # fmt: skip

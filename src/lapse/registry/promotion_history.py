@@ -1,0 +1,100 @@
+"""models/promotions.jsonl: who moved the champion, when, why, from which version to which. Lines are only ever added.
+
+Each line carries the hash of the line before it and its own, so that a changed, missing or exchanged line is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lapse.core.errors import ModelError
+from lapse.core.files import write_text
+
+PROMOTIONS = Path("models/promotions.jsonl")
+Action = Literal["promoted", "refused", "rolled back"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One promotion, refusal or rollback. Versions are those of the registry; the hash of the bundle stands beside."""
+
+    at: str
+    """UTC, ISO 8601."""
+    by: str
+    action: Action
+    registered_model: str
+    from_version: int | None
+    """The champion before; None: there was none."""
+    to_version: int
+    to_model_version: str
+    forced: bool
+    """The gate refused and was overruled."""
+    reason: str | None
+    checks: tuple[str, ...]
+    number: int = 0
+    previous: str = ""
+    """The hash of the line before; empty in the first."""
+    hash: str = ""
+
+    def text(self) -> str:
+        """The line as it stands in the file, without the line break."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def read_history(path: Path) -> list[Line]:
+    """The path of the history in, its lines out, oldest first; ModelError when a line is not what was written.
+
+    No file is an empty history.
+    """
+    lines: list[Line] = []
+    if not path.exists():
+        return lines
+    # Not splitlines: a reason may hold what Unicode calls a line separator.
+    for number, text in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+        previous = lines[-1].hash if lines else ""
+        try:
+            said: dict[str, Any] = json.loads(text)
+            line = Line(**{**said, "checks": tuple(said["checks"])})
+        except (ValueError, TypeError, KeyError):
+            raise ModelError(f"{path}: line {number} is no line of the history. {_restore(path)}") from None
+        if line.number != number or line.previous != previous or line.hash != _hash(line):
+            raise ModelError(f"{path}: line {number} is not what was written there: its hash does not fit. {_restore(path)}")
+        lines.append(line)
+    return lines
+
+
+def append(path: Path, lines: Sequence[Line], new: Line) -> Line:
+    """The path, the lines that stand there and a new one in; the whole file with it, and the line as numbered out."""
+    numbered = replace(new, number=len(lines) + 1, previous=lines[-1].hash if lines else "")
+    sealed = replace(numbered, hash=_hash(numbered))
+    write_text(path, "".join(f"{line.text()}\n" for line in (*lines, sealed)))
+    return sealed
+
+
+def champions(lines: Sequence[Line]) -> list[int]:
+    """The lines of one registered model in, the versions that rollback would go back through out, the champion last.
+
+    A promotion adds a version, a rollback takes one away, a refusal changes nothing.
+    """
+    stack: list[int] = []
+    for line in lines:
+        if line.action == "promoted":
+            stack.append(line.to_version)
+        elif line.action == "rolled back":
+            stack = stack[:-1]
+    return stack
+
+
+def _hash(line: Line) -> str:
+    said = asdict(line)
+    del said["hash"]
+    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _restore(path: Path) -> str:
+    return f"Bring back the version that git has: `git checkout -- {path}`."

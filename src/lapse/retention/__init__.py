@@ -1,1 +1,0 @@
-"""Who stayed: the customer retention rate."""

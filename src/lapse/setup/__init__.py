@@ -1,0 +1,1 @@
+"""Making and renewing a workspace."""

@@ -1,0 +1,234 @@
+"""Command init: a folder with all that `dvc repro` needs, from the installed package alone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lapse import __version__
+from lapse.core.errors import LapseError, SettingsError
+from lapse.core.files import read_json, write_json, write_text
+from lapse.core.settings import load_settings
+from lapse.core.tables import nearest
+
+STATE = "lapse.json"
+PRESETS = resources.files("lapse") / "setup" / "presets"
+IGNORED = """\
+__pycache__/
+/mlflow.db
+/mlartifacts/
+# Outputs of the pipeline and your deliveries: DVC and you hold them, git does not.
+/data/*
+!/data/README.md
+!/data/reports/
+/data/reports/*
+!/data/reports/metrics.json
+!/data/reports/retention.json
+!/data/reports/value.json
+!/data/reports/pictures/
+/models/*
+!/models/README.md
+!/models/promotions.jsonl
+"""
+README = """\
+# A lapse workspace
+
+Who is about to stop buying, why, and whom to reach. Made by `lapse init`, lapse {version}.
+
+1. Put your tables into `{folder}` and say in `params.yaml`, section sources, which of your columns is which of ours
+   (`data/README.md` lists ours).
+2. `lapse check` says whether they can support a churn model, and how to set it up.
+3. `dvc repro` makes the ranked list: open `data/lists/at_risk.xlsx`, or run `lapse at-risk`.
+
+`dvc repro` again does only what changed. Should a killed run leave an empty `dvc.lock`, delete
+that file. `lapse score` scores with the model at hand, without DVC, for a scheduler.
+After an upgrade of lapse, run `lapse init .` here: it says what changed and renews the files that you did not edit.
+"""
+
+
+def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
+    """A folder, the name of a known source and the folder of its files in, a workspace there; says what it did.
+
+    An existing workspace is renewed: files that were not edited are replaced, edited ones are kept and named,
+    params.yaml is never touched. SettingsError for an unknown source, LapseError for a folder that holds other things.
+    """
+    known = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
+    if source is not None and source not in known:
+        raise SettingsError(f"--source {source!r} is not known. {nearest(source, known)}")
+    state = read_json(folder / STATE) if (folder / STATE).exists() else None
+    if (
+        state is None
+        and folder.exists()
+        and any(path.name not in (".git", ".dvc", ".dvcignore") for path in folder.iterdir())
+    ):
+        raise LapseError(f"{folder} is not empty and no workspace of lapse. Choose another folder.")
+    said = [] if state is None else _what_changed(str(state["lapse"]))
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "params.yaml").exists():
+        write_text(folder / "params.yaml", _params(source, delivery))
+        said.append("params.yaml: every knob, with a comment")
+    settings = load_settings(folder / "params.yaml")
+    said += _write_files(folder, _files(settings.sources.folder, bool(settings.land.tables)), state)
+    if not Path(settings.sources.folder).is_absolute():
+        (folder / settings.sources.folder).mkdir(parents=True, exist_ok=True)
+    return said + _set_up_dvc(folder)
+
+
+def _params(source: str | None, delivery: str | None) -> str:
+    """A known source's name or None in, the text of its params.yaml out: ours, with the source's own sections laid over."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 125
+    params = yaml.load(_packaged("params.yaml"))
+    preset = YAML(typ="safe").load((PRESETS / f"{source}.yaml").read_text(encoding="utf-8")) if source else OWN
+    for section, values in preset.items():
+        if not isinstance(values, Mapping):
+            params[section] = values
+            continue
+        for key, value in values.items():
+            params[section][key] = value
+    if delivery is not None:
+        params["sources"]["folder"] = delivery
+    out = StringIO()
+    yaml.dump(params, out)
+    # What our own params say about Complete Journey is not true of other data.
+    text = out.getvalue()
+    return text if source == "complete_journey" else text.replace(f" {OF_COMPLETE_JOURNEY}", "")
+
+
+OF_COMPLETE_JOURNEY = "The timestamps of Complete Journey are UTC: its weeks turn at 05:00."
+OWN: dict[str, Any] = {
+    "business_timezone": "UTC",
+    "land": {"source": None},
+    "sources": {
+        "folder": "data/delivery",
+        "transactions": {
+            "path": "transactions.csv",
+            "columns": {"customer_id": "customer_id", "ordered_at": "ordered_at", "amount": "amount"},
+        },
+        "events": None,
+        "feedback": None,
+        "customers": None,
+    },
+    "features": {"responses": {}},
+}
+"""What a workspace without a known source begins with: the least that a delivery needs, under our own names."""
+
+
+def _files(delivery: str, lands_tables: bool) -> dict[str, str]:
+    """The delivery's folder in, the files of a workspace by their path out."""
+    stages = [path for path in _packaged_folder("pipelines").iterdir() if path.name.endswith(".py")]
+    return {
+        **{
+            f"pipelines/{path.name}": path.read_text(encoding="utf-8") for path in sorted(stages, key=lambda path: path.name)
+        },
+        "pipelines/own_features/README.md": _packaged("pipelines/own_features/README.md"),
+        "dvc.yaml": _pipeline(_packaged("dvc.yaml"), lands_tables),
+        "data/README.md": _dictionary(),
+        ".gitignore": IGNORED,
+        "README.md": README.format(version=__version__, folder=delivery),
+    }
+
+
+def _pipeline(text: str, lands_tables: bool) -> str:
+    """The repository's dvc.yaml in, a workspace's out: lapse is installed there, so stages depend on its version."""
+    text = re.sub(r"(      - src/lapse/\S+\n)+", f"      - {STATE}\n", text)
+    text = re.sub(
+        r"^# deps name .*\n", f"# {STATE} holds the version of lapse: another one reruns the stages.\n", text, flags=re.M
+    )
+    if lands_tables:
+        # Only the stage itself can tell whether a table elsewhere has changed; it keeps what did not.
+        text = text.replace("  land:\n", "  land:\n    always_changed: true\n")
+    return text
+
+
+def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any] | None) -> list[str]:
+    """Files by path and what was written before in; the new ones on disk, and what was kept or renewed out."""
+    said = []
+    written = dict(state["files"]) if state else {}
+    for name, text in files.items():
+        path, new = folder / name, _hash(text)
+        there = _hash(path.read_text(encoding="utf-8")) if path.exists() else None
+        if there is not None and there not in (new, written.get(name)):
+            said.append(f"{name}: kept, because you edited it; the new one is beside it as {name}.new")
+            write_text(folder / f"{name}.new", text)
+            continue
+        if there != new:
+            write_text(path, text)
+            said.append(f"{name}: {'written' if there is None else 'renewed'}")
+        written[name] = new
+    write_json(folder / STATE, {"lapse": __version__, "files": dict(sorted(written.items()))})
+    return said
+
+
+def _what_changed(before: str) -> list[str]:
+    """The version that a workspace was made with in, the changelog since then out."""
+    if before == __version__:
+        return [f"already a workspace of lapse {__version__}"]
+    lines = _packaged("CHANGELOG.md").splitlines()
+    until = next((number for number, line in enumerate(lines) if line.startswith(f"## {before}")), len(lines))
+    return [f"lapse {before} -> {__version__}:", *(line for line in lines[:until] if line.startswith("- "))]
+
+
+def _set_up_dvc(folder: Path) -> list[str]:
+    """A folder in; git and DVC initialised in it where they are not, and what was done out."""
+    said = []
+    if shutil.which("git") and not _runs(folder, "git", "rev-parse", "--git-dir"):
+        _run(folder, "git", "init", "--quiet")
+        said.append("git: initialised")
+    if not (folder / ".dvc").exists():
+        in_git = shutil.which("git") is not None
+        top = in_git and (folder / ".git").exists()
+        _run(
+            folder,
+            sys.executable,
+            "-m",
+            "dvc",
+            "init",
+            "--quiet",
+            *([] if top else ["--subdir"] if in_git else ["--no-scm"]),
+        )
+        _run(folder, sys.executable, "-m", "dvc", "config", "core.analytics", "false")
+        said.append("DVC: initialised")
+    return said
+
+
+def _run(folder: Path, *words: str) -> None:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LapseError(f"init: {' '.join(words[-3:])} failed in {folder}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def _runs(folder: Path, *words: str) -> bool:
+    return subprocess.run(words, cwd=folder, capture_output=True, check=False).returncode == 0
+
+
+def _packaged_folder(name: str) -> Any:
+    """A folder or file of the repository in, where it is in the installed package or, in a checkout, beside it, out."""
+    packaged = resources.files("lapse") / "setup" / "repository" / name
+    return packaged if packaged.is_dir() or packaged.is_file() else Path(__file__).resolve().parents[3] / name
+
+
+def _packaged(name: str) -> str:
+    text: str = _packaged_folder(name).read_text(encoding="utf-8")
+    return text
+
+
+def _dictionary() -> str:
+    from lapse.pages import data_dictionary
+
+    return data_dictionary()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""What a customer is worth: expected margin, campaign profit."""

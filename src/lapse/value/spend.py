@@ -1,0 +1,133 @@
+"""What customers brought before a cutoff, and what they brought after it: the inputs and the target of the value model.
+
+Margin is what the delivery's own costs leave of the amount; on days where it gives none, `margin_share` of the net spend.
+Only `spend_after` looks past a cutoff, and only as far as the value window of `windows.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from lapse.core.engine import Engine
+from lapse.core.errors import DataError
+from lapse.core.windows import ChurnWindows, Period, observation_window
+from lapse.model.train import read_rows
+
+YEAR = 365
+HISTORY = ("margin_last_year", "covered_days", "repeat_days", "repeat_margin", "observed_days")
+"""The columns of spend_before, besides customer_id."""
+
+
+def has_money(engine: Engine, purchase_days: ir.Table) -> bool:
+    """Purchase days in, whether the delivery says what anything costs out."""
+    days: Any = purchase_days
+    found = engine.frame(days.aggregate(known=days.net_spend.count()))
+    return bool(found["known"].iloc[0] > 0)
+
+
+def margin_sum(days: Any, margin_share: float, where: Any) -> Any:
+    """Purchase days and a condition on them in, their margin as float64 out; null without any money in them.
+
+    Decimals are summed before they become floats, so that the order of the rows does not matter.
+    """
+    known = days.margin.sum(where=where).cast("float64")
+    rest = days.net_spend.sum(where=where & days.margin.isnull()).cast("float64")
+    return ibis.ifelse(
+        known.isnull() & rest.isnull(), ibis.null("float64"), known.coalesce(0.0) + rest.coalesce(0.0) * margin_share
+    )
+
+
+def spend_before(purchase_days: ir.Table, cutoff: date, period: Period, margin_share: float) -> ir.Table:
+    """Purchase days and a cutoff in, what each customer brought up to it out; one row per customer with any day.
+
+    margin_last_year: in the 365 days up to the cutoff, of which the log covers `covered_days`, the same for everybody.
+    repeat_days, repeat_margin: purchase days after the customer's first, and the margin on them (Fader & Hardie's x and
+    x * m). observed_days: from the first purchase day to the cutoff (their T), null without an order.
+    """
+    days: Any = purchase_days
+    past = days.filter(days.activity_date <= ibis.literal(cutoff, type="date"))
+    year = past.activity_date > ibis.literal(observation_window(cutoff, YEAR).start, type="date")
+    repeat = (past.purchase_number > 1).fill_null(False)  # noqa: FBT003
+    first = past.activity_date.min(where=past.orders > 0)
+    table: ir.Table = past.group_by("customer_id").aggregate(
+        margin_last_year=margin_sum(past, margin_share, year).coalesce(0.0),
+        covered_days=ibis.literal(float(min(YEAR, period.history_days(cutoff)))),
+        repeat_days=repeat.sum().cast("float64"),
+        repeat_margin=margin_sum(past, margin_share, repeat).coalesce(0.0),
+        observed_days=ibis.literal(cutoff, type="date").delta(first, unit="day").cast("float64"),
+    )
+    return table
+
+
+def spend_after(
+    purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, days: int, margin_share: float, last_complete_day: date
+) -> ir.Table:
+    """Purchase days and a cutoff in, `margin_after` per customer in the value window of `days` days after it out.
+
+    Customers without any line in it have no row: they brought 0. DataError when the window is not over in the data.
+    """
+    window = windows.value_window(cutoff, days)
+    if not windows.value_known_at(cutoff, days, last_complete_day):
+        raise DataError(f"value: cutoff {cutoff} is not mature: its {days} days end on {window.end}, the complete days of "
+                        f"the log on {last_complete_day}. Use an earlier cutoff, or fewer value.value_days.")  # fmt: skip
+    rows: Any = purchase_days
+    day = rows.activity_date
+    inside = rows.filter((day > ibis.literal(window.start, type="date")) & (day <= ibis.literal(window.end, type="date")))
+    everywhere = ibis.literal(True)  # noqa: FBT003
+    table: ir.Table = inside.group_by("customer_id").aggregate(margin_after=margin_sum(inside, margin_share, everywhere))
+    return table
+
+
+def history_rows(
+    engine: Engine, purchase_days: ir.Table, rows: pd.DataFrame, cutoff: date, period: Period, margin_share: float
+) -> pd.DataFrame:
+    """Rows of one cutoff in, the same rows in the same order with the columns HISTORY out.
+
+    Who has no day at all (a subscriber who never ordered) brought nothing on no day.
+    """
+    before = engine.frame(spend_before(purchase_days, cutoff, period, margin_share))
+    joined = rows.merge(before, on="customer_id", how="left", validate="one_to_one")
+    covered = float(min(YEAR, period.history_days(cutoff)))
+    absent = {
+        "margin_last_year": 0.0,
+        "covered_days": covered,
+        "repeat_days": 0.0,
+        "repeat_margin": 0.0,
+        "observed_days": 0.0,
+    }
+    return joined.fillna(absent)
+
+
+def value_rows(
+    engine: Engine,
+    purchase_days: ir.Table,
+    folders: tuple[Path, Path],
+    cutoffs: Sequence[date],
+    windows: ChurnWindows,
+    days: int,
+    margin_share: float,
+    period: Period,
+    most_rows: int | None = None,
+) -> pd.DataFrame:
+    """The folders of features and labels and mature cutoffs in, their rows with HISTORY and `margin_after` out.
+
+    Of more than `most_rows`, the rows of some customers only, as train.read_rows takes them. `margin_after` is the margin
+    over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
+    """
+    frames = []
+    known = read_rows(*folders, cutoffs, most_rows)
+    by_cutoff = pd.to_datetime(known["cutoff_date"]).dt.date
+    for cutoff in cutoffs:
+        seen = known[by_cutoff == cutoff]
+        rows = history_rows(engine, purchase_days, seen, cutoff, period, margin_share)
+        after = engine.frame(spend_after(purchase_days, cutoff, windows, days, margin_share, period.last_complete_day))
+        joined = rows.merge(after, on="customer_id", how="left", validate="one_to_one")
+        frames.append(joined.fillna({"margin_after": 0.0}))
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,104 @@
+"""How good expected margins are, and whether the value model beats its rivals: all on customers it had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lapse.core.metrics import capture_at, interval
+from lapse.value.spend_baselines import fit_gamma_gamma_rule, fit_last_year
+from lapse.value.value_model import ValueModel
+
+Floats = npt.NDArray[np.float64]
+MODEL = "lapse"
+RIVAL = "last_year"
+"""The rival that decides what ships."""
+
+
+def margins_at_test(judged: ValueModel, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
+    """The judged model and spend.value_rows of its roles in, the kept test customers and each one's margin by name out.
+
+    Over learned_days. The model comes first, as `lapse`, where there is one; the rivals are fitted on what it was
+    fitted on.
+    """
+    by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date.astype(str)
+    kept = rows["churned"] == 0
+    known = rows[kept & by_cutoff.isin(list(judged.cutoffs["fit"]))]
+    test = rows[kept & by_cutoff.isin(list(judged.cutoffs["test"]))].reset_index(drop=True)
+    days = judged.learned_days
+    said = {MODEL: judged.learned_margin(test)} if judged.kind == "model" else {}
+    said["last_year"] = fit_last_year(known, days).margin(test, days)
+    said["gamma_gamma"] = fit_gamma_gamma_rule(known, days).margin(test, days)
+    return test, said
+
+
+def margin_card(came: Floats, said: Floats) -> dict[str, float | None]:
+    """What kept customers brought and what was expected in, the metrics out; None where one is not defined.
+
+    mae, rmse: of the delivery's currency, per customer. spearman: of the ranks. capture_at_10pct: the share of all they
+    brought that the tenth with the highest expectation brought. total_ratio: expected over actual total; 1 is right.
+    """
+    gap, total = said - came, float(came.sum())
+    ranked = len(came) > 1 and len(np.unique(came)) > 1 and len(np.unique(said)) > 1
+    cents = np.round(np.maximum(came, 0.0) * 100).astype("int64")
+    return {
+        "mae": float(np.abs(gap).mean()) if len(gap) else None,
+        "rmse": float(np.sqrt((gap**2).mean())) if len(gap) else None,
+        "spearman": float(pd.Series(came).corr(pd.Series(said), method="spearman")) if ranked else None,
+        "capture_at_10pct": capture_at(cents, said, 0.1) if len(gap) else None,
+        "total_ratio": float(said.sum()) / total if total > 0 else None,
+    }
+
+
+def bootstrap_errors(came: Floats, said: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Floats]]:
+    """What came and what each name expected in, mae and rmse of each on every resample of the customers out.
+
+    All names see the same resamples, so differences between them are paired (Efron 1979).
+    """
+    random = np.random.default_rng(seed)
+    size = len(came)
+    errors = np.column_stack([np.abs(values - came) for values in said.values()])
+    powers = np.hstack([errors, errors**2])
+    means = np.array([np.bincount(random.integers(0, size, size), minlength=size) @ powers / size for _ in range(rounds)])
+    return {name: {"mae": means[:, place], "rmse": np.sqrt(means[:, place + len(said)])} for place, name in enumerate(said)}
+
+
+def value_cards(test: pd.DataFrame, said: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Any]]:
+    """Kept test customers and the margins by name in, the card of each out, with 95 % intervals over customers.
+
+    A rival's card says by how much the model's error is smaller than its own (`lapse_leads_by`), above 0 when it is.
+    """
+    came = test["margin_after"].to_numpy("float64")
+    cards: dict[str, dict[str, Any]] = {name: dict(margin_card(came, values)) for name, values in said.items()}
+    if not len(came):
+        return cards
+    found = bootstrap_errors(came, said, rounds, seed)
+    for name, card in cards.items():
+        card["mae_interval"] = interval(found[name]["mae"])
+        if MODEL in found and name != MODEL:
+            card["lapse_leads_by"] = {
+                metric: interval(found[name][metric] - found[MODEL][metric]) for metric in ("mae", "rmse")
+            }
+    return cards
+
+
+def beats_last_year(cards: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
+    """The cards in, whether the model ships, and the sentence that says why, out.
+
+    Its MAE must be smaller than that of last year's spend, the whole 95 % interval of the difference above 0; and its
+    RMSE, which a few large customers rule, must not be shown to be larger.
+    """
+    if MODEL not in cards or "lapse_leads_by" not in cards[RIVAL]:
+        return False, "there was too little to learn a model from"
+    mae, rmse = (cards[RIVAL]["lapse_leads_by"][metric] for metric in ("mae", "rmse"))
+    ours, theirs = cards[MODEL]["mae"], cards[RIVAL]["mae"]
+    numbers = f"mean error {ours:,.2f} against {theirs:,.2f}, 95 % interval of the lead {mae[0]:,.2f} to {mae[1]:,.2f}"
+    if mae[0] <= 0:
+        return False, f"the model is not shown to be better than last year's spend ({numbers})"
+    if rmse[1] < 0:
+        return False, f"the model is worse than last year's spend on large customers ({numbers}, but a larger RMSE)"
+    return True, f"the model is better than last year's spend ({numbers})"

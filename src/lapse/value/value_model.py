@@ -1,0 +1,262 @@
+"""The value model: the margin a customer is expected to bring over `value_days` if kept.
+
+A weighted mean of two: a regression on three numbers (spend_regression.py), and a Tweedie booster that starts from the
+Gamma-Gamma rule and learns by how much the features move a customer away from it. Both have a log link, so that totals
+are right. The booster's weight grows with the kept customers to learn from, so that few leave the model near the rules.
+Where it is not shown to be better than last year's spend on customers it had not seen, last year's spend is what ships. It
+has files of its own beside the bundle's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lapse.core.errors import HistoryTooShort, ModelError
+from lapse.core.files import digest, write_text
+from lapse.core.windows import ChurnWindows
+from lapse.model.classifier import model_text
+from lapse.value.spend_baselines import (
+    GammaGamma,
+    GammaGammaRule,
+    LastYear,
+    PurchaseRate,
+    fit_gamma_gamma_rule,
+    fit_last_year,
+)
+from lapse.value.spend_regression import SpendRegression, fit_spend_regression
+
+if TYPE_CHECKING:
+    import lightgbm as lgb
+
+Floats = npt.NDArray[np.float64]
+Kind = Literal["none", "last_year", "model"]
+
+FORMAT = 1
+DIGITS = 4  # of a currency unit: not the last bits of one processor
+MODEL, DESCRIPTION = "value.txt", "value.json"
+NO_MONEY = "the delivery has no amounts, so nobody's value is known"
+FEWEST = 100
+"""With fewer kept customers to learn from than this, there is no model."""
+FLOOR = 0.02
+"""Where the booster starts, Gamma-Gamma's margin never lies below this share of the mean: a log needs more than 0."""
+CREDIBILITY = 1000
+"""With n kept customers the booster's weight is n / (n + CREDIBILITY) (Bühlmann 1967). By rolling origins: the booster alone
+is best on Complete Journey, the regression alone on Online Retail, and 1,000 costs little on either."""
+# The classifier's own defaults, but for the objective.
+SETTINGS = {
+    "objective": "tweedie", "tweedie_variance_power": 1.5, "learning_rate": 0.03, "num_leaves": 8,
+    "feature_fraction": 0.5, "lambda_l2": 5.0, "deterministic": True, "force_row_wise": True, "verbosity": -1,
+}  # fmt: skip
+TREES, MIN_LEAF_ROWS = 200, 40
+
+
+@dataclass(frozen=True)
+class ValueRoles:
+    """What the value model learns from: over how many days, up to which cutoffs, judged on which."""
+
+    learned_days: int
+    """value_days; or horizon_days where the log is too short for that, and then the result is multiplied up."""
+    test: date
+    known_at_test: tuple[date, ...]
+    known_now: tuple[date, ...]
+
+
+def value_roles(cutoffs: Sequence[date], windows: ChurnWindows, value_days: int, last_complete_day: date) -> ValueRoles:
+    """Cutoffs with labels and value_days in, the roles out: the newest mature cutoff tests, those known at it are fitted.
+
+    Where value_days leaves no cutoff to fit on, the outcome window is learned from instead. HistoryTooShort when even
+    that leaves none.
+    """
+    for days in (value_days, windows.horizon_days):
+        mature = tuple(cutoff for cutoff in sorted(cutoffs) if windows.value_known_at(cutoff, days, last_complete_day))
+        known = tuple(cutoff for cutoff in mature if windows.value_known_at(cutoff, days, mature[-1]))
+        if known:
+            return ValueRoles(days, mature[-1], known, mature)
+    raise HistoryTooShort(
+        f"value: of {len(cutoffs)} cutoffs none is over when the last one begins, so no value can be back-tested. Deliver "
+        f"{windows.horizon_days} more days of history, or shorten churn.horizon_days in params.yaml."
+    )
+
+
+@dataclass(frozen=True)
+class ValueModel:
+    """What a customer brings if kept, by the model or by last year's spend; `none` where there is no money."""
+
+    kind: Kind
+    value_days: int
+    """What is said covers so many days."""
+    learned_days: int
+    margin_share: float
+    why: str = ""
+    """Why it is of this kind, in a sentence."""
+    last_year: LastYear = field(default_factory=LastYear)
+    gamma_gamma: GammaGammaRule = field(default_factory=GammaGammaRule)
+    regression: SpendRegression = field(default_factory=lambda: SpendRegression(0.0, ()))
+    floor: float = 1.0
+    weight: float = 0.0
+    """The booster's share in the mean."""
+    features: tuple[str, ...] = ()
+    cutoffs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    booster: lgb.Booster | None = None
+    version: str = ""
+    """Content hash; empty until it was written or read."""
+
+    def expected_margin(self, rows: pd.DataFrame) -> Floats:
+        """Rows with the features and spend.HISTORY in, the margin over value_days if kept out.
+
+        Never below 0; null for everybody where the kind is `none`. ModelError names missing features.
+        """
+        if self.kind == "none":
+            return np.full(len(rows), np.nan)
+        return np.asarray(np.round(self.learned_margin(rows) * self.value_days / self.learned_days, DIGITS))
+
+    def learned_margin(self, rows: pd.DataFrame) -> Floats:
+        """As expected_margin, over learned_days: what back-tests compare with what came."""
+        if self.kind == "last_year" or self.booster is None:
+            return self.last_year.margin(rows, self.learned_days)
+        raw = np.asarray(self.booster.predict(self.matrix(rows), raw_score=True), dtype="float64")
+        boosted, regressed = np.exp(raw + self.start(rows)), self.regression.margin(self.inputs(rows))
+        return np.asarray(self.weight * boosted + (1 - self.weight) * regressed)
+
+    def inputs(self, rows: pd.DataFrame) -> Floats:
+        """Rows in, what the regression looks at out: what the two rules say, and the days of silence.
+
+        Money in units of the floor, so that the currency does not matter to a log of 1 + x.
+        """
+        silence = rows["days_since_last_order"].fillna(rows["covered_days"]).to_numpy("float64")
+        return np.column_stack([*(said / self.floor for said in self.rules(rows)), silence])
+
+    def rules(self, rows: pd.DataFrame) -> list[Floats]:
+        """Rows in, what last year's spend and Gamma-Gamma say of them out."""
+        return [rule.margin(rows, self.learned_days) for rule in (self.last_year, self.gamma_gamma)]
+
+    def start(self, rows: pd.DataFrame) -> Floats:
+        """Rows in, the log margin that the booster starts from out: Gamma-Gamma's, held above 0 at the same total."""
+        return np.asarray(np.log((self.gamma_gamma.margin(rows, self.learned_days) + self.floor) / (1 + FLOOR)))
+
+    def matrix(self, rows: pd.DataFrame) -> Floats:
+        """Rows in, the booster's matrix out: the features, and what the two rules say."""
+        missing = [name for name in self.features if name not in rows.columns]
+        if missing:
+            raise ModelError(f"value: the value model expects {len(self.features)} features, of which "
+                             f"{len(missing)} are missing: {', '.join(missing[:3])}. Rebuild the features "
+                             "or train again: `dvc repro`.")  # fmt: skip
+        return np.column_stack([rows[list(self.features)].to_numpy("float64"), *self.rules(rows)])
+
+    def require(self, value_days: int, margin_share: float) -> ValueModel:
+        """What params say in, this model out; ModelError when it was trained for something else."""
+        if (self.value_days, self.margin_share) != (value_days, margin_share):
+            raise ModelError(f"value: the value model was trained for value_days {self.value_days} and margin_share "
+                             f"{self.margin_share}, params.yaml says {value_days} and {margin_share}. Train again (`dvc "
+                             "repro`), or set section value back.")  # fmt: skip
+        return self
+
+    def write(self, folder: Path) -> str:
+        """A folder in, the value model's own files in it and their content hash out."""
+        said = {
+            name: value for name, value in asdict(replace(self, booster=None)).items() if name not in ("booster", "version")
+        }
+        (folder / MODEL).unlink(missing_ok=True)
+        if self.booster is not None:
+            write_text(folder / MODEL, model_text(self.booster))
+        write_text(folder / DESCRIPTION, json.dumps({"format": FORMAT, **said}, indent=2, sort_keys=True) + "\n")
+        return content_hash(folder)
+
+    @classmethod
+    def read(cls, folder: Path) -> ValueModel:
+        """The folder of a bundle in, the value model beside it out; ModelError when absent, damaged, of another format."""
+        import lightgbm as lgb
+
+        if not (folder / DESCRIPTION).exists():
+            raise ModelError(f"{folder} holds no value model. Run `dvc repro`, which trains one.")
+        try:
+            said: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            if (found := said.pop("format")) != FORMAT:
+                raise ModelError(f"{folder} holds a value model of format {found}, this lapse reads {FORMAT}. Train again: "
+                                 "`dvc repro`.")  # fmt: skip
+            rule, line = said.pop("gamma_gamma"), said.pop("regression")
+            spend, rate = rule["spend"], rule["rate"]
+            model = cls(
+                **{**said, "features": tuple(said["features"]), "last_year": LastYear(**said["last_year"])},
+                gamma_gamma=GammaGammaRule(
+                    GammaGamma(**spend) if spend else None, PurchaseRate(**rate) if rate else None, rule["level"]
+                ),
+                regression=SpendRegression(line["intercept"], tuple(line["weights"])),
+                booster=lgb.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8"))
+                if (folder / MODEL).exists()
+                else None,
+                version=content_hash(folder),
+            )
+            if model.kind == "model" and model.booster is None:
+                raise ValueError(f"{MODEL} is missing")
+            return model
+        except (KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+            raise ModelError(f"{folder} holds a damaged value model ({type(error).__name__}: {error}). Train again: `dvc "
+                             "repro`.") from None  # fmt: skip
+
+
+def value_beside(folder: Path) -> ValueModel | None:
+    """The folder of a bundle in, the value model beside it out; None where it was made without one."""
+    return ValueModel.read(folder) if (folder / DESCRIPTION).exists() else None
+
+
+def content_hash(folder: Path) -> str:
+    """The folder of a value model in, its version out: the first 12 hex digits over its files."""
+    return digest(*(folder / name for name in (MODEL, DESCRIPTION) if (folder / name).exists()))[:12]
+
+
+def fit_value_model(
+    rows: pd.DataFrame,
+    cutoffs: Sequence[date],
+    feature_names: Sequence[str],
+    value_days: int,
+    learned_days: int,
+    margin_share: float,
+    seed: int,
+) -> ValueModel:
+    """spend.value_rows and the cutoffs that may be learned from in, the value model out; only who was kept is learned from.
+
+    Returns can leave a customer's margin below 0; the booster learns from such as from 0. Its kind is `model`, or
+    `last_year` with fewer than FEWEST kept customers or when none of them brought anything.
+    """
+    inside = pd.to_datetime(rows["cutoff_date"]).dt.date.isin(list(cutoffs))
+    kept = rows[inside & (rows["churned"] == 0)]
+    brought = np.maximum(kept["margin_after"].to_numpy("float64"), 0.0)
+    total = float(brought.sum())
+    model = ValueModel(
+        kind="last_year",
+        value_days=value_days,
+        learned_days=learned_days,
+        margin_share=margin_share,
+        last_year=fit_last_year(kept, learned_days),
+        gamma_gamma=fit_gamma_gamma_rule(kept, learned_days),
+        floor=FLOOR * total / len(kept) if total > 0 else 1.0,
+        features=tuple(feature_names),
+        cutoffs={"fit": [str(day) for day in sorted(cutoffs)]},
+    )
+    if len(kept) < FEWEST or total <= 0:
+        return replace(model, why=f"{len(kept):,} kept customers, who brought {total:,.2f}, are too little to learn from")
+    regression = fit_spend_regression(model.inputs(kept), brought)
+    weight, booster = len(kept) / (len(kept) + CREDIBILITY), _fit_booster(model, kept, brought, seed)
+    return replace(model, kind="model", regression=regression, weight=weight, booster=booster)
+
+
+def _fit_booster(model: ValueModel, kept: pd.DataFrame, brought: Floats, seed: int) -> lgb.Booster:
+    import lightgbm as lgb
+
+    leaf = min(MIN_LEAF_ROWS, max(1, len(kept) // 20))
+    # In units of the mean: what lambda_l2 means to Tweedie's gradients would else depend on the currency.
+    unit = float(brought.mean())
+    names = [*model.features, "last_year_margin", "gamma_gamma_margin"]
+    start = model.start(kept) - np.log(unit)
+    data = lgb.Dataset(model.matrix(kept), brought / unit, init_score=start, feature_name=names)
+    return lgb.train({**SETTINGS, "min_data_in_leaf": leaf, "seed": seed}, data, num_boost_round=TREES)

@@ -1,0 +1,214 @@
+"""Stage evaluate, the money: expected margins against their rivals, and what a campaign would have earned.
+
+A campaign is judged on the customers of the churn model's test cutoff by who really left. What a churner would have
+brought, had they stayed, nobody can observe: there the value model's word stands in, and how far to trust it says the
+comparison on those who stayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lapse.core.charts import draw_profit
+from lapse.core.engine import Engine
+from lapse.core.files import write_json
+from lapse.core.metrics import interval
+from lapse.core.windows import ChurnWindows, Period
+from lapse.value.profit import (
+    Offer,
+    best_length,
+    bootstrap_profit,
+    empc,
+    list_order,
+    offer_of,
+    planned_length,
+    profit_curve,
+    sensitivity,
+)
+from lapse.value.spend import history_rows, value_rows
+from lapse.value.value_metrics import margins_at_test, value_cards
+from lapse.value.value_model import ValueModel
+from lapse.value.value_training import scaled_note
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+RANKING = "expected_profit"
+"""The order of the campaign that is reported in full."""
+POINTS = 100
+FAR_OFF = 1.25
+"""Expected total over actual, or the other way round, from which on that is said."""
+
+
+def write_value_report(
+    engine: Engine,
+    purchase_days: ir.Table,
+    folders: tuple[Path, Path],
+    models: Path,
+    out: Path,
+    windows: ChurnWindows,
+    period: Period,
+    params: Mapping[str, Any],
+    rounds: int,
+    seed: int,
+    most_rows: int,
+) -> dict[str, Any]:
+    """Purchase days, the folders of features and labels and the models in, value.json and the profit curve in `out`.
+
+    Reads test_predictions.parquet in `out` for the risks and outcomes of the churn model's test cutoff. `params`: section
+    value. Returns the content of value.json.
+    """
+    judged, ships = ValueModel.read(models / "judged"), ValueModel.read(models / "lapse")
+    curve: list[dict[str, Any]] = []
+    report: dict[str, Any] = {"ships": ships.kind, "why": ships.why, "value_days": ships.value_days}
+    if ships.kind != "none":
+        # The very rows that stage train decided on, so that both say the same.
+        cutoffs = [date.fromisoformat(day) for day in ships.cutoffs["fit"]]
+        share, days = judged.margin_share, judged.learned_days
+        rows = value_rows(engine, purchase_days, folders, cutoffs, windows, days, share, period, most_rows)
+        report |= back_test(judged, rows, ships.kind, rounds, seed)
+        # What ships decides whose word is taken: the judged model's, or its own last year's spend.
+        told = replace(judged, kind=ships.kind)
+        cutoff, given = campaign_inputs(engine, purchase_days, folders[0], out, told, period)
+        offer, weight = offer_of(params), params["acceptance_weight"]
+        report["campaign"] = {"test_cutoff": str(cutoff), **campaign(offer, *given, weight, rounds, seed)}
+        curve = curve_points(offer, *given)
+    write_json(out / "value.json", report)
+    write_json(out / "plots" / "profit.json", curve)
+    draw_profit(curve, report.get("campaign"), out / "pictures" / "profit.png")
+    return report
+
+
+def campaign_inputs(
+    engine: Engine, purchase_days: ir.Table, features: Path, reports: Path, told: ValueModel, period: Period
+) -> tuple[date, tuple[Floats, Floats, Ints]]:
+    """The churn model's test predictions in, their cutoff, and per customer the risk, expected margin and outcome out."""
+    predictions = pd.read_parquet(reports / "test_predictions.parquet")
+    cutoff = pd.to_datetime(predictions["cutoff_date"]).dt.date.iloc[0]
+    rows = pd.read_parquet(features / f"{cutoff}.parquet")
+    rows = history_rows(engine, purchase_days, rows, cutoff, period, told.margin_share)
+    rows = rows.merge(predictions[["customer_id", "churned", "churn_risk"]], on="customer_id", validate="one_to_one")
+    risk, churned = rows["churn_risk"].to_numpy("float64"), rows["churned"].to_numpy("int64")
+    return cutoff, (risk, told.expected_margin(rows), churned)
+
+
+def back_test(judged: ValueModel, rows: pd.DataFrame, ships: str, rounds: int, seed: int) -> dict[str, Any]:
+    """The judged model, spend.value_rows of its cutoffs and what ships in, value.json's part on expected margins out."""
+    test, said = margins_at_test(judged, rows)
+    cards = value_cards(test, said, rounds, seed)
+    notes = [scaled_note(judged)] if judged.learned_days != judged.value_days else []
+    notes += off_note(cards.get("lapse" if ships == "model" else ships, {}).get("total_ratio"))
+    return {
+        "learned_days": judged.learned_days,
+        "note": ". ".join(notes) or None,
+        "cutoffs": {role: list(days) for role, days in judged.cutoffs.items()},
+        "kept_customers": len(test),
+        "mean_margin": float(test["margin_after"].mean()) if len(test) else None,
+        "test": cards.pop("lapse", None),
+        "rivals": cards,
+    }
+
+
+def off_note(total_ratio: float | None) -> list[str]:
+    """Expected over actual total of what ships in, what to think of values where it is far off out."""
+    if total_ratio is None or 1 / FAR_OFF <= total_ratio <= FAR_OFF:
+        return []
+    way = "high" if total_ratio > 1 else "low"
+    return [f"All together were expected to bring {total_ratio:.2f} times what they brought at the test cutoff: "
+            f"value_at_stake may be as much too {way}, and expected_profit with it"]  # fmt: skip
+
+
+def rankings(offer: Offer, churn_risk: Floats, expected_margin: Floats) -> dict[str, Floats]:
+    """An offer, risks and margins in, what a list may be ranked by out."""
+    return {
+        "churn_risk": churn_risk,
+        "value_at_stake": churn_risk * expected_margin,
+        RANKING: offer.expected_profit(churn_risk, expected_margin),
+    }
+
+
+def campaign(
+    offer: Offer,
+    churn_risk: Floats,
+    expected_margin: Floats,
+    churned: Ints,
+    acceptance_weight: float,
+    rounds: int,
+    seed: int,
+) -> dict[str, Any]:
+    """An offer, risks, margins and outcomes of test customers in, what contacting them would have earned out.
+
+    Per ranking: the length planned from risks alone, what it earns by the outcomes, with a 95 % interval over customers,
+    and the length that hindsight would have chosen. The planned one is the honest figure.
+    """
+    happened = churned.astype("float64")
+    profits, costs = offer.expected_profit(happened, expected_margin), offer.expected_cost(churn_risk)
+    lists = {}
+    for name, key in rankings(offer, churn_risk, expected_margin).items():
+        order, length = list_order(key), planned_length(offer, churn_risk, expected_margin, key)
+        curve, hindsight = profit_curve(profits, order), best_length(profits, costs, order, offer.budget)
+        lists[name] = {
+            "planned_length": length,
+            "planned_profit": float(profit_curve(offer.expected_profit(churn_risk, expected_margin), order)[length]),
+            "planned_cost": float(costs[order[:length]].sum()),
+            "profit": float(curve[length]),
+            "profit_interval": interval(bootstrap_profit(profits, order, length, rounds, seed)),
+            "hindsight_length": hindsight,
+            "hindsight_profit": float(curve[hindsight]),
+        }
+    # EMPC knows one value for everybody; it is won by those who would have left, so theirs it is.
+    clv = float((churn_risk * expected_margin).sum() / max(churn_risk.sum(), 1e-9))
+    found = empc(churned, churn_risk, clv, offer, acceptance_weight)
+    key = rankings(offer, churn_risk, expected_margin)[RANKING]
+    return {
+        "customers": len(churned),
+        "assumptions": {**asdict(offer), "mean_expected_margin": float(expected_margin.mean())},
+        "profit_of_contacting_everybody": float(profits.sum()),
+        "ranked_by": lists,
+        "empc": found[0] if found else None,
+        "empc_clv": clv,
+        "empc_contacted_share": found[1] if found else None,
+        "sensitivity": sensitivity(offer, churn_risk, expected_margin, churned, key),
+    }
+
+
+def curve_points(offer: Offer, churn_risk: Floats, expected_margin: Floats, churned: Ints) -> list[dict[str, Any]]:
+    """As campaign in, the profit of each ranking at every hundredth of its list out."""
+    profits = offer.expected_profit(churned.astype("float64"), expected_margin)
+    lengths = np.unique(np.linspace(0, len(churned), POINTS + 1).round().astype("int64"))
+    points = []
+    for name, key in rankings(offer, churn_risk, expected_margin).items():
+        curve = profit_curve(profits, list_order(key))
+        points += [{"ranking": name, "customers": int(n), "profit": float(curve[n])} for n in lengths]
+    return points
+
+
+def say(report: Mapping[str, Any]) -> None:
+    """The content of value.json in, three lines on the terminal out; one where there is no money."""
+    if report["ships"] == "none":
+        print(f"evaluate: value: {report['why']}")
+        return
+    cards = {**({"lapse": report["test"]} if report["test"] else {}), **report["rivals"]}
+    errors = ", ".join(f"{name} {card['mae']:,.2f}" for name, card in cards.items())
+    print(f"evaluate: value: {report['kept_customers']:,} kept customers at {report['cutoffs']['test'][0]} brought "
+          f"{report['mean_margin']:,.2f} each in {report['learned_days']} days; mean error {errors}; "
+          f"{report['why']}")  # fmt: skip
+    if report["note"]:
+        print(f"evaluate: value: {report['note']}")
+    told = report["campaign"]
+    best, by_risk = told["ranked_by"][RANKING], told["ranked_by"]["churn_risk"]
+    low, high = best["profit_interval"]
+    print(f"evaluate: profit: contacting {best['planned_length']:,} of {told['customers']:,} customers at "
+          f"{told['test_cutoff']}, by {RANKING}, earns {best['profit']:,.0f} (95 % {low:,.0f} to {high:,.0f}); by "
+          f"churn_risk {by_risk['profit']:,.0f}, everybody {told['profit_of_contacting_everybody']:,.0f}")  # fmt: skip
+    worst = min(told["sensitivity"], key=lambda row: row["profit_as_planned"])
+    print(f"evaluate: profit: what hurts that plan most is {worst['assumption']} {worst['change']:+.0%}: "
+          f"{worst['profit_as_planned']:,.0f}, or {worst['profit']:,.0f} when planned for it")  # fmt: skip

@@ -1,0 +1,91 @@
+"""Stage train's second model: what kept customers bring, the one that is judged and the one that ships."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ibis.expr.types as ir
+import pandas as pd
+
+from lapse.core.engine import Engine
+from lapse.core.windows import ChurnWindows, Period
+from lapse.snapshots import cutoffs_in
+from lapse.value.spend import has_money, value_rows
+from lapse.value.value_metrics import beats_last_year, margins_at_test, value_cards
+from lapse.value.value_model import NO_MONEY, ValueModel, ValueRoles, fit_value_model, value_roles
+
+
+def write_value_models(
+    engine: Engine,
+    purchase_days: ir.Table,
+    folders: tuple[Path, Path],
+    out: Path,
+    feature_names: Sequence[str],
+    windows: ChurnWindows,
+    period: Period,
+    params: Mapping[str, Any],
+    rounds: int,
+    seed: int,
+    most_rows: int,
+) -> ValueModel:
+    """Purchase days and the folders of features and labels in, value models in `judged/` and `lapse/` of `out`.
+
+    The judged one learns from what was known at its test cutoff. The one that ships, by the same recipe from every
+    mature cutoff, is the model only where the judged one beat last year's spend. Returns the one that ships.
+    `params`: section value. Without money both are of kind `none`.
+    """
+    days, share = params["value_days"], params["margin_share"]
+    if not has_money(engine, purchase_days):
+        ships = judged = ValueModel("none", days, days, share, NO_MONEY)
+    else:
+        roles = value_roles(cutoffs_in(folders[1]), windows, days, period.last_complete_day)
+        counted = windows, roles.learned_days, share, period, most_rows
+        rows = value_rows(engine, purchase_days, folders, roles.known_now, *counted)
+        judged, ships = fit_both(rows, roles, feature_names, days, share, rounds, seed)
+    judged.write(out / "judged")
+    ships.write(out / "lapse")
+    return ValueModel.read(out / "lapse")
+
+
+def fit_both(
+    rows: pd.DataFrame,
+    roles: ValueRoles,
+    feature_names: Sequence[str],
+    value_days: int,
+    margin_share: float,
+    rounds: int,
+    seed: int,
+) -> tuple[ValueModel, ValueModel]:
+    """spend.value_rows of all mature cutoffs in, the judged model and the one that ships out."""
+    given = feature_names, value_days, roles.learned_days, margin_share, seed
+    judged = fit_value_model(rows, roles.known_at_test, *given)
+    judged = replace(judged, cutoffs={**judged.cutoffs, "test": [str(roles.test)]})
+    test, said = margins_at_test(judged, rows)
+    beats, why = beats_last_year(value_cards(test, said, rounds, seed))
+    ships = fit_value_model(rows, roles.known_now, *given)
+    if not beats:
+        ships = replace(ships, kind="last_year", booster=None, why=why)
+    # Too little to learn from now, or not: that is the ships's own finding.
+    return judged, replace(ships, why=ships.why or why)
+
+
+def say(ships: ValueModel) -> None:
+    """The value model that ships in, what it is on the terminal out."""
+    if ships.kind == "none":
+        print(f"train: no value model: {ships.why}")
+        return
+    what = "a model" if ships.kind == "model" else "last year's spend"
+    print(f"train: value over {ships.value_days} days by {what}: {ships.why}; ships as {ships.version}")
+    if ships.learned_days != ships.value_days:
+        print(f"train: {scaled_note(ships)}")
+
+
+def scaled_note(model: ValueModel) -> str:
+    """A value model that was learned over fewer days than it speaks of in, what to think of that out."""
+    return (
+        f"the log is too short to learn from {model.value_days} days: value is learned over {model.learned_days} and "
+        f"multiplied by {model.value_days / model.learned_days:.2f}, as if every season were like these"
+    )

@@ -1,0 +1,305 @@
+"""A workspace: the folder that holds params.yaml, and one method for every stage that runs in it.
+
+DVC's stage files, the command line, the nightly run and the benchmarks all call these methods, so that what a stage reads,
+writes and is told by params.yaml is said once. What a stage does stands beside its subject, in the room that it calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
+from lapse.core.paths import Paths
+from lapse.core.settings import Settings, load_settings
+from lapse.core.windows import ChurnWindows, Period
+from lapse.history.profile import Contents
+
+if TYPE_CHECKING:
+    from lapse.features.family import Inputs
+    from lapse.history.activity.rollup import Activity
+    from lapse.history.usability.usability_report import Report
+    from lapse.history.validation.validate import Count
+    from lapse.model.bundle import Bundle
+
+
+class Workspace:
+    """A folder with a params.yaml. Settings and data profile are read once, when first asked for.
+
+    `data`: where tables and reports are, `root/data` unless given; the nightly run has a folder of its own.
+    """
+
+    def __init__(self, root: Path = Path(), *, settings: Settings | None = None, data: Path | None = None) -> None:
+        self.root = root
+        self.paths = Paths(root, data or root / "data")
+        self._settings = settings
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The typed params.yaml; SettingsError when it cannot be followed."""
+        return self._settings or load_settings(self.root / "params.yaml")
+
+    @cached_property
+    def profile(self) -> Contents:
+        """The data profile that stage validate wrote; DataError when it has not run."""
+        return Contents.read(self.paths.profile)
+
+    @property
+    def period(self) -> Period:
+        """The days that the log covers."""
+        return self.profile.period
+
+    @property
+    def windows(self) -> ChurnWindows:
+        """The definition of churn."""
+        return self.settings.churn.windows
+
+    def today(self) -> date:
+        """Return the calendar day in the business time zone."""
+        return datetime.now(ZoneInfo(self.settings.business_timezone)).date()
+
+    def engine(self) -> AbstractContextManager[Engine]:
+        """Open the engine that LAPSE_ENGINE names."""
+        return open_engine()
+
+    def activity_tables(self, engine: Engine) -> Activity:
+        """Return the activity tables by name."""
+        from lapse.history.activity.rollup import read_activity
+
+        return read_activity(engine, self.paths.activity)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the features are made for: columns, windows, event types, features of one's own."""
+        from lapse.features.own import feature_inputs
+
+        return feature_inputs(self.profile, self.windows, self.settings.features.model_dump(), self.root)
+
+    def land(self) -> None:
+        """Copy what params name that is no file to data/raw, where DVC sees when it changes."""
+        from lapse.history.landing.land import land, land_tables, require_always_changed
+
+        wanted = self.settings.land
+        named = ", ".join([*([wanted.source] if wanted.source else []), *wanted.tables])
+        print(f"land: reading {named or 'nothing: the sources are files'}", flush=True)
+        require_always_changed(wanted.tables, self.root / "dvc.yaml")
+        with open_duckdb() as engine:
+            for name, rows in land(engine, wanted.source, self.paths.raw).items():
+                print(f"land: {name}: {rows:,} rows")
+            for name, done in land_tables(engine, wanted.tables, self.paths.raw, os.environ).items():
+                print(f"land: {name}: {done}", flush=True)
+
+    def validate(self) -> Report:
+        """Make every source row a typed row or a counted reject, and return the usability report, which is written, too."""
+        from lapse.history.usability.usability_report import report_text, write_report
+
+        report = self.check()
+        write_report(report, self.paths.reports)
+        print(report_text(report), end="")
+        return report
+
+    def check(self) -> Report:
+        """Validate the sources and return the usability report; only the validated tables are written."""
+        from lapse.history.usability.usability_report import check_delivery
+
+        snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
+        with open_duckdb() as engine:
+            counts = self.validate_sources(engine)
+            for name, count in counts.items():
+                print(f"validate: {name}: {count}", flush=True)
+            return check_delivery(
+                engine, self.paths.validated, self.profile, counts, self.windows, snapshots.step_days,
+                snapshots.max_cutoffs, reasons,
+            )  # fmt: skip
+
+    def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
+        """Write the validated tables, the rejects and the data profile, and return the counts of every source."""
+        from lapse.history.validation.validate import validate
+
+        self.profile, counts = validate(
+            engine, self.settings.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
+            self.today(),
+        )  # fmt: skip
+        return counts
+
+    def activity(self) -> None:
+        """Roll the validated log up to one row per customer and day."""
+        with self.engine() as engine:
+            for name, count in self.roll_up(engine).items():
+                print(f"activity: {name}: {count:,} rows")
+
+    def roll_up(self, engine: Engine) -> dict[str, int]:
+        """Write the activity tables and return how many rows each holds."""
+        from lapse.history.activity.rollup import write_activity
+
+        scale, reasons = self.profile.rating_scale, self.settings.churn.reasons
+        return write_activity(engine, self.paths.validated, self.paths.activity, scale, reasons)
+
+    def snapshots(self) -> None:
+        """Write who is eligible at each mature cutoff."""
+        from lapse.snapshots import write_snapshots
+
+        steps = self.settings.snapshots
+        with self.engine() as engine:
+            counted = write_snapshots(
+                engine, self.activity_tables(engine), self.paths.snapshots, self.windows, self.period, steps.step_days,
+                steps.max_cutoffs, steps.anchor_date,
+            )  # fmt: skip
+        print(f"snapshots: {sum(counted.values()):,} customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}")
+
+    def features(self) -> None:
+        """Write the features of every snapshot, a file per cutoff."""
+        from lapse.features.build import write_features
+        from lapse.features.catalogue import left_out
+
+        for family, lack in left_out(self.inputs).items():
+            print(f"features: family {family} left out: {lack} in the data")
+        with self.engine() as engine:
+            tables = self.activity_tables(engine)
+            write_features(engine, tables, self.paths.snapshots, self.paths.features, self.period, self.inputs)
+
+    def labels(self) -> None:
+        """Write what came of each snapshot in its outcome window, a file per cutoff."""
+        from lapse.labels import write_labels
+
+        with self.engine() as engine:
+            tables, last = self.activity_tables(engine), self.period.last_complete_day
+            rates = write_labels(engine, self.paths.snapshots, tables, self.paths.labels, self.windows, last)
+        for cutoff, rate in rates.items():
+            print(f"labels: {cutoff}: {rate:.1%} churned")
+
+    def leakage(self, most: int) -> dict[date, list[str]]:
+        """Return, for up to `most` of the cutoffs, the features that change when everything after it is deleted."""
+        from lapse.features.leakage import check_leakage
+        from lapse.snapshots import cutoffs_in
+
+        known = cutoffs_in(self.paths.snapshots)
+        chosen = known[:: max(1, -(-len(known) // most))]
+        with self.engine() as engine:
+            return check_leakage(
+                engine, self.paths.validated, chosen, self.windows, self.period, self.inputs, self.profile.rating_scale,
+                self.settings.churn.reasons,
+            )  # fmt: skip
+
+    def retention(self) -> None:
+        """Write the customer retention rate of every whole month and quarter."""
+        from lapse.retention import retention_periods, say, write_retention
+
+        active_days, reports = self.settings.retention.active_days, self.paths.reports
+        with self.engine() as engine:
+            tables = self.activity_tables(engine)
+            rows = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
+        write_retention(rows, active_days, self.paths.retention, reports / "retention.json", reports / "retention")
+        say(rows)
+
+    def train(self) -> None:
+        """Fit the evaluation model and the final model, of churn and of value."""
+        from lapse.features.catalogue import all_features
+        from lapse.labels import churn_log_odds
+        from lapse.model.train import require_usable, write_models
+        from lapse.snapshots import cutoffs_in
+        from lapse.value.value_training import say, write_value_models
+
+        train, value, paths = self.settings.train, self.settings.value, self.paths
+        require_usable(paths.usability)
+        print("train: fitting the judged model and the one that ships", flush=True)
+        with self.engine() as engine:
+            tables = self.activity_tables(engine)
+            rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
+            judged, ships = write_models(
+                paths.features, paths.labels, paths.models, self.inputs, self.windows, train.model_dump(), rates
+            )
+            for name, bundle in (("judged", judged), ("ships", ships)):
+                fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
+                print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")
+            print(f"train: ships as {ships.version}")
+            names = [feature.name for feature in all_features(self.inputs)]
+            say(write_value_models(
+                engine, tables["purchase_days"], (paths.features, paths.labels), paths.models, names, self.windows,
+                self.period, value.model_dump(), self.settings.evaluate.bootstrap_rounds, train.seed, train.most_rows,
+            ))  # fmt: skip
+
+    def evaluate(self) -> None:
+        """Measure the training procedure and its baselines at test cutoffs, and record the training in MLflow."""
+        from lapse.evaluation.card import write_card
+        from lapse.evaluation.report import write_report
+        from lapse.registry.mlflow_registry import record_training
+        from lapse.value.value_report import say as say_value
+        from lapse.value.value_report import write_value_report
+
+        settings, paths = self.settings, self.paths
+        metrics = self.backtest(paths.reports, settings.evaluate.origins)
+        with self.engine() as engine:
+            say_value(write_value_report(
+                engine, self.activity_tables(engine)["purchase_days"], (paths.features, paths.labels), paths.models,
+                paths.reports, self.windows, self.period, settings.value.model_dump(), settings.evaluate.bootstrap_rounds,
+                settings.train.seed, settings.train.most_rows,
+            ))  # fmt: skip
+        write_card(paths.reports, paths.models / "README.md")
+        print(f"evaluate: all of it as a page: {write_report(paths.reports)}")
+        params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
+        run_id = record_training(
+            self.root, settings.evaluate.experiment, settings.evaluate.registered_model, params, metrics, paths.models,
+            paths.reports, paths.features,
+        )  # fmt: skip
+        print(f"evaluate: recorded as MLflow run {run_id}")
+
+    def backtest(self, out: Path, origins: int) -> Mapping[str, Any]:
+        """Write the back-test at up to `origins` test cutoffs to `out` and return the content of its metrics.json."""
+        from lapse.evaluation.evaluate import evaluate, say
+        from lapse.model.bundle import Bundle
+
+        settings, paths = self.settings, self.paths
+        judged, ships = Bundle.read(paths.evaluation_model), Bundle.read(paths.final_model)
+        judged.require_windows(self.windows)
+        train, limits = settings.train.model_dump(), settings.promote.model_dump()
+        metrics = evaluate(paths.data, judged, ships, out, train, limits, settings.evaluate.bootstrap_rounds, origins)
+        say(metrics)
+        return metrics
+
+    def final_bundle(self) -> Bundle:
+        """Return the final model with the workspace's own features; ModelError when it was trained with others."""
+        from lapse.model.bundle import Bundle
+        from lapse.scoring.score import with_own_features
+
+        return with_own_features(Bundle.read(self.paths.final_model), self.root, self.settings.features.model_dump()["sql"])
+
+    def score(self) -> None:
+        """Give every eligible customer at `score.as_of` a calibrated churn risk and reasons."""
+        from lapse.core.windows import resolve_as_of
+        from lapse.scoring.bands import bands_for
+        from lapse.scoring.score import consenting_customers, say, score_customers, write_scores
+        from lapse.value.profit import offer_of
+        from lapse.value.value_model import ValueModel
+
+        score, money, paths = self.settings.score, self.settings.value, self.paths
+        as_of = resolve_as_of(score.as_of, self.period)
+        agreed = consenting_customers(paths.customers, self.profile.columns, as_of)
+        bundle = self.final_bundle()
+        bands = bands_for(score.high_risk, score.medium_risk, bundle)
+        value = ValueModel.read(paths.final_model).require(money.value_days, money.margin_share)
+        with self.engine() as engine:
+            scores = score_customers(
+                engine, self.activity_tables(engine), as_of, bundle, self.period, bands, value,
+                offer_of(money.model_dump()), agreed, bands.explained_from(self.settings.lists.min_risk),
+            )  # fmt: skip
+        write_scores(scores, paths.scores)
+        say(scores, bands)
+
+    def lists(self) -> None:
+        """Write the lists for marketing."""
+        import pandas as pd
+
+        from lapse.outreach.lists import caution_in, say, write_lists
+        from lapse.value.profit import offer_of
+
+        lists, paths = self.settings.lists, self.paths
+        scores, caution = pd.read_parquet(paths.scores), caution_in(paths.metrics)
+        offer = offer_of(self.settings.value.model_dump())
+        say(write_lists(scores, paths.lists, lists.min_risk, lists.max_customers, caution, lists.rank_by, offer))

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lapse.core.engine import DuckEngine, open_duckdb, open_engine
+from lapse.core.errors import DataError, LapseError, SettingsError
+
+
+def test_duckdb_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in (None, "", "duckdb"):
+        monkeypatch.delenv("LAPSE_ENGINE", raising=False) if value is None else monkeypatch.setenv("LAPSE_ENGINE", value)
+        with open_engine(threads=1) as engine:
+            assert isinstance(engine, DuckEngine)
+
+
+def test_an_unknown_engine_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_ENGINE", "sparc")
+    with pytest.raises(SettingsError, match=r"'sparc' is no engine\. Set it to duckdb or spark"), open_engine():
+        pass
+
+
+def test_deliveries_are_read_by_duckdb_whatever_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_ENGINE", "spark")
+    with open_duckdb(threads=1) as engine:
+        assert engine.connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_without_pyspark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_ENGINE", "spark")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(LapseError, match=r"needs pyspark, .*pip install 'lapse\[spark\]'"), open_engine():
+        pass
+
+
+@pytest.mark.parametrize("home", [None, "/nowhere"])
+def test_without_java(home: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAPSE_ENGINE", "spark")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False) if home is None else monkeypatch.setenv("JAVA_HOME", home)
+    with pytest.raises(LapseError, match=r"needs Java 17 or 21.*Install it"), open_engine():
+        pass
+
+
+def test_spark_is_imported_only_when_asked_for() -> None:
+    code = "import sys; from lapse.core.engine import open_engine\nwith open_engine(): print('pyspark' in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "conf", ["spark.executor.memory", "spark.sql.ansi.enabled=false", "spark.sql.session.timeZone=Europe/Berlin"]
+)
+def test_spark_conf_that_cannot_be_followed(conf: str) -> None:
+    pytest.importorskip("pyspark")
+    from lapse.core.spark import connect
+
+    with pytest.raises(SettingsError, match=r"LAPSE_SPARK_CONF: .* is not possible\. Write key=value"):
+        connect({"LAPSE_SPARK_CONF": f"spark.executor.cores=2;{conf}"})
+
+
+def test_what_is_written_has_the_types_that_the_expression_says(engine: DuckEngine, tmp_path: Path) -> None:
+    table: Any = engine.load(pd.DataFrame({"who": ["b", "a", "a"], "n": [1, 2, 3]}), "few")
+    money = table.n.cast("decimal(18, 4)")
+    made = table.group_by("who").aggregate(whole=table.n.sum(), money=money.sum(), share=table.n.mean())
+    made = made.mutate(last=ibis.literal(2, type="int64"))
+    assert engine.write(made, tmp_path / "few.parquet", ["who"]) == 2
+    written = pq.read_table(tmp_path / "few.parquet")
+    types = [pa.string(), pa.int64(), pa.decimal128(38, 4), pa.float64(), pa.int64()]
+    assert written.schema.types == types
+    assert written.to_pylist()[0] == {"who": "a", "whole": 5, "money": Decimal("5.0000"), "share": 2.5, "last": 2}
+
+
+def test_a_folder_is_read_as_one_table(engine: DuckEngine, tmp_path: Path) -> None:
+    for part in ("1", "2"):
+        engine.write(engine.load(pd.DataFrame({"who": [part]}), f"part_{part}"), tmp_path / f"{part}.parquet", ["who"])
+    assert sorted(engine.frame(engine.read(tmp_path))["who"]) == ["1", "2"]
+    with pytest.raises(DataError, match="is not there"):
+        engine.read(tmp_path / "3.parquet")
+
+
+def test_fingerprints_change_with_any_row(engine: DuckEngine) -> None:
+    def prints(name: str, *rows: tuple[str, int]) -> Any:
+        frame = pd.DataFrame(rows, columns=["day", "n"])
+        return engine.fingerprints(engine.load(frame, name), "day")
+
+    one = prints("p1", ("x", 1), ("x", 2), ("y", 3))
+    assert one == prints("p2", ("y", 3), ("x", 2), ("x", 1))
+    assert one["x"][0] == 2
+    other = prints("p3", ("x", 1), ("x", 3), ("y", 3))
+    assert (other["x"] != one["x"], other["y"] == one["y"]) == (True, True)
+
+
+@pytest.mark.parametrize("limit", ["lots", "12'; SELECT 1; --"])
+def test_a_limit_that_is_no_memory_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_MEMORY_LIMIT", limit)
+    with pytest.raises(SettingsError, match="LAPSE_MEMORY_LIMIT"), open_engine():
+        pass
+
+
+def test_the_limit_of_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_MEMORY_LIMIT", "1GiB")
+    with open_engine() as engine:
+        assert engine.backend.con.execute("SELECT current_setting('memory_limit')").fetchone() == ("1.0 GiB",)

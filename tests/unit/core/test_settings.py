@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lapse.core.errors import SettingsError
+from lapse.core.settings import load_settings
+from tests.conftest import ROOT
+
+PARAMS = (ROOT / "params.yaml").read_text(encoding="utf-8")
+THRESHOLDS = PARAMS[PARAMS.index("  high_risk:") : PARAMS.index("\n\nlists:")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  seed: 7", "  sead: 7", "unknown key 'train.sead'. Did you mean 'seed'?"),
+        ("land:\n  source: complete_journey", "land:\n  source: complete_jorney", "land.source"),
+        ("  horizon_days: 30", "", "the key 'churn.horizon_days' is missing"),
+        ("  horizon_days: 30", "  horizon_days: -3", "churn.horizon_days: Input should be greater than 0"),
+        ("  horizon_days: 30", "  horizon_days: thirty", "churn.horizon_days"),
+        ("  horizon_days: 30", "  horizon_days: 30.5", "churn.horizon_days"),
+        ("  until: null", "  until: 2017-10-31", 'sources.until is a bare date. Put it in quotes: "2017-10-31"'),
+        ("  until: null", '  until: "31.10.2017"', "sources.until: '31.10.2017' is not a day"),
+        ("  as_of: latest", '  as_of: "last"', "score.as_of: 'last' is not a day"),
+        ("America/New_York", "America/NewYork", "'America/NewYork' is no time zone"),
+        ("      amount: sales_value", "      amonut: sales_value", "unknown column 'amonut'. Did you mean 'amount'?"),
+        ("      customer_id: household_id\n      ordered_at", "      ordered_at", "nothing is mapped to 'customer_id'"),
+        ("  windows: auto ", "  windows: [90, 30] ", "the shortest first"),
+        ("    coupon: [coupon_redeemed, campaign_received]", "    coupon: [coupon_redeemed]", "features.responses.coupon"),
+        ("  high_risk: auto ", "  high_risk: often ", "score.high_risk: Input should be a valid number, or 'auto', not 'often'"),
+        ("  windows: auto ", "  windows: often ", "features.windows: Input should be a valid list, or 'auto', not 'often'"),
+        ("  windows: auto ", "  windows: [30, x] ", "features.windows.1: Input should be a valid integer"),
+        (THRESHOLDS, "  high_risk: 0.5\n  medium_risk: 0.9", "medium_risk must be below high_risk"),
+        ("  high_risk: auto ", "  high_risk: 50 ", "score.high_risk: Input should be less than or equal to 1, or 'auto', not 50"),
+        ("train:", "train:\n  seed: 1", "not valid YAML"),
+        ("train:", "\ttrain:", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(old: str, new: str, said: str, tmp_path: Path) -> None:
+    assert old in PARAMS
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(SettingsError) as raised:
+        load_settings(path)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "holds no settings"), (b"- 1\n", "holds no settings"), (b"\xff\xfe\x00", "UTF-8")]
+)
+def test_a_file_that_is_no_settings(content: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match=said):
+        load_settings(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="in the folder that holds"):
+        load_settings(tmp_path / "params.yaml")

@@ -1,0 +1,130 @@
+"""The gate's decision on made-up figures: every reason to refuse, and what is no reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from lapse.core.windows import ChurnWindows
+from lapse.registry.gate import Calibration, Comparison, Evidence, Thresholds, compare, decide, measure_calibration
+
+WINDOWS = ChurnWindows(90, 30)
+TEST = date(2024, 6, 1)
+LAST_DAY = date(2024, 7, 1)
+THRESHOLDS = Thresholds(max_ece=0.05, min_slope=0.8, max_slope=1.25, max_auroc_loss=0.01)
+GOOD = Evidence(
+    windows=WINDOWS,
+    test_cutoff=TEST,
+    judged_on=[date(2024, 4, 1), date(2024, 5, 2)],
+    ships_on=[date(2024, 5, 2), TEST],
+    metrics={
+        "test": {"auroc_interval": [0.8, 0.9]},
+        "rivals": {
+            "weak": {"auroc": 0.6, "lapse_leads_by_interval": [0.2, 0.3]},
+            "strong": {"auroc": 0.8, "lapse_leads_by_interval": [0.01, 0.05]},
+        },
+    },
+    calibration=Calibration(ece=0.02, ece_by_chance=0.03, slope=1.05, slope_error=0.05),
+    comparison=Comparison("version 1", 0.004, (-0.002, 0.01), -0.001, (-0.003, 0.001)),
+)
+
+
+def failed(evidence: Evidence, windows: ChurnWindows = WINDOWS, last_day: date = LAST_DAY) -> dict[str, str]:
+    return {check.name: check.said for check in decide(evidence, windows, last_day, THRESHOLDS) if not check.passed}
+
+
+def with_rivals(**leads: tuple[float, Any]) -> Evidence:
+    rivals = {name: {"auroc": a, "lapse_leads_by_interval": lead} for name, (a, lead) in leads.items()}
+    return replace(GOOD, metrics={**GOOD.metrics, "rivals": rivals})
+
+
+def test_a_good_model_passes_with_and_without_a_champion() -> None:
+    assert failed(GOOD) == {}
+    assert failed(replace(GOOD, comparison=None)) == {}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "name", "said"),
+    [
+        (replace(GOOD, judged_on=[date(2024, 5, 3)]), "maturity", "learned from 2024-05-03"),
+        (replace(GOOD, ships_on=[date(2024, 6, 2)]), "maturity", "the outcomes of 2024-06-02 are not over"),
+        (replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": [0.5, 0.6]}}), "chance", "0.5000 to 0.6000"),
+        (replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": None}}), "chance", "no AUROC"),
+        (with_rivals(best=(0.8, [-0.001, 0.05]), weak=(0.7, [0.1, 0.2])), "rule", "the best rule, best, by -0.0010"),
+        (with_rivals(best=(0.8, None)), "rule", "could not be measured"),
+        (with_rivals(), "rule", "no rule was measured"),
+        (replace(GOOD, calibration=Calibration(0.06, 0.03, 1.0, 0.05)), "calibration", "ECE 0.0600, at most 0.0500"),
+        (replace(GOOD, calibration=Calibration(0.02, 0.03, 0.6, 0.05)), "calibration", "slope 0.600 ± 0.098"),
+        (replace(GOOD, calibration=Calibration(0.02, 0.03, 1.5, 0.05)), "calibration", "slope 1.500"),
+        (replace(GOOD, calibration="no data"), "calibration", "no data"),
+        (replace(GOOD, comparison="it had seen them"), "champion", "cannot be compared: it had seen them"),
+        (replace(GOOD, comparison=Comparison("v", -0.002, (-0.004, -0.001), 0.0, (-0.1, 0.1))), "champion", "-0.0020"),
+        (replace(GOOD, comparison=Comparison("v", -0.02, (-0.06, 0.03), 0.0, (-0.1, 0.1))), "champion", "-0.0200"),
+        (replace(GOOD, comparison=Comparison("v", 0.0, (-0.1, 0.1), 0.01, (0.001, 0.02))), "champion", "Brier +0.0100"),
+        (replace(GOOD, comparison=Comparison("v", 0.0, None, 0.0, (0.0, 0.0))), "champion", "all churned, or none"),
+    ],
+)  # fmt: skip
+def test_one_reason_is_enough_and_is_named(evidence: Evidence, name: str, said: str) -> None:
+    found = failed(evidence)
+    assert list(found) == [name] and said in found[name]
+
+
+def test_another_definition_of_churn_is_refused() -> None:
+    assert "horizon_days=60" in failed(GOOD, ChurnWindows(90, 60))["definition"]
+
+
+def test_outcomes_that_are_not_over_are_refused() -> None:
+    assert "2024-06-01" in failed(GOOD, last_day=LAST_DAY - timedelta(days=1))["maturity"]
+
+
+def test_chance_is_no_miscalibration_on_few_customers() -> None:
+    """ECE above the limit but within what chance makes, and a slope whose interval reaches the limits."""
+    assert failed(replace(GOOD, calibration=Calibration(0.07, 0.08, 0.6, 0.2))) == {}
+    assert failed(replace(GOOD, calibration=Calibration(0.02, 0.03, None, None))) == {}
+
+
+def test_a_rule_that_ships_leads_itself_by_nothing() -> None:
+    assert failed(with_rivals(best=(0.8, [0.0, 0.0]))) == {}
+
+
+def drawn(customers: int, stretch: float, seed: int = 3) -> tuple[Any, Any]:
+    """Outcomes drawn from true risks, and those risks with their logits stretched."""
+    random = np.random.default_rng(seed)
+    truth = expit(random.normal(-1, 1, customers))
+    return (random.random(customers) < truth).astype("int64"), expit(stretch * logit(truth))
+
+
+def test_calibration_of_the_truth_and_of_an_exaggeration() -> None:
+    right, wrong = (measure_calibration(*drawn(10_000, stretch), seed=1) for stretch in (1.0, 2.0))
+    assert right.slope is not None and right.slope_error is not None
+    assert abs(right.slope - 1) < 2.5 * right.slope_error and right.ece < right.ece_by_chance < 0.02
+    assert wrong.slope == pytest.approx(0.5, abs=0.05) and wrong.ece > 3 * wrong.ece_by_chance
+    few = measure_calibration(*drawn(150, 1.0), seed=1)
+    assert few.ece_by_chance > 0.05
+
+
+def test_the_error_of_the_slope_is_its_spread_over_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lapse.registry.gate.SIMULATIONS", 1)
+    found = [measure_calibration(*drawn(500, 1.0, seed), seed=1) for seed in range(40)]
+    spread = np.std([one.slope for one in found])
+    assert np.mean([one.slope_error for one in found]) == pytest.approx(spread, rel=0.3)
+
+
+def test_one_risk_for_everybody_has_no_slope() -> None:
+    churned, _ = drawn(300, 1.0)
+    assert measure_calibration(churned, np.full(300, churned.mean()), seed=1).slope is None
+
+
+def test_the_comparison_is_paired() -> None:
+    churned, truth = drawn(3_000, 1.0)
+    same = compare("itself", churned, truth, truth, 100, 1)
+    assert (same.auroc, same.auroc_interval, same.brier, same.brier_interval) == (0, (0, 0), 0, (0, 0))
+    noisy = expit(logit(truth) + np.random.default_rng(1).normal(0, 1.5, len(truth)))
+    worse = compare("the truth", churned, noisy, truth, 100, 1)
+    assert worse.auroc < 0 and worse.auroc_interval is not None and worse.auroc_interval[1] < 0
+    assert worse.brier > 0 and worse.brier_interval is not None and worse.brier_interval[0] > 0

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from lapse.core.engine import Engine
+from lapse.core.files import read_json
+from lapse.core.windows import Period
+from lapse.retention import crr, period_counts, retention_periods, write_retention
+from tests.conftest import log_of, roll_up
+
+
+@pytest.mark.parametrize(
+    ("s", "n", "e", "percent"), [(1000, 200, 800, 60), (100, 15, 105, 90), (10, 0, 10, 100), (10, 5, 5, 0)]
+)
+def test_the_textbook(s: int, n: int, e: int, percent: float) -> None:
+    assert crr(s, n, e) == percent
+
+
+def test_nobody_at_the_start_is_a_null() -> None:
+    assert crr(0, 5, 5) is None
+
+
+def test_one_month_by_hand(engine: Engine) -> None:
+    orders = {
+        "stays": ["2024-01-20", "2024-02-10"],
+        "leaves": ["2024-01-20"],
+        "new": ["2024-02-15"],
+        "new_and_gone": ["2024-02-01"],
+        "returns": ["2023-10-01", "2024-02-20"],
+        "long_gone": ["2023-10-01"],
+    }
+    lines = [{"customer_id": who, "ordered_at": day, "amount": 1} for who, days in orders.items() for day in days]
+    lines.append({"customer_id": "leaves", "ordered_at": "2024-02-25", "amount": -1})
+    days = roll_up(log_of(engine, lines))
+    counts = period_counts(days, date(2024, 2, 1), date(2024, 2, 29), active_days=20)
+    # Active on 31 January: stays, leaves. Active on 29 February (from the 10th): stays, new, returns.
+    assert counts == {"customers_at_start": 2, "new_customers": 2, "customers_at_end": 3, "reactivated": 1, "retained": 1}
+    assert crr(2, 2, 3) == 50
+
+
+def test_only_whole_and_known_periods(engine: Engine, tmp_path: Path) -> None:
+    lines = [{"customer_id": "a", "ordered_at": f"2024-{month:02}-10", "amount": 1} for month in range(1, 8)]
+    days = roll_up(log_of(engine, lines))
+    period = Period(date(2024, 1, 10), date(2024, 7, 10), date(2024, 7, 10))
+    rows = retention_periods(days, period, active_days=45)
+    assert [(row["period_kind"], str(row["period_start"])) for row in rows] == [
+        ("month", "2024-03-01"), ("month", "2024-04-01"), ("month", "2024-05-01"), ("month", "2024-06-01"),
+        ("quarter", "2024-04-01"),
+    ]  # fmt: skip
+    assert {row["crr"] for row in rows} == {100}
+    write_retention(rows, 45, tmp_path / "crr.parquet", tmp_path / "retention.json", tmp_path / "plots")
+    written = read_json(tmp_path / "retention.json")
+    assert written["latest"] == {"month": 100, "quarter": 100} and len(written["months"]) == 4
+
+
+def test_a_log_too_short_for_any_period_is_reported_empty(tmp_path: Path) -> None:
+    write_retention([], 90, tmp_path / "crr.parquet", tmp_path / "retention.json", tmp_path / "plots")
+    assert read_json(tmp_path / "retention.json")["latest"] == {"month": None, "quarter": None}
+    assert (tmp_path / "plots" / "crr.png").exists()
+
+
+def test_one_month_of_subscriptions_by_hand(engine: Engine) -> None:
+    held = {
+        "stays": [("2024-01-01", None)],
+        "cancels": [("2024-01-01", "2024-02-10")],
+        "changes plan": [("2024-01-01", "2024-02-10"), ("2024-02-10", None)],
+        "new": [("2024-02-05", None)],
+        "comes back": [("2023-11-01", "2023-12-01"), ("2024-02-20", None)],
+        "noticed": [("2024-01-01", "2024-03-01")],
+    }
+    rows = [{"customer_id": who, "started_date": a, "ended_date": b} for who, terms in held.items() for a, b in terms]
+    activity = roll_up(log_of(engine, [{"customer_id": "x", "ordered_at": "2024-01-01", "amount": 1}], subscriptions=rows))
+    counts = period_counts(activity, date(2024, 2, 1), date(2024, 2, 29), 20, mode="subscription")
+    assert counts == {"customers_at_start": 4, "new_customers": 1, "customers_at_end": 5, "reactivated": 1, "retained": 3}

@@ -1,0 +1,139 @@
+"""What a campaign earns: Neslin's formula, its fixed points, and EMPC against a published value and by integration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import beta as beta_distribution
+
+from lapse.value.profit import (
+    ASSUMPTIONS,
+    Offer,
+    affordable_length,
+    best_length,
+    bootstrap_profit,
+    empc,
+    list_order,
+    planned_length,
+    profit_curve,
+    sensitivity,
+)
+
+OFFER = Offer(contact_cost=1.0, incentive_cost=10.0, acceptance_rate=0.3)
+
+
+@pytest.fixture(scope="module")
+def customers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(3)
+    risk = random.beta(1, 3, 600)
+    return risk, random.gamma(2, 80, 600), (random.random(600) < risk).astype("int64")
+
+
+def test_contacting_is_neslins_formula() -> None:
+    """N a {b g (CLV - c - d) - b (1 - g) c - (1 - b) (c + d)}, 200 of 1,000 contacted, 80 of them churners."""
+    n, a, b, g, clv, c, d = 1000, 0.2, 0.4, 0.3, 200.0, 1.0, 10.0
+    neslin = n * a * (b * g * (clv - c - d) - b * (1 - g) * c - (1 - b) * (c + d))
+    happened = np.repeat([1.0, 0.0], [80, 120])
+    assert OFFER.expected_profit(happened, np.full(200, clv)).sum() == pytest.approx(neslin) == pytest.approx(3160)
+
+
+def test_fixed_points_of_one_contact() -> None:
+    risk, margin = np.array([0.0, 1.0, 0.5]), np.array([100.0, 100.0, np.nan])
+    found = OFFER.expected_profit(risk, margin)
+    assert found[:2].tolist() == [-11.0, pytest.approx(0.3 * 90 - 1)] and np.isnan(found[2])
+    assert OFFER.expected_cost(risk).tolist() == [11.0, 4.0, 7.5]
+    nobody_else_takes_it = Offer(1.0, 10.0, 0.3, stayer_acceptance=0.0)
+    assert nobody_else_takes_it.expected_cost(np.array([0.0])).tolist() == [1.0]
+
+
+def test_the_best_length_is_that_of_trying_all(customers: tuple[np.ndarray, ...]) -> None:
+    risk, margin, _ = customers
+    profits, costs = OFFER.expected_profit(risk, margin), OFFER.expected_cost(risk)
+    for key in (risk, risk * margin, profits):
+        order = list_order(key)
+        slow = [sum(profits[order[:n]]) for n in range(len(risk) + 1)]
+        assert best_length(profits, costs, order) == int(np.argmax(np.round(slow, 9)))
+        assert profit_curve(profits, order) == pytest.approx(slow)
+    assert planned_length(OFFER, risk, margin, profits) == (profits > 0).sum() > 0
+
+
+def test_budget() -> None:
+    profits, costs = np.array([5.0, 5.0, 5.0]), np.array([0.1, 0.2, 0.3])
+    order = np.array([0, 1, 2])
+    assert [affordable_length(costs, order, budget) for budget in (None, 0, 0.1, 0.3, 0.6, 9)] == [3, 0, 1, 2, 3, 3]
+    assert best_length(profits, costs, order, 0.3) == 2
+
+
+def test_nobody_worth_contacting_and_nobody_at_all() -> None:
+    order = np.array([0, 1])
+    assert best_length(np.array([-1.0, -2.0]), np.array([1.0, 1.0]), order) == 0
+    nothing = np.array([])
+    assert best_length(nothing, nothing, list_order(nothing)) == 0
+    assert profit_curve(nothing, list_order(nothing)).tolist() == [0.0]
+    assert bootstrap_profit(np.array([-1.0, -2.0]), order, 0, 5, 1).tolist() == [0.0] * 5
+
+
+def test_empc_has_its_published_value() -> None:
+    """The example of the package empulse, for the measure's own defaults: Beta(6, 14), clv 200, d 10, f 1."""
+    churned, risk = np.array([0, 1, 0, 1, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9])
+    found = empc(churned, risk, 200.0, OFFER, 20.0)
+    assert found is not None and found[0] == pytest.approx(23.875593418348124, abs=1e-12)
+
+
+@pytest.mark.parametrize("clv", [30.0, 200.0])
+def test_empc_is_the_integral_over_the_best_lengths(clv: float, customers: tuple[np.ndarray, ...]) -> None:
+    risk, _, churned = customers
+    risk = np.round(risk, 2)  # ties
+    order, edges = list_order(risk), np.flatnonzero(np.append(np.diff(np.sort(-risk)) > 0, [True])) + 1
+    left, stayed = np.cumsum(churned[order])[edges - 1], np.cumsum(1 - churned[order])[edges - 1]
+
+    def best(rate: float) -> float:
+        profit = left * (rate * (clv - 10) - 1) - stayed * 11
+        return float(max(0.0, profit.max()) / len(churned) * beta_distribution(6, 14).pdf(rate))
+
+    found = empc(churned, risk, clv, OFFER, 20.0)
+    assert found is not None
+    assert found[0] == pytest.approx(quad(best, 0, 1, limit=400, epsabs=1e-9)[0], abs=1e-6) and 0 <= found[1] <= 1
+
+
+def test_fixed_points_of_empc(customers: tuple[np.ndarray, ...]) -> None:
+    risk, _, churned = customers
+    free = empc(churned, risk, 100.0, Offer(0.0, 0.0, 0.3), 20.0)
+    assert free is not None and free[0] == pytest.approx(100 * 0.3 * churned.mean())
+    backwards, right = empc(churned, -risk, 100.0, OFFER, 20.0), empc(churned, risk, 100.0, OFFER, 20.0)
+    perfect, tied = empc(churned, churned * 1.0, 100.0, OFFER, 20.0), empc(churned, risk * 0, 100.0, OFFER, 20.0)
+    assert backwards and right and perfect and tied
+    assert 0 <= backwards[0] <= tied[0] + 1e-12 < right[0] < perfect[0]
+    for one_class in (np.zeros(600, int), np.ones(600, int)):
+        assert empc(one_class, risk, 100.0, OFFER, 20.0) is None
+    assert empc(churned, risk, 5.0, OFFER, 20.0) is None, "the incentive costs more than anybody brings"
+
+
+def test_sensitivity_changes_one_assumption_at_a_time(customers: tuple[np.ndarray, ...]) -> None:
+    risk, margin, churned = customers
+    key = OFFER.expected_profit(risk, margin)
+    rows = sensitivity(OFFER, risk, margin, churned, key)
+    assert [(row["assumption"], row["change"]) for row in rows] == [(a, c) for a in ASSUMPTIONS for c in (-0.5, 0.5)]
+    length = planned_length(OFFER, risk, margin, key)
+    as_it_is = profit_curve(OFFER.expected_profit(churned * 1.0, margin), list_order(key))[length]
+    planned = {(row["assumption"], row["change"]): row["profit_as_planned"] for row in rows}
+    for assumption in ("contact_cost", "incentive_cost"):
+        assert planned[assumption, 0.5] < as_it_is < planned[assumption, -0.5]
+    for assumption in ("acceptance_rate", "expected_margin"):
+        assert planned[assumption, -0.5] < as_it_is < planned[assumption, 0.5]
+    assert planned["contact_cost", 0.5] == pytest.approx(as_it_is - 0.5 * length)
+    assert planned["stayer_acceptance", 0.5] == pytest.approx(as_it_is), "a share of 1 cannot grow"
+
+
+def test_the_interval_holds_the_profit_and_is_the_same_again(customers: tuple[np.ndarray, ...]) -> None:
+    risk, margin, churned = customers
+    profits, order = OFFER.expected_profit(churned * 1.0, margin), list_order(risk * margin)
+    found = bootstrap_profit(profits, order, 100, 2000, 1)
+    at_length = profit_curve(profits, order)[100]
+    # A resample holds each listed customer Binomial(n, 1/n) times, not independently.
+    spread = np.sqrt((profits[order[:100]] ** 2).sum() - profits[order[:100]].sum() ** 2 / len(profits))
+    assert found.mean() == pytest.approx(at_length, abs=4 * spread / np.sqrt(2000))
+    assert found.std() == pytest.approx(spread, rel=0.1)
+    assert (found == bootstrap_profit(profits, order, 100, 2000, 1)).all()
+    assert (bootstrap_profit(np.full(7, 2.0), np.arange(7), 7, 50, 1) == 14).all(), "everybody, all alike"
