@@ -21,7 +21,7 @@ from lapse.core.settings import Settings, load_settings
 from lapse.core.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
 from lapse.core.windows import Period
 from lapse.features.leakage import DATE_OF, up_to
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.history.validation.validate import validate
 from lapse.simulation.orders import BLOCK_CUSTOMERS
 from lapse.simulation.shop import Shop
@@ -45,11 +45,11 @@ def make(folder: str, rows: int, density: float, threads: int) -> dict[str, Any]
     A delivery that is there already is kept, and so is its cast as long as tables.py asks for the same columns.
     """
     wanted, place = shop(rows, density), Path(folder)
-    contents, settings = _first_customers(wanted, _made(place))
+    profile, settings = _first_customers(wanted, _made(place))
     written = _kept(place / "delivery.json", repr(wanted), lambda: write_tables(wanted, _made(place / "delivery"), threads))
     layout = json.dumps({name: [(c.name, c.type) for c in table.columns] for name, table in SOURCES.items()})
     _kept(place / "validated.json", layout, lambda: _cast_all(place / "delivery", place / "validated", settings, threads))
-    contents.write(place / "validated" / "contents.json")
+    profile.write(place / "validated" / "profile.json")
     return written | {"customers": wanted.customers}
 
 
@@ -69,20 +69,20 @@ def _kept(note: Path, key: str, make_it: Callable[[], dict[str, int]]) -> dict[s
 def make_shorter(validated: str, out: str, fewer_days: int) -> str:
     """A validated log in, the same log as it stood `fewer_days` earlier in `out`, and its last day out."""
     source, folder = Path(validated), _made(Path(out))
-    contents = Contents.read(source / "contents.json")
-    last = contents.period.last_complete_day - timedelta(days=fewer_days)
+    profile = DataProfile.read(source / "profile.json")
+    last = profile.period.last_complete_day - timedelta(days=fewer_days)
     with open_engine() as engine:
         log = {name: engine.read(source / f"{name}.parquet") for name in DATE_OF}
         for name, table in up_to(log, last).items():
             engine.backend.to_parquet(table, str(folder / f"{name}.parquet"), compression="zstd")
-    replace(contents, period=Period(contents.period.first_day, last, last)).write(folder / "contents.json")
+    replace(profile, period=Period(profile.period.first_day, last, last)).write(folder / "profile.json")
     return str(last)
 
 
 def make_transactions_only(validated: str, out: str) -> None:
     """A validated log in, the same transactions with every other table empty in `out`."""
     source, folder = Path(validated), _made(Path(out))
-    contents = Contents.read(source / "contents.json")
+    profile = DataProfile.read(source / "profile.json")
     with open_engine() as engine:
         for name in SOURCES:
             target = folder / f"{name}.parquet"
@@ -91,9 +91,9 @@ def make_transactions_only(validated: str, out: str) -> None:
                 target.hardlink_to(source / target.name)
             else:
                 engine.backend.to_parquet(engine.read(source / target.name).limit(0), str(target))
-    columns = {TRANSACTIONS.name: contents.columns[TRANSACTIONS.name]}
+    columns = {TRANSACTIONS.name: profile.columns[TRANSACTIONS.name]}
     only = {"columns": columns, "event_types": [], "rating_scale": None, "attributes": {}}
-    replace(contents, **only).write(folder / "contents.json")
+    replace(profile, **only).write(folder / "profile.json")
 
 
 def validate_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
@@ -132,18 +132,18 @@ def _casts(table: Table, delivered: tuple[str, ...]) -> str:
     )
 
 
-def _first_customers(wanted: Shop, folder: Path) -> tuple[Contents, Settings]:
+def _first_customers(wanted: Shop, folder: Path) -> tuple[DataProfile, Settings]:
     """A shop in; what validate says that the delivery of its first customers holds, and params.yaml in `folder`, out."""
     few = folder / "first"
     shutil.rmtree(few, ignore_errors=True)
     simulate(replace(wanted, customers=min(wanted.customers, BLOCK_CUSTOMERS)), few / "delivery", PARAMS)
     settings = load_settings(few / "delivery" / "params.yaml")
     with open_engine() as engine:
-        contents, _ = _validated(engine, settings.sources, few / "validated")
+        profile, _ = _validated(engine, settings.sources, few / "validated")
     last = wanted.start + timedelta(days=wanted.days - 1)
     (few / "delivery" / "params.yaml").replace(folder / "params.yaml")
     shutil.rmtree(few)
-    return replace(contents, period=Period(wanted.start, last, last)), settings
+    return replace(profile, period=Period(wanted.start, last, last)), settings
 
 
 def _validated(engine: Engine, sources: Any, out: Path) -> Any:

@@ -28,7 +28,7 @@ from lapse.history.validation.validate import validate
 from lapse.labels import write_labels
 from lapse.model.split import known_before
 from lapse.model.train import read_rows
-from lapse.model.training_procedure import Lab, fit_bundle
+from lapse.model.training_procedure import Experiment, fit_bundle
 from lapse.snapshots import cutoffs_in, write_snapshots
 
 Card = dict[str, float | None]
@@ -53,15 +53,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, open_engine() as engine:
         work = Path(name)
         today = asked.cutoff + timedelta(days=10_000)
-        contents, _ = validate(engine, sources, settings.business_timezone, work / "validated", work / "report.json", today)
-        write_activity(engine, work / "validated", work / "activity", contents.rating_scale, churn.reasons)
+        profile, _ = validate(engine, sources, settings.business_timezone, work / "validated", work / "report.json", today)
+        write_activity(engine, work / "validated", work / "activity", profile.rating_scale, churn.reasons)
         activity = read_activity(engine, work / "activity")
         step, most = asked.step or settings.snapshots.step_days, settings.snapshots.max_cutoffs
-        write_snapshots(engine, activity, work / "snapshots", windows, contents.period, step, most)
-        last = contents.period.last_complete_day
+        write_snapshots(engine, activity, work / "snapshots", windows, profile.period, step, most)
+        last = profile.period.last_complete_day
         write_labels(engine, work / "snapshots", activity, work / "labels", windows, last)
-        inputs = feature_inputs(contents, windows, settings.features.model_dump(), Path())
-        write_features(engine, activity, work / "snapshots", work / "features", contents.period, inputs)
+        inputs = feature_inputs(profile, windows, settings.features.model_dump(), Path())
+        write_features(engine, activity, work / "snapshots", work / "features", profile.period, inputs)
         cutoffs = cutoffs_in(work / "labels")
         rows = read_rows(work / "features", work / "labels", cutoffs)
     known = known_before(cutoffs, cutoffs[-1], windows)
@@ -71,27 +71,27 @@ def main() -> None:
           f"from; windows {inputs.windows}\n")  # fmt: skip
     print(f"| features | number | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     churned, params = test["churned"].to_numpy(), settings.train.model_dump()
-    lab = Lab(rows, [f.name for f in features], inputs, windows, params)
-    _row("all, the recipe", lab, scorecard(churned, fit_bundle(lab, known).churn_risk(test)))
-    whole = _averaged(lab, cutoffs[-1])
-    _row("all, averaged", lab, whole)
+    experiment = Experiment(rows, [f.name for f in features], inputs, windows, params)
+    _row("all, the recipe", experiment, scorecard(churned, fit_bundle(experiment, known).churn_risk(test)))
+    whole = _averaged(experiment, cutoffs[-1])
+    _row("all, averaged", experiment, whole)
     for family in () if asked.only_all else dict.fromkeys(f.family for f in features):
-        lab = Lab(rows, [f.name for f in features if f.family != family], inputs, windows, params)
-        _row(f"without {family}", lab, _averaged(lab, cutoffs[-1]), whole)
+        experiment = Experiment(rows, [f.name for f in features if f.family != family], inputs, windows, params)
+        _row(f"without {family}", experiment, _averaged(experiment, cutoffs[-1]), whole)
 
 
-def _averaged(lab: Lab, cutoff: date) -> Card:
+def _averaged(experiment: Experiment, cutoff: date) -> Card:
     """A lab and the test cutoff in, the metrics there of the mean of booster and regression, the recipe's usual choice, out.
 
     Nothing is chosen or calibrated, so that what a family adds is not mixed with what choosing does.
     """
-    fold = lab.fold(("booster", "logistic_0.01"), cutoff)
+    fold = experiment.fold(("booster", "logistic_0.01"), cutoff)
     return scorecard(fold.churned, expit(fold.log_odds))
 
 
-def _row(label: str, lab: Lab, card: Card, whole: Card | None = None) -> None:
+def _row(label: str, experiment: Experiment, card: Card, whole: Card | None = None) -> None:
     cells = [f"{card[m]:.4f}" if whole is None else f"{card[m] - whole[m]:+.4f}" for m in SHOWN]  # type: ignore[operator]
-    print(f"| {label} | {len(lab.names)} | {' | '.join(cells)} |", flush=True)
+    print(f"| {label} | {len(experiment.names)} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

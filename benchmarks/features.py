@@ -27,7 +27,7 @@ from targets import FEW, SOME, with_cutoffs
 
 HERE = Path(__file__).resolve().parent
 SIZES = (1_000_000, 20_000_000, 100_000_000)
-PARTS = ("lapse", "rivals", "growth")
+PARTS = ("lapse", "baselines", "growth")
 FLOOR_ROUNDS = 3
 # Up to the first size it is measured what a month more costs, up to the second what further cutoffs do.
 LARGEST_GROWN, LARGEST_DENSE = 20_000_000, 1_000_000
@@ -46,7 +46,7 @@ def measure_size(bench: Bench, lines: int) -> None:
         with bench.work() as work:
             bench.lapse(lines, "lapse", folder / "validated", work, bench.cutoffs)
             measure_output(bench, lines, work / "features")
-    if "rivals" in bench.parts:
+    if "baselines" in bench.parts:
         measure_rivals(bench, lines, folder / "validated")
     if "growth" in bench.parts and lines <= LARGEST_GROWN:
         with bench.work() as out:
@@ -120,7 +120,7 @@ def main() -> int:
     chosen = command_line()
     sizes = sorted(SIZES if chosen.all else chosen.rows)
     data = chosen.data.resolve()
-    bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.rivals, chosen.time_limit, chosen.parts)
+    bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.baselines, chosen.time_limit, chosen.parts)
     data.mkdir(parents=True, exist_ok=True)
     for lines in sizes:
         print(f"benchmark: {lines:,} lines in {data}, {shutil.disk_usage(data).free / 1e9:.0f} GB free", flush=True)

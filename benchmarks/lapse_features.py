@@ -15,7 +15,7 @@ from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Feature, Inputs
 from lapse.features.own import feature_inputs
 from lapse.history.activity.rollup import read_activity, write_activity
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.labels import write_labels
 from lapse.snapshots import write_snapshots
 
@@ -52,14 +52,14 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int, only
     named = re.compile(f"({'|'.join(only)})(_[0-9]+d)*" if only else ".*")
     families = [Part(family, named) for family in FAMILIES]
     source, out = Path(validated), Path(work)
-    settings, contents = load_settings(Path(params)), Contents.read(source / "contents.json")
-    windows, period, step = settings.churn.windows, contents.period, settings.snapshots.step_days
-    knobs = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
+    settings, profile = load_settings(Path(params)), DataProfile.read(source / "profile.json")
+    windows, period, step = settings.churn.windows, profile.period, settings.snapshots.step_days
+    section = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
     # The folder of the log holds no features of its own, as a workspace may.
-    inputs = feature_inputs(contents, windows, knobs, source)
+    inputs = feature_inputs(profile, windows, section, source)
     clock = [_now()]
     with open_engine(threads) as engine:
-        write_activity(engine, source, out / "activity", contents.rating_scale, settings.churn.reasons)
+        write_activity(engine, source, out / "activity", profile.rating_scale, settings.churn.reasons)
         clock.append(_now())
         activity = read_activity(engine, out / "activity")
         counted = write_snapshots(engine, activity, out / "snapshots", windows, period, step, cutoffs)

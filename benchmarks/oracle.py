@@ -31,11 +31,11 @@ from lapse.core.settings import load_settings
 from lapse.evaluation.baselines import BG_NBD, fit_bg_nbds, rival_risks
 from lapse.features.own import feature_inputs
 from lapse.history.activity.rollup import read_activity
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.history.validation.validate import validate
 from lapse.model.scorers import values_of
 from lapse.model.split import known_before
-from lapse.model.train import open_lab
+from lapse.model.train import open_experiment
 from lapse.model.training_procedure import RFM, fit_bundle
 from lapse.simulation.shop import Shop
 from lapse.simulation.simulate import simulate, write_truth
@@ -74,31 +74,31 @@ def _shop(customers: int, seed: int, asked: argparse.Namespace) -> dict[str, Any
         windows = settings.churn.windows
         with open_engine() as engine:
             today = shop.start + timedelta(days=shop.days)
-            contents, _ = validate(engine, settings.sources, "UTC", work / "validated", work / "report.json", today)
-        contents.write(work / "validated" / "contents.json")
+            profile, _ = validate(engine, settings.sources, "UTC", work / "validated", work / "report.json", today)
+        profile.write(work / "validated" / "profile.json")
         run(str(work / "shop" / "params.yaml"), str(work / "validated"), str(work), asked.cutoffs, 2)
-        contents = Contents.read(work / "validated" / "contents.json")
-        knobs = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
-        inputs = feature_inputs(contents, windows, knobs, work / "validated")
-        lab = open_lab(work / "features", work / "labels", inputs, windows, settings.train.model_dump())
-        cutoff = lab.cutoffs[-1]
-        known = known_before(lab.cutoffs, cutoff, windows)
+        profile = DataProfile.read(work / "validated" / "profile.json")
+        section = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
+        inputs = feature_inputs(profile, windows, section, work / "validated")
+        experiment = open_experiment(work / "features", work / "labels", inputs, windows, settings.train.model_dump())
+        cutoff = experiment.cutoffs[-1]
+        known = known_before(experiment.cutoffs, cutoff, windows)
         with open_engine() as engine:
             fits = fit_bg_nbds(engine, read_activity(engine, work / "activity")["purchase_days"], [cutoff])
         with open_duckdb() as duck:
             write_truth(duck, shop, work / "shop", windows, [cutoff])
         made = time.process_time()
-        bundle = fit_bundle(lab, known)
+        bundle = fit_bundle(experiment, known)
         trained = time.process_time()
-        test = lab.at([cutoff])
+        test = experiment.at([cutoff])
         told = pd.read_parquet(work / "shop" / "truth.parquet").set_index("customer_id")["true_risk"]
         risks = {"oracle": told[test["customer_id"]].to_numpy(), "model": bundle.churn_risk(test)}
         for member in ("booster", "logistic_0.01"):
-            scorer = lab.fit(member, known)
+            scorer = experiment.fit(member, known)
             risks[member] = expit(scorer.log_odds(values_of(scorer, test)))
-        risks |= rival_risks(lab, cutoff, fits[cutoff])
+        risks |= rival_risks(experiment, cutoff, fits[cutoff])
         ids = [f"{seed}/{one}" for one in test["customer_id"]]
-        return {"ids": ids, "churned": test["churned"].to_numpy("int64"), "risks": risks, "rows": len(lab.at(known)),
+        return {"ids": ids, "churned": test["churned"].to_numpy("int64"), "risks": risks, "rows": len(experiment.at(known)),
                 "choice": bundle.choice["name"], "seconds": (trained - made, made - started)}  # fmt: skip
 
 

@@ -79,14 +79,14 @@ def _growth(results: Results) -> tuple[str, bool]:
     return f"{times:.1f} times ({work:.1f} times the CPU seconds)", times <= 6
 
 
-def _faster(rival: str, least: float) -> Callable[[Results], tuple[str, bool] | None]:
+def _faster(baseline: str, least: float) -> Callable[[Results], tuple[str, bool] | None]:
     def read(results: Results) -> tuple[str, bool] | None:
-        sizes = [rows for rows, name in results if name == rival and not results[rows, name].failure]
+        sizes = [rows for rows, name in results if name == baseline and not results[rows, name].failure]
         if not sizes:
             return None
         rows = max(sizes)
         like, all_of_them = (
-            seconds(results, rows, rival) / seconds(results, rows, name)
+            seconds(results, rows, baseline) / seconds(results, rows, name)
             for name in ("lapse, the rivals' features", "lapse, transactions only")
         )
         return f"{like:.1f} times at {rows:,} lines (with all features of lapse {all_of_them:.1f})", like >= least

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import Engine, open_engine
+from lapse.core.logging import log_to_console
 from lapse.core.tables import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
 from lapse.core.windows import ChurnWindows, Period
 from lapse.history.activity import rollup as activity
@@ -22,6 +23,11 @@ IBIS_TYPES = {"text": "string", "timestamp": "timestamp", "date": "date", "decim
 ATTRIBUTES_GIVEN = ("age", "region")
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _console() -> None:
+    log_to_console()
 
 
 @pytest.fixture(scope="session")

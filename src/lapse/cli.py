@@ -10,6 +10,7 @@ import typer
 
 from lapse import __version__
 from lapse.core.errors import DataError, LapseError, unusable
+from lapse.core.logging import log_to_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,9 +68,9 @@ def promote(
     from lapse.registry.promotion import promote as move
 
     settings = load_settings()
-    thresholds, knobs = Thresholds(**settings.promote.model_dump()), settings.evaluate
-    names = Path(), knobs.registered_model, version, settings.churn.windows, thresholds
-    for line in move(*names, knobs.bootstrap_rounds, settings.train.seed, reason, force):
+    thresholds, section = Thresholds(**settings.promote.model_dump()), settings.evaluate
+    names = Path(), section.registered_model, version, settings.churn.windows, thresholds
+    for line in move(*names, section.bootstrap_rounds, settings.train.seed, reason, force):
         typer.echo(line)
 
 
@@ -108,11 +109,11 @@ def check(
     """
     from tempfile import TemporaryDirectory
 
-    from lapse.history.usability.usability_report import PAGE_NAME, report_text, write_report
+    from lapse.usability.usability_report import PAGE_NAME, report_text, write_report
     from lapse.workspace import Workspace
 
-    with TemporaryDirectory(prefix="lapse-check-") as aside:
-        report = Workspace(data=Path(aside)).check()
+    with TemporaryDirectory(prefix="lapse-check-") as temporary:
+        report = Workspace(data=Path(temporary)).check()
     write_report(report, out)
     typer.echo(report_text(report), nl=False)
     typer.echo(f"The same as a page: {out / PAGE_NAME}")
@@ -149,16 +150,16 @@ def at_risk(
     from lapse.core.settings import load_settings
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
     from lapse.outreach.lists import about_list, at_risk_list, caution_in
-    from lapse.value.profit import offer_of
+    from lapse.value.profit import campaign_costs_of
 
     settings = load_settings()
-    knobs, offer = settings.lists, offer_of(settings.value.model_dump())
+    section, campaign_costs = settings.lists, campaign_costs_of(settings.value.model_dump())
     scores = _scores()
     caution = caution_in(Path("data/reports/metrics.json"))
-    listed = at_risk_list(scores, knobs.min_risk, top, caution, knobs.rank_by, offer)
+    listed = at_risk_list(scores, section.min_risk, top, caution, section.rank_by, campaign_costs)
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
-        write_spreadsheet(listed, path, about_list(scores, listed, knobs.min_risk, caution, knobs.rank_by))
+        write_spreadsheet(listed, path, about_list(scores, listed, section.min_risk, caution, section.rank_by))
         typer.echo(f"{len(listed):,} customers in {path}")
         return
     if caution:
@@ -264,6 +265,7 @@ def _scores() -> pd.DataFrame:
 
 def main() -> None:
     """Run the command line; an error of ours is one message and its exit code, never a traceback."""
+    log_to_console()
     try:
         app()
     except LapseError as error:

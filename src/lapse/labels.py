@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
-from lapse.core.files import leave_only
+from lapse.core.files import prune
 from lapse.core.tables import LABELS
 from lapse.core.windows import YEAR, ChurnWindows, Period
 from lapse.snapshots import cutoffs_in, population
@@ -35,7 +35,7 @@ def write_labels(
     last_complete_day: date,
 ) -> dict[date, float]:
     """The folder of snapshots in, one file of labels per cutoff in `out` and the churn rate of each out."""
-    leave_only(out, cutoffs_in(snapshots))
+    prune(out, cutoffs_in(snapshots))
     rates = {}
     for cutoff in cutoffs_in(snapshots):
         rows = engine.read(snapshots / f"{cutoff}.parquet")

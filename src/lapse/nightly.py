@@ -13,18 +13,21 @@ from lapse import __version__
 from lapse.core.engine import open_duckdb, open_engine
 from lapse.core.errors import LapseError, ModelError
 from lapse.core.files import digest, file_sha256, write_json
+from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings, load_settings
 from lapse.core.source_settings import SourceTable
 from lapse.core.windows import resolve_as_of
 from lapse.history.reading.sources import source_files
-from lapse.outreach.lists import caution_in, say, write_lists
+from lapse.outreach.lists import caution_in, print_summary, write_lists
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.scoring.bands import bands_for
 from lapse.scoring.score import consenting_customers, score_customers, with_own_features, write_scores
-from lapse.scoring.score import say as say_scores
-from lapse.value.profit import offer_of
+from lapse.scoring.score import print_summary as print_score_summary
+from lapse.value.profit import campaign_costs_of
 from lapse.value.value_model import ValueModel
 from lapse.workspace import Workspace
+
+LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
 OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
@@ -70,22 +73,24 @@ def _score(
     night = Workspace(root, settings=settings, data=work)
     caution = caution_in(scoring.metrics)
     bundle = with_own_features(scoring.bundle, root, settings.features.model_dump()["sql"])
-    knobs, offer = settings.score, offer_of(settings.value.model_dump())
+    section, campaign_costs = settings.score, campaign_costs_of(settings.value.model_dump())
     # Refused, if at all, before the log is read.
-    bands = bands_for(knobs.high_risk, knobs.medium_risk, bundle)
+    bands = bands_for(section.high_risk, section.medium_risk, bundle)
     with open_duckdb() as reader:
         counts = night.validate_sources(reader)
     for name, count in counts.items():
-        print(f"score: {name}: {count}", flush=True)
+        LOG.info(f"{name}: {count}")
     day = resolve_as_of(as_of, night.period)
     with open_engine() as engine:
         night.roll_up(engine)
         agreed = consenting_customers(night.paths.customers, night.profile.columns, day)
-        worth = value, offer, agreed, bands.explained_from(settings.lists.min_risk)
+        worth = value, campaign_costs, agreed, bands.explained_from(settings.lists.min_risk)
         scores = score_customers(engine, night.activity_tables(engine), day, bundle, night.period, bands, *worth)
     write_scores(scores, night.paths.scores)
     chosen = settings.lists
-    listed = write_lists(scores, night.paths.lists, chosen.min_risk, chosen.max_customers, caution, chosen.rank_by, offer)
+    listed = write_lists(
+        scores, night.paths.lists, chosen.min_risk, chosen.max_customers, caution, chosen.rank_by, campaign_costs
+    )
     manifest = {
         "lapse": __version__,
         "model_version": bundle.version,
@@ -111,8 +116,8 @@ def _score(
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).replace(out / name)
     write_json(out / "scores" / "manifest.json", manifest)
-    say_scores(scores, bands)
-    say(listed)
+    print_score_summary(scores, bands)
+    print_summary(listed)
     return manifest
 
 

@@ -12,9 +12,12 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.charts import draw_crr
-from lapse.core.files import write_json, written_whole
+from lapse.core.files import atomic_write, write_json
+from lapse.core.logging import stage_logger
 from lapse.core.tables import CRR
 from lapse.core.windows import Period, Window, observation_window, whole_periods
+
+LOG = stage_logger("retention")
 
 
 def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> float | None:
@@ -83,8 +86,8 @@ def _ordered_in(days: Any, window: Window) -> Any:
 
 def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Path, report: Path, plots: Path) -> None:
     """The rows of `retention_periods` in, the Parquet table, retention.json and the plot out."""
-    with written_whole(table) as aside:
-        pd.DataFrame(rows, columns=list(CRR.names)).to_parquet(aside, index=False)
+    with atomic_write(table) as temporary:
+        pd.DataFrame(rows, columns=list(CRR.names)).to_parquet(temporary, index=False)
     told = [{**row, "period_start": str(row["period_start"]), "period_end": str(row["period_end"])} for row in rows]
     by_kind = {kind: [row for row in told if row["period_kind"] == kind] for kind in ("month", "quarter")}
     write_json(report, {
@@ -98,13 +101,13 @@ def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Pat
     draw_crr(by_kind["month"], plots / "crr.png")
 
 
-def say(rows: Sequence[dict[str, Any]]) -> None:
+def print_summary(rows: Sequence[dict[str, Any]]) -> None:
     """The rows of `retention_periods` in, the newest of each kind on the terminal out."""
     newest = {row["period_kind"]: row for row in rows}
     for kind, row in newest.items():
         rate = "not defined (nobody was active at its start)" if row["crr"] is None else f"{row['crr']:.1f} %"
-        print(f"retention: CRR of the last whole {kind} ({row['period_start']} to {row['period_end']}): {rate}, with "
+        LOG.info(f"CRR of the last whole {kind} ({row['period_start']} to {row['period_end']}): {rate}, with "
               f"S={row['customers_at_start']:,}, N={row['new_customers']:,}, E={row['customers_at_end']:,}, "
               f"{row['reactivated']:,} reactivated, {row['retained']:,} of S still active")  # fmt: skip
     if not rows:
-        print("retention: no whole month after the first active_days of the log, so there is no CRR yet")
+        LOG.info("no whole month after the first active_days of the log, so there is no CRR yet")

@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
-from lapse.core.files import leave_only
+from lapse.core.files import prune
 from lapse.core.tables import SNAPSHOTS
 from lapse.core.windows import ChurnWindows, Period, mature_cutoffs
 
@@ -29,7 +29,7 @@ def write_snapshots(
 ) -> dict[date, int]:
     """The activity tables and the rule for cutoffs in, one file per mature cutoff in `out` and its customers counted out."""
     cutoffs = mature_cutoffs(period, windows, step_days, max_cutoffs, anchor)
-    leave_only(out, cutoffs)
+    prune(out, cutoffs)
     counted = {}
     for cutoff in cutoffs:
         eligible = population(activity, cutoff, windows, period)

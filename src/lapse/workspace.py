@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
+from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Settings, load_settings
 from lapse.core.windows import ChurnWindows, Period
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 
 if TYPE_CHECKING:
     from lapse.features.family import Inputs
     from lapse.history.activity.rollup import Activity
-    from lapse.history.usability.usability_report import Report
     from lapse.history.validation.validate import Count
     from lapse.model.bundle import Bundle
+    from lapse.usability.usability_report import Report
 
 
 class Workspace:
@@ -46,9 +47,9 @@ class Workspace:
         return self._settings or load_settings(self.root / "params.yaml")
 
     @cached_property
-    def profile(self) -> Contents:
+    def profile(self) -> DataProfile:
         """The data profile that stage validate wrote; DataError when it has not run."""
-        return Contents.read(self.paths.profile)
+        return DataProfile.read(self.paths.profile)
 
     @property
     def period(self) -> Period:
@@ -87,32 +88,32 @@ class Workspace:
 
         wanted = self.settings.land
         named = ", ".join([*([wanted.source] if wanted.source else []), *wanted.tables])
-        print(f"land: reading {named or 'nothing: the sources are files'}", flush=True)
+        stage_logger("land").info(f"reading {named or 'nothing: the sources are files'}")
         require_always_changed(wanted.tables, self.root / "dvc.yaml")
         with open_duckdb() as engine:
             for name, rows in land(engine, wanted.source, self.paths.raw).items():
-                print(f"land: {name}: {rows:,} rows")
+                stage_logger("land").info(f"{name}: {rows:,} rows")
             for name, done in land_tables(engine, wanted.tables, self.paths.raw, os.environ).items():
-                print(f"land: {name}: {done}", flush=True)
+                stage_logger("land").info(f"{name}: {done}")
 
     def validate(self) -> Report:
         """Make every source row a typed row or a counted reject, and return the usability report, which is written, too."""
-        from lapse.history.usability.usability_report import report_text, write_report
+        from lapse.usability.usability_report import report_text, write_report
 
         report = self.check()
         write_report(report, self.paths.reports)
-        print(report_text(report), end="")
+        stage_logger("validate").info(report_text(report))
         return report
 
     def check(self) -> Report:
         """Validate the sources and return the usability report; only the validated tables are written."""
-        from lapse.history.usability.usability_report import check_delivery
+        from lapse.usability.usability_report import check_delivery
 
         snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
         with open_duckdb() as engine:
             counts = self.validate_sources(engine)
             for name, count in counts.items():
-                print(f"validate: {name}: {count}", flush=True)
+                stage_logger("validate").info(f"{name}: {count}")
             return check_delivery(
                 engine, self.paths.validated, self.profile, counts, self.windows, snapshots.step_days,
                 snapshots.max_cutoffs, reasons,
@@ -132,7 +133,7 @@ class Workspace:
         """Roll the validated log up to one row per customer and day."""
         with self.engine() as engine:
             for name, count in self.roll_up(engine).items():
-                print(f"activity: {name}: {count:,} rows")
+                stage_logger("activity").info(f"{name}: {count:,} rows")
 
     def roll_up(self, engine: Engine) -> dict[str, int]:
         """Write the activity tables and return how many rows each holds."""
@@ -151,7 +152,9 @@ class Workspace:
                 engine, self.activity_tables(engine), self.paths.snapshots, self.windows, self.period, steps.step_days,
                 steps.max_cutoffs, steps.anchor_date,
             )  # fmt: skip
-        print(f"snapshots: {sum(counted.values()):,} customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}")
+        stage_logger("snapshots").info(
+            f"{sum(counted.values()):,} customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}"
+        )
 
     def features(self) -> None:
         """Write the features of every snapshot, a file per cutoff."""
@@ -159,7 +162,7 @@ class Workspace:
         from lapse.features.catalogue import left_out
 
         for family, lack in left_out(self.inputs).items():
-            print(f"features: family {family} left out: {lack} in the data")
+            stage_logger("features").info(f"family {family} left out: {lack} in the data")
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             write_features(engine, tables, self.paths.snapshots, self.paths.features, self.period, self.inputs)
@@ -172,7 +175,7 @@ class Workspace:
             tables, last = self.activity_tables(engine), self.period.last_complete_day
             rates = write_labels(engine, self.paths.snapshots, tables, self.paths.labels, self.windows, last)
         for cutoff, rate in rates.items():
-            print(f"labels: {cutoff}: {rate:.1%} churned")
+            stage_logger("labels").info(f"{cutoff}: {rate:.1%} churned")
 
     def leakage(self, most: int) -> dict[date, list[str]]:
         """Return, for up to `most` of the cutoffs, the features that change when everything after it is deleted."""
@@ -189,14 +192,14 @@ class Workspace:
 
     def retention(self) -> None:
         """Write the customer retention rate of every whole month and quarter."""
-        from lapse.retention import retention_periods, say, write_retention
+        from lapse.retention import print_summary, retention_periods, write_retention
 
         active_days, reports = self.settings.retention.active_days, self.paths.reports
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             rows = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
         write_retention(rows, active_days, self.paths.retention, reports / "retention.json", reports / "retention")
-        say(rows)
+        print_summary(rows)
 
     def train(self) -> None:
         """Fit the evaluation model and the final model, of churn and of value."""
@@ -204,23 +207,25 @@ class Workspace:
         from lapse.labels import churn_log_odds
         from lapse.model.train import require_usable, write_models
         from lapse.snapshots import cutoffs_in
-        from lapse.value.value_training import say, write_value_models
+        from lapse.value.value_training import print_summary, write_value_models
 
         train, value, paths = self.settings.train, self.settings.value, self.paths
         require_usable(paths.usability)
-        print("train: fitting the judged model and the one that ships", flush=True)
+        stage_logger("train").info("fitting the judged model and the one that ships")
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
-            judged, ships = write_models(
+            evaluation_model, final_model = write_models(
                 paths.features, paths.labels, paths.models, self.inputs, self.windows, train.model_dump(), rates
             )
-            for name, bundle in (("judged", judged), ("ships", ships)):
+            for name, bundle in (("evaluation", evaluation_model), ("final_model", final_model)):
                 fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
-                print(f"train: {name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")
-            print(f"train: ships as {ships.version}")
+                stage_logger("train").info(
+                    f"{name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}"
+                )
+            stage_logger("train").info(f"ships as {final_model.version}")
             names = [feature.name for feature in all_features(self.inputs)]
-            say(write_value_models(
+            print_summary(write_value_models(
                 engine, tables["purchase_days"], (paths.features, paths.labels), paths.models, names, self.windows,
                 self.period, value.model_dump(), self.settings.evaluate.bootstrap_rounds, train.seed, train.most_rows,
             ))  # fmt: skip
@@ -230,37 +235,39 @@ class Workspace:
         from lapse.evaluation.card import write_card
         from lapse.evaluation.report import write_report
         from lapse.registry.mlflow_registry import record_training
-        from lapse.value.value_report import say as say_value
+        from lapse.value.value_report import print_summary as print_value_summary
         from lapse.value.value_report import write_value_report
 
         settings, paths = self.settings, self.paths
         metrics = self.backtest(paths.reports, settings.evaluate.origins)
         with self.engine() as engine:
-            say_value(write_value_report(
+            print_value_summary(write_value_report(
                 engine, self.activity_tables(engine)["purchase_days"], (paths.features, paths.labels), paths.models,
                 paths.reports, self.windows, self.period, settings.value.model_dump(), settings.evaluate.bootstrap_rounds,
                 settings.train.seed, settings.train.most_rows,
             ))  # fmt: skip
         write_card(paths.reports, paths.models / "README.md")
-        print(f"evaluate: all of it as a page: {write_report(paths.reports)}")
+        stage_logger("evaluate").info(f"all of it as a page: {write_report(paths.reports)}")
         params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})
         run_id = record_training(
             self.root, settings.evaluate.experiment, settings.evaluate.registered_model, params, metrics, paths.models,
             paths.reports, paths.features,
         )  # fmt: skip
-        print(f"evaluate: recorded as MLflow run {run_id}")
+        stage_logger("evaluate").info(f"recorded as MLflow run {run_id}")
 
     def backtest(self, out: Path, origins: int) -> Mapping[str, Any]:
         """Write the back-test at up to `origins` test cutoffs to `out` and return the content of its metrics.json."""
-        from lapse.evaluation.evaluate import evaluate, say
+        from lapse.evaluation.evaluate import evaluate, print_summary
         from lapse.model.bundle import Bundle
 
         settings, paths = self.settings, self.paths
-        judged, ships = Bundle.read(paths.evaluation_model), Bundle.read(paths.final_model)
-        judged.require_windows(self.windows)
+        evaluation_model, final_model = Bundle.read(paths.evaluation_model), Bundle.read(paths.final_model)
+        evaluation_model.require_windows(self.windows)
         train, limits = settings.train.model_dump(), settings.promote.model_dump()
-        metrics = evaluate(paths.data, judged, ships, out, train, limits, settings.evaluate.bootstrap_rounds, origins)
-        say(metrics)
+        metrics = evaluate(
+            paths.data, evaluation_model, final_model, out, train, limits, settings.evaluate.bootstrap_rounds, origins
+        )
+        print_summary(metrics)
         return metrics
 
     def final_bundle(self) -> Bundle:
@@ -274,8 +281,8 @@ class Workspace:
         """Give every eligible customer at `score.as_of` a calibrated churn risk and reasons."""
         from lapse.core.windows import resolve_as_of
         from lapse.scoring.bands import bands_for
-        from lapse.scoring.score import consenting_customers, say, score_customers, write_scores
-        from lapse.value.profit import offer_of
+        from lapse.scoring.score import consenting_customers, print_summary, score_customers, write_scores
+        from lapse.value.profit import campaign_costs_of
         from lapse.value.value_model import ValueModel
 
         score, money, paths = self.settings.score, self.settings.value, self.paths
@@ -287,19 +294,21 @@ class Workspace:
         with self.engine() as engine:
             scores = score_customers(
                 engine, self.activity_tables(engine), as_of, bundle, self.period, bands, value,
-                offer_of(money.model_dump()), agreed, bands.explained_from(self.settings.lists.min_risk),
+                campaign_costs_of(money.model_dump()), agreed, bands.explained_from(self.settings.lists.min_risk),
             )  # fmt: skip
         write_scores(scores, paths.scores)
-        say(scores, bands)
+        print_summary(scores, bands)
 
     def lists(self) -> None:
         """Write the lists for marketing."""
         import pandas as pd
 
-        from lapse.outreach.lists import caution_in, say, write_lists
-        from lapse.value.profit import offer_of
+        from lapse.outreach.lists import caution_in, print_summary, write_lists
+        from lapse.value.profit import campaign_costs_of
 
         lists, paths = self.settings.lists, self.paths
         scores, caution = pd.read_parquet(paths.scores), caution_in(paths.metrics)
-        offer = offer_of(self.settings.value.model_dump())
-        say(write_lists(scores, paths.lists, lists.min_risk, lists.max_customers, caution, lists.rank_by, offer))
+        campaign_costs = campaign_costs_of(self.settings.value.model_dump())
+        print_summary(
+            write_lists(scores, paths.lists, lists.min_risk, lists.max_customers, caution, lists.rank_by, campaign_costs)
+        )

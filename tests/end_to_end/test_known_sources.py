@@ -36,7 +36,7 @@ def test_online_retail(tmp_path: Path) -> None:
     count = read_json(workspace / "data/reports/usability.json")["tables"]["transactions"]
     assert (count["rows_in"], count["rows_rejected"], count["rows_duplicate"]) == (541_909, 135_080, 5_225)
     metrics = read_json(workspace / "data/reports/metrics.json")
-    assert metrics["caution"] is None and metrics["test"]["auroc"] > metrics["rivals"]["rfm_logistic"]["auroc"]
+    assert metrics["caution"] is None and metrics["test"]["auroc"] > metrics["baselines"]["rfm_logistic"]["auroc"]
     months = sorted((workspace / "data/activity/purchase_days").glob("*.parquet"))
     days = pd.concat([pd.read_parquet(month) for month in months])
     assert days["customer_id"].str.fullmatch(r"\d{5}").all()

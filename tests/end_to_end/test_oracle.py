@@ -25,7 +25,7 @@ from lapse.history.validation.validate import validate
 from lapse.labels import outcome_labels, write_labels
 from lapse.model.split import known_before
 from lapse.model.train import read_rows
-from lapse.model.training_procedure import Lab, fit_bundle
+from lapse.model.training_procedure import Experiment, fit_bundle
 from lapse.simulation.shop import Shop
 from lapse.simulation.simulate import simulate
 from lapse.snapshots import cutoffs_in, eligible_customers, write_snapshots
@@ -79,21 +79,23 @@ def aurocs(shop, folder):
     windows = settings.churn.windows
     with open_engine() as engine:
         today = shop.start + timedelta(days=shop.days)
-        contents, _ = validate(engine, settings.sources, "UTC", folder / "validated", folder / "report.json", today)
-        write_activity(engine, folder / "validated", folder / "activity", contents.rating_scale)
+        profile, _ = validate(engine, settings.sources, "UTC", folder / "validated", folder / "report.json", today)
+        write_activity(engine, folder / "validated", folder / "activity", profile.rating_scale)
         activity = read_activity(engine, folder / "activity")
         step = settings.snapshots.step_days
-        write_snapshots(engine, activity, folder / "snapshots", windows, contents.period, step, CUTOFFS)
-        last = contents.period.last_complete_day
+        write_snapshots(engine, activity, folder / "snapshots", windows, profile.period, step, CUTOFFS)
+        last = profile.period.last_complete_day
         write_labels(engine, folder / "snapshots", activity, folder / "labels", windows, last)
-        inputs = feature_inputs(contents, windows, settings.features.model_dump(), Path())
-        write_features(engine, activity, folder / "snapshots", folder / "features", contents.period, inputs)
+        inputs = feature_inputs(profile, windows, settings.features.model_dump(), Path())
+        write_features(engine, activity, folder / "snapshots", folder / "features", profile.period, inputs)
         fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs_in(folder / "labels")[-1:])
     cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())
     rows = read_rows(folder / "features", folder / "labels", cutoffs)
     before = known_before(cutoffs, cutoffs[-1], windows)
-    lab = Lab(rows, [feature.name for feature in all_features(inputs)], inputs, windows, settings.train.model_dump())
-    origin = run_origin(lab, cutoffs[-1], fits[cutoffs[-1]], fit_bundle(lab, before))
+    experiment = Experiment(
+        rows, [feature.name for feature in all_features(inputs)], inputs, windows, settings.train.model_dump()
+    )
+    origin = run_origin(experiment, cutoffs[-1], fits[cutoffs[-1]], fit_bundle(experiment, before))
     test = origin.rows.merge(truth[["customer_id", "true_risk"]], on="customer_id", validate="one_to_one", how="left")
     risks = {"oracle": test["true_risk"].to_numpy(), "model": origin.risks[OURS], **origin.risks}
     churned = test["churned"].to_numpy("int64")
@@ -103,8 +105,8 @@ def aurocs(shop, folder):
 def test_the_model_lies_between_its_rivals_and_the_truth(tmp_path):
     found, churned = aurocs(Shop(customers=5_000, days=600), tmp_path)
     noise = _standard_error(churned)
-    rivals = [name for name in found if name not in ("model", "oracle")]
-    assert len(rivals) == 7 and max(found[rival] for rival in rivals) < found["model"] < found["oracle"] + noise
+    baselines = [name for name in found if name not in ("model", "oracle")]
+    assert len(baselines) == 7 and max(found[baseline] for baseline in baselines) < found["model"] < found["oracle"] + noise
     assert found["oracle"] - found["model"] < 0.1
 
 

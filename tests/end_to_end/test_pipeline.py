@@ -43,12 +43,12 @@ def test_every_stage_has_left_its_outputs(project: Path) -> None:
         "lift_at_10pct",
         "capture_at_10pct",
     } <= set(metrics["test"])
-    assert set(metrics["rivals"]) == set(MEANING)
+    assert set(metrics["baselines"]) == set(MEANING)
     low, high = metrics["test"]["auroc_interval"]
     assert 0.5 < low < metrics["test"]["auroc"] < high < 1
     assert read_json(project / "data/reports/retention.json")["latest"]["month"] > 50
     value = read_json(project / "data/reports/value.json")
-    assert value["ships"] in ("model", "last_year") and set(value["rivals"]) == {"last_year", "gamma_gamma"}
+    assert value["final_model"] in ("model", "last_year") and set(value["baselines"]) == {"last_year", "gamma_gamma"}
     assert value["cutoffs"]["test"] > value["cutoffs"]["fit"] and len(value["campaign"]["sensitivity"]) == 10
     for name in ("reliability", "lift", "roc", "profit"):
         assert (project / f"data/reports/pictures/{name}.png").stat().st_size > 5_000

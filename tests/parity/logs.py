@@ -106,12 +106,12 @@ def online_retail(folder: Path) -> Log:
 def _delivered(settings: Settings, folder: Path, cutoffs: int, *, subscriptions: bool) -> Log:
     out, churn = folder / "validated", settings.churn.windows
     with open_duckdb(threads=2) as engine:
-        contents, _ = validate(
+        profile, _ = validate(
             engine, settings.sources, settings.business_timezone, out, folder / "report.json", date(2026, 1, 1)
         )
     said = settings.features.model_dump(exclude={"sql"})
-    inputs = Inputs.of(contents, churn, **said)
-    return Log(out, contents.period, churn, inputs, contents.rating_scale, cutoffs, subscriptions)
+    inputs = Inputs.of(profile, churn, **said)
+    return Log(out, profile.period, churn, inputs, profile.rating_scale, cutoffs, subscriptions)
 
 
 def _written(engine: DuckEngine, tables: Mapping[str, Any], folder: Path) -> Path:

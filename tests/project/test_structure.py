@@ -20,6 +20,7 @@ FLOORS = (
     ("history", "simulation"),
     ("snapshots",),
     ("labels",),
+    ("usability",),
     ("features", "retention"),
     ("model",),
     ("value",),

@@ -46,13 +46,13 @@ def judge(
         for name, card in cards.items():
             found[name].append(card.values(weight, with_line=name == ours))
     table = {name: pd.DataFrame(values).astype("float64") for name, values in found.items()}
-    judged: dict[str, dict[str, Any]] = {}
+    evaluation_model: dict[str, dict[str, Any]] = {}
     for name, values in whole.items():
         measured = [metric for metric in values if metric not in UNMEASURED]
-        judged[name] = {**values, "intervals": {metric: interval(table[name][metric]) for metric in measured}}
+        evaluation_model[name] = {**values, "intervals": {metric: interval(table[name][metric]) for metric in measured}}
         if name != ours:
-            judged[name]["lead"] = {m: _lead(m, whole[ours], values, table[ours], table[name]) for m in LEADS}
-    return judged
+            evaluation_model[name]["lead"] = {m: _lead(m, whole[ours], values, table[ours], table[name]) for m in LEADS}
+    return evaluation_model
 
 
 def _lead(metric: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], our_draws: Any, their_draws: Any) -> Any:

@@ -12,13 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lapse.core.files import digest, leave_only, read_json, write_json
+from lapse.core.files import digest, prune, read_json, write_json
 
 LEDGER = "kept.json"
 LIBRARIES = ("duckdb", "ibis-framework", "sqlglot")
 
 
-class Kept:
+class Cache:
     """The ledger of a folder: which file was made from what."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,10 +45,10 @@ class Kept:
             self._entries.pop(name, None)
         self._write()
 
-    def leave_only(self, names: Iterable[str]) -> None:
+    def prune(self, names: Iterable[str]) -> None:
         """The names that belong into the folder in; all other Parquet files, and what the ledger says of them, go."""
         wanted = set(names)
-        leave_only(self.folder, wanted)
+        prune(self.folder, wanted)
         self._entries = {name: entry for name, entry in self._entries.items() if name in wanted}
         self._write()
 

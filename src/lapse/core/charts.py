@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lapse.core.files import written_whole
+from lapse.core.files import atomic_write
 
 matplotlib.use("Agg")
 OURS, THEIRS = "#0b6e4f", ("#8d99ae", "#e09f3e", "#577590", "#b56576")
@@ -259,6 +259,6 @@ def _save(figure: Figure, axes: Axes, path: Path) -> None:
 
 def _write(figure: Figure, path: Path) -> None:
     figure.tight_layout()
-    with written_whole(path) as aside:
-        figure.savefig(aside, metadata={"Software": None})
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, metadata={"Software": None})
     plt.close(figure)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.errors import DataError, LapseError, SettingsError
-from lapse.core.files import written_whole
+from lapse.core.files import atomic_write
 
 if TYPE_CHECKING:
     import duckdb
@@ -115,9 +115,9 @@ class Engine(ABC):
         """As `write`, of SQL that `query` gave."""
         import pyarrow.parquet as pq
 
-        with written_whole(path) as aside:
-            self._export(query, aside, list(key))
-            rows: int = pq.read_metadata(aside).num_rows
+        with atomic_write(path) as temporary:
+            self._export(query, temporary, list(key))
+            rows: int = pq.read_metadata(temporary).num_rows
         return rows
 
     def frame(self, expression: ir.Table) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
+from lapse.core.logging import log_to_console
+
 
 class LapseError(Exception):
     """Anything that lapse refuses; the message is written for the person who reads it."""
@@ -65,7 +67,8 @@ def unusable(error: OSError) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """A stage's `main` in, the process's exit out: a LapseError becomes one message, not a traceback."""
+    """Run a stage's `main`, and end the process with one message and an exit code instead of a traceback."""
+    log_to_console()
     try:
         main()
     except LapseError as error:

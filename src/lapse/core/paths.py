@@ -26,7 +26,7 @@ class Paths:
     @property
     def profile(self) -> Path:
         """The data profile."""
-        return self.validated / "contents.json"
+        return self.validated / "profile.json"
 
     @property
     def customers(self) -> Path:
@@ -91,7 +91,7 @@ class Paths:
     @property
     def evaluation_model(self) -> Path:
         """The bundle that the test measures."""
-        return self.models / "judged"
+        return self.models / "evaluation"
 
     @property
     def final_model(self) -> Path:

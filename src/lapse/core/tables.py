@@ -270,8 +270,8 @@ FEEDBACK_DAYS = Table(
                "(or, without such ratings, anything), in standard deviations.", "standard deviations"),
         Column("comments", "count", "Ratings with a comment.", "comments"),
         Column("comment_length", "count", "Characters of the comments.", "characters"),
-        Column("mood_comments", "count", "Comments with a word that others had used before.", "comments"),
-        Column("mood_sum", "decimal", "Over those: how much better than usual ratings were, on earlier days, when others "
+        Column("sentiment_comments", "count", "Comments with a word that others had used before.", "comments"),
+        Column("sentiment_sum", "decimal", "Over those: how much better than usual ratings were, on earlier days, when others "
                "used the same words.", "points"),
     ),
 )  # fmt: skip

@@ -18,7 +18,7 @@ from lapse.evaluation.baselines import rival_risks
 from lapse.features.buy_till_you_die import BgNbd
 from lapse.model.bundle import Bundle
 from lapse.model.split import known_before
-from lapse.model.training_procedure import Lab, fit_bundle
+from lapse.model.training_procedure import Experiment, fit_bundle
 
 Floats = npt.NDArray[np.float64]
 OURS = "lapse"
@@ -41,12 +41,12 @@ class Origin:
     """Name -> risk per row; ours first."""
 
 
-def run_origin(lab: Lab, cutoff: date, bg_nbd: BgNbd | None, bundle: Bundle | None = None) -> Origin:
+def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundle: Bundle | None = None) -> Origin:
     """A lab, a cutoff and the BG/NBD fit there in, the origin out; made by the recipe unless the bundle is given."""
-    made = bundle or fit_bundle(lab, known_before(lab.cutoffs, cutoff, lab.windows))
-    test = lab.at([cutoff])
+    made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
+    test = experiment.at([cutoff])
     kept = ["customer_id", "cutoff_date", "churned", *[name for name in ("tenure_days",) if name in test.columns]]
-    risks = {OURS: made.churn_risk(test), **rival_risks(lab, cutoff, bg_nbd)}
+    risks = {OURS: made.churn_risk(test), **rival_risks(experiment, cutoff, bg_nbd)}
     return Origin(cutoff, made, test[kept].reset_index(drop=True), risks)
 
 
@@ -70,7 +70,7 @@ def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[
             **cards,
         }
     pooled = _judged(origins, rounds, seed) if len(origins) > 1 else {
-        name: said[str(origins[-1].cutoff)][name] for name in (OURS, "rivals")
+        name: said[str(origins[-1].cutoff)][name] for name in (OURS, "baselines")
     }  # fmt: skip
     groups = by_group(origins, min(rounds, BRIEF_ROUNDS), seed, segments)
     return {"origins": said, "pooled": pooled, "groups": groups}
@@ -82,7 +82,7 @@ def _judged(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, Any]
     names = [name for name in origins[-1].risks if all(name in origin.risks for origin in origins)]
     risks = {name: np.concatenate([origin.risks[name] for origin in origins]) for name in names}
     cards = judge(rows["customer_id"].tolist(), rows["churned"].to_numpy("int64"), risks, OURS, rounds, seed)
-    return {OURS: cards[OURS], "rivals": {name: card for name, card in cards.items() if name != OURS}}
+    return {OURS: cards[OURS], "baselines": {name: card for name, card in cards.items() if name != OURS}}
 
 
 def by_group(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 from lapse.model.logistic import fit_logistic
 from lapse.model.scorers import values_of
 from lapse.model.split import known_before
-from lapse.model.training_procedure import RFM, RULES, Lab
+from lapse.model.training_procedure import RFM, RULES, Experiment
 
 Floats = npt.NDArray[np.float64]
 BG_NBD, P_ALIVE, BASE_RATE = "bg_nbd", "p_alive", "base_rate"
@@ -60,7 +60,7 @@ def _triples(purchase_days: ir.Table, cutoff: date) -> ir.Table:
     return table
 
 
-def rival_risks(lab: Lab, cutoff: date, bg_nbd: BgNbd | None) -> dict[str, Floats]:
+def rival_risks(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None) -> dict[str, Floats]:
     """A lab, a cutoff and the BG/NBD fit there in, each rival's churn risk per customer of it out.
 
     A rule (one number) is turned into a probability by a logistic regression on that number, fitted like everything
@@ -68,18 +68,18 @@ def rival_risks(lab: Lab, cutoff: date, bg_nbd: BgNbd | None) -> dict[str, Float
     """
     from scipy.special import expit
 
-    known = known_before(lab.cutoffs, cutoff, lab.windows)
-    test = lab.at([cutoff])
-    rate = float(lab.churned(known).mean())
+    known = known_before(experiment.cutoffs, cutoff, experiment.windows)
+    test = experiment.at([cutoff])
+    rate = float(experiment.churned(known).mean())
     risks = {}
     for name in (*RULES, RFM):
-        if name in lab.members():
-            scorer = lab.fit(name, known)
+        if name in experiment.members():
+            scorer = experiment.fit(name, known)
             risks[name] = np.asarray(expit(scorer.log_odds(values_of(scorer, test))))
-    if bg_nbd is not None and {"purchase_days_count", "tenure_days", "days_since_last_order"} <= set(lab.names):
-        silent = bg_nbd.p_no_order(*_bg_nbd_columns(test), lab.windows.lead_days + lab.windows.horizon_days)
+    if bg_nbd is not None and {"purchase_days_count", "tenure_days", "days_since_last_order"} <= set(experiment.names):
+        silent = bg_nbd.p_no_order(*_bg_nbd_columns(test), experiment.windows.lead_days + experiment.windows.horizon_days)
         risks[BG_NBD] = np.where(np.isnan(silent), rate, silent)
-        learned = lab.at(known)
+        learned = experiment.at(known)
         gone = [pd.DataFrame({"gone": 1 - bg_nbd.p_alive(*_bg_nbd_columns(rows))}) for rows in (learned, test)]
         fitted = fit_logistic(gone[0], ["gone"], learned["churned"].to_numpy("int64"))
         risks[P_ALIVE] = np.asarray(expit(fitted.log_odds(gone[1].to_numpy("float64"))))

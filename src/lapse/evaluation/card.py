@@ -48,11 +48,11 @@ def model_card(told: Mapping[str, Any]) -> str:
 
 
 def _model(metrics: Mapping[str, Any], backtest: Mapping[str, Any], population: Mapping[str, Any]) -> list[str]:
-    ships = metrics["ships"]
+    final_model = metrics["final_model"]
     rows = [(row["family"], f"{row['features']}", f"`{row['example']}`") for row in population["features"]]
     count = sum(row["features"] for row in population["features"])
     return [
-        f"Version `{ships['version']}` (content hash), made by lapse {population['lapse']}. {shipped(ships)} It was fitted "
+        f"Version `{final_model['version']}` (content hash), made by lapse {population['lapse']}. {shipped(final_model)} It was fitted "
         "by the recipe that is judged here, on every cutoff whose outcome is known.",
         f"It reads {count} features:",
         _table(("family", "features", "for example"), rows),
@@ -88,8 +88,8 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
 
 def _rivals_table(backtest: Mapping[str, Any]) -> str:
     head = ("rival", "what it is", "AUROC (95 %)", *(f"our lead in {name} (95 %)" for name in LEADS.values()))
-    cards = backtest["pooled"]["rivals"]
-    rows = [rival_row(name, card, backtest["rivals"]) for name, card in cards.items()]
+    cards = backtest["pooled"]["baselines"]
+    rows = [rival_row(name, card, backtest["baselines"]) for name, card in cards.items()]
     return _table(head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["leads"])) for row in rows])
 
 

@@ -91,7 +91,7 @@ def over_time(origins: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
          "mean_risk")}, "auroc_low": (card["intervals"]["auroc"] or (None, None))[0],
          "auroc_high": (card["intervals"]["auroc"] or (None, None))[1]}
         for day, origin in origins.items()
-        for name, card in {"lapse": origin["lapse"], **origin["rivals"]}.items()
+        for name, card in {"lapse": origin["lapse"], **origin["baselines"]}.items()
     ]  # fmt: skip
 
 

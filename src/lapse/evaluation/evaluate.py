@@ -22,7 +22,8 @@ from lapse.core.charts import (
 )
 from lapse.core.engine import Engine, open_engine
 from lapse.core.errors import HistoryTooShort
-from lapse.core.files import write_json, written_whole
+from lapse.core.files import atomic_write, write_json
+from lapse.core.logging import stage_logger
 from lapse.core.tables import TEST_PREDICTIONS
 from lapse.evaluation.backtest import OURS, Origin, report, run_origin
 from lapse.evaluation.baselines import MEANING, fit_bg_nbds
@@ -37,13 +38,15 @@ from lapse.evaluation.curves import (
 from lapse.evaluation.grade import Gate, graded
 from lapse.evaluation.population import write_population
 from lapse.history.activity.rollup import read_activity
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.labels import churn_log_odds
 from lapse.model.bundle import Bundle
 from lapse.model.split import test_origins
-from lapse.model.train import open_lab
-from lapse.model.training_procedure import Lab
+from lapse.model.train import open_experiment
+from lapse.model.training_procedure import Experiment
 from lapse.snapshots import cutoffs_in
+
+LOG = stage_logger("evaluate")
 
 SCHEMA = 2
 """Of metrics.json and backtest.json; raised when a key changes its meaning."""
@@ -51,8 +54,8 @@ SCHEMA = 2
 
 def evaluate(
     data: Path,
-    judged: Bundle,
-    ships: Bundle,
+    evaluation_model: Bundle,
+    final_model: Bundle,
     out: Path,
     train: Mapping[str, Any],
     limits: Mapping[str, Any],
@@ -64,83 +67,95 @@ def evaluate(
     Returns the content of metrics.json. `origins`: the most test cutoffs. Where the size of the trees was tuned, only
     the latest is one: the tuning has seen the others.
     """
-    contents = Contents.read(data / "validated" / "contents.json")
+    profile = DataProfile.read(data / "validated" / "profile.json")
     with open_engine() as engine:
         activity = read_activity(engine, data / "activity")
-        rates = churn_log_odds(engine, activity, cutoffs_in(data / "labels"), judged.windows, contents.period)
-        lab = open_lab(data / "features", data / "labels", judged.inputs, judged.windows, train, rates)
-        tested = run_backtest(lab, engine, activity["purchase_days"], 1 if train["tuning_trials"] else origins, judged)
+        rates = churn_log_odds(engine, activity, cutoffs_in(data / "labels"), evaluation_model.windows, profile.period)
+        experiment = open_experiment(
+            data / "features", data / "labels", evaluation_model.inputs, evaluation_model.windows, train, rates
+        )
+        tested = run_backtest(
+            experiment, engine, activity["purchase_days"], 1 if train["tuning_trials"] else origins, evaluation_model
+        )
     gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])
     segments = read_segments(data / "validated" / "customers.parquet")
-    metrics = write_evaluation(tested, ships, out, rounds, train["seed"], gate, segments)
-    write_population(lab, ships, contents, metrics, out)
+    metrics = write_evaluation(tested, final_model, out, rounds, train["seed"], gate, segments)
+    write_population(experiment, final_model, profile, metrics, out)
     return metrics
 
 
-def run_backtest(lab: Lab, engine: Engine, purchase_days: ir.Table, most: int, judged: Bundle | None = None) -> list[Origin]:
+def run_backtest(
+    experiment: Experiment, engine: Engine, purchase_days: ir.Table, most: int, evaluation_model: Bundle | None = None
+) -> list[Origin]:
     """A lab, the purchase days and the most test cutoffs in, one origin each out, oldest first.
 
     `judged`: the bundle that is already made for the latest one. HistoryTooShort when not even one can be tested.
     """
-    cutoffs = test_origins(lab.cutoffs, lab.windows, most)
+    cutoffs = test_origins(experiment.cutoffs, experiment.windows, most)
     if not cutoffs:
         raise HistoryTooShort(
-            f"evaluate: the {len(lab.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate and "
+            f"evaluate: the {len(experiment.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate and "
             "one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
         )
     fits = fit_bg_nbds(engine, purchase_days, cutoffs)
     origins = []
     for cutoff in cutoffs:
-        ready = judged if cutoff == lab.cutoffs[-1] else None
-        origins.append(run_origin(lab, cutoff, fits[cutoff], ready))
-        print(f"evaluate: tested at {cutoff}: {len(origins[-1].rows):,} customers", flush=True)
+        ready = evaluation_model if cutoff == experiment.cutoffs[-1] else None
+        origins.append(run_origin(experiment, cutoff, fits[cutoff], ready))
+        LOG.info(f"tested at {cutoff}: {len(origins[-1].rows):,} customers")
     return origins
 
 
 def write_evaluation(
-    origins: list[Origin], ships: Bundle, out: Path, rounds: int, seed: int, gate: Gate, segments: Mapping[str, str] | None
+    origins: list[Origin],
+    final_model: Bundle,
+    out: Path,
+    rounds: int,
+    seed: int,
+    gate: Gate,
+    segments: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Origins and the bundle that ships in; reports, predictions and plots in `out`. Returns metrics.json's content."""
     tested = report(origins, rounds, seed, segments)
-    metrics = headline(origins, tested, ships, gate)
+    metrics = headline(origins, tested, final_model, gate)
     write_json(out / "metrics.json", metrics)
-    write_json(out / "backtest.json", {"schema": SCHEMA, "rivals": MEANING, **tested, "choice": ships.choice})
+    write_json(out / "backtest.json", {"schema": SCHEMA, "baselines": MEANING, **tested, "choice": final_model.choice})
     latest = origins[-1]
-    with written_whole(out / "test_predictions.parquet") as aside:
+    with atomic_write(out / "test_predictions.parquet") as temporary:
         predictions = latest.rows.assign(churn_risk=latest.risks[OURS])
-        predictions[list(TEST_PREDICTIONS.names)].to_parquet(aside, index=False)
+        predictions[list(TEST_PREDICTIONS.names)].to_parquet(temporary, index=False)
     _write_plots(latest, tested, metrics, out)
     return metrics
 
 
-def headline(origins: list[Origin], tested: Mapping[str, Any], ships: Bundle, gate: Gate) -> dict[str, Any]:
+def headline(origins: list[Origin], tested: Mapping[str, Any], final_model: Bundle, gate: Gate) -> dict[str, Any]:
     """Origins and the back-test's report in, the content of metrics.json out: the latest cutoff, all of them, the grade."""
     latest = tested["origins"][str(origins[-1].cutoff)]
     pooled = tested["pooled"]
-    over_all, at_latest = ({OURS: part[OURS], **part["rivals"]} for part in (pooled, latest))
-    grade = graded(over_all, at_latest, ships.kind, gate)
-    rivals = {name: _brief(card) for name, card in latest["rivals"].items()}
+    over_all, at_latest = ({OURS: part[OURS], **part["baselines"]} for part in (pooled, latest))
+    grade = graded(over_all, at_latest, final_model.kind, gate)
+    baselines = {name: _brief(card) for name, card in latest["baselines"].items()}
     return {
         "schema": SCHEMA,
         "test_cutoff": str(origins[-1].cutoff),
         "cutoffs": latest["cutoffs"],
         "grade": grade,
-        "ships": {"kind": ships.kind, "version": ships.version, **{
-            name: ships.choice.get(name) for name in ("name", "members", "why", "calibration", "level", "season_missed")}},
+        "final_model": {"kind": final_model.kind, "version": final_model.version, **{
+            name: final_model.choice.get(name) for name in ("name", "members", "why", "calibration", "level", "season_missed")}},
         "test": _brief(latest[OURS]),
-        "rivals": rivals,
+        "baselines": baselines,
         "pooled": {
             "cutoffs": [str(origin.cutoff) for origin in origins],
             "test": _brief(pooled[OURS]),
-            "rivals": {name: _brief(card) for name, card in pooled["rivals"].items()},
+            "baselines": {name: _brief(card) for name, card in pooled["baselines"].items()},
         },
         "origins": [
-            {"test_cutoff": day, "metrics": {**_brief(said[OURS]), "rivals": {
-                name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in said["rivals"].items()}}}
+            {"test_cutoff": day, "metrics": {**_brief(said[OURS]), "baselines": {
+                name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in said["baselines"].items()}}}
             for day, said in tested["origins"].items()
         ],
         "trials": origins[-1].bundle.choice.get("trials", []),
-        "verdict": verdict(grade, ships),
+        "verdict": verdict(grade, final_model),
         "caution": caution(grade),
     }  # fmt: skip
 
@@ -162,12 +177,12 @@ def caution(grade: Mapping[str, Any]) -> str | None:
     return "; ".join(grade["because"]) if grade["grade"] == "D" else None
 
 
-def verdict(grade: Mapping[str, Any], ships: Bundle) -> str:
+def verdict(grade: Mapping[str, Any], final_model: Bundle) -> str:
     """The grade and the bundle that ships in, one sentence on whether the model is worth having out."""
     because = "; ".join(grade["because"])
     sentence = f"Grade {grade['grade']}. {grade['meaning']} {because[0].upper()}{because[1:]}."
-    if ships.kind == "rule":
-        sentence += f" The rule {ships.choice['name']} ships, calibrated, because no model did better out of time."
+    if final_model.kind == "rule":
+        sentence += f" The rule {final_model.choice['name']} ships, calibrated, because no model did better out of time."
     return sentence
 
 
@@ -211,28 +226,28 @@ def _draw(
     # The base rate has one risk for everybody: it ranks nobody.
     ranked = [row for row in points["over_time"] if row["ranking"] != "base_rate"]
     draw_over_time(ranked, pictures / "over_time.png")
-    leads = {name: card["lead"]["auroc"] for name, card in tested["pooled"]["rivals"].items()}
+    leads = {name: card["lead"]["auroc"] for name, card in tested["pooled"]["baselines"].items()}
     draw_leads(leads, pictures / "leads.png")
 
 
-def say(metrics: Mapping[str, Any]) -> None:
+def print_summary(metrics: Mapping[str, Any]) -> None:
     """The content of metrics.json in, the tables a person reads on the terminal out."""
     days = metrics["pooled"]["cutoffs"]
     parts = {f"at {metrics['test_cutoff']}": metrics}
     parts |= {f"over {len(days)} cutoffs from {days[0]}": metrics["pooled"]} if len(days) > 1 else {}
     for title, part in parts.items():
         test = part["test"]
-        print(f"evaluate: {title}: {test['n']:,} customers, {test['churn_rate']:.1%} churned, told {test['mean_risk']:.1%}; "
+        LOG.info(f"{title}: {test['n']:,} customers, {test['churn_rate']:.1%} churned, told {test['mean_risk']:.1%}; "
               f"calibration slope {_number(test['calibration_slope'])}")  # fmt: skip
         shown = ("auroc", "average_precision", "brier", "log_loss", "ece", "lift_at_10pct")
-        print(f"evaluate: {'':<22}" + "".join(f"{name:>18}" for name in shown) + "   lead in auroc")
-        for name, card in {OURS: test, **part["rivals"]}.items():
+        LOG.info(f"{'':<22}" + "".join(f"{name:>18}" for name in shown) + "   lead in auroc")
+        for name, card in {OURS: test, **part["baselines"]}.items():
             span = card.get("lapse_leads_by_interval")
             lead = f"   {card['lapse_leads_by']:+.4f} ({span[0]:+.4f} to {span[1]:+.4f})" if span else ""
-            print(f"evaluate: {name:<22}" + "".join(f"{_number(card[metric]):>18}" for metric in shown) + lead)
-    print(f"evaluate: {metrics['verdict']}")
+            LOG.info(f"{name:<22}" + "".join(f"{_number(card[metric]):>18}" for metric in shown) + lead)
+    LOG.info(f"{metrics['verdict']}")
     if metrics["caution"]:
-        print(f"evaluate: CAUTION, {metrics['caution']}. Every list says so.")
+        LOG.info(f"CAUTION, {metrics['caution']}. Every list says so.")
 
 
 def _number(value: float | None) -> str:

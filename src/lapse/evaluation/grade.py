@@ -55,9 +55,9 @@ def graded(
     reasons = _refusals(pooled)
     if reasons:
         return _said("D", reasons, kind, gate)
-    rivals = {name: card for name, card in pooled.items() if name != "lapse"}
-    unbeaten = leaders(rivals)
-    behind = [name for name, card in rivals.items() if _shown_behind(card)]
+    baselines = {name: card for name, card in pooled.items() if name != "lapse"}
+    unbeaten = leaders(baselines)
+    behind = [name for name, card in baselines.items() if _shown_behind(card)]
     ahead_now = [name for name, card in latest.items() if name != "lapse" and (card["lead"]["auroc"]["by"] or 0) < 0]
     missed, missed_now = gate.misses(pooled["lapse"]), gate.misses(latest["lapse"])
     facts = (
@@ -85,11 +85,11 @@ def _shown_behind(card: Mapping[str, Any]) -> bool:
 
 
 def _said(grade: str, because: Sequence[str], kind: str, gate: Gate) -> dict[str, Any]:
-    ships = ["what ships is the rule itself, calibrated: no model did better out of time"] if kind == "rule" else []
+    final_model = ["what ships is the rule itself, calibrated: no model did better out of time"] if kind == "rule" else []
     return {
         "grade": grade,
         "meaning": MEANINGS[grade],
-        "because": [*ships, *because],
+        "because": [*final_model, *because],
         "refuse_promotion": grade == "D",
         "rule": RULE,
         "gate": asdict(gate),

@@ -14,36 +14,38 @@ from lapse.core.files import write_json
 from lapse.evaluation.curves import wilson
 from lapse.features.catalogue import all_features
 from lapse.features.family import slug
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
-from lapse.model.training_procedure import Lab
+from lapse.model.training_procedure import Experiment
 
 OWN = "own"
 """Family of the features that are a workspace's own."""
 
 
-def write_population(lab: Lab, ships: Bundle, contents: Contents, metrics: Mapping[str, Any], out: Path) -> None:
+def write_population(
+    experiment: Experiment, final_model: Bundle, profile: DataProfile, metrics: Mapping[str, Any], out: Path
+) -> None:
     """A lab, what ships, what the delivery holds and metrics.json in; population.json and the base rate in `out`."""
-    write_json(out / "population.json", population(lab, ships, contents))
-    points = base_rate_points(lab, {part["test_cutoff"]: part["metrics"]["mean_risk"] for part in metrics["origins"]})
+    write_json(out / "population.json", population(experiment, final_model, profile))
+    points = base_rate_points(experiment, {part["test_cutoff"]: part["metrics"]["mean_risk"] for part in metrics["origins"]})
     write_json(out / "plots" / "base_rate.json", points)
     draw_base_rate(points, out / "pictures" / "base_rate.png")
 
 
-def population(lab: Lab, ships: Bundle, contents: Contents) -> dict[str, Any]:
+def population(experiment: Experiment, final_model: Bundle, profile: DataProfile) -> dict[str, Any]:
     """A lab, the bundle that ships and what the delivery holds in, the content of population.json out."""
     return {
         "lapse": __version__,
-        "period": {name: str(day) for name, day in asdict(contents.period).items()},
-        "delivered": sorted(contents.columns),
-        "churn": asdict(lab.windows),
-        "cutoffs": len(lab.cutoffs),
-        "first_cutoff": str(lab.cutoffs[0]),
-        "last_cutoff": str(lab.cutoffs[-1]),
-        "snapshots": len(lab.rows),
-        "customers": int(lab.rows["customer_id"].nunique()),
-        "features": families(ships),
-        "attributes": sorted(name for name in ships.inputs.attributes if _reads(ships, name)),
+        "period": {name: str(day) for name, day in asdict(profile.period).items()},
+        "delivered": sorted(profile.columns),
+        "churn": asdict(experiment.windows),
+        "cutoffs": len(experiment.cutoffs),
+        "first_cutoff": str(experiment.cutoffs[0]),
+        "last_cutoff": str(experiment.cutoffs[-1]),
+        "snapshots": len(experiment.rows),
+        "customers": int(experiment.rows["customer_id"].nunique()),
+        "features": families(final_model),
+        "attributes": sorted(name for name in final_model.inputs.attributes if _reads(final_model, name)),
     }
 
 
@@ -60,11 +62,11 @@ def _reads(bundle: Bundle, attribute: str) -> bool:
     return any(name.startswith(f"attribute_{slug(attribute)}") for name in bundle.features)
 
 
-def base_rate_points(lab: Lab, told: Mapping[str, float]) -> list[dict[str, Any]]:
+def base_rate_points(experiment: Experiment, told: Mapping[str, float]) -> list[dict[str, Any]]:
     """A lab and the mean risk told at each test cutoff in, who left after each labelled cutoff out, with 95 % Wilson."""
     points = []
-    for day in lab.cutoffs:
-        churned = lab.churned([day])
+    for day in experiment.cutoffs:
+        churned = experiment.churned([day])
         low, high = wilson(float(churned.mean()), len(churned))
         points.append({"cutoff_date": str(day), "n": len(churned), "churn_rate": float(churned.mean()), "low": low,
                        "high": high, "mean_risk": told.get(str(day))})  # fmt: skip

@@ -78,7 +78,7 @@ def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         headline=headline(metrics),
         definition=definition(population["churn"]),
         population=population,
-        rivals=[rival_row(name, card, backtest["rivals"]) for name, card in backtest["pooled"]["rivals"].items()],
+        baselines=[rival_row(name, card, backtest["baselines"]) for name, card in backtest["pooled"]["baselines"].items()],
         ours=backtest["pooled"][OURS],
         lead_names=list(LEADS.values()),
         figures=figure_rows(backtest["pooled"][OURS], origins[metrics["test_cutoff"]][OURS]),
@@ -86,7 +86,7 @@ def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         over_time_names=[METRICS[name].split(":")[0].split(" (")[0] for name in OVER_TIME],
         groups=[group_row(row) for row in groups],
         small=(SMALL, SMALL_CLASS),
-        shipped=shipped(metrics["ships"]),
+        shipped=shipped(metrics["final_model"]),
         losses=sorted(backtest["choice"]["out_of_time_log_loss"].items(), key=lambda pair: (pair[1], pair[0])),
         calibrated=calibrated(backtest["choice"]),
         cautions=cautions(metrics, groups, told["base_rate"]),
@@ -148,7 +148,7 @@ def value_view(value: Mapping[str, Any] | None, picture: str | None) -> dict[str
         (row["assumption"].replace("_", " "), f"{row['change']:+.0%}", f"{row['profit_as_planned']:,.0f}",
          f"{row['planned_length']:,}", f"{row['profit']:,.0f}") for row in (told["sensitivity"] if told else ())
     ]  # fmt: skip
-    cards = {**({OURS: value["test"]} if value.get("test") else {}), **value.get("rivals", {})}
+    cards = {**({OURS: value["test"]} if value.get("test") else {}), **value.get("baselines", {})}
     given = {name: amount for name, amount in (told["assumptions"] if told else {}).items() if amount is not None}
     return {
         "why": value["why"],

@@ -98,13 +98,15 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def shipped(ships: Mapping[str, Any]) -> str:
+def shipped(final_model: Mapping[str, Any]) -> str:
     """The part of metrics.json on what ships in, one sentence out."""
-    if ships["kind"] == "rule":
-        return f"The rule {ships['name']} ({MEANING.get(ships['name'], 'one number')}), turned into a probability."
-    members = list(ships["members"] or [])
+    if final_model["kind"] == "rule":
+        return (
+            f"The rule {final_model['name']} ({MEANING.get(final_model['name'], 'one number')}), turned into a probability."
+        )
+    members = list(final_model["members"] or [])
     mixed = f"the mean log-odds of {', '.join(members)}" if len(members) > 1 else ", ".join(members)
-    return f"{ships['name']}: {mixed}. Chosen out of time: {ships['why']}."
+    return f"{final_model['name']}: {mixed}. Chosen out of time: {final_model['why']}."
 
 
 def calibrated(choice: Mapping[str, Any]) -> str:
@@ -136,7 +138,7 @@ def cautions(
         found.append(
             "Grade C: use the order of the list, but neither count on the probabilities nor on beating a rule of thumb."
         )
-    if metrics["ships"]["kind"] == "rule":
+    if metrics["final_model"]["kind"] == "rule":
         found.append("What ships is a rule of thumb: everybody with the same value of it is told the same risk.")
     if test["n"] < FEW_CUSTOMERS or min(churners, test["n"] - churners) < FEW_CHURNERS:
         found.append(f"Only {test['n']:,} customers were tested at the latest cutoff, of whom {churners:,} left: read the "

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import ibis.expr.types as ir
 
-from lapse.core.cache import Kept, code_digest, key_of
+from lapse.core.cache import Cache, code_digest, key_of
 from lapse.core.engine import Engine
 from lapse.core.files import file_sha256
+from lapse.core.logging import stage_logger
 from lapse.core.tables import FEATURES
 from lapse.core.windows import Period
 from lapse.features.catalogue import FAMILIES, all_features
@@ -18,6 +19,8 @@ from lapse.features.family import Family, Inputs
 from lapse.features.query import Template
 from lapse.history.activity.rollup import Activity
 from lapse.snapshots import cutoffs_in
+
+LOG = stage_logger("features")
 
 
 def write_features(
@@ -34,8 +37,8 @@ def write_features(
     A cutoff that is in `out` already, and all that went into it is the same as then, is kept as it is.
     """
     cutoffs = cutoffs_in(snapshots)
-    kept = Kept(out)
-    kept.leave_only(map(str, cutoffs))
+    kept = Cache(out)
+    kept.prune(map(str, cutoffs))
     names = [feature.name for feature in all_features(inputs, families)]
     said = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json(), names)
     template = Template(engine, activity, inputs, families)
@@ -46,12 +49,12 @@ def write_features(
         key = key_of(said, history_days, activity.up_to(cutoff), file_sha256(file))
         if kept.has(str(cutoff), key):
             written[cutoff] = int(engine.read(file).count().to_pyarrow().as_py())
-            print(f"features: {cutoff}: {written[cutoff]:,} customers, kept: nothing up to this day has changed", flush=True)
+            LOG.info(f"{cutoff}: {written[cutoff]:,} customers, kept: nothing up to this day has changed")
             continue
         query = template.query(engine.read(file), cutoff, history_days)
         written[cutoff] = engine.write_query(query, out / f"{cutoff}.parquet", FEATURES.key)
         kept.note(str(cutoff), key)
-        print(f"features: {cutoff}: {written[cutoff]:,} customers × {len(names)} features", flush=True)
+        LOG.info(f"{cutoff}: {written[cutoff]:,} customers × {len(names)} features")
     return written
 
 

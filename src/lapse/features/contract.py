@@ -32,7 +32,7 @@ def days_since_last_start(days: Any) -> Any:
 
 @contract.aggregate(
     Entry("Paid subscriptions that ended so far.", "subscriptions", "never null", "higher", "contract",
-          "has ended {earlier_ends:#subscription} before", neutral=0, absent=0)
+          "has ended {earlier_ends:#subscription} before", reference_value=0, default=0)
 )  # fmt: skip
 def earlier_ends(days: Any) -> Any:
     return days.ends.sum()
@@ -40,14 +40,23 @@ def earlier_ends(days: Any) -> Any:
 
 @contract.aggregate(
     Entry("Ends of which notice was given and that have not taken effect yet.", "subscriptions", "never null", "higher",
-          "contract", "has given notice", neutral=0, absent=0)
+          "contract", "has given notice", reference_value=0, default=0)
 )  # fmt: skip
 def notices_open(days: Any) -> Any:
     return days.notices.sum() - days.noticed_ends.sum()
 
 
 @contract.aggregate(
-    Entry("Trials so far.", "subscriptions", "never null", "higher", "contract", "came by a trial", neutral=0, absent=0)
+    Entry(
+        "Trials so far.",
+        "subscriptions",
+        "never null",
+        "higher",
+        "contract",
+        "came by a trial",
+        reference_value=0,
+        default=0,
+    )
 )
 def trial_count(days: Any) -> Any:
     return days.trial_starts.sum()

@@ -40,7 +40,7 @@ PRIOR_CALLS = 4
 @engagement.aggregate(
     Entry("Events of type {event_type} in the last {window} days.", "events", YOUNG_LOG, "lower",
           "{about}", "{event_count_{event}_{window}d:,.0f} × {event_type} in the last {window} days, others "
-          "typically {others:,.0f}", absent=0),
+          "typically {others:,.0f}", default=0),
     over=["event_type", "window"],
 )  # fmt: skip
 def event_count(kinds: Any, event_type: str, window: int) -> Any:
@@ -69,7 +69,7 @@ def event_balance(kinds: Any, event_type: str) -> Any:
 @engagement.aggregate(
     Entry("Everything the customer did besides buying in the last {window} days.", "events", YOUNG_LOG, "lower",
           "less_active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days, others "
-          "typically {others:,.0f}", absent=0),
+          "typically {others:,.0f}", default=0),
     over=["window"],
 )  # fmt: skip
 def engagement_count(kinds: Any, window: int, inputs: Inputs) -> Any:
@@ -78,7 +78,7 @@ def engagement_count(kinds: Any, window: int, inputs: Inputs) -> Any:
 
 @engagement.aggregate(
     Entry("Days on which the customer did anything besides buying, each counted half as much for every {window} days that "
-          "it lies back.", "days", YOUNG_LOG, "lower", "less_active", absent=0),
+          "it lies back.", "days", YOUNG_LOG, "lower", "less_active", default=0),
     over=["window"], whole=True,
 )  # fmt: skip
 def engagement_decayed(kinds: Any, window: int, inputs: Inputs) -> Any:
@@ -96,7 +96,7 @@ def days_since_engagement(kinds: Any, inputs: Inputs) -> Any:
 @engagement.derived(
     Entry("Rate of what the customer did besides buying in the last {short} days over that in the last {long}; 1 is "
           "unchanged.", "ratio", "null without any in the last {long} days, or where the log is younger", "lower",
-          "less_active", TWO_WINDOWS, neutral=1, protects=TWO_WINDOWS),
+          "less_active", TWO_WINDOWS, reference_value=1, protective_reason=TWO_WINDOWS),
     over=["windows"],
 )  # fmt: skip
 def engagement_rate_change(row: Any, short: int, long: int) -> Any:
@@ -105,7 +105,7 @@ def engagement_rate_change(row: Any, short: int, long: int) -> Any:
 
 @engagement.derived(
     Entry("engagement_rate_change less order_rate_change: below 0 the customer turns away before ordering less.", "ratio",
-          "null where one of the two is", "lower", "less_active", neutral=0),
+          "null where one of the two is", "lower", "less_active", reference_value=0),
     over=["windows"],
 )  # fmt: skip
 def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:
@@ -114,7 +114,7 @@ def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:
 
 @engagement.aggregate(
     Entry("{call} in the whole log up to the cutoff.", "events", "0 without any", "either", "contacted",
-          absent=0),
+          default=0),
     over=["response"],
 )  # fmt: skip
 def call_count(kinds: Any, call: str) -> Any:
@@ -123,7 +123,7 @@ def call_count(kinds: Any, call: str) -> Any:
 
 @engagement.aggregate(
     Entry("{answer} in the whole log up to the cutoff.", "events", "0 without any", "lower", "responds_less",
-          absent=0),
+          default=0),
     over=["response"],
 )  # fmt: skip
 def answer_count(kinds: Any, answer: str) -> Any:
@@ -133,7 +133,7 @@ def answer_count(kinds: Any, answer: str) -> Any:
 @engagement.derived(
     Entry("{answer} over {call}, in the whole log up to the cutoff, few calls drawn towards what everybody answers.",
           "ratio", "null where nobody was called", "lower", "responds_less",
-          RESPONSES, relative_to_peers=True, protects=RESPONSES),
+          RESPONSES, relative_to_peers=True, protective_reason=RESPONSES),
     over=["response"],
 )  # fmt: skip
 def response_share(row: Any, response: str) -> Any:
@@ -159,7 +159,7 @@ def categories_per_purchase_day(days: Any, window: int) -> Any:
     Entry("Categories bought for the first time ever in the last {window} days.", "categories",
           "null where the log is younger than {window} days", "lower", "narrowing",
           "tried {new_categories_{window}d:#new kind} of product in the last {window} days, others typically "
-          "{others:,.0f}", absent=0,
+          "{others:,.0f}", default=0,
           needs=("category",)),
     over=["window"],
 )  # fmt: skip

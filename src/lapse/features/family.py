@@ -17,7 +17,7 @@ import ibis.expr.types as ir
 
 from lapse.core.errors import DataError, sample_keys
 from lapse.core.windows import ChurnWindows, feature_windows
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 
 Risk = Literal["higher", "lower", "either"]
 Over = Literal["window", "windows", "event_type", "response", "service", "open_case", "attribute", "level"]
@@ -70,7 +70,7 @@ class Inputs:
     @classmethod
     def of(
         cls,
-        contents: Contents,
+        profile: DataProfile,
         churn: ChurnWindows,
         windows: Sequence[int] | Literal["auto"],
         responses: Mapping[str, Sequence[str]] | None = None,
@@ -83,18 +83,18 @@ class Inputs:
 
         Windows `auto` follow the customers' own rhythm. What names an event type that the delivery lacks is left out.
         """
-        types = set(contents.event_types)
+        types = set(profile.event_types)
         if len(types) > MOST_EVENT_TYPES or len({slug(one) for one in types}) < len(types) or not all(map(slug, types)):
             raise DataError(f"features: the events have {len(types)} types, e.g. {sample_keys(sorted(types))}. There may "
                             f"be {MOST_EVENT_TYPES}, told apart by letters and digits. Derive a coarser one.")  # fmt: skip
-        looked = feature_windows(contents.median_gap_days, contents.period) if windows == "auto" else tuple(windows)
+        looked = feature_windows(profile.median_gap_days, profile.period) if windows == "auto" else tuple(windows)
         pairs = {name: (pair[0], pair[1]) for name, pair in (responses or {}).items() if set(pair) <= types}
         cases = {name: (pair[0], pair[1]) for name, pair in (open_cases or {}).items() if set(pair) <= types}
         troubles = {name: tuple(sorted(types & set(kinds))) for name, kinds in (service or {}).items()}
         return cls(
-            looked, contents.given, tuple(contents.event_types), pairs, churn.horizon_days,
+            looked, profile.given, tuple(profile.event_types), pairs, churn.horizon_days,
             {name: kinds for name, kinds in troubles.items() if kinds}, cases,
-            {name: tuple(levels) for name, levels in contents.attributes.items()}, tuple(own), own_digest,
+            {name: tuple(levels) for name, levels in profile.attributes.items()}, tuple(own), own_digest,
         )  # fmt: skip
 
     def choices(self, over: Over) -> list[dict[str, Any]]:
@@ -156,14 +156,14 @@ class Entry:
     reason: str = ""
     """The cause in words with the customer's own numbers, a format text over the customer's features; `{others}` is the
     median of the customers scored beside. scoring/wording.py has the formats."""
-    protects: str = ""
+    protective_reason: str = ""
     """The same where it lowers the risk. A reason that says `{others}` reads both ways and needs none."""
-    norm: str = ""
+    reference_feature: str = ""
     """The feature that compares with the customer's own past: where it says the same, this one counts for its cause (the
     change, not the level); where it does not, this is normal for them, and not said."""
-    neutral: float | None = None
+    reference_value: float | None = None
     """The value at which the feature says nothing; None: the median of the customers scored beside."""
-    absent: float | None = None
+    default: float | None = None
     """The value of a customer without any row to look at: 0 for counts, null for everything else."""
     needs: tuple[str, ...] = ()
     relative_to_peers: bool = False
@@ -303,12 +303,12 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
         return fill(text)
 
     filled = replace(
-        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause), norm=fill(entry.norm),
-        reason=worded(entry.reason), protects=worded(entry.protects),
+        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause), reference_feature=fill(entry.reference_feature),
+        reason=worded(entry.reason), protective_reason=worded(entry.protective_reason),
     )  # fmt: skip
     if arguments.get("about") in ("trouble", "contacted"):
         # Fewer complaints, or fewer mails sent, are no sign that a customer turns away: neither a direction nor words.
-        return replace(filled, risk="either", reason="", protects="")
+        return replace(filled, risk="either", reason="", protective_reason="")
     return filled
 
 

@@ -19,10 +19,10 @@ BESIDE_OTHERS = (
     "rates the same things {rating_to_others:.1f standard deviations higher|standard deviations lower} than others"
 )
 RATING_PAUSE = "last rated us {days_since_last_rating:ago}, {rating_silence:.1f} times their usual pause"
-MOOD = "their words are those of ratings {comment_mood:.1f points higher|points lower} than usual"
+SENTIMENT = "their words are those of ratings {comment_sentiment:.1f points higher|points lower} than usual"
 
 
-@feedback.aggregate(Entry("Ratings given so far.", "ratings", "0 without any", "either", "silent_about_us", absent=0))
+@feedback.aggregate(Entry("Ratings given so far.", "ratings", "0 without any", "either", "silent_about_us", default=0))
 def rating_count(given: Any) -> Any:
     return given.ratings.sum()
 
@@ -45,7 +45,7 @@ def rating_last(given: Any) -> Any:
 
 @feedback.derived(
     Entry("rating_last less rating_mean: below 0 the customer has become less content.", "points", NO_RATING,
-          "lower", "lukewarm_feedback", TREND, neutral=0, protects=TREND)
+          "lower", "lukewarm_feedback", TREND, reference_value=0, protective_reason=TREND)
 )  # fmt: skip
 def rating_trend(row: Any) -> Any:
     return row.rating_last - row.rating_mean
@@ -64,7 +64,7 @@ def rating_spread(given: Any) -> Any:
 
 @feedback.aggregate(
     Entry("Share of ratings in the middle third of the declared scale.", "ratio", NO_RATING, "higher",
-          "lukewarm_feedback", "{lukewarm_share:.0%} of their ratings are lukewarm", neutral=0)
+          "lukewarm_feedback", "{lukewarm_share:.0%} of their ratings are lukewarm", reference_value=0)
 )  # fmt: skip
 def lukewarm_share(given: Any) -> Any:
     return share(given.lukewarm_ratings.sum(), given.ratings.sum())
@@ -73,7 +73,7 @@ def lukewarm_share(given: Any) -> Any:
 @feedback.aggregate(
     Entry("Own ratings less what others had given the same product before (without products: anything), in standard "
           "deviations.", "standard deviations", "null where nobody had rated before", "lower", "lukewarm_feedback",
-          BESIDE_OTHERS, neutral=0, protects=BESIDE_OTHERS, relative_to_peers=True)
+          BESIDE_OTHERS, reference_value=0, protective_reason=BESIDE_OTHERS, relative_to_peers=True)
 )  # fmt: skip
 def rating_to_others(given: Any) -> Any:
     return share(given.surprise_sum.sum(), given.compared_ratings.sum())
@@ -81,11 +81,11 @@ def rating_to_others(given: Any) -> Any:
 
 @feedback.aggregate(
     Entry("rating_to_others of the last day with a rating.", "standard deviations", "null where nobody had rated before",
-          "lower", "lukewarm_feedback", neutral=0, relative_to_peers=True)
+          "lower", "lukewarm_feedback", reference_value=0, relative_to_peers=True)
 )  # fmt: skip
 def rating_to_others_last(given: Any) -> Any:
-    judged = share(given.surprise_sum, given.compared_ratings)
-    return judged.argmax(given.activity_date, where=judged.notnull())
+    evaluation_model = share(given.surprise_sum, given.compared_ratings)
+    return evaluation_model.argmax(given.activity_date, where=evaluation_model.notnull())
 
 
 @feedback.aggregate(
@@ -99,7 +99,7 @@ def days_since_last_rating(given: Any) -> Any:
 @feedback.aggregate(
     Entry("Days since the last rating over the mean days between rating days: above 1 a regular rater has fallen silent.",
           "ratio", TWO_DAYS, "higher", "silent_about_us",
-          RATING_PAUSE, neutral=1, protects=RATING_PAUSE)
+          RATING_PAUSE, reference_value=1, protective_reason=RATING_PAUSE)
 )  # fmt: skip
 def rating_silence(given: Any) -> Any:
     return share(given.age.min() * (given.age.count() - 1), given.age.max() - given.age.min())
@@ -130,8 +130,8 @@ def comment_share(given: Any) -> Any:
 @feedback.aggregate(
     Entry("How the comments read: the points by which others' ratings differed from the usual, on earlier days, when they "
           "used the same words.", "points", "null without a comment whose words others had used", "lower",
-          "lukewarm_feedback", MOOD, neutral=0, protects=MOOD,
+          "lukewarm_feedback", SENTIMENT, reference_value=0, protective_reason=SENTIMENT,
           needs=("comment",), relative_to_peers=True)
 )  # fmt: skip
-def comment_mood(given: Any) -> Any:
-    return share(given.mood_sum.sum(), given.mood_comments.sum())
+def comment_sentiment(given: Any) -> Any:
+    return share(given.sentiment_sum.sum(), given.sentiment_comments.sum())

@@ -21,16 +21,16 @@ from lapse.core.files import digest
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import FAMILIES
 from lapse.features.family import Entry, Family, Feature, Inputs, share
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 
 FOLDER = Path("pipelines") / "own_features"
 SQL_FAMILY = "own_sql"
 
 
-def feature_inputs(contents: Contents, churn: ChurnWindows, knobs: Mapping[str, Any], root: Path) -> Inputs:
+def feature_inputs(profile: DataProfile, churn: ChurnWindows, section: Mapping[str, Any], root: Path) -> Inputs:
     """What a delivery holds, the churn windows, section features of params and a workspace in; the inputs out."""
-    said = {name: value for name, value in knobs.items() if name != "sql"}
-    return Inputs.of(contents, churn, **said, **own_features(root, knobs["sql"]))
+    said = {name: value for name, value in section.items() if name != "sql"}
+    return Inputs.of(profile, churn, **said, **own_features(root, section["sql"]))
 
 
 def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ COHORT_DAYS = 91
 
 @peers.derived(
     Entry("Share of those who came in the same quarter and ordered more lately.", "ratio", NEVER, "higher",
-          "silence", SILENCE_RANK, neutral=0.5, protects=SILENCE_RANK, norm="overdue_ratio",
+          "silence", SILENCE_RANK, reference_value=0.5, protective_reason=SILENCE_RANK, reference_feature="overdue_ratio",
           relative_to_peers=True)
 )  # fmt: skip
 def rank_of_silence(row: Any) -> Any:
@@ -35,7 +35,7 @@ def rank_of_silence(row: Any) -> Any:
 
 @peers.derived(
     Entry("Share of those who came in the same quarter and have ordered on fewer days.", "ratio", NEVER, "lower",
-          "seldom", ORDERS_RANK, neutral=0.5, protects=ORDERS_RANK, relative_to_peers=True)
+          "seldom", ORDERS_RANK, reference_value=0.5, protective_reason=ORDERS_RANK, relative_to_peers=True)
 )  # fmt: skip
 def rank_of_orders(row: Any) -> Any:
     return _rank(row, row.purchase_days_count)
@@ -44,7 +44,7 @@ def rank_of_orders(row: Any) -> Any:
 @peers.derived(
     Entry("Share of those who came in the same quarter and spent less in the longest window.", "ratio",
           "null without any order, or where the log is younger than the longest window", "lower", "low_spend",
-          neutral=0.5, needs=("amount",), relative_to_peers=True)
+          reference_value=0.5, needs=("amount",), relative_to_peers=True)
 )  # fmt: skip
 def rank_of_spend(row: Any, longest: int) -> Any:
     return _rank(row, row[f"net_spend_{longest}d"])
@@ -65,7 +65,7 @@ def p_alive(row: Any) -> Any:
 
 @peers.derived(
     Entry("Probability of no order in the outcome window, by the BG/NBD model of all customers.", "probability",
-          NOT_FITTED, "higher", "silence", BOUGHT, protects=BOUGHT, norm="overdue_ratio", relative_to_peers=True)
+          NOT_FITTED, "higher", "silence", BOUGHT, protective_reason=BOUGHT, reference_feature="overdue_ratio", relative_to_peers=True)
 )  # fmt: skip
 def no_order_by_model(row: Any, horizon: int) -> Any:
     repeats = (row.purchase_days_count - 1).cast("float64")

@@ -37,7 +37,7 @@ YEAR_BEFORE = (
 
 @purchasing.aggregate(
     Entry("Days from the last order day to the cutoff (the R of RFM).", "days", NEVER, "higher", "silence", SILENCE,
-          norm="overdue_ratio")
+          reference_feature="overdue_ratio")
 )  # fmt: skip
 def days_since_last_order(days: Any) -> Any:
     return days.age.min(where=days.orders > 0)
@@ -52,8 +52,8 @@ def tenure_days(days: Any) -> Any:
 
 
 @purchasing.aggregate(
-    Entry("Orders in the last {window} days.", "orders", YOUNG_LOG, "lower", "seldom", absent=0,
-          norm="order_rate_to_own_{window}d"),
+    Entry("Orders in the last {window} days.", "orders", YOUNG_LOG, "lower", "seldom", default=0,
+          reference_feature="order_rate_to_own_{window}d"),
     over=["window"],
 )  # fmt: skip
 def order_count(days: Any, window: int) -> Any:
@@ -70,7 +70,7 @@ def purchase_days_count(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Purchase days in the whole log, each counted half as much for every {window} days that it lies back.", "days",
-          YOUNG_LOG, "lower", "seldom", norm="order_rate_to_own_{window}d"),
+          YOUNG_LOG, "lower", "seldom", reference_feature="order_rate_to_own_{window}d"),
     over=["window"], whole=True,
 )  # fmt: skip
 def purchase_days_decayed(days: Any, window: int) -> Any:
@@ -80,7 +80,7 @@ def purchase_days_decayed(days: Any, window: int) -> Any:
 @purchasing.derived(
     Entry("Order rate of the last {short} days over that of the last {long} days; 1 is unchanged.", "ratio",
           YOUNG_LOG_PAIR, "lower", "ordering_less",
-          TWO_WINDOWS, neutral=1, protects=TWO_WINDOWS),
+          TWO_WINDOWS, reference_value=1, protective_reason=TWO_WINDOWS),
     over=["windows"],
 )  # fmt: skip
 def order_rate_change(row: Any, short: int, long: int) -> Any:
@@ -90,7 +90,7 @@ def order_rate_change(row: Any, short: int, long: int) -> Any:
 @purchasing.aggregate(
     Entry("Orders in the last {window} days less those in the {window} days before.", "orders", YOUNG_LOG_TWICE, "lower",
           "ordering_less",
-          WINDOW_BEFORE, protects=WINDOW_BEFORE, neutral=0, absent=0),
+          WINDOW_BEFORE, protective_reason=WINDOW_BEFORE, reference_value=0, default=0),
     over=["window"], looks_back=2,
 )  # fmt: skip
 def order_count_change(days: Any, window: int) -> Any:
@@ -110,7 +110,7 @@ def orders_per_30_days(days: Any) -> Any:
 @purchasing.derived(
     Entry("Order rate of the last {window} days over the customer's own long run; 1 is unchanged.", "ratio",
           YOUNG_LOG, "lower", "ordering_less",
-          LONG_RUN, neutral=1, protects=LONG_RUN),
+          LONG_RUN, reference_value=1, protective_reason=LONG_RUN),
     over=["window"],
 )  # fmt: skip
 def order_rate_to_own(row: Any, window: int) -> Any:
@@ -129,8 +129,8 @@ def order_balance(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Orders in the days of a year ago that the outcome window corresponds to: the season.", "orders",
-          "null where the log is younger than 365 days", "lower", "out_of_season", absent=0,
-          protects="{orders_same_season:#order} in the same weeks a year ago, others typically {others:,.0f}"), days=365,
+          "null where the log is younger than 365 days", "lower", "out_of_season", default=0,
+          protective_reason="{orders_same_season:#order} in the same weeks a year ago, others typically {others:,.0f}"), days=365,
 )  # fmt: skip
 def orders_same_season(days: Any, horizon: int) -> Any:
     return days.orders.sum(where=(days.age >= 365 - horizon) & (days.age < 365))
@@ -139,7 +139,7 @@ def orders_same_season(days: Any, horizon: int) -> Any:
 @purchasing.aggregate(
     Entry("Orders in the last {window} days less those in the same days of a year ago.", "orders",
           "null where the log is younger than 365 days and {window}", "lower", "ordering_less",
-          YEAR_BEFORE, protects=YEAR_BEFORE, neutral=0, absent=0),
+          YEAR_BEFORE, protective_reason=YEAR_BEFORE, reference_value=0, default=0),
     over=["window"], days=365,
 )  # fmt: skip
 def order_count_change_year(days: Any, window: int) -> Any:

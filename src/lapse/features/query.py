@@ -175,5 +175,5 @@ def _known(feature: Feature, value: Any, history_days: int) -> Any:
 
 
 def _present(feature: Feature, value: Any) -> Any:
-    absent = feature.entry.absent
-    return value if absent is None else value.coalesce(ibis.literal(absent, type="float64"))
+    default = feature.entry.default
+    return value if default is None else value.coalesce(ibis.literal(default, type="float64"))

@@ -62,7 +62,7 @@ def gap_days_variation(days: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("The last gap between two purchase days.", "days", TWO_DAYS, "higher", "seldom",
-          norm="gap_slowdown")
+          reference_feature="gap_slowdown")
 )  # fmt: skip
 def gap_days_last(days: Any) -> Any:
     return days.gap_days.argmax(days.activity_date, where=days.gap_days.notnull())
@@ -70,7 +70,7 @@ def gap_days_last(days: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Mean of the up to three last gaps.", "days", TWO_DAYS, "higher", "seldom",
-          norm="gap_slowdown")
+          reference_feature="gap_slowdown")
 )  # fmt: skip
 def gap_days_recent(days: Any) -> Any:
     return days.recent_gap_days.argmax(days.activity_date, where=days.gap_days.notnull())
@@ -78,7 +78,7 @@ def gap_days_recent(days: Any) -> Any:
 
 @rhythm.derived(
     Entry("gap_days_recent over gap_days_mean: above 1 the customer orders more slowly than over the whole log.",
-          "ratio", TWO_DAYS, "higher", "ordering_less", SLOWDOWN, neutral=1, protects=SLOWDOWN)
+          "ratio", TWO_DAYS, "higher", "ordering_less", SLOWDOWN, reference_value=1, protective_reason=SLOWDOWN)
 )  # fmt: skip
 def gap_slowdown(row: Any) -> Any:
     return share(row.gap_days_recent, row.gap_days_mean)
@@ -86,7 +86,7 @@ def gap_slowdown(row: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Slope of the gaps over their number: how many days longer each gap is than the one before it.", "days per gap",
-          THREE_DAYS, "higher", "ordering_less", SLOPE, neutral=0, protects=SLOPE, norm="gap_slowdown")
+          THREE_DAYS, "higher", "ordering_less", SLOPE, reference_value=0, protective_reason=SLOPE, reference_feature="gap_slowdown")
 )  # fmt: skip
 def gap_days_slope(days: Any) -> Any:
     known = days.gap_days.notnull()
@@ -99,7 +99,7 @@ def gap_days_slope(days: Any) -> Any:
 @rhythm.derived(
     Entry("days_since_last_order over the customer's own median gap: above 1 the next order is late.", "ratio",
           TWO_DAYS, "higher", "silence",
-          OVERDUE, neutral=1, protects=OVERDUE)
+          OVERDUE, reference_value=1, protective_reason=OVERDUE)
 )  # fmt: skip
 def overdue_ratio(row: Any) -> Any:
     return share(row.days_since_last_order, row.gap_days_median)
@@ -107,7 +107,7 @@ def overdue_ratio(row: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Share of the customer's own gaps that were shorter than the present silence.", "ratio", TWO_DAYS, "higher",
-          "silence", PAUSES, neutral=0.5, protects=PAUSES)
+          "silence", PAUSES, reference_value=0.5, protective_reason=PAUSES)
 )  # fmt: skip
 def silence_exceeds_gaps(days: Any) -> Any:
     return share((days.gap_days < days.silence).sum(), days.gap_days.count())

@@ -18,7 +18,7 @@ service = Family("service", "event_days", "complaints, tickets, failed payments"
 
 @returns.aggregate(
     Entry("Days with a return in the last {window} days.", "days", YOUNG_LOG, "higher", "returns",
-          "returned something on {return_days_{window}d:#day} of the last {window}", neutral=0, absent=0),
+          "returned something on {return_days_{window}d:#day} of the last {window}", reference_value=0, default=0),
     over=["window"],
 )  # fmt: skip
 def return_days(days: Any, window: int) -> Any:
@@ -32,7 +32,7 @@ def days_since_last_return(days: Any) -> Any:
 
 @returns.aggregate(
     Entry("Returned lines over all lines, in the whole log.", "ratio", "null without any line", "higher", "returns",
-          "returns {return_share:.0%} of what they buy", neutral=0)
+          "returns {return_share:.0%} of what they buy", reference_value=0)
 )  # fmt: skip
 def return_share(days: Any) -> Any:
     return share(days.return_lines.sum(), days.return_lines.sum() + days.lines.sum())
@@ -40,7 +40,7 @@ def return_share(days: Any) -> Any:
 
 @returns.aggregate(
     Entry("Refunded amounts over the spend on orders, in the whole log.", "ratio", NEVER, "higher", "returns",
-          neutral=0, needs=("amount",))
+          reference_value=0, needs=("amount",))
 )  # fmt: skip
 def refund_share(days: Any) -> Any:
     spent = days.gross_spend.sum().cast("float64")
@@ -49,7 +49,7 @@ def refund_share(days: Any) -> Any:
 
 @service.aggregate(
     Entry("Events of kind {service} in the last {window} days.", "events", YOUNG_LOG, "higher", "trouble",
-          "{trouble_count_{service}_{window}d:,.0f} × {service} in the last {window} days", neutral=0, absent=0),
+          "{trouble_count_{service}_{window}d:,.0f} × {service} in the last {window} days", reference_value=0, default=0),
     over=["service", "window"],
 )  # fmt: skip
 def trouble_count(kinds: Any, types: tuple[str, ...], window: int) -> Any:
@@ -66,7 +66,7 @@ def days_since_trouble(kinds: Any, types: tuple[str, ...]) -> Any:
 
 @service.aggregate(
     Entry("Cases of {open_case} that were opened and are not closed yet.", "cases", "never null", "higher",
-          "trouble", "{unresolved_{open_case}:,.0f} × {open_case} still open", neutral=0, absent=0),
+          "trouble", "{unresolved_{open_case}:,.0f} × {open_case} still open", reference_value=0, default=0),
     over=["open_case"],
 )  # fmt: skip
 def unresolved(kinds: Any, opens: str, closes: str) -> Any:

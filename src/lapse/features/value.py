@@ -24,7 +24,7 @@ VALUE_TO_OWN = "orders of the last {window} days were worth {order_value_change_
 
 @value.aggregate(
     Entry("Net spend (returns subtracted) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low_spend",
-          "spent {net_spend_{window}d:amount} in the last {window} days, others typically {others:amount}", absent=0),
+          "spent {net_spend_{window}d:amount} in the last {window} days, others typically {others:amount}", default=0),
     over=["window"],
 )  # fmt: skip
 def net_spend(days: Any, window: int) -> Any:
@@ -33,7 +33,7 @@ def net_spend(days: Any, window: int) -> Any:
 
 @value.derived(
     Entry("Spend rate of the last {short} days over that of the last {long} days; 1 is unchanged.", "ratio",
-          YOUNG_LOG_PAIR, "lower", "spending_less", TWO_WINDOWS, neutral=1, protects=TWO_WINDOWS),
+          YOUNG_LOG_PAIR, "lower", "spending_less", TWO_WINDOWS, reference_value=1, protective_reason=TWO_WINDOWS),
     over=["windows"],
 )  # fmt: skip
 def spend_rate_change(row: Any, short: int, long: int) -> Any:
@@ -44,7 +44,7 @@ def spend_rate_change(row: Any, short: int, long: int) -> Any:
 
 @value.aggregate(
     Entry("Net spend in the last {window} days less that in the {window} days before.", "currency", YOUNG_LOG_TWICE,
-          "lower", "spending_less", WINDOW_BEFORE, neutral=0, absent=0, protects=WINDOW_BEFORE),
+          "lower", "spending_less", WINDOW_BEFORE, reference_value=0, default=0, protective_reason=WINDOW_BEFORE),
     over=["window"], looks_back=2,
 )  # fmt: skip
 def net_spend_change(days: Any, window: int) -> Any:
@@ -73,7 +73,7 @@ def mean_order_value(days: Any) -> Any:
 @value.aggregate(
     Entry("Spend per order in the last {window} days over that in the whole log; 1 is unchanged.", "ratio",
           "null without an order in them, or where the log is younger", "lower", "small_orders",
-          VALUE_TO_OWN, neutral=1, protects=VALUE_TO_OWN),
+          VALUE_TO_OWN, reference_value=1, protective_reason=VALUE_TO_OWN),
     over=["window"], whole=True,
 )  # fmt: skip
 def order_value_change(days: Any, window: int) -> Any:
@@ -98,7 +98,7 @@ def lines_per_order(days: Any) -> Any:
 
 
 @value.aggregate(
-    Entry("Margin (amount less cost) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low_spend", absent=0,
+    Entry("Margin (amount less cost) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low_spend", default=0,
           needs=("cost",)),
     over=["window"],
 )  # fmt: skip
@@ -125,7 +125,7 @@ wallet = Family("wallet", "category_days", "categories that dropped out", needs=
 @wallet.aggregate(
     Entry("Distinct categories bought in the last {window} days.", "categories", YOUNG_LOG, "lower", "narrowing",
           "bought {category_count_{window}d:#kind} of product in the last {window} days, others typically {others:,.0f}",
-          absent=0),
+          default=0),
     over=["window"],
 )  # fmt: skip
 def category_count(kinds: Any, window: int) -> Any:

@@ -13,7 +13,7 @@ from lapse.core.windows import Period
 
 
 @dataclass(frozen=True)
-class Contents:
+class DataProfile:
     """What a validated delivery holds: its period, which columns it gave, which event types, which scale."""
 
     period: Period
@@ -40,7 +40,7 @@ class Contents:
         write_json(path, content)
 
     @classmethod
-    def read(cls, path: Path) -> Contents:
+    def read(cls, path: Path) -> DataProfile:
         """The path that `write` wrote in, the contents out."""
         if not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")

@@ -19,7 +19,7 @@ from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
 from lapse.model.season import Rates
 from lapse.model.split import known_before
-from lapse.model.training_procedure import Lab, fit_bundle, sample_share, sampled
+from lapse.model.training_procedure import Experiment, fit_bundle, sample_share, sampled
 from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
 
@@ -33,32 +33,32 @@ def write_models(
     params: Mapping[str, Any],
     rates: Rates | None = None,
 ) -> tuple[Bundle, Bundle]:
-    """The folders of features and labels in, `judged/` and `lapse/` in `out`, the two bundles out.
+    """The folders of features and labels in, `evaluation/` and `lapse/` in `out`, the two bundles out.
 
     The judged one learns from the cutoffs whose outcomes were known at the last one, which it is tested on; the one
     that ships, by the same recipe, from all of them. HistoryTooShort when there are too few. `rates`: the churn rates of
     earlier years, too, for the season.
     """
-    lab = open_lab(features, labels, inputs, windows, params, rates)
-    before = known_before(lab.cutoffs, lab.cutoffs[-1], windows)
+    experiment = open_experiment(features, labels, inputs, windows, params, rates)
+    before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
     trials: list[dict[str, Any]] = []
     if params["tuning_trials"]:
         # On what was known at the test cutoff, for both: the test stays unseen.
-        lab.params, trials = tune(lab, before, params["tuning_trials"], out / "tuning.log")
-    for name, known in (("judged", before), ("lapse", lab.cutoffs)):
-        made = fit_bundle(lab, known)
+        experiment.params, trials = tune(experiment, before, params["tuning_trials"], out / "tuning.log")
+    for name, known in (("evaluation", before), ("lapse", experiment.cutoffs)):
+        made = fit_bundle(experiment, known)
         replace(made, choice={**made.choice, "trials": trials}).write(out / name)
-    return Bundle.read(out / "judged"), Bundle.read(out / "lapse")
+    return Bundle.read(out / "evaluation"), Bundle.read(out / "lapse")
 
 
-def open_lab(
+def open_experiment(
     features: Path,
     labels: Path,
     inputs: Inputs,
     windows: ChurnWindows,
     params: Mapping[str, Any],
     rates: Rates | None = None,
-) -> Lab:
+) -> Experiment:
     """The folders of features and labels in, a lab over all their cutoffs out; of more rows than `most_rows`, a sample."""
     rows = read_rows(features, labels, cutoffs_in(labels), params["most_rows"])
     names = [name for name in rows.columns if name not in LABELS.names]
@@ -66,7 +66,7 @@ def open_lab(
     if lacking:
         raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
                         "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
-    return Lab(rows, names, inputs, windows, params, rates)
+    return Experiment(rows, names, inputs, windows, params, rates)
 
 
 def require_usable(usability: Path) -> None:

@@ -49,7 +49,7 @@ class Choice:
     why: str
 
 
-class Lab:
+class Experiment:
     """Labelled rows and every model that was fitted on them, each fitted once, however often it is asked for.
 
     `rates`: the log-odds of the churn rates at cutoffs over the whole log, of which the rows hold the newest.
@@ -134,45 +134,47 @@ class Lab:
         return Fold(np.mean([self.out_of_time(name, cutoff) for name in members], axis=0), self.churned([cutoff]))
 
 
-def fit_bundle(lab: Lab, cutoffs: Sequence[date]) -> Bundle:
+def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
     """A lab and the cutoffs whose outcomes are known in, the bundle out: nothing else of the lab is looked at.
 
     At the last `calibrate_cutoffs` of them that can be checked out of time, each by models that knew only what was
     known then, candidates are compared and the winner's scores calibrated. It is then fitted on all of the cutoffs.
     """
     known = tuple(sorted(cutoffs))
-    folds = fold_cutoffs(known, lab.windows, lab.params["calibrate_cutoffs"])
-    usable = [day for day in folds if len(set(lab.churned(known_before(known, day, lab.windows)))) == 2]
+    folds = fold_cutoffs(known, experiment.windows, experiment.params["calibrate_cutoffs"])
+    usable = [day for day in folds if len(set(experiment.churned(known_before(known, day, experiment.windows)))) == 2]
     if not usable:
-        lab.fit("days_since_last_order", known)  # says that only one class is there
+        experiment.fit("days_since_last_order", known)  # says that only one class is there
         raise ModelError("train: at no cutoff before the last did both churners and stayers exist, so nothing can be "
                          "checked out of time. Choose another churn.horizon_days or churn.active_days.")  # fmt: skip
-    choice = choose(lab, usable)
-    told = [seasonal(lab.rates, known_before(known, day, lab.windows), day) for day in usable]
-    calibration = calibrate([lab.fold(choice.members, day) for day in usable], share_apart(known, lab.windows), told)
-    parts = [(name, 1 / len(choice.members), lab.fit(name, known)) for name in choice.members]
+    choice = choose(experiment, usable)
+    told = [seasonal(experiment.rates, known_before(known, day, experiment.windows), day) for day in usable]
+    calibration = calibrate(
+        [experiment.fold(choice.members, day) for day in usable], share_apart(known, experiment.windows), told
+    )
+    parts = [(name, 1 / len(choice.members), experiment.fit(name, known)) for name in choice.members]
     scorer = parts[0][2] if len(parts) == 1 else Blend(tuple(parts))
-    said = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], lab.windows)}
+    said = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], experiment.windows)}
     return Bundle(
         scorer,
         calibration.calibrator,
-        lab.inputs,
-        lab.windows,
+        experiment.inputs,
+        experiment.windows,
         {role: [str(day) for day in days] for role, days in said.items()},
         choice.kind,
-        _choice_said(choice, calibration, lab, usable),
-        season_after(lab.rates, known, calibration.season_missed),
+        _choice_said(choice, calibration, experiment, usable),
+        season_after(experiment.rates, known, calibration.season_missed),
     )
 
 
-def choose(lab: Lab, folds: Sequence[date]) -> Choice:
+def choose(experiment: Experiment, folds: Sequence[date]) -> Choice:
     """A lab and its folds in, what is to be fitted out.
 
     Candidates are compared by their log loss on the folds, after a slope common to all folds and the level of each:
     what the calibration can mend, or what nobody could know, does not decide. The average of trees, regression and RFM
     is kept unless another one is clearly better; a rule that does as well as the winner wins, because it is simpler.
     """
-    losses = {name: fold_losses(lab, (name,), folds) for name in lab.members()}
+    losses = {name: fold_losses(experiment, (name,), folds) for name in experiment.members()}
 
     def best(names: Sequence[str]) -> str:
         return min(names, key=lambda name: (round(float(losses[name].mean()), 6), list(names).index(name)))
@@ -188,12 +190,12 @@ def choose(lab: Lab, folds: Sequence[date]) -> Choice:
     if NO_ORDER in losses:
         candidates |= {"bg_nbd": (NO_ORDER,), "average_with_bg_nbd": (trees, regression, RFM, NO_ORDER)}
     for name, members in candidates.items():
-        losses[name] = fold_losses(lab, members, folds)
-    customers = pd.factorize(np.concatenate([lab.at([day])["customer_id"].to_numpy() for day in folds]))[0]
+        losses[name] = fold_losses(experiment, members, folds)
+    customers = pd.factorize(np.concatenate([experiment.at([day])["customer_id"].to_numpy() for day in folds]))[0]
     clear = [name for name in candidates if _better_by(losses["average"], losses[name], customers) > CLEAR]
     winner = best(clear) if clear else "average"
     means = {name: round(float(loss.mean()), 6) for name, loss in losses.items()}
-    rule = best([name for name in lab.members() if name in RULES])
+    rule = best([name for name in experiment.members() if name in RULES])
     if means[rule] <= means[winner]:
         return Choice(rule, "rule", (rule,), means, f"out of time the rule {rule} did as well as the {winner} model")
     why = "clearly better out of time than the average" if clear else "the safest; no other was clearly better out of time"
@@ -210,9 +212,9 @@ def rfm_columns(names: Sequence[str], windows: Sequence[int], active_days: int) 
     return [name for name in wanted if name in names] or list(names[:1])
 
 
-def fold_losses(lab: Lab, members: Sequence[str], folds: Sequence[date]) -> Floats:
+def fold_losses(experiment: Experiment, members: Sequence[str], folds: Sequence[date]) -> Floats:
     """Members and folds in, the log loss of each row out, level and common slope put right."""
-    parts = [lab.fold(members, day) for day in folds]
+    parts = [experiment.fold(members, day) for day in folds]
     centred = np.concatenate([part.log_odds + part.shift for part in parts])
     churned = np.concatenate([part.churned for part in parts])
     if churned.min() == churned.max():
@@ -230,7 +232,7 @@ def _better_by(ours: Floats, theirs: Floats, customers: npt.NDArray[np.int64]) -
     return float(gain.sum()) / spread if spread > 0 else 0.0
 
 
-def _choice_said(choice: Choice, calibration: Calibration, lab: Lab, folds: Sequence[date]) -> dict[str, Any]:
+def _choice_said(choice: Choice, calibration: Calibration, experiment: Experiment, folds: Sequence[date]) -> dict[str, Any]:
     return {
         "name": choice.name,
         "members": list(choice.members),
@@ -241,7 +243,7 @@ def _choice_said(choice: Choice, calibration: Calibration, lab: Lab, folds: Sequ
         "level": calibration.level,
         "season_missed": calibration.season_missed,
         "level_shifts": {str(day): shift for day, shift in zip(folds, calibration.shifts, strict=True)},
-        "churn_rates": {str(day): round(float(lab.churned([day]).mean()), 6) for day in folds},
+        "churn_rates": {str(day): round(float(experiment.churned([day]).mean()), 6) for day in folds},
     }
 
 

@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lapse.core.logging import stage_logger
 from lapse.model.split import fold_cutoffs
-from lapse.model.training_procedure import Lab, fold_losses
+from lapse.model.training_procedure import Experiment, fold_losses
+
+LOG = stage_logger("train")
 
 FIRST = 8
 """Trials drawn at random before Optuna's model of the losses (TPE, Bergstra et al. 2011) takes over."""
 
 
-def tune(lab: Lab, cutoffs: Sequence[date], trials: int, journal: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def tune(
+    experiment: Experiment, cutoffs: Sequence[date], trials: int, journal: Path
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A lab, the cutoffs whose outcomes are known and how many trials in; the params to use and every trial out.
 
     A trial is judged as candidates are: by its out-of-time log loss on the folds. The first one is the params as they
@@ -29,21 +34,21 @@ def tune(lab: Lab, cutoffs: Sequence[date], trials: int, journal: Path) -> tuple
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     known = tuple(sorted(cutoffs))
-    folds = fold_cutoffs(known, lab.windows, lab.params["calibrate_cutoffs"])
+    folds = fold_cutoffs(known, experiment.windows, experiment.params["calibrate_cutoffs"])
     journal.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    study = optuna.create_study(storage=storage, study_name=_name(lab, known), load_if_exists=True)
+    study = optuna.create_study(storage=storage, study_name=_name(experiment, known), load_if_exists=True)
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial({})  # keeps its number: trial 0 is the params as they are
     while (number := len(_finished(study))) < trials:
         # A sampler of its own for each trial: what it draws depends on the trials before, not on when they ran.
-        study.sampler = optuna.samplers.TPESampler(seed=lab.params["seed"] + number, n_startup_trials=FIRST)
-        study.optimize(lambda trial, first=number == 0: _loss(lab, folds, {} if first else _drawn(trial)), n_trials=1)
-        print(f"train: tuning: trial {number + 1} of {trials}, best log loss so far {study.best_value:.6f}", flush=True)
+        study.sampler = optuna.samplers.TPESampler(seed=experiment.params["seed"] + number, n_startup_trials=FIRST)
+        study.optimize(lambda trial, first=number == 0: _loss(experiment, folds, {} if first else _drawn(trial)), n_trials=1)
+        LOG.info(f"tuning: trial {number + 1} of {trials}, best log loss so far {study.best_value:.6f}")
     said: list[dict[str, Any]] = [{"number": n, "params": dict(one.params), "metrics": {"log_loss": one.value}}
             for n, one in enumerate(_finished(study)[:trials])]  # fmt: skip
     best = min(said, key=lambda one: (one["metrics"]["log_loss"], one["number"]))
-    return {**lab.params, **best["params"]}, said
+    return {**experiment.params, **best["params"]}, said
 
 
 def _drawn(trial: Any) -> dict[str, Any]:
@@ -58,9 +63,11 @@ def _drawn(trial: Any) -> dict[str, Any]:
     }
 
 
-def _loss(lab: Lab, folds: Sequence[date], drawn: Mapping[str, Any]) -> float:
+def _loss(experiment: Experiment, folds: Sequence[date], drawn: Mapping[str, Any]) -> float:
     """A lab, its folds and drawn params in, the out-of-time log loss of the trees by them out."""
-    tried = Lab(lab.rows, lab.names, lab.inputs, lab.windows, {**lab.params, **drawn})
+    tried = Experiment(
+        experiment.rows, experiment.names, experiment.inputs, experiment.windows, {**experiment.params, **drawn}
+    )
     return round(float(fold_losses(tried, ("booster",), folds).mean()), 9)
 
 
@@ -71,10 +78,10 @@ def _finished(study: Any) -> list[Any]:
     return trials
 
 
-def _name(lab: Lab, known: Sequence[date]) -> str:
+def _name(experiment: Experiment, known: Sequence[date]) -> str:
     """A lab and the known cutoffs in, a name out that other rows, cutoffs or params do not share."""
-    rows: Any = lab.at(known)[["customer_id", "churned", *lab.names]]
+    rows: Any = experiment.at(known)[["customer_id", "churned", *experiment.names]]
     hashed = np.asarray(pd.util.hash_pandas_object(rows, index=False), dtype="uint64")
-    params = {name: value for name, value in lab.params.items() if name != "tuning_trials"}
-    text = repr((sorted(params.items()), lab.names, [str(day) for day in known], int(np.bitwise_xor.reduce(hashed))))
+    params = {name: value for name, value in experiment.params.items() if name != "tuning_trials"}
+    text = repr((sorted(params.items()), experiment.names, [str(day) for day in known], int(np.bitwise_xor.reduce(hashed))))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lapse.core.files import write_text, written_whole
+from lapse.core.files import atomic_write, write_text
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 HEADINGS = {
@@ -65,8 +65,8 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -
     """
     import xlsxwriter
 
-    with written_whole(path) as aside:
-        book = xlsxwriter.Workbook(str(aside), {"strings_to_formulas": False, "strings_to_urls": False,
+    with atomic_write(path) as temporary:
+        book = xlsxwriter.Workbook(str(temporary), {"strings_to_formulas": False, "strings_to_urls": False,
                                                 "strings_to_numbers": False, "nan_inf_to_errors": False})  # fmt: skip
         book.set_properties({"title": "Customers at risk", "created": datetime(2000, 1, 1)})  # noqa: DTZ001
         head = book.add_format(

@@ -9,10 +9,13 @@ import pandas as pd
 
 from lapse.core.errors import DataError
 from lapse.core.files import read_json
+from lapse.core.logging import stage_logger
 from lapse.core.settings import Auto
 from lapse.core.tables import AT_RISK
 from lapse.outreach.export import write_csv, write_spreadsheet
-from lapse.value.profit import Offer, affordable_length
+from lapse.value.profit import CampaignCosts, affordable_length
+
+LOG = stage_logger("lists")
 
 
 def at_risk_list(
@@ -21,7 +24,7 @@ def at_risk_list(
     max_customers: int,
     caution: str | None = None,
     rank_by: str = "churn_risk",
-    offer: Offer | None = None,
+    campaign_costs: CampaignCosts | None = None,
 ) -> pd.DataFrame:
     """Scores in, the list out (tables.AT_RISK), ranked by the column `rank_by`; it may be empty.
 
@@ -40,9 +43,9 @@ def at_risk_list(
     keys = list(dict.fromkeys([rank_by, "churn_risk", "spend_last_year"]))
     listed = listed.sort_values([*keys, "customer_id"], ascending=[*[False] * len(keys), True])
     listed = listed.head(max_customers).rename(columns={"cutoff_date": "as_of"})
-    if offer is not None:
-        costs = offer.expected_cost(listed["churn_risk"].to_numpy("float64"))
-        listed = listed.head(affordable_length(costs, np.arange(len(costs)), offer.budget))
+    if campaign_costs is not None:
+        costs = campaign_costs.expected_cost(listed["churn_risk"].to_numpy("float64"))
+        listed = listed.head(affordable_length(costs, np.arange(len(costs)), campaign_costs.budget))
     listed.insert(0, "rank", range(1, len(listed) + 1))
     listed["caution"] = pd.Series(caution, index=listed.index, dtype="str")
     return listed[list(AT_RISK.names)].reset_index(drop=True)
@@ -55,10 +58,10 @@ def write_lists(
     max_customers: int,
     caution: str | None = None,
     rank_by: str = "churn_risk",
-    offer: Offer | None = None,
+    campaign_costs: CampaignCosts | None = None,
 ) -> pd.DataFrame:
     """Scores and the caution of the evaluation in, the list out, as at_risk.csv and .xlsx in `out`."""
-    listed = at_risk_list(scores, min_risk, max_customers, caution, rank_by, offer)
+    listed = at_risk_list(scores, min_risk, max_customers, caution, rank_by, campaign_costs)
     write_csv(listed, out / "at_risk.csv")
     write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk, caution, rank_by))
     return listed
@@ -91,12 +94,12 @@ def caution_in(metrics: Path) -> str | None:
     return said
 
 
-def say(listed: pd.DataFrame) -> None:
+def print_summary(listed: pd.DataFrame) -> None:
     """The list in, its first three rows and where to look next on the terminal out."""
     for caution in listed["caution"].dropna().unique():
-        print(f"lists: CAUTION, {caution}.")
-    print(f"lists: {len(listed):,} customers at risk{', the first of them:' if len(listed) else ''}")
+        LOG.info(f"CAUTION, {caution}.")
+    LOG.info(f"{len(listed):,} customers at risk{', the first of them:' if len(listed) else ''}")
     for row in listed.head(3).to_dict("records"):
         why = row["reason_1"] if pd.notna(row["reason_1"]) else "no single reason"
-        print(f"lists:   {row['rank']}. {row['customer_id']}: {row['churn_risk']:.0%}. {why}")
-    print("lists: open data/lists/at_risk.xlsx (or .csv), or run `lapse at-risk`; pictures are in data/reports/pictures")
+        LOG.info(f"  {row['rank']}. {row['customer_id']}: {row['churn_risk']:.0%}. {why}")
+    LOG.info("open data/lists/at_risk.xlsx (or .csv), or run `lapse at-risk`; pictures are in data/reports/pictures")

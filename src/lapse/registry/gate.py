@@ -91,7 +91,7 @@ def decide(evidence: Evidence, windows: ChurnWindows, last_complete_day: date, t
         same_definition(evidence.windows, windows),
         mature(evidence, last_complete_day),
         better_than_chance(evidence.metrics["test"].get("auroc_interval")),
-        better_than_rules(evidence.metrics["rivals"]),
+        better_than_rules(evidence.metrics["baselines"]),
         calibrated(evidence.calibration, thresholds),
         not_worse(evidence.comparison, thresholds.max_auroc_loss),
     ]
@@ -127,16 +127,16 @@ def better_than_chance(auroc_interval: Sequence[float] | None) -> Check:
     return Check("chance", low > 0.5, f"AUROC {low:.4f} to {high:.4f} (95 %), to be above .5")
 
 
-def better_than_rules(rivals: Mapping[str, Mapping[str, Any]]) -> Check:
+def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
     """The rivals' cards of metrics.json in; the paired lead over the best of them, by AUROC, must not reach below 0.
 
     Where the rule itself ships, its lead over itself is 0 to 0 and passes.
     """
-    ranked = {name: card["auroc"] for name, card in rivals.items() if card.get("auroc") is not None}
+    ranked = {name: card["auroc"] for name, card in baselines.items() if card.get("auroc") is not None}
     if not ranked:
         return Check("rule", passed=False, said="no rule was measured on the test cutoff")
     best = max(ranked, key=lambda name: (ranked[name], name))
-    lead = rivals[best].get("lapse_leads_by_interval")
+    lead = baselines[best].get("lapse_leads_by_interval")
     if lead is None:
         return Check("rule", passed=False, said=f"the lead over {best} could not be measured")
     return Check("rule", lead[0] >= 0, f"leads the best rule, {best}, by {lead[0]:.4f} to {lead[1]:.4f} AUROC (95 %), "

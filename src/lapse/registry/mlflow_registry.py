@@ -29,9 +29,9 @@ from lapse.value.value_model import ValueModel, value_beside
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
-PARTS = ("test", "pooled", "rivals")
+PARTS = ("test", "pooled", "baselines")
 """The parts of metrics.json that the run shows as metrics."""
-SEAL = "promotions_seal"
+CHAIN_HASH = "promotions_seal"
 """Tag of the registered model: the hash of the line in models/promotions.jsonl that it was last moved or refused by."""
 
 
@@ -65,7 +65,7 @@ def record_training(
     stands a nested run for each of `metrics["origins"]` ({test_cutoff, metrics}) and `metrics["trials"]` ({params,
     metrics}), where they are. The model is registered as a new version of `registered_model`: the bundle that ships,
     the judged one and metrics.json travel with it, so that it can be judged again beside a later one.
-    `models`: holds lapse/ and judged/. `features`: its newest rows give the example, whose values are medians:
+    `models`: holds lapse/ and evaluation/. `features`: its newest rows give the example, whose values are medians:
     no row of a customer is logged.
     """
     shipped = Bundle.read(models / "lapse")
@@ -94,8 +94,8 @@ class Registered:
     """A version of the registered model, read back."""
 
     number: int
-    ships: Bundle
-    judged: Bundle
+    final_model: Bundle
+    evaluation_model: Bundle
     metrics: Mapping[str, Any]
     """The content of metrics.json."""
     value: ValueModel | None = None
@@ -104,7 +104,7 @@ class Registered:
     @property
     def name(self) -> str:
         """What a person reads."""
-        return f"version {self.number} (model {self.ships.version})"
+        return f"version {self.number} (model {self.final_model.version})"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Registry:
                     return None, None
                 raise
             number = found.aliases.get(CHAMPION)
-            return None if number is None else int(number), found.tags.get(SEAL)
+            return None if number is None else int(number), found.tags.get(CHAIN_HASH)
 
     def number_of(self, model_version: str) -> int:
         """The content hash of a bundle in, the newest version that ships it out; ModelError when none does."""
@@ -138,29 +138,31 @@ class Registry:
 
     def fetch(self, number: int) -> Registered:
         """The number of a version in, its bundles and metrics out; ModelError when it is absent or lacks one of them."""
-        with _mlflow(self.root) as mlflow, TemporaryDirectory(prefix="lapse-registry-") as aside:
+        with _mlflow(self.root) as mlflow, TemporaryDirectory(prefix="lapse-registry-") as temporary:
             try:
                 uri = f"models:/{self.model}/{number}"
-                place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=aside)) / "artifacts"
+                place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary)) / "artifacts"
             except (mlflow.exceptions.MlflowException, OSError) as error:
                 raise ModelError(f"version {number} of {self.model!r} cannot be read from the registry "
                                  f"{shown_uri(self.root)}: {first_line(error)}. See what there is: `mlflow ui "
                                  f"--backend-store-uri {shown_uri(self.root)}`.") from None  # fmt: skip
-            if not (place / "judged").exists() or not (place / "metrics.json").exists():
+            if not (place / "evaluation").exists() or not (place / "metrics.json").exists():
                 raise ModelError(f"version {number} of {self.model!r} was recorded by an older lapse, without the judged "
                                  "model and its metrics. Record a new one: `dvc repro --force evaluate`.")  # fmt: skip
-            ships, judged = Bundle.read(place / "lapse"), Bundle.read(place / "judged")
-            return Registered(number, ships, judged, read_json(place / "metrics.json"), value_beside(place / "lapse"))
+            final_model, evaluation_model = Bundle.read(place / "lapse"), Bundle.read(place / "evaluation")
+            return Registered(
+                number, final_model, evaluation_model, read_json(place / "metrics.json"), value_beside(place / "lapse")
+            )
 
     def move_champion(self, number: int) -> None:
         """A version in; the alias points to it from now on. Only promotion.py calls this, after it wrote why."""
         with _mlflow(self.root) as mlflow:
             mlflow.MlflowClient().set_registered_model_alias(self.model, CHAMPION, str(number))
 
-    def seal(self, hash_of_line: str) -> None:
+    def chain_hash(self, hash_of_line: str) -> None:
         """The hash of the newest line of the history in; the registry remembers it."""
         with _mlflow(self.root) as mlflow:
-            mlflow.MlflowClient().set_registered_model_tag(self.model, SEAL, hash_of_line)
+            mlflow.MlflowClient().set_registered_model_tag(self.model, CHAIN_HASH, hash_of_line)
 
 
 def shown_uri(root: Path) -> str:
@@ -243,13 +245,13 @@ def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bund
     if shipped.season:
         columns.append(ColSpec("string", DAY, required=True))
         example = example.assign(**{DAY: shipped.cutoffs["fit"][-1]})
-    with TemporaryDirectory(prefix="lapse-code-") as aside:
-        code = Path(aside) / "lapse"
+    with TemporaryDirectory(prefix="lapse-code-") as temporary:
+        code = Path(temporary) / "lapse"
         shutil.copytree(Path(lapse.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
         logged = mlflow.pyfunc.log_model(
             name="lapse",
             python_model=str(SERVED),
-            artifacts={"bundle": str(models / "lapse"), "judged": str(models / "judged"), "metrics": str(metrics)},
+            artifacts={"bundle": str(models / "lapse"), "evaluation": str(models / "evaluation"), "metrics": str(metrics)},
             signature=ModelSignature(Schema(columns), Schema([ColSpec("double", "churn_risk")])),
             input_example=example,
             code_paths=[str(code)],

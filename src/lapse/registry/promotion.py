@@ -19,7 +19,7 @@ from lapse.core.errors import DataError, LapseError, ModelError, PromotionRefuse
 from lapse.core.files import write_json
 from lapse.core.metrics import auroc
 from lapse.core.windows import ChurnWindows
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle, content_hash
 from lapse.model.train import read_rows
 from lapse.registry.gate import Calibration, Check, Comparison, Evidence, Thresholds, compare, decide, measure_calibration
@@ -31,7 +31,7 @@ Choice = Literal["champion", "latest"]
 
 
 @dataclass(frozen=True)
-class Desk:
+class PromotionTransaction:
     """The project, its registered model and what was read of both: where a move of the champion is written down."""
 
     registry: Registry
@@ -52,7 +52,7 @@ class Desk:
             registered_model=self.registry.model,
             from_version=self.champion,
             to_version=to.number,
-            to_model_version=to.ships.version,
+            to_model_version=to.final_model.version,
             forced=forced,
             reason=reason,
             checks=checks,
@@ -60,7 +60,7 @@ class Desk:
         sealed = append(self.path, self.lines, new)
         if action != "refused":
             self.registry.move_champion(to.number)
-        self.registry.seal(sealed.hash)
+        self.registry.chain_hash(sealed.hash)
 
 
 def promote(
@@ -81,23 +81,23 @@ def promote(
     """
     if force and not (reason or "").strip():
         raise SettingsError("promote: --force needs --reason, which the history keeps. Say why the gate is overruled.")
-    with _desk(root, registered_model, overrule=force) as desk:
-        candidate = desk.registry.fetch(number or desk.registry.number_of(content_hash(_shipped(root))))
-        if candidate.number == desk.champion:
+    with _open_transaction(root, registered_model, overrule=force) as transaction:
+        candidate = transaction.registry.fetch(number or transaction.registry.number_of(content_hash(_shipped(root))))
+        if candidate.number == transaction.champion:
             yield f"promote: {candidate.name} is the champion already"
             return
-        champion = _champion(desk)
+        champion = _champion(transaction)
         evidence = gather(root, candidate, champion, rounds, seed)
-        last_day = Contents.read(root / "data/validated/contents.json").period.last_complete_day
+        last_day = DataProfile.read(root / "data/validated/profile.json").period.last_complete_day
         checks = decide(evidence, windows, last_day, thresholds)
         yield f"promote: {candidate.name} of {registered_model}, tested on {evidence.test_cutoff}"
         yield from (f"promote: {check}" for check in checks)
         said, failed = tuple(map(str, checks)), [check for check in checks if not check.passed]
         if failed and not force:
-            desk.write("refused", candidate, forced=False, reason=reason, checks=said)
-            raise PromotionRefused(_refusal(candidate, failed, desk.champion))
-        desk.write("promoted", candidate, forced=bool(failed), reason=reason, checks=said)
-        was = "there was none before" if desk.champion is None else f"before it was {_version(desk.champion)}"
+            transaction.write("refused", candidate, forced=False, reason=reason, checks=said)
+            raise PromotionRefused(_refusal(candidate, failed, transaction.champion))
+        transaction.write("promoted", candidate, forced=bool(failed), reason=reason, checks=said)
+        was = "there was none before" if transaction.champion is None else f"before it was {_version(transaction.champion)}"
         yield f"promote: champion is now {candidate.name}; {was}{'. FORCED: ' + str(reason) if failed else ''}"
 
 
@@ -106,14 +106,14 @@ def rollback(root: Path, registered_model: str, reason: str | None = None) -> It
 
     Again: back to the one before that. ModelError when there is none.
     """
-    with _desk(root, registered_model, overrule=False) as desk:
-        stack = champions(_of(desk.lines, registered_model))
+    with _open_transaction(root, registered_model, overrule=False) as transaction:
+        stack = champions(_of(transaction.lines, registered_model))
         if len(stack) < 2:
             raise ModelError(f"rollback: {registered_model!r} has no champion before the present one in {PROMOTIONS}. "
                              "Nothing was changed.")  # fmt: skip
-        restored = desk.registry.fetch(stack[-2])
-        desk.write("rolled back", restored, forced=False, reason=reason, checks=())
-        yield f"rollback: champion is {restored.name} again; before it was version {desk.champion}"
+        restored = transaction.registry.fetch(stack[-2])
+        transaction.write("rolled back", restored, forced=False, reason=reason, checks=())
+        yield f"rollback: champion is {restored.name} again; before it was version {transaction.champion}"
 
 
 def gather(root: Path, candidate: Registered, champion: Registered | str | None, rounds: int, seed: int) -> Evidence:
@@ -122,13 +122,13 @@ def gather(root: Path, candidate: Registered, champion: Registered | str | None,
     Both are applied to the customers of the candidate's test cutoff in data/features; what cannot be measured on them
     is said in words, and fails its check.
     """
-    metrics, judged = candidate.metrics, candidate.judged
+    metrics, evaluation_model = candidate.metrics, candidate.evaluation_model
     test = date.fromisoformat(metrics["test_cutoff"])
     calibration: Calibration | str
     comparison: Comparison | str | None = None
     try:
         rows = read_rows(root / "data/features", root / "data/labels", [test])
-        risk, churned = judged.churn_risk(rows), rows["churned"].to_numpy()
+        risk, churned = evaluation_model.churn_risk(rows), rows["churned"].to_numpy()
         _require_same_customers(churned, risk, metrics["test"])
     except (FileNotFoundError, LapseError) as error:
         why = f"data/features has no cutoff {test}" if isinstance(error, FileNotFoundError) else str(error)
@@ -139,10 +139,10 @@ def gather(root: Path, candidate: Registered, champion: Registered | str | None,
         if isinstance(champion, str):
             comparison = champion
         elif champion is not None:
-            found = _champion_risk(champion, rows, test, judged.windows)
+            found = _champion_risk(champion, rows, test, evaluation_model.windows)
             comparison = found if isinstance(found, str) else compare(found[0], churned, risk, found[1], rounds, seed)
-    cutoffs = _learned_from(judged), _learned_from(candidate.ships)
-    return Evidence(judged.windows, test, *cutoffs, metrics, calibration, comparison)
+    cutoffs = _learned_from(evaluation_model), _learned_from(candidate.final_model)
+    return Evidence(evaluation_model.windows, test, *cutoffs, metrics, calibration, comparison)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Scoring:
     """The value model that was trained with it; None where it was recorded without one."""
 
 
-def scoring_model(root: Path, registered_model: str, choice: Choice | None, aside: Path) -> Scoring:
+def scoring_model(root: Path, registered_model: str, choice: Choice | None, temporary: Path) -> Scoring:
     """The project's folder, a choice and a folder for scratch in, the model to score by out.
 
     None: the champion where one was ever promoted, else models/lapse. ModelError when the champion is asked for or was
@@ -166,9 +166,9 @@ def scoring_model(root: Path, registered_model: str, choice: Choice | None, asid
     """
     promoted = bool(champions(_of(read_history(root / PROMOTIONS), registered_model)))
     if choice == "latest" or (choice is None and not promoted):
-        ships = root / "models" / "lapse"
+        final_model = root / "models" / "lapse"
         metrics = root / "data/reports/metrics.json"
-        return Scoring(Bundle.read(ships), metrics, {"from": "models/lapse"}, value_beside(ships))
+        return Scoring(Bundle.read(final_model), metrics, {"from": "models/lapse"}, value_beside(final_model))
     registry = Registry(root, registered_model)
     number, _ = registry.champion()
     if number is None:
@@ -176,9 +176,9 @@ def scoring_model(root: Path, registered_model: str, choice: Choice | None, asid
                          "(`lapse promote`), point MLFLOW_TRACKING_URI to where it is, or score by models/lapse: "
                          "--model latest.")  # fmt: skip
     champion = registry.fetch(number)
-    write_json(aside / "metrics.json", champion.metrics)
+    write_json(temporary / "metrics.json", champion.metrics)
     origin = {"from": "champion", "registered_model": registered_model, "registered_version": number}
-    return Scoring(champion.ships, aside / "metrics.json", origin, champion.value)
+    return Scoring(champion.final_model, temporary / "metrics.json", origin, champion.value)
 
 
 def who(root: Path) -> str:
@@ -191,7 +191,7 @@ def who(root: Path) -> str:
 
 
 @contextmanager
-def _desk(root: Path, registered_model: str, overrule: bool) -> Iterator[Desk]:
+def _open_transaction(root: Path, registered_model: str, overrule: bool) -> Iterator[PromotionTransaction]:
     """The project's folder in, the desk out, held by one command at a time; ModelError where history and registry differ.
 
     `overrule`: what someone moved in MLflow by hand is taken as it is, and the next line says so.
@@ -206,23 +206,23 @@ def _desk(root: Path, registered_model: str, overrule: bool) -> Iterator[Desk]:
     try:
         with FileLock(root / PROMOTIONS.with_suffix(".lock"), timeout=0):
             lines = read_history(root / PROMOTIONS)
-            yield Desk(registry, lines, _in_step(registry, _of(lines, registered_model), overrule))
+            yield PromotionTransaction(registry, lines, _in_step(registry, _of(lines, registered_model), overrule))
     except Timeout:
         raise LapseError(f"Another promotion or rollback holds {PROMOTIONS}. Wait for it, and run this again.") from None
 
 
 def _in_step(registry: Registry, lines: list[Line], overrule: bool) -> int | None:
     """The registry and the history of its model in, the champion out; a move that was killed half-way is finished."""
-    champion, seal = registry.champion()
+    champion, chain_hash = registry.champion()
     stack = champions(lines)
     wanted = stack[-1] if stack else None
     hashes = ["", *(line.hash for line in lines)]
-    if (seal or "") == hashes[-1] and champion == wanted:
+    if (chain_hash or "") == hashes[-1] and champion == wanted:
         return champion
-    if lines and (seal or "") == hashes[-2] and champion in (lines[-1].from_version, wanted):
+    if lines and (chain_hash or "") == hashes[-2] and champion in (lines[-1].from_version, wanted):
         if wanted is not None and champion != wanted:
             registry.move_champion(wanted)
-        registry.seal(hashes[-1])
+        registry.chain_hash(hashes[-1])
         return wanted
     if overrule:
         return champion
@@ -234,12 +234,12 @@ def _in_step(registry: Registry, lines: list[Line], overrule: bool) -> int | Non
     )
 
 
-def _champion(desk: Desk) -> Registered | str | None:
+def _champion(transaction: PromotionTransaction) -> Registered | str | None:
     """The desk in, the present champion out; why it cannot be read; None where there is none."""
-    if desk.champion is None:
+    if transaction.champion is None:
         return None
     try:
-        return desk.registry.fetch(desk.champion)
+        return transaction.registry.fetch(transaction.champion)
     except ModelError as error:
         return f"the present champion cannot be compared with: {error}"
 
@@ -251,15 +251,15 @@ def _champion_risk(
 
     What ships is what runs today, so it is taken where the cutoff's outcomes were not known to it; else the judged model.
     """
-    if champion.ships.windows != windows:
-        return f"{champion.name} was trained for another definition of churn, {champion.ships.windows}"
-    for basis, bundle in (("as it ships", champion.ships), ("its judged model", champion.judged)):
+    if champion.final_model.windows != windows:
+        return f"{champion.name} was trained for another definition of churn, {champion.final_model.windows}"
+    for basis, bundle in (("as it ships", champion.final_model), ("its judged model", champion.evaluation_model)):
         if all(windows.known_at(cutoff, test) for cutoff in _learned_from(bundle)):
             try:
                 return f"{champion.name} {basis}", bundle.churn_risk(rows)
             except ModelError as error:
                 return f"{champion.name}: {error}"
-    newest = max(_learned_from(champion.judged))
+    newest = max(_learned_from(champion.evaluation_model))
     return (f"{champion.name} learned from outcomes up to cutoff {newest}, not known at the candidate's test cutoff {test}. "
             "Promote a model that was tested later")  # fmt: skip
 

@@ -69,7 +69,7 @@ def text_of(feature: Feature, direction: int) -> str:
     entry = feature.entry
     if direction > 0:
         return entry.reason
-    return entry.protects or (entry.reason if "{others" in entry.reason else "")
+    return entry.protective_reason or (entry.reason if "{others" in entry.reason else "")
 
 
 def lean(feature: Feature, values: npt.NDArray[np.float64], others: float) -> npt.NDArray[np.int8]:
@@ -77,11 +77,11 @@ def lean(feature: Feature, values: npt.NDArray[np.float64], others: float) -> np
 
     It speaks where it lies clearly beyond neutral: the entry's, or else the median. Null says nothing.
     """
-    neutral = others if feature.entry.neutral is None else feature.entry.neutral
-    if feature.entry.risk == "either" or np.isnan(neutral):
+    reference_value = others if feature.entry.reference_value is None else feature.entry.reference_value
+    if feature.entry.risk == "either" or np.isnan(reference_value):
         return np.zeros(len(values), dtype="int8")
-    beyond = values - neutral
-    clear = (np.abs(beyond) >= CLEARLY * abs(neutral)) & (beyond != 0)
+    beyond = values - reference_value
+    clear = (np.abs(beyond) >= CLEARLY * abs(reference_value)) & (beyond != 0)
     sign = 1 if feature.entry.risk == "higher" else -1
     return np.where(clear, sign * np.sign(np.nan_to_num(beyond)), 0).astype("int8")
 

@@ -39,7 +39,7 @@ class Why:
 
 def typical_values(rows: pd.DataFrame, features: Sequence[Feature]) -> dict[str, float]:
     """The rows of all customers scored in, the median of each feature out: what is typical of others. NaN without any."""
-    told = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protects)]
+    told = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protective_reason)]
     return {name: float(rows[name].median()) for name in told}
 
 
@@ -53,7 +53,9 @@ def cause_totals(
     """
     by_name = {feature.name: feature for feature in features}
     known = [feature for feature in features if feature.name in contributions.columns]
-    causes = {f.entry.cause for f in known} | {by_name[f.entry.norm].entry.cause for f in known if f.entry.norm in by_name}
+    causes = {f.entry.cause for f in known} | {
+        by_name[f.entry.reference_feature].entry.cause for f in known if f.entry.reference_feature in by_name
+    }
     sums = {cause: np.zeros(len(rows)) for cause in sorted(causes | {CAUSE_OF_SILENCE})}
     silence = rows[SILENCE].to_numpy("float64") if SILENCE in rows.columns else np.full(len(rows), np.nan)
     overdue = _lean_of(by_name.get(OVERDUE), rows, others) == 1
@@ -61,10 +63,10 @@ def cause_totals(
         share = contributions[feature.name].to_numpy("float64")
         window = None if feature.whole or feature.table not in OF_ORDERS else WINDOW.search(feature.name)
         silent = overdue & (silence >= int(window[1])) & (share > 0) if window else np.zeros(len(rows), dtype=bool)
-        changed = ~silent & (_lean_of(by_name.get(feature.entry.norm), rows, others) * share > 0)
+        changed = ~silent & (_lean_of(by_name.get(feature.entry.reference_feature), rows, others) * share > 0)
         sums[CAUSE_OF_SILENCE] += np.where(silent, share, 0)
         if changed.any():
-            sums[by_name[feature.entry.norm].entry.cause] += np.where(changed, share, 0)
+            sums[by_name[feature.entry.reference_feature].entry.cause] += np.where(changed, share, 0)
         sums[feature.entry.cause] += np.where(silent | changed, 0, share)
     return pd.DataFrame({**sums, "base": contributions["base"].to_numpy()}, index=contributions.index)
 
@@ -110,9 +112,11 @@ def _leans(
     leans = {}
     for feature in (f for group in told.values() for f in group):
         speaks = _lean_of(feature, rows, others)
-        norm = by_name.get(feature.entry.norm)
-        if norm is not None and norm.name in rows.columns:
-            speaks = np.where(rows[norm.name].isna() | (_lean_of(norm, rows, others) == speaks), speaks, 0)
+        reference_feature = by_name.get(feature.entry.reference_feature)
+        if reference_feature is not None and reference_feature.name in rows.columns:
+            speaks = np.where(
+                rows[reference_feature.name].isna() | (_lean_of(reference_feature, rows, others) == speaks), speaks, 0
+            )
         leans[feature.name] = speaks
     return leans
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort
-from lapse.core.files import written_whole
+from lapse.core.files import atomic_write
+from lapse.core.logging import stage_logger
 from lapse.core.tables import SCORES
 from lapse.core.windows import Period, observation_window
 from lapse.features import own
@@ -26,9 +27,11 @@ from lapse.model.bundle import Bundle
 from lapse.scoring.bands import Bands
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
 from lapse.snapshots import population
-from lapse.value.profit import Offer
+from lapse.value.profit import CampaignCosts
 from lapse.value.spend import history_rows
 from lapse.value.value_model import DIGITS, ValueModel
+
+LOG = stage_logger("score")
 
 YEAR = 365
 BLOCK = 50_000
@@ -72,7 +75,7 @@ def score_customers(
     period: Period,
     bands: Bands,
     value: ValueModel,
-    offer: Offer,
+    campaign_costs: CampaignCosts,
     consenting: set[str] | None = None,
     explained_from: float = 0,
 ) -> pd.DataFrame:
@@ -93,7 +96,7 @@ def score_customers(
         "risk_band": [bands.of(value) for value in risk],
         "expected_margin": margin,
         "value_at_stake": np.round(risk * margin, DIGITS),
-        "expected_profit": np.round(offer.expected_profit(risk, margin), DIGITS),
+        "expected_profit": np.round(campaign_costs.expected_profit(risk, margin), DIGITS),
         **reason_columns(bundle, rows, risk >= explained_from),
     })  # fmt: skip
     facts = engine.frame(customer_facts(activity["purchase_days"], as_of))
@@ -141,17 +144,17 @@ def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:
 
 def write_scores(scores: pd.DataFrame, path: Path) -> None:
     """Scores and a path in, the whole Parquet file there."""
-    with written_whole(path) as aside:
-        scores.to_parquet(aside, index=False)
+    with atomic_write(path) as temporary:
+        scores.to_parquet(temporary, index=False)
 
 
-def say(scores: pd.DataFrame, bands: Bands) -> None:
+def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
     """Scores and the bands in, how many customers are in each on the terminal out."""
     found = scores["risk_band"].value_counts()
     counted = (f"{found.get('high', 0):,} high ({bands.high:.1%} or more), {found.get('medium', 0):,} medium "
                f"({bands.medium:.1%}), {found.get('low', 0):,} low")  # fmt: skip
     first = scores.iloc[0]
-    print(f"score: {len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: {counted}")
+    LOG.info(f"{len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: {counted}")
 
 
 def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]], as_of: date) -> set[str] | None:

@@ -110,8 +110,8 @@ def _feedback(block: Block, who: Ints, day: Ints) -> pa.Table:
     rated, moment = rated[moment < shop.days * DAY_SECONDS], moment[moment < shop.days * DAY_SECONDS]
     rater = who[rated]
     declines = block.day_of_decline(rater, day[rated]) >= 1
-    mood = np.where(declines, 3 + 0.25 * (content[rater] - 4.3), content[rater])
-    score = mood + random.normal(0, 1, len(rated)) * np.where(declines, 0.5, 0.7)
+    sentiment = np.where(declines, 3 + 0.25 * (content[rater] - 4.3), content[rater])
+    score = sentiment + random.normal(0, 1, len(rated)) * np.where(declines, 0.5, 0.7)
     rating = np.clip(np.rint(score), 1, 5).astype(np.int64)
     product = random.integers(0, len(PRODUCTS), len(rated))
     comment = np.where(random.random(len(rated)) < 0.3, rating - 1, -1)

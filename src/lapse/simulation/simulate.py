@@ -54,12 +54,12 @@ def simulate(shop: Shop, out: Path, params: Path, workers: int = 2) -> dict[str,
     windows, step, most = settings.churn.windows, settings.snapshots.step_days, settings.snapshots.max_cutoffs
     end = shop.start + timedelta(days=shop.days - 1)
     mature_cutoffs(Period(shop.start, end, end), windows, step, most)
-    with _folder_written_whole(out) as aside:
-        rows = write_tables(shop, aside, workers)
+    with _folder_written_whole(out) as temporary:
+        rows = write_tables(shop, temporary, workers)
         with open_duckdb() as engine:
-            cutoffs = mature_cutoffs(_period(engine, aside), windows, step, most)
-            rows["truth"] = write_truth(engine, shop, aside, windows, cutoffs)
-        _write_params(params, aside, out)
+            cutoffs = mature_cutoffs(_period(engine, temporary), windows, step, most)
+            rows["truth"] = write_truth(engine, shop, temporary, windows, cutoffs)
+        _write_params(params, temporary, out)
     return rows
 
 
@@ -196,9 +196,9 @@ def _folder_written_whole(out: Path) -> Iterator[Path]:
         raise SettingsError(f"simulate: {out} holds something else than a simulation. Name a new folder.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as beside:
-        aside, earlier = Path(beside) / "new", Path(beside) / "earlier"
-        aside.mkdir()
-        yield aside
+        temporary, earlier = Path(beside) / "new", Path(beside) / "earlier"
+        temporary.mkdir()
+        yield temporary
         if out.exists():
             out.rename(earlier)
-        aside.rename(out)
+        temporary.rename(out)

@@ -27,7 +27,7 @@ CHANGES = (-0.5, 0.5)
 
 
 @dataclass(frozen=True)
-class Offer:
+class CampaignCosts:
     """What contacting a customer costs and does: the money in the currency of the delivery, the rest as shares."""
 
     contact_cost: float
@@ -83,22 +83,26 @@ def best_length(profits: Floats, costs: Floats, order: Ints, budget: float | Non
     return int(np.argmax(curve))
 
 
-def planned_length(offer: Offer, churn_risk: Floats, expected_margin: Floats, key: Floats) -> int:
+def planned_length(campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, key: Floats) -> int:
     """An offer, risks, margins and what the list is ranked by in, the best length as one can know it beforehand out."""
-    profits, costs = offer.expected_profit(churn_risk, expected_margin), offer.expected_cost(churn_risk)
-    return best_length(profits, costs, list_order(key), offer.budget)
+    profits, costs = campaign_costs.expected_profit(churn_risk, expected_margin), campaign_costs.expected_cost(churn_risk)
+    return best_length(profits, costs, list_order(key), campaign_costs.budget)
 
 
-def changed(offer: Offer, expected_margin: Floats, assumption: str, change: float) -> tuple[Offer, Floats]:
+def changed(
+    campaign_costs: CampaignCosts, expected_margin: Floats, assumption: str, change: float
+) -> tuple[CampaignCosts, Floats]:
     """An offer, margins, one of ASSUMPTIONS and a relative change in, both with it changed out; shares stay in [0, 1]."""
     if assumption == "expected_margin":
-        return offer, expected_margin * (1 + change)
-    value = getattr(offer, assumption) * (1 + change)
-    return replace(offer, **{assumption: value if assumption.endswith("cost") else min(value, 1.0)}), expected_margin
+        return campaign_costs, expected_margin * (1 + change)
+    value = getattr(campaign_costs, assumption) * (1 + change)
+    return replace(
+        campaign_costs, **{assumption: value if assumption.endswith("cost") else min(value, 1.0)}
+    ), expected_margin
 
 
 def sensitivity(
-    offer: Offer, churn_risk: Floats, expected_margin: Floats, churned: Ints, key: Floats
+    campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, churned: Ints, key: Floats
 ) -> list[dict[str, Any]]:
     """An offer, risks, margins, outcomes and what the list is ranked by in, a row per assumption and change out.
 
@@ -106,11 +110,11 @@ def sensitivity(
     assumption wrong by so much; `planned_length` and `profit`: what it earns were one to plan with the changed one.
     """
     order = list_order(key)
-    before = planned_length(offer, churn_risk, expected_margin, key)
+    before = planned_length(campaign_costs, churn_risk, expected_margin, key)
     rows = []
     for assumption in ASSUMPTIONS:
         for change in CHANGES:
-            other, margin = changed(offer, expected_margin, assumption, change)
+            other, margin = changed(campaign_costs, expected_margin, assumption, change)
             length = planned_length(other, churn_risk, margin, key)
             curve = profit_curve(other.expected_profit(churned.astype("float64"), margin), order)
             rows.append({"assumption": assumption, "change": change, "profit_as_planned": float(curve[before]),
@@ -134,7 +138,7 @@ def empc(
     churned: Ints,
     churn_risk: Floats,
     clv: float,
-    offer: Offer,
+    campaign_costs: CampaignCosts,
     acceptance_weight: float,
 ) -> tuple[float, float] | None:
     """Outcomes, risks, the value of a kept customer and an offer in, EMPC and the share of customers to contact out.
@@ -152,12 +156,17 @@ def empc(
     """
     from scipy.special import betainc
 
-    if len(np.unique(churned)) < 2 or clv <= 0 or offer.incentive_cost >= clv or not 0 < offer.acceptance_rate < 1:
+    if (
+        len(np.unique(churned)) < 2
+        or clv <= 0
+        or campaign_costs.incentive_cost >= clv
+        or not 0 < campaign_costs.acceptance_rate < 1
+    ):
         return None
     left, stayed = roc_hull(churned, churn_risk)
     churners = float(churned.mean())
-    d, f = offer.incentive_cost / clv, offer.contact_cost / clv
-    a, b = offer.acceptance_rate * acceptance_weight, (1 - offer.acceptance_rate) * acceptance_weight
+    d, f = campaign_costs.incentive_cost / clv, campaign_costs.contact_cost / clv
+    a, b = campaign_costs.acceptance_rate * acceptance_weight, (1 - campaign_costs.acceptance_rate) * acceptance_weight
     gain, loss = churners * (1 - d) * left, churners * f * left + (1 - churners) * (d + f) * stayed
     # At these rates the next corner of the hull becomes the better one.
     turns = np.clip(np.diff(loss) / np.diff(gain), 0, 1)
@@ -192,6 +201,6 @@ def _turns_up(first: Sequence[float], second: Sequence[float], third: Sequence[f
     return (second[0] - first[0]) * (third[1] - first[1]) >= (second[1] - first[1]) * (third[0] - first[0])
 
 
-def offer_of(params: Mapping[str, Any]) -> Offer:
+def campaign_costs_of(params: Mapping[str, Any]) -> CampaignCosts:
     """Section value of params in, the offer in it out."""
-    return Offer(**{name: params[name] for name in Offer.__dataclass_fields__})
+    return CampaignCosts(**{name: params[name] for name in CampaignCosts.__dataclass_fields__})

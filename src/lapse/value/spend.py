@@ -95,14 +95,14 @@ def history_rows(
     before = engine.frame(spend_before(purchase_days, cutoff, period, margin_share))
     joined = rows.merge(before, on="customer_id", how="left", validate="one_to_one")
     covered = float(min(YEAR, period.history_days(cutoff)))
-    absent = {
+    default = {
         "margin_last_year": 0.0,
         "covered_days": covered,
         "repeat_days": 0.0,
         "repeat_margin": 0.0,
         "observed_days": 0.0,
     }
-    return joined.fillna(absent)
+    return joined.fillna(default)
 
 
 def value_rows(

@@ -19,7 +19,7 @@ RIVAL = "last_year"
 """The rival that decides what ships."""
 
 
-def margins_at_test(judged: ValueModel, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
+def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
     """The judged model and spend.value_rows of its roles in, the kept test customers and each one's margin by name out.
 
     Over learned_days. The model comes first, as `lapse`, where there is one; the rivals are fitted on what it was
@@ -27,10 +27,10 @@ def margins_at_test(judged: ValueModel, rows: pd.DataFrame) -> tuple[pd.DataFram
     """
     by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date.astype(str)
     kept = rows["churned"] == 0
-    known = rows[kept & by_cutoff.isin(list(judged.cutoffs["fit"]))]
-    test = rows[kept & by_cutoff.isin(list(judged.cutoffs["test"]))].reset_index(drop=True)
-    days = judged.learned_days
-    said = {MODEL: judged.learned_margin(test)} if judged.kind == "model" else {}
+    known = rows[kept & by_cutoff.isin(list(evaluation_model.cutoffs["fit"]))]
+    test = rows[kept & by_cutoff.isin(list(evaluation_model.cutoffs["test"]))].reset_index(drop=True)
+    days = evaluation_model.learned_days
+    said = {MODEL: evaluation_model.learned_margin(test)} if evaluation_model.kind == "model" else {}
     said["last_year"] = fit_last_year(known, days).margin(test, days)
     said["gamma_gamma"] = fit_gamma_gamma_rule(known, days).margin(test, days)
     return test, said

@@ -21,15 +21,16 @@ import pandas as pd
 from lapse.core.charts import draw_profit
 from lapse.core.engine import Engine
 from lapse.core.files import write_json
+from lapse.core.logging import stage_logger
 from lapse.core.metrics import interval
 from lapse.core.windows import ChurnWindows, Period
 from lapse.value.profit import (
-    Offer,
+    CampaignCosts,
     best_length,
     bootstrap_profit,
+    campaign_costs_of,
     empc,
     list_order,
-    offer_of,
     planned_length,
     profit_curve,
     sensitivity,
@@ -38,6 +39,8 @@ from lapse.value.spend import history_rows, value_rows
 from lapse.value.value_metrics import margins_at_test, value_cards
 from lapse.value.value_model import ValueModel
 from lapse.value.value_training import scaled_note
+
+LOG = stage_logger("evaluate")
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -66,21 +69,21 @@ def write_value_report(
     Reads test_predictions.parquet in `out` for the risks and outcomes of the churn model's test cutoff. `params`: section
     value. Returns the content of value.json.
     """
-    judged, ships = ValueModel.read(models / "judged"), ValueModel.read(models / "lapse")
+    evaluation_model, final_model = ValueModel.read(models / "evaluation"), ValueModel.read(models / "lapse")
     curve: list[dict[str, Any]] = []
-    report: dict[str, Any] = {"ships": ships.kind, "why": ships.why, "value_days": ships.value_days}
-    if ships.kind != "none":
+    report: dict[str, Any] = {"final_model": final_model.kind, "why": final_model.why, "value_days": final_model.value_days}
+    if final_model.kind != "none":
         # The very rows that stage train decided on, so that both say the same.
-        cutoffs = [date.fromisoformat(day) for day in ships.cutoffs["fit"]]
-        share, days = judged.margin_share, judged.learned_days
+        cutoffs = [date.fromisoformat(day) for day in final_model.cutoffs["fit"]]
+        share, days = evaluation_model.margin_share, evaluation_model.learned_days
         rows = value_rows(engine, purchase_days, folders, cutoffs, windows, days, share, period, most_rows)
-        report |= back_test(judged, rows, ships.kind, rounds, seed)
+        report |= back_test(evaluation_model, rows, final_model.kind, rounds, seed)
         # What ships decides whose word is taken: the judged model's, or its own last year's spend.
-        told = replace(judged, kind=ships.kind)
+        told = replace(evaluation_model, kind=final_model.kind)
         cutoff, given = campaign_inputs(engine, purchase_days, folders[0], out, told, period)
-        offer, weight = offer_of(params), params["acceptance_weight"]
-        report["campaign"] = {"test_cutoff": str(cutoff), **campaign(offer, *given, weight, rounds, seed)}
-        curve = curve_points(offer, *given)
+        campaign_costs, weight = campaign_costs_of(params), params["acceptance_weight"]
+        report["campaign"] = {"test_cutoff": str(cutoff), **campaign(campaign_costs, *given, weight, rounds, seed)}
+        curve = curve_points(campaign_costs, *given)
     write_json(out / "value.json", report)
     write_json(out / "plots" / "profit.json", curve)
     draw_profit(curve, report.get("campaign"), out / "pictures" / "profit.png")
@@ -100,20 +103,20 @@ def campaign_inputs(
     return cutoff, (risk, told.expected_margin(rows), churned)
 
 
-def back_test(judged: ValueModel, rows: pd.DataFrame, ships: str, rounds: int, seed: int) -> dict[str, Any]:
+def back_test(evaluation_model: ValueModel, rows: pd.DataFrame, final_model: str, rounds: int, seed: int) -> dict[str, Any]:
     """The judged model, spend.value_rows of its cutoffs and what ships in, value.json's part on expected margins out."""
-    test, said = margins_at_test(judged, rows)
+    test, said = margins_at_test(evaluation_model, rows)
     cards = value_cards(test, said, rounds, seed)
-    notes = [scaled_note(judged)] if judged.learned_days != judged.value_days else []
-    notes += off_note(cards.get("lapse" if ships == "model" else ships, {}).get("total_ratio"))
+    notes = [scaled_note(evaluation_model)] if evaluation_model.learned_days != evaluation_model.value_days else []
+    notes += off_note(cards.get("lapse" if final_model == "model" else final_model, {}).get("total_ratio"))
     return {
-        "learned_days": judged.learned_days,
+        "learned_days": evaluation_model.learned_days,
         "note": ". ".join(notes) or None,
-        "cutoffs": {role: list(days) for role, days in judged.cutoffs.items()},
+        "cutoffs": {role: list(days) for role, days in evaluation_model.cutoffs.items()},
         "kept_customers": len(test),
         "mean_margin": float(test["margin_after"].mean()) if len(test) else None,
         "test": cards.pop("lapse", None),
-        "rivals": cards,
+        "baselines": cards,
     }
 
 
@@ -126,17 +129,17 @@ def off_note(total_ratio: float | None) -> list[str]:
             f"value_at_stake may be as much too {way}, and expected_profit with it"]  # fmt: skip
 
 
-def rankings(offer: Offer, churn_risk: Floats, expected_margin: Floats) -> dict[str, Floats]:
+def rankings(campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats) -> dict[str, Floats]:
     """An offer, risks and margins in, what a list may be ranked by out."""
     return {
         "churn_risk": churn_risk,
         "value_at_stake": churn_risk * expected_margin,
-        RANKING: offer.expected_profit(churn_risk, expected_margin),
+        RANKING: campaign_costs.expected_profit(churn_risk, expected_margin),
     }
 
 
 def campaign(
-    offer: Offer,
+    campaign_costs: CampaignCosts,
     churn_risk: Floats,
     expected_margin: Floats,
     churned: Ints,
@@ -150,14 +153,16 @@ def campaign(
     and the length that hindsight would have chosen. The planned one is the honest figure.
     """
     happened = churned.astype("float64")
-    profits, costs = offer.expected_profit(happened, expected_margin), offer.expected_cost(churn_risk)
+    profits, costs = campaign_costs.expected_profit(happened, expected_margin), campaign_costs.expected_cost(churn_risk)
     lists = {}
-    for name, key in rankings(offer, churn_risk, expected_margin).items():
-        order, length = list_order(key), planned_length(offer, churn_risk, expected_margin, key)
-        curve, hindsight = profit_curve(profits, order), best_length(profits, costs, order, offer.budget)
+    for name, key in rankings(campaign_costs, churn_risk, expected_margin).items():
+        order, length = list_order(key), planned_length(campaign_costs, churn_risk, expected_margin, key)
+        curve, hindsight = profit_curve(profits, order), best_length(profits, costs, order, campaign_costs.budget)
         lists[name] = {
             "planned_length": length,
-            "planned_profit": float(profit_curve(offer.expected_profit(churn_risk, expected_margin), order)[length]),
+            "planned_profit": float(
+                profit_curve(campaign_costs.expected_profit(churn_risk, expected_margin), order)[length]
+            ),
             "planned_cost": float(costs[order[:length]].sum()),
             "profit": float(curve[length]),
             "profit_interval": interval(bootstrap_profit(profits, order, length, rounds, seed)),
@@ -166,49 +171,51 @@ def campaign(
         }
     # EMPC knows one value for everybody; it is won by those who would have left, so theirs it is.
     clv = float((churn_risk * expected_margin).sum() / max(churn_risk.sum(), 1e-9))
-    found = empc(churned, churn_risk, clv, offer, acceptance_weight)
-    key = rankings(offer, churn_risk, expected_margin)[RANKING]
+    found = empc(churned, churn_risk, clv, campaign_costs, acceptance_weight)
+    key = rankings(campaign_costs, churn_risk, expected_margin)[RANKING]
     return {
         "customers": len(churned),
-        "assumptions": {**asdict(offer), "mean_expected_margin": float(expected_margin.mean())},
+        "assumptions": {**asdict(campaign_costs), "mean_expected_margin": float(expected_margin.mean())},
         "profit_of_contacting_everybody": float(profits.sum()),
         "ranked_by": lists,
         "empc": found[0] if found else None,
         "empc_clv": clv,
         "empc_contacted_share": found[1] if found else None,
-        "sensitivity": sensitivity(offer, churn_risk, expected_margin, churned, key),
+        "sensitivity": sensitivity(campaign_costs, churn_risk, expected_margin, churned, key),
     }
 
 
-def curve_points(offer: Offer, churn_risk: Floats, expected_margin: Floats, churned: Ints) -> list[dict[str, Any]]:
+def curve_points(
+    campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, churned: Ints
+) -> list[dict[str, Any]]:
     """As campaign in, the profit of each ranking at every hundredth of its list out."""
-    profits = offer.expected_profit(churned.astype("float64"), expected_margin)
+    profits = campaign_costs.expected_profit(churned.astype("float64"), expected_margin)
     lengths = np.unique(np.linspace(0, len(churned), POINTS + 1).round().astype("int64"))
     points = []
-    for name, key in rankings(offer, churn_risk, expected_margin).items():
+    for name, key in rankings(campaign_costs, churn_risk, expected_margin).items():
         curve = profit_curve(profits, list_order(key))
         points += [{"ranking": name, "customers": int(n), "profit": float(curve[n])} for n in lengths]
     return points
 
 
-def say(report: Mapping[str, Any]) -> None:
+def print_summary(report: Mapping[str, Any]) -> None:
     """The content of value.json in, three lines on the terminal out; one where there is no money."""
-    if report["ships"] == "none":
-        print(f"evaluate: value: {report['why']}")
+    if report["final_model"] == "none":
+        LOG.info(f"value: {report['why']}")
         return
-    cards = {**({"lapse": report["test"]} if report["test"] else {}), **report["rivals"]}
+    cards = {**({"lapse": report["test"]} if report["test"] else {}), **report["baselines"]}
     errors = ", ".join(f"{name} {card['mae']:,.2f}" for name, card in cards.items())
-    print(f"evaluate: value: {report['kept_customers']:,} kept customers at {report['cutoffs']['test'][0]} brought "
+    LOG.info(f"value: {report['kept_customers']:,} kept customers at {report['cutoffs']['test'][0]} brought "
           f"{report['mean_margin']:,.2f} each in {report['learned_days']} days; mean error {errors}; "
           f"{report['why']}")  # fmt: skip
     if report["note"]:
-        print(f"evaluate: value: {report['note']}")
+        LOG.info(f"value: {report['note']}")
     told = report["campaign"]
     best, by_risk = told["ranked_by"][RANKING], told["ranked_by"]["churn_risk"]
     low, high = best["profit_interval"]
-    print(f"evaluate: profit: contacting {best['planned_length']:,} of {told['customers']:,} customers at "
+    LOG.info(f"profit: contacting {best['planned_length']:,} of {told['customers']:,} customers at "
           f"{told['test_cutoff']}, by {RANKING}, earns {best['profit']:,.0f} (95 % {low:,.0f} to {high:,.0f}); by "
           f"churn_risk {by_risk['profit']:,.0f}, everybody {told['profit_of_contacting_everybody']:,.0f}")  # fmt: skip
     worst = min(told["sensitivity"], key=lambda row: row["profit_as_planned"])
-    print(f"evaluate: profit: what hurts that plan most is {worst['assumption']} {worst['change']:+.0%}: "
+    LOG.info(f"profit: what hurts that plan most is {worst['assumption']} {worst['change']:+.0%}: "
           f"{worst['profit_as_planned']:,.0f}, or {worst['profit']:,.0f} when planned for it")  # fmt: skip

@@ -11,11 +11,14 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.engine import Engine
+from lapse.core.logging import stage_logger
 from lapse.core.windows import ChurnWindows, Period
 from lapse.snapshots import cutoffs_in
 from lapse.value.spend import has_money, value_rows
 from lapse.value.value_metrics import beats_last_year, margins_at_test, value_cards
 from lapse.value.value_model import NO_MONEY, ValueModel, ValueRoles, fit_value_model, value_roles
+
+LOG = stage_logger("train")
 
 
 def write_value_models(
@@ -31,7 +34,7 @@ def write_value_models(
     seed: int,
     most_rows: int,
 ) -> ValueModel:
-    """Purchase days and the folders of features and labels in, value models in `judged/` and `lapse/` of `out`.
+    """Purchase days and the folders of features and labels in, value models in `evaluation/` and `lapse/` of `out`.
 
     The judged one learns from what was known at its test cutoff. The one that ships, by the same recipe from every
     mature cutoff, is the model only where the judged one beat last year's spend. Returns the one that ships.
@@ -39,14 +42,14 @@ def write_value_models(
     """
     days, share = params["value_days"], params["margin_share"]
     if not has_money(engine, purchase_days):
-        ships = judged = ValueModel("none", days, days, share, NO_MONEY)
+        final_model = evaluation_model = ValueModel("none", days, days, share, NO_MONEY)
     else:
         roles = value_roles(cutoffs_in(folders[1]), windows, days, period.last_complete_day)
         counted = windows, roles.learned_days, share, period, most_rows
         rows = value_rows(engine, purchase_days, folders, roles.known_now, *counted)
-        judged, ships = fit_both(rows, roles, feature_names, days, share, rounds, seed)
-    judged.write(out / "judged")
-    ships.write(out / "lapse")
+        evaluation_model, final_model = fit_both(rows, roles, feature_names, days, share, rounds, seed)
+    evaluation_model.write(out / "evaluation")
+    final_model.write(out / "lapse")
     return ValueModel.read(out / "lapse")
 
 
@@ -61,26 +64,26 @@ def fit_both(
 ) -> tuple[ValueModel, ValueModel]:
     """spend.value_rows of all mature cutoffs in, the judged model and the one that ships out."""
     given = feature_names, value_days, roles.learned_days, margin_share, seed
-    judged = fit_value_model(rows, roles.known_at_test, *given)
-    judged = replace(judged, cutoffs={**judged.cutoffs, "test": [str(roles.test)]})
-    test, said = margins_at_test(judged, rows)
+    evaluation_model = fit_value_model(rows, roles.known_at_test, *given)
+    evaluation_model = replace(evaluation_model, cutoffs={**evaluation_model.cutoffs, "test": [str(roles.test)]})
+    test, said = margins_at_test(evaluation_model, rows)
     beats, why = beats_last_year(value_cards(test, said, rounds, seed))
-    ships = fit_value_model(rows, roles.known_now, *given)
+    final_model = fit_value_model(rows, roles.known_now, *given)
     if not beats:
-        ships = replace(ships, kind="last_year", booster=None, why=why)
+        final_model = replace(final_model, kind="last_year", booster=None, why=why)
     # Too little to learn from now, or not: that is the ships's own finding.
-    return judged, replace(ships, why=ships.why or why)
+    return evaluation_model, replace(final_model, why=final_model.why or why)
 
 
-def say(ships: ValueModel) -> None:
+def print_summary(final_model: ValueModel) -> None:
     """The value model that ships in, what it is on the terminal out."""
-    if ships.kind == "none":
-        print(f"train: no value model: {ships.why}")
+    if final_model.kind == "none":
+        LOG.info(f"no value model: {final_model.why}")
         return
-    what = "a model" if ships.kind == "model" else "last year's spend"
-    print(f"train: value over {ships.value_days} days by {what}: {ships.why}; ships as {ships.version}")
-    if ships.learned_days != ships.value_days:
-        print(f"train: {scaled_note(ships)}")
+    what = "a model" if final_model.kind == "model" else "last year's spend"
+    LOG.info(f"value over {final_model.value_days} days by {what}: {final_model.why}; ships as {final_model.version}")
+    if final_model.learned_days != final_model.value_days:
+        LOG.info(f"{scaled_note(final_model)}")
 
 
 def scaled_note(model: ValueModel) -> str:

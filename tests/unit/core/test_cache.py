@@ -110,7 +110,7 @@ def test_a_run_that_breaks_vouches_for_nothing_it_did_not_finish(duck, tmp_path,
     other = log_until(120)
     other["transactions"] = other["transactions"][1:]
     with monkeypatch.context() as broken:
-        broken.setattr(stage.Kept, "note_all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(stage.Cache, "note_all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(duck, other, 120, tmp_path / "one")
     assert run(duck, log_until(120), 120, tmp_path / "one") == whole

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from lapse.core.files import digest, write_json, written_whole
+from lapse.core.files import atomic_write, digest, write_json
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "out" / "a.txt"
-    with written_whole(path) as aside:
-        aside.write_text("first")
-    with pytest.raises(RuntimeError), written_whole(path) as aside:
-        aside.write_text("half")
+    with atomic_write(path) as temporary:
+        temporary.write_text("first")
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
+        temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "first"
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]

@@ -21,17 +21,17 @@ def card(**changes: Any) -> dict[str, Any]:
     }
 
 
-def rival(by: float, low: float, high: float) -> dict[str, Any]:
+def baseline(by: float, low: float, high: float) -> dict[str, Any]:
     return {"lead": {"auroc": {"by": by, "interval": (low, high)}}}
 
 
-def cards(ours: dict[str, Any] | None = None, **rivals: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    ahead = rival(0.02, 0.01, 0.03)
+def cards(ours: dict[str, Any] | None = None, **baselines: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    ahead = baseline(0.02, 0.01, 0.03)
     usual = dict.fromkeys(("days_since_last_order", "overdue_ratio", "inactivity_rule", "rfm_logistic", "bg_nbd"), ahead)
-    return {"lapse": ours or card(), **usual, **rivals}
+    return {"lapse": ours or card(), **usual, **baselines}
 
 
-OPEN, BEHIND = rival(0.01, -0.01, 0.03), rival(-0.02, -0.03, -0.01)
+OPEN, BEHIND = baseline(0.01, -0.01, 0.03), baseline(-0.02, -0.03, -0.01)
 CHANCE = card(intervals={"auroc": (0.48, 0.6), "calibration_slope": (0.9, 1.1)})
 OFF = card(ece=0.08)
 
@@ -41,7 +41,7 @@ OFF = card(ece=0.08)
     [
         (cards(), cards(), "model", "A", "ranks better than every rival"),
         (cards(rfm_logistic=OPEN), cards(), "model", "B", "not shown to rank better than rfm_logistic"),
-        (cards(), cards(bg_nbd=rival(-0.01, -0.02, 0.01)), "model", "B", "at the latest cutoff bg_nbd ranked better"),
+        (cards(), cards(bg_nbd=baseline(-0.01, -0.02, 0.01)), "model", "B", "at the latest cutoff bg_nbd ranked better"),
         (cards(), cards(OFF), "model", "B", "at the latest cutoff its risks are off by 0.080"),
         (cards(overdue_ratio=OPEN), cards(), "model", "C", "overdue_ratio"),
         (cards(bg_nbd=BEHIND), cards(), "model", "C", "shown to rank worse than bg_nbd"),

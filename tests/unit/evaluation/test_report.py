@@ -24,31 +24,33 @@ from lapse.evaluation.grade import MEANINGS, Gate
 from lapse.evaluation.population import write_population
 from lapse.evaluation.report import PICTURES, grade_rules, read_pictures, read_reports, report_page, write_report
 from lapse.evaluation.wording import calibrated, cautions, definition, ordered
-from lapse.history.profile import Contents
-from lapse.model.training_procedure import Lab
-from tests.unit.model.shop import shop_lab, shop_rows
+from lapse.history.profile import DataProfile
+from lapse.model.training_procedure import Experiment
+from tests.unit.model.shop import shop_experiment, shop_rows
 
-CONTENTS = Contents(Period(date(2023, 1, 1), date(2024, 8, 1), date(2024, 8, 1)), {"transactions": ["amount"]})
+CONTENTS = DataProfile(Period(date(2023, 1, 1), date(2024, 8, 1), date(2024, 8, 1)), {"transactions": ["amount"]})
 SEGMENTS = {f"c{n:04}": "<b>gold</b>" if n < 20 else "silver" for n in range(150)}
 SAID = {5, 10, 20, 95, 0, 1, SMALL, SMALL_CLASS}
 """Numbers of the page's own words: tops of the list, 95 % intervals, what is right, which groups are small."""
 
 
-def evaluated(lab: Lab, origins: list[Origin], out: Path, segments: dict[str, str] | None = SEGMENTS, **ships: Any) -> Path:
-    bundle = replace(origins[-1].bundle, version="0123456789ab", **ships)
+def evaluated(
+    experiment: Experiment, origins: list[Origin], out: Path, segments: dict[str, str] | None = SEGMENTS, **final_model: Any
+) -> Path:
+    bundle = replace(origins[-1].bundle, version="0123456789ab", **final_model)
     metrics = write_evaluation(origins, bundle, out, 60, 1, Gate(0.05, 0.8, 1.25), segments)
-    write_population(lab, bundle, CONTENTS, metrics, out)
+    write_population(experiment, bundle, CONTENTS, metrics, out)
     return out
 
 
 @pytest.fixture(scope="module")
-def tested() -> tuple[Lab, list[Origin]]:
-    lab = shop_lab(shop_rows(160), trees=15, calibrate_cutoffs=2)
-    return lab, [run_origin(lab, cutoff, None) for cutoff in lab.cutoffs[-2:]]
+def tested() -> tuple[Experiment, list[Origin]]:
+    experiment = shop_experiment(shop_rows(160), trees=15, calibrate_cutoffs=2)
+    return experiment, [run_origin(experiment, cutoff, None) for cutoff in experiment.cutoffs[-2:]]
 
 
 @pytest.fixture(scope="module")
-def reports(tested: tuple[Lab, list[Origin]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reports(tested: tuple[Experiment, list[Origin]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return evaluated(*tested, tmp_path_factory.mktemp("reports"))
 
 
@@ -122,28 +124,28 @@ def test_every_grade_says_itself_and_its_rule(reports: Path, letter: str) -> Non
     assert ("worse than a coin" in page) == (letter == "D")
 
 
-def test_a_rule_that_ships(tested: tuple[Lab, list[Origin]], tmp_path: Path) -> None:
-    lab, origins = tested
+def test_a_rule_that_ships(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
+    experiment, origins = tested
     choice = {**origins[-1].bundle.choice, "name": "overdue_ratio", "members": ["overdue_ratio"]}
-    told = read_reports(evaluated(lab, origins, tmp_path, kind="rule", choice=choice))
+    told = read_reports(evaluated(experiment, origins, tmp_path, kind="rule", choice=choice))
     for text in (words_of(page_of(tmp_path)), model_card(told)):
         assert "The rule overdue_ratio" in text and "What ships is a rule of thumb" in text
 
 
-def test_one_class_only(tested: tuple[Lab, list[Origin]], tmp_path: Path) -> None:
-    lab, origins = tested
+def test_one_class_only(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
+    experiment, origins = tested
     nobody = replace(origins[-1], rows=origins[-1].rows.assign(churned=0))
-    told = read_reports(evaluated(lab, [nobody], tmp_path))
+    told = read_reports(evaluated(experiment, [nobody], tmp_path))
     assert told["metrics"]["grade"]["grade"] == "D"
     for text in (words_of(page_of(tmp_path)), model_card(told)):
         assert "nothing can be ranked" in text and "nan" not in text.casefold().split() and "None" not in text
         assert "There is one test cutoff only" in text
 
 
-def test_without_segments_and_tenure(tested: tuple[Lab, list[Origin]], tmp_path: Path) -> None:
-    lab, origins = tested
+def test_without_segments_and_tenure(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
+    experiment, origins = tested
     bare = [replace(origin, rows=origin.rows.drop(columns="tenure_days")) for origin in origins]
-    told = read_reports(evaluated(lab, bare, tmp_path, segments=None))
+    told = read_reports(evaluated(experiment, bare, tmp_path, segments=None))
     assert told["backtest"]["groups"] == []
     assert "By segment" not in page_of(tmp_path) and "The delivery has no segments" in model_card(told)
 
@@ -203,18 +205,18 @@ def test_a_value_section_only_where_there_is_one(reports: Path) -> None:
     campaign = {"customers": 300, "assumptions": {"contact_cost": 1.0, "budget": None}, "ranked_by": {"churn_risk": row},
                 "profit_of_contacting_everybody": -1234.0, "sensitivity": [change]}  # fmt: skip
     value = {
-        "ships": "model",
+        "final_model": "model",
         "why": "it is better",
         "value_days": 90,
         "campaign": campaign,
         "test": {"mae": 4.5},
-        "rivals": {"last_year": {"mae": None}},
+        "baselines": {"last_year": {"mae": None}},
     }
     try:
         write_json(reports / "value.json", value)
         words = words_of(page_of(reports))
         assert all(text in words for text in ("would have earned", "-1,234", "10 to 150", "+50%", "lapse 4.50"))
-        write_json(reports / "value.json", {"ships": "none", "why": "the delivery has no amounts", "value_days": 90})
+        write_json(reports / "value.json", {"final_model": "none", "why": "the delivery has no amounts", "value_days": 90})
         assert "the delivery has no amounts" in words_of(page_of(reports))
     finally:
         (reports / "value.json").unlink()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
-from lapse.model.training_procedure import Lab
+from lapse.model.training_procedure import Experiment
 
 WINDOWS = ChurnWindows(90, 28)
 INPUTS = Inputs((30, 90), frozenset({"amount"}))
@@ -58,9 +58,9 @@ def shop_rows(customers: int = 300, cutoffs: int = 7, seed: int = 0) -> pd.DataF
     return pd.concat(frames, ignore_index=True)
 
 
-def shop_lab(rows: pd.DataFrame | None = None, **params: Any) -> Lab:
+def shop_experiment(rows: pd.DataFrame | None = None, **params: Any) -> Experiment:
     """Rows (or the usual ones) in, a lab over them out."""
-    return Lab(shop_rows() if rows is None else rows, NAMES, INPUTS, WINDOWS, {**PARAMS, **params})
+    return Experiment(shop_rows() if rows is None else rows, NAMES, INPUTS, WINDOWS, {**PARAMS, **params})
 
 
 def permuted(rows: pd.DataFrame, seed: int = 3) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from lapse.model.bundle import Bundle
 from lapse.model.calibration import calibrate, season_missed
 from lapse.model.season import Rates, Season, season_after, seasonal
 from lapse.model.split import known_before
-from lapse.model.training_procedure import Lab, fit_bundle
+from lapse.model.training_procedure import Experiment, fit_bundle
 from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, shop_rows
 
 FIRST = date(2022, 1, 3)
@@ -95,7 +95,7 @@ def test_a_season_that_the_models_miss_is_told_from_one_that_did_not_come() -> N
 
 
 @pytest.fixture(scope="module")
-def lab() -> Lab:
+def experiment() -> Experiment:
     """Customers of nearly three years who leave by the season, which no feature knows; all rates, the rows of 14 cutoffs."""
     rows = shop_rows(300, 34)
     rows["cutoff_date"] = [FIRST + timedelta(days=28 * n) for n in range(34) for _ in range(300)]
@@ -105,14 +105,16 @@ def lab() -> Lab:
     rows["churned"] = (random.random(len(rows)) < expit(clear + 1.5 * level)).astype("int64")
     share = rows.groupby("cutoff_date")["churned"].mean()
     rates = {day: float(np.log(rate / (1 - rate))) for day, rate in share.items()}
-    return Lab(rows[rows["cutoff_date"] > cutoffs(34)[19]], NAMES, INPUTS, WINDOWS, PARAMS, rates)
+    return Experiment(rows[rows["cutoff_date"] > cutoffs(34)[19]], NAMES, INPUTS, WINDOWS, PARAMS, rates)
 
 
-def test_a_model_learns_the_season_and_tells_it_on_the_day(lab: Lab, tmp_path: Path) -> None:
-    day = lab.cutoffs[-1]
-    known, test = known_before(lab.cutoffs, day, WINDOWS), lab.at([day])
-    made = fit_bundle(lab, known)
-    blind = fit_bundle(Lab(lab.rows, lab.names, lab.inputs, lab.windows, lab.params), known)
+def test_a_model_learns_the_season_and_tells_it_on_the_day(experiment: Experiment, tmp_path: Path) -> None:
+    day = experiment.cutoffs[-1]
+    known, test = known_before(experiment.cutoffs, day, WINDOWS), experiment.at([day])
+    made = fit_bundle(experiment, known)
+    blind = fit_bundle(
+        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.params), known
+    )
     left = test["churned"].mean()
     told, without = (abs(one.churn_risk(test).mean() - left) for one in (made, blind))
     assert made.season is not None and blind.season is None and blind.choice["season_missed"] == 0
@@ -129,8 +131,11 @@ def test_a_model_learns_the_season_and_tells_it_on_the_day(lab: Lab, tmp_path: P
             made.churn_risk(test.assign(cutoff_date=[odd, *as_text["cutoff_date"][1:]]))
 
 
-def test_a_bundle_from_before_seasons_has_none(lab: Lab, tmp_path: Path) -> None:
-    made = fit_bundle(Lab(lab.rows, lab.names, lab.inputs, lab.windows, lab.params), lab.cutoffs)
+def test_a_bundle_from_before_seasons_has_none(experiment: Experiment, tmp_path: Path) -> None:
+    made = fit_bundle(
+        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.params),
+        experiment.cutoffs,
+    )
     made.write(tmp_path)
     said = json.loads((tmp_path / "bundle.json").read_text())
     (tmp_path / "bundle.json").write_text(
@@ -139,16 +144,16 @@ def test_a_bundle_from_before_seasons_has_none(lab: Lab, tmp_path: Path) -> None
     assert Bundle.read(tmp_path).season is None
 
 
-def test_rates_of_the_future_do_not_reach_a_model(lab: Lab) -> None:
-    known = known_before(lab.cutoffs, lab.cutoffs[-1], WINDOWS)
-    torn = {day: rate if day <= known[-1] else 5.0 for day, rate in lab.rates.items()}
-    other = Lab(lab.rows, lab.names, lab.inputs, lab.windows, lab.params, torn)
-    assert fit_bundle(other, known).season == fit_bundle(lab, known).season
+def test_rates_of_the_future_do_not_reach_a_model(experiment: Experiment) -> None:
+    known = known_before(experiment.cutoffs, experiment.cutoffs[-1], WINDOWS)
+    torn = {day: rate if day <= known[-1] else 5.0 for day, rate in experiment.rates.items()}
+    other = Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.params, torn)
+    assert fit_bundle(other, known).season == fit_bundle(experiment, known).season
 
 
-def test_the_level_is_what_the_season_leaves(lab: Lab) -> None:
-    folds = [lab.fold(("rfm_logistic",), day) for day in lab.cutoffs[-8:]]
-    told = [float(swing(day)) for day in lab.cutoffs[-8:]]
+def test_the_level_is_what_the_season_leaves(experiment: Experiment) -> None:
+    folds = [experiment.fold(("rfm_logistic",), day) for day in experiment.cutoffs[-8:]]
+    told = [float(swing(day)) for day in experiment.cutoffs[-8:]]
     found = calibrate(folds, 1.0, told)
     rest = np.array(found.shifts) - found.season_missed * np.array(told)
     assert found.season_missed > 0.4 and np.std(rest) < np.std(found.shifts)

@@ -17,33 +17,37 @@ from lapse.evaluation.grade import Gate, graded
 from lapse.model.bundle import Bundle
 from lapse.model.split import known_before
 from lapse.model.split import test_origins as origins_of
-from lapse.model.train import open_lab
-from lapse.model.training_procedure import RULES, Lab, fit_bundle, rfm_columns, sampled
-from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, permuted, shop_lab, shop_rows
+from lapse.model.train import open_experiment
+from lapse.model.training_procedure import RULES, Experiment, fit_bundle, rfm_columns, sampled
+from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, permuted, shop_experiment, shop_rows
 
 LOOSE = Gate(0.05, 0.8, 1.25)
 
 
 @pytest.fixture(scope="module")
-def lab() -> Lab:
-    return shop_lab()
+def experiment() -> Experiment:
+    return shop_experiment()
 
 
 @pytest.fixture(scope="module")
-def known(lab: Lab) -> tuple[date, ...]:
-    return known_before(lab.cutoffs, lab.cutoffs[-1], WINDOWS)
+def known(experiment: Experiment) -> tuple[date, ...]:
+    return known_before(experiment.cutoffs, experiment.cutoffs[-1], WINDOWS)
 
 
 @pytest.fixture(scope="module")
-def made(lab: Lab, known: tuple[date, ...]) -> Bundle:
-    return fit_bundle(lab, known)
+def made(experiment: Experiment, known: tuple[date, ...]) -> Bundle:
+    return fit_bundle(experiment, known)
 
 
-def test_it_learns(lab: Lab, made: Bundle) -> None:
-    test = lab.at([lab.cutoffs[-1]])
+def test_it_learns(experiment: Experiment, made: Bundle) -> None:
+    test = experiment.at([experiment.cutoffs[-1]])
     risk, churned = made.churn_risk(test), test["churned"].to_numpy()
     assert (auroc(churned, risk) or 0) > 0.65 and abs(risk.mean() - churned.mean()) < 0.1
-    assert made.kind == "model" and set(made.choice["out_of_time_log_loss"]) >= {*lab.members(), "average", "regression"}
+    assert made.kind == "model" and set(made.choice["out_of_time_log_loss"]) >= {
+        *experiment.members(),
+        "average",
+        "regression",
+    }
     assert made.choice["out_of_time_log_loss"]["average"] < made.choice["out_of_time_log_loss"]["inactivity_rule"]
 
 
@@ -52,7 +56,7 @@ def test_what_comes_later_changes_nothing(made: Bundle, known: tuple[date, ...])
     later = ~pd.Series(rows["cutoff_date"]).isin(known)
     rows.loc[later, "churned"] = 1 - rows.loc[later, "churned"]
     rows.loc[later, NAMES] = rows.loc[later, NAMES] * 3 + 1
-    again = fit_bundle(shop_lab(rows), known)
+    again = fit_bundle(shop_experiment(rows), known)
     assert (again.raw_score(rows) == made.raw_score(rows)).all() and again.calibrator == made.calibrator
     assert again.choice == made.choice
 
@@ -65,7 +69,7 @@ def test_the_same_rows_give_the_same_bytes_on_any_number_of_threads(
     versions = {made.write(tmp_path / "made")}
     for threads in (1, 2):
         with threadpool_limits(threads):
-            versions.add(fit_bundle(shop_lab(), known).write(tmp_path / str(threads)))
+            versions.add(fit_bundle(shop_experiment(), known).write(tmp_path / str(threads)))
     assert len(versions) == 1
 
 
@@ -74,7 +78,7 @@ def test_where_a_rule_is_the_truth_the_rule_ships() -> None:
     rows = shop_rows(250, 7)
     truth = np.where(rows["days_since_last_order"] > rows["days_since_last_order"].quantile(0.7), 0.7, 0.15)
     rows["churned"] = (random.random(len(rows)) < truth).astype("int64")
-    made = fit_bundle(shop_lab(rows), sorted(set(rows["cutoff_date"])))
+    made = fit_bundle(shop_experiment(rows), sorted(set(rows["cutoff_date"])))
     assert made.kind == "rule" and made.choice["name"] == "inactivity_rule" and made.features == ("days_since_last_order",)
     risk = made.churn_risk(rows)
     assert set(np.round(risk, 6)) == set(np.round([risk.min(), risk.max()], 6)), "two kinds of customers"
@@ -88,8 +92,8 @@ def test_where_bg_nbd_is_the_truth_it_ships_calibrated() -> None:
     truth = random.beta(2, 3, len(rows))
     rows["no_order_by_model"] = truth
     rows["churned"] = (random.random(len(rows)) < truth).astype("int64")
-    lab = Lab(rows, [*NAMES, "no_order_by_model"], INPUTS, WINDOWS, PARAMS)
-    made = fit_bundle(lab, sorted(set(rows["cutoff_date"])))
+    experiment = Experiment(rows, [*NAMES, "no_order_by_model"], INPUTS, WINDOWS, PARAMS)
+    made = fit_bundle(experiment, sorted(set(rows["cutoff_date"])))
     assert made.kind == "model" and made.choice["name"] == "bg_nbd" and made.features == ("no_order_by_model",)
     assert np.corrcoef(made.churn_risk(rows), truth)[0, 1] > 0.97
 
@@ -97,27 +101,27 @@ def test_where_bg_nbd_is_the_truth_it_ships_calibrated() -> None:
 @pytest.mark.parametrize("seed", [3, 4])
 def test_permuted_labels_are_grade_d(seed: int) -> None:
     """The negative control: with the labels of each cutoff dealt out anew there is nothing to learn."""
-    lab = shop_lab(permuted(shop_rows(400, 7), seed))
-    tested = [run_origin(lab, cutoff, None) for cutoff in origins_of(lab.cutoffs, WINDOWS, 3)]
+    experiment = shop_experiment(permuted(shop_rows(400, 7), seed))
+    tested = [run_origin(experiment, cutoff, None) for cutoff in origins_of(experiment.cutoffs, WINDOWS, 3)]
     said = report(tested, rounds=150, seed=1)
     low, high = said["pooled"][OURS]["intervals"]["auroc"]
     assert low < 0.5 < high or abs(said["pooled"][OURS]["auroc"] - 0.5) < 0.04
     latest = said["origins"][str(tested[-1].cutoff)]
-    cards = [{OURS: part[OURS], **part["rivals"]} for part in (said["pooled"], latest)]
+    cards = [{OURS: part[OURS], **part["baselines"]} for part in (said["pooled"], latest)]
     grade = graded(cards[0], cards[1], tested[-1].bundle.kind, LOOSE)
     assert grade["grade"] == "D" and grade["refuse_promotion"] and "not better than chance" in grade["because"][-1]
     risk = tested[-1].risks[OURS]
     assert np.abs(risk - risk.mean()).mean() < 0.06, "nothing known: near the base rate for all"
 
 
-def test_what_can_be_learned_is_graded_and_pooled_over_customers(lab: Lab) -> None:
-    tested = [run_origin(lab, cutoff, None) for cutoff in origins_of(lab.cutoffs, WINDOWS, 3)]
+def test_what_can_be_learned_is_graded_and_pooled_over_customers(experiment: Experiment) -> None:
+    tested = [run_origin(experiment, cutoff, None) for cutoff in origins_of(experiment.cutoffs, WINDOWS, 3)]
     segments = {f"c{n:04}": "south" for n in range(150)} | {f"c{n:04}": "north" for n in range(150, 160)}
     said = report(tested, rounds=100, seed=1, segments=segments)
     assert list(said["origins"]) == [str(origin.cutoff) for origin in tested] and len(tested) == 3
     assert said["pooled"][OURS]["n"] == sum(part[OURS]["n"] for part in said["origins"].values()) == 900
-    assert set(said["pooled"]["rivals"]) == {*RULES, "rfm_logistic", "base_rate"}
-    base = said["pooled"]["rivals"]["base_rate"]
+    assert set(said["pooled"]["baselines"]) == {*RULES, "rfm_logistic", "base_rate"}
+    base = said["pooled"]["baselines"]["base_rate"]
     assert base["auroc"] < 0.56 and base["lead"]["auroc"]["interval"][0] > 0 and base["lead"]["brier"]["by"] > 0
     groups = {(one["by"], one["value"]): one for one in said["groups"]}
     assert groups["segment", "north"]["small"] and not groups["segment", "south"]["small"]
@@ -127,7 +131,7 @@ def test_what_can_be_learned_is_graded_and_pooled_over_customers(lab: Lab) -> No
 
 def test_an_odd_feature_does_not_stop_it(known: tuple[date, ...]) -> None:
     rows = shop_rows().assign(noise=np.nan, order_count_30d=2.0)
-    made = fit_bundle(shop_lab(rows), known)
+    made = fit_bundle(shop_experiment(rows), known)
     assert np.isfinite(made.churn_risk(rows)).all()
     shares = made.contributions(rows.head(20))
     assert (shares[["noise", "order_count_30d"]] == 0).all(axis=None), "what is all null or constant explains nobody"
@@ -136,12 +140,12 @@ def test_an_odd_feature_does_not_stop_it(known: tuple[date, ...]) -> None:
 @pytest.mark.parametrize(("value", "who"), [(0, "nobody"), (1, "everybody")])
 def test_one_class_is_refused(value: int, who: str, known: tuple[date, ...]) -> None:
     with pytest.raises(ModelError, match=who):
-        fit_bundle(shop_lab(shop_rows(40).assign(churned=value)), known)
+        fit_bundle(shop_experiment(shop_rows(40).assign(churned=value)), known)
 
 
-def test_a_short_history_is_refused(lab: Lab) -> None:
+def test_a_short_history_is_refused(experiment: Experiment) -> None:
     with pytest.raises(HistoryTooShort, match="1 cutoffs before the test cutoff"):
-        fit_bundle(lab, lab.cutoffs[:1])
+        fit_bundle(experiment, experiment.cutoffs[:1])
 
 
 def test_features_of_another_version_are_refused(tmp_path: Path) -> None:
@@ -151,14 +155,14 @@ def test_features_of_another_version_are_refused(tmp_path: Path) -> None:
         for day, part in rows.groupby("cutoff_date"):
             part[["customer_id", "cutoff_date", *columns]].to_parquet(tmp_path / folder / f"{day}.parquet", index=False)
     with pytest.raises(DataError, match=r"lacks \d+ features, e\.g\."):
-        open_lab(tmp_path / "features", tmp_path / "labels", INPUTS, WINDOWS, PARAMS)
+        open_experiment(tmp_path / "features", tmp_path / "labels", INPUTS, WINDOWS, PARAMS)
 
 
-def test_directions_hold_only_where_the_rows_agree(lab: Lab, known: tuple[date, ...]) -> None:
-    found = dict(zip(NAMES, lab._directions(lab.at(known), known, None), strict=True))
+def test_directions_hold_only_where_the_rows_agree(experiment: Experiment, known: tuple[date, ...]) -> None:
+    found = dict(zip(NAMES, experiment._directions(experiment.at(known), known, None), strict=True))
     assert found["noise"] == 0, "the dictionary says nothing of it"
-    assert all(found[name] in (0, lab.told[name]) for name in NAMES if name in lab.told)
-    turned = shop_lab(shop_rows().assign(churned=lambda rows: 1 - rows["churned"]))
+    assert all(found[name] in (0, experiment.told[name]) for name in NAMES if name in experiment.told)
+    turned = shop_experiment(shop_rows().assign(churned=lambda rows: 1 - rows["churned"]))
     against = dict(zip(NAMES, turned._directions(turned.at(known), known, None), strict=True))
     assert found["overdue_ratio"] == 1 and against["overdue_ratio"] == 0, "against the rows it is not held to"
 
@@ -187,8 +191,10 @@ def few_customers(customers: int, rate: float, seed: int) -> pd.DataFrame:
 def test_few_customers_or_few_churners_are_not_overfitted(customers: int, rate: float) -> None:
     lifts: list[Any] = []
     for seed in range(3):
-        lab = shop_lab(few_customers(customers, rate, seed), trees=None, leaves=None, min_leaf_rows=None, learning_rate=0.03)
-        origin = run_origin(lab, lab.cutoffs[-1], None)
+        experiment = shop_experiment(
+            few_customers(customers, rate, seed), trees=None, leaves=None, min_leaf_rows=None, learning_rate=0.03
+        )
+        origin = run_origin(experiment, experiment.cutoffs[-1], None)
         churned = origin.rows["churned"].to_numpy()
         losses = {name: float(np.mean((risk - churned) ** 2)) for name, risk in origin.risks.items()}
         lifts.append([losses[OURS], losses["base_rate"], losses["rfm_logistic"]])
@@ -200,7 +206,7 @@ def test_few_customers_or_few_churners_are_not_overfitted(customers: int, rate: 
 def test_tuning_is_taken_up_again_and_ends_the_same(tmp_path: Path) -> None:
     from lapse.model.tuning import tune
 
-    small = shop_lab(shop_rows(60, 5), calibrate_cutoffs=2)
+    small = shop_experiment(shop_rows(60, 5), calibrate_cutoffs=2)
     cutoffs = small.cutoffs[:-1]
     at_once, trials = tune(small, cutoffs, 4, tmp_path / "one.log")
     tune(small, cutoffs, 2, tmp_path / "two.log")

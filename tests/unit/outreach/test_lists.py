@@ -15,7 +15,7 @@ from lapse.core.tables import AT_RISK, SCORES
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
 from lapse.outreach.lists import about_list, at_risk_list, write_lists
 from lapse.scoring.score import consenting_customers
-from lapse.value.profit import Offer
+from lapse.value.profit import CampaignCosts
 
 EVIL = "=cmd|' /C calc'!A0"
 
@@ -69,7 +69,7 @@ def test_what_the_list_is_ranked_by() -> None:
 def test_the_list_stops_at_the_budget() -> None:
     given = scores(churn_risk=[0.5, 0.5, 0.5])
     lengths = [
-        len(at_risk_list(given, 0.2, 10, None, "churn_risk", Offer(1.0, 10.0, 0.4, 1.0, budget)))
+        len(at_risk_list(given, 0.2, 10, None, "churn_risk", CampaignCosts(1.0, 10.0, 0.4, 1.0, budget)))
         for budget in (None, 0, 7.9, 8, 17)
     ]
     assert lengths == [3, 0, 0, 1, 2], "one contact is expected to cost 1 + 10 * (.5 * .4 + .5) = 8"

@@ -24,7 +24,7 @@ GOOD = Evidence(
     ships_on=[date(2024, 5, 2), TEST],
     metrics={
         "test": {"auroc_interval": [0.8, 0.9]},
-        "rivals": {
+        "baselines": {
             "weak": {"auroc": 0.6, "lapse_leads_by_interval": [0.2, 0.3]},
             "strong": {"auroc": 0.8, "lapse_leads_by_interval": [0.01, 0.05]},
         },
@@ -39,8 +39,8 @@ def failed(evidence: Evidence, windows: ChurnWindows = WINDOWS, last_day: date =
 
 
 def with_rivals(**leads: tuple[float, Any]) -> Evidence:
-    rivals = {name: {"auroc": a, "lapse_leads_by_interval": lead} for name, (a, lead) in leads.items()}
-    return replace(GOOD, metrics={**GOOD.metrics, "rivals": rivals})
+    baselines = {name: {"auroc": a, "lapse_leads_by_interval": lead} for name, (a, lead) in leads.items()}
+    return replace(GOOD, metrics={**GOOD.metrics, "baselines": baselines})
 
 
 def test_a_good_model_passes_with_and_without_a_champion() -> None:

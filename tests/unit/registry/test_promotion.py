@@ -12,7 +12,7 @@ import pytest
 
 from lapse.core.errors import LapseError, ModelError, PromotionRefused, SettingsError
 from lapse.core.windows import Period
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.registry import promotion
 from lapse.registry.mlflow_registry import tracking_uri
 from lapse.registry.promotion import promote, rollback
@@ -44,14 +44,14 @@ class MadeUpRegistry:
         self.fetched.append(number)
         if number == self.lost:
             raise ModelError(f"version {number} cannot be read")
-        return SimpleNamespace(number=number, name=f"version {number}", ships=SimpleNamespace(version=f"hash{number}"))
+        return SimpleNamespace(number=number, name=f"version {number}", final_model=SimpleNamespace(version=f"hash{number}"))
 
     def move_champion(self, number: int) -> None:
         if self.dies:
             raise KeyboardInterrupt
         self.alias = number
 
-    def seal(self, hash_of_line: str) -> None:
+    def chain_hash(self, hash_of_line: str) -> None:
         self.tag = hash_of_line
 
 
@@ -60,8 +60,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUpRegistry:
     made_up = MadeUpRegistry(tmp_path)
     monkeypatch.setattr(promotion, "Registry", lambda root, model: made_up)
     monkeypatch.setattr(promotion, "gather", lambda *given: GOOD)
-    Contents(Period(date(2023, 1, 1), LAST_DAY, LAST_DAY), {"transactions": []}).write(
-        tmp_path / "data/validated/contents.json"
+    DataProfile(Period(date(2023, 1, 1), LAST_DAY, LAST_DAY), {"transactions": []}).write(
+        tmp_path / "data/validated/profile.json"
     )
     return made_up
 

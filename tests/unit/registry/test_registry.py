@@ -24,9 +24,9 @@ from lapse.evaluation.evaluate import write_evaluation
 from lapse.evaluation.grade import Gate
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.model.season import Season
-from lapse.model.train import open_lab, write_models
+from lapse.model.train import open_experiment, write_models
 from lapse.registry.gate import Thresholds
 from lapse.registry.mlflow_registry import Registry, record_training, tracking_uri
 from lapse.registry.promotion import promote, rollback, scoring_model
@@ -58,14 +58,14 @@ def train_and_record(root: Path, **changes: Any) -> str:
     """Stages train and evaluate on what `write_customers` left, and the record; with origins and trials as back-tests give."""
     data, models, reports = root / "data", root / "models", root / "data/reports"
     params = {**PARAMS, **changes}
-    judged, ships = write_models(data / "features", data / "labels", models, INPUTS, WINDOWS, params)
-    lab = open_lab(data / "features", data / "labels", INPUTS, WINDOWS, params)
-    tested = [run_origin(lab, TEST, None, judged)]
-    metrics = write_evaluation(tested, ships, reports, 200, 1, Gate(0.05, 0.6, 1.6), None)
+    evaluation_model, final_model = write_models(data / "features", data / "labels", models, INPUTS, WINDOWS, params)
+    experiment = open_experiment(data / "features", data / "labels", INPUTS, WINDOWS, params)
+    tested = [run_origin(experiment, TEST, None, evaluation_model)]
+    metrics = write_evaluation(tested, final_model, reports, 200, 1, Gate(0.05, 0.6, 1.6), None)
     origins = [{"test_cutoff": str(day), "metrics": {"auroc": 0.7, "auroc_interval": [0.6, 0.8]}} for day in CUTOFFS[2:4]]
     trials = [{"number": 4, "params": {"leaves": 8}, "metrics": {"log_loss": 0.3}}]
     recorded = {**metrics, "origins": origins, "trials": trials}
-    Contents(Period(date(2023, 1, 1), LAST_DAY, LAST_DAY), {"transactions": []}).write(data / "validated/contents.json")
+    DataProfile(Period(date(2023, 1, 1), LAST_DAY, LAST_DAY), {"transactions": []}).write(data / "validated/profile.json")
     (models / "README.md").write_text("# Model card\n", encoding="utf-8")
     return record_training(root, "shop", "lapse", {"train": PARAMS}, recorded, models, reports, data / "features")
 
@@ -152,7 +152,7 @@ def test_the_registered_model_scores_and_refuses_missing_columns(recorded: Path)
         mlflow.set_tracking_uri(tracking_uri(recorded))
         served = mlflow.pyfunc.load_model("models:/lapse/3")
         schema, example = served.metadata.get_input_schema(), served.input_example
-        bundle = Registry(recorded, "lapse").fetch(3).ships
+        bundle = Registry(recorded, "lapse").fetch(3).final_model
         rows = pd.read_parquet(recorded / f"data/features/{TEST}.parquet")
         frame = rows[list(bundle.features)]
         frame = frame.assign(**{frame.columns[0]: np.nan})
@@ -179,11 +179,11 @@ def test_what_cannot_be_compared_is_said(recorded: Path) -> None:
 
     registry = Registry(recorded, "lapse")
     first, third = registry.fetch(1), registry.fetch(3)
-    other = replace(first, ships=replace(first.ships, windows=ChurnWindows(90, 60)))
+    other = replace(first, final_model=replace(first.final_model, windows=ChurnWindows(90, 60)))
     assert "another definition of churn" in str(gather(recorded, third, other, 20, 1).comparison)
-    knowing = replace(first, judged=first.ships)
+    knowing = replace(first, evaluation_model=first.final_model)
     assert f"learned from outcomes up to cutoff {TEST}" in str(gather(recorded, third, knowing, 20, 1).comparison)
-    fresh = replace(first, ships=replace(first.ships, cutoffs={"fit": [str(CUTOFFS[0])]}))
+    fresh = replace(first, final_model=replace(first.final_model, cutoffs={"fit": [str(CUTOFFS[0])]}))
     assert "as it ships" in getattr(gather(recorded, third, fresh, 20, 1).comparison, "basis", "")
     rows = pd.read_parquet(recorded / f"data/features/{TEST}.parquet").drop(columns="tenure_days")
     assert "missing: tenure_days" in str(_champion_risk(first, rows, TEST, WINDOWS))
@@ -206,7 +206,7 @@ def test_a_model_with_a_season_is_served_by_the_day(tmp_path: Path, monkeypatch:
         mlflow.set_tracking_uri(tracking_uri(tmp_path))
         served = mlflow.pyfunc.load_model("models:/lapse/1")
         assert served.input_example["cutoff_date"].tolist() == [str(CUTOFFS[-1])]
-        bundle = Registry(tmp_path, "lapse").fetch(1).ships
+        bundle = Registry(tmp_path, "lapse").fetch(1).final_model
         rows = pd.read_parquet(tmp_path / f"data/features/{TEST}.parquet")[list(bundle.features)]
         summer, winter = (rows.assign(cutoff_date=day) for day in ("2024-07-01", "2025-01-01"))
         told = [served.predict(one)["churn_risk"].to_numpy() for one in (summer, winter)]

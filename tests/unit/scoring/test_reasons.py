@@ -73,7 +73,7 @@ def test_causes_are_a_closed_list_and_each_has_words() -> None:
     told = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
     assert told == set(CAUSES) - set(UNSAID)
     assert all(re.fullmatch(r"[a-z_]+", cause) for cause in CAUSES)
-    assert {f.entry.norm for f in every if f.entry.norm} <= {f.name for f in every}
+    assert {f.entry.reference_feature for f in every if f.entry.reference_feature} <= {f.name for f in every}
 
 
 def test_the_strongest_cause_first_each_cause_once() -> None:
@@ -174,9 +174,9 @@ def _true_texts(cause: str, direction: int, row: dict[Any, float], others: dict[
     found = set()
     for feature in FEATURES:
         entry, value = feature.entry, row[feature.name]
-        neutral = others.get(feature.name, np.nan) if entry.neutral is None else entry.neutral
-        raises = value > neutral if entry.risk == "higher" else value < neutral
-        lowers = value < neutral if entry.risk == "higher" else value > neutral
+        reference_value = others.get(feature.name, np.nan) if entry.reference_value is None else entry.reference_value
+        raises = value > reference_value if entry.risk == "higher" else value < reference_value
+        lowers = value < reference_value if entry.risk == "higher" else value > reference_value
         text = text_of(feature, direction)
         known = not any(np.isnan(row[name]) for name in names_in(text))
         if known and entry.cause == cause and entry.risk != "either" and text and (raises if direction > 0 else lowers):

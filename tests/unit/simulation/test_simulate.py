@@ -73,18 +73,18 @@ def test_lapse_reads_every_row_and_asks_for_the_same_truth(folder, tmp_path):
     settings = load_settings(folder / "params.yaml")
     with open_engine() as engine:
         today = SHOP.start + timedelta(days=SHOP.days)
-        contents, counts = validate(
+        profile, counts = validate(
             engine, settings.sources, settings.business_timezone, tmp_path, tmp_path / "report.json", today
         )
         for name, count in counts.items():
             assert count.rows_in == count.rows_kept == len(table(folder, name)) > 0
-        assert contents.rating_scale == (1, 5)
+        assert profile.rating_scale == (1, 5)
         windows = settings.churn.windows
-        cutoffs = mature_cutoffs(contents.period, windows, settings.snapshots.step_days, settings.snapshots.max_cutoffs)
+        cutoffs = mature_cutoffs(profile.period, windows, settings.snapshots.step_days, settings.snapshots.max_cutoffs)
         truth = table(folder, "truth")
         assert sorted(truth["cutoff_date"].unique()) == cutoffs
         days = purchase_days(engine.read(tmp_path / "transactions.parquet"))
-        eligible = engine.frame(eligible_customers(days, cutoffs[-1], windows, contents.period))
+        eligible = engine.frame(eligible_customers(days, cutoffs[-1], windows, profile.period))
     asked = truth[truth["cutoff_date"] == cutoffs[-1]]
     assert asked["customer_id"].tolist() == sorted(eligible["customer_id"])
     assert truth["true_risk"].between(0, 1).all()

@@ -9,7 +9,7 @@ from scipy.stats import beta as beta_distribution
 
 from lapse.value.profit import (
     ASSUMPTIONS,
-    Offer,
+    CampaignCosts,
     affordable_length,
     best_length,
     bootstrap_profit,
@@ -20,7 +20,7 @@ from lapse.value.profit import (
     sensitivity,
 )
 
-OFFER = Offer(contact_cost=1.0, incentive_cost=10.0, acceptance_rate=0.3)
+OFFER = CampaignCosts(contact_cost=1.0, incentive_cost=10.0, acceptance_rate=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_fixed_points_of_one_contact() -> None:
     found = OFFER.expected_profit(risk, margin)
     assert found[:2].tolist() == [-11.0, pytest.approx(0.3 * 90 - 1)] and np.isnan(found[2])
     assert OFFER.expected_cost(risk).tolist() == [11.0, 4.0, 7.5]
-    nobody_else_takes_it = Offer(1.0, 10.0, 0.3, stayer_acceptance=0.0)
+    nobody_else_takes_it = CampaignCosts(1.0, 10.0, 0.3, stayer_acceptance=0.0)
     assert nobody_else_takes_it.expected_cost(np.array([0.0])).tolist() == [1.0]
 
 
@@ -99,7 +99,7 @@ def test_empc_is_the_integral_over_the_best_lengths(clv: float, customers: tuple
 
 def test_fixed_points_of_empc(customers: tuple[np.ndarray, ...]) -> None:
     risk, _, churned = customers
-    free = empc(churned, risk, 100.0, Offer(0.0, 0.0, 0.3), 20.0)
+    free = empc(churned, risk, 100.0, CampaignCosts(0.0, 0.0, 0.3), 20.0)
     assert free is not None and free[0] == pytest.approx(100 * 0.3 * churned.mean())
     backwards, right = empc(churned, -risk, 100.0, OFFER, 20.0), empc(churned, risk, 100.0, OFFER, 20.0)
     perfect, tied = empc(churned, churned * 1.0, 100.0, OFFER, 20.0), empc(churned, risk * 0, 100.0, OFFER, 20.0)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from lapse.core.errors import HistoryTooShort, ModelError
 from lapse.core.windows import ChurnWindows
-from lapse.value.profit import Offer
+from lapse.value.profit import CampaignCosts
 from lapse.value.value_metrics import bootstrap_errors, margin_card
 from lapse.value.value_model import ValueModel, ValueRoles, fit_value_model, value_beside, value_roles
 from lapse.value.value_report import campaign, curve_points, off_note
@@ -60,11 +60,11 @@ def fitted(rows: pd.DataFrame, value_days: int = 30) -> ValueModel:
 
 def test_what_the_features_say_is_learned_and_totals_are_right() -> None:
     rows = customers()
-    judged, ships = fit_both(rows, ROLES, FEATURES, 30, 0.5, 200, 1)
-    assert judged.kind == ships.kind == "model" and "is better than last year's spend" in ships.why
-    assert judged.cutoffs == {"fit": [str(day) for day in CUTOFFS[:3]], "test": [str(CUTOFFS[3])]}
+    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 200, 1)
+    assert evaluation_model.kind == final_model.kind == "model" and "is better than last year's spend" in final_model.why
+    assert evaluation_model.cutoffs == {"fit": [str(day) for day in CUTOFFS[:3]], "test": [str(CUTOFFS[3])]}
     test = rows[(rows["cutoff_date"] == CUTOFFS[3]) & (rows["churned"] == 0)]
-    said = judged.expected_margin(test)
+    said = evaluation_model.expected_margin(test)
     by_half = pd.Series(said).groupby(test["engaged"].to_numpy()).mean()
     assert 1.2 < by_half[1.0] / by_half[0.0] < 3.2, "3 is true; shrunken"
     assert said.sum() / test["margin_after"].sum() == pytest.approx(1, abs=0.1)
@@ -73,10 +73,10 @@ def test_what_the_features_say_is_learned_and_totals_are_right() -> None:
 def test_where_last_year_says_it_all_last_year_ships() -> None:
     rows = customers()
     rows["margin_after"] = rows["margin_last_year"] * 30 / 200
-    judged, ships = fit_both(rows, ROLES, FEATURES, 30, 0.5, 200, 1)
-    assert judged.kind == "model" and ships.kind == "last_year" and ships.booster is None
-    assert "not shown to be better" in ships.why
-    assert ships.expected_margin(rows) == pytest.approx(rows["margin_after"], abs=1e-3)
+    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 200, 1)
+    assert evaluation_model.kind == "model" and final_model.kind == "last_year" and final_model.booster is None
+    assert "not shown to be better" in final_model.why
+    assert final_model.expected_margin(rows) == pytest.approx(rows["margin_after"], abs=1e-3)
 
 
 def test_who_churned_and_what_was_not_known_teach_nothing() -> None:
@@ -133,14 +133,14 @@ def test_odd_customers(columns: dict[str, Any], kind: str) -> None:
     assert model.kind == kind and np.isfinite(said).all() and (said >= 0).all()
     if columns.get("margin_after") == 7.0:
         assert said == pytest.approx(np.full(len(rows), 7.0), rel=1e-3)
-    judged, ships = fit_both(rows, ROLES, FEATURES, 30, 0.5, 20, 1)
-    assert np.isfinite(ships.expected_margin(rows)).all() and judged.cutoffs["test"] == [str(CUTOFFS[3])]
+    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 20, 1)
+    assert np.isfinite(final_model.expected_margin(rows)).all() and evaluation_model.cutoffs["test"] == [str(CUTOFFS[3])]
 
 
 def test_one_customer() -> None:
     rows = customers(1, churned=0)
-    _, ships = fit_both(rows, ROLES, FEATURES, 30, 0.5, 20, 1)
-    assert ships.kind == "last_year" and ships.expected_margin(rows).shape == (4,)
+    _, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 20, 1)
+    assert final_model.kind == "last_year" and final_model.expected_margin(rows).shape == (4,)
     card = margin_card(np.array([3.0]), np.array([4.0]))
     assert card["mae"] == 1 and card["spearman"] is None and card["total_ratio"] == pytest.approx(4 / 3)
 
@@ -206,14 +206,14 @@ def test_a_campaign_is_judged_by_who_left() -> None:
     random = np.random.default_rng(5)
     risk, margin = random.random(500), random.gamma(2, 50, 500)
     churned = (random.random(500) < risk).astype("int64")
-    offer = Offer(1.0, 10.0, 0.3)
-    told = campaign(offer, risk, margin, churned, 20.0, 100, 1)
+    campaign_costs = CampaignCosts(1.0, 10.0, 0.3)
+    told = campaign(campaign_costs, risk, margin, churned, 20.0, 100, 1)
     best = told["ranked_by"]["expected_profit"]
     assert best["planned_profit"] >= max(one["planned_profit"] for one in told["ranked_by"].values())
     assert best["profit_interval"][0] <= best["profit"] <= best["profit_interval"][1]
     assert all(one["profit"] <= one["hindsight_profit"] for one in told["ranked_by"].values())
-    points = pd.DataFrame(curve_points(offer, risk, margin, churned))
+    points = pd.DataFrame(curve_points(campaign_costs, risk, margin, churned))
     ends = points[points["customers"] == 500]["profit"]
     assert len(ends) == 3 and ends.to_numpy() == pytest.approx(np.full(3, told["profit_of_contacting_everybody"]))
-    nobody = campaign(Offer(1e6, 0.0, 0.3), risk, margin, churned, 20.0, 10, 1)
+    nobody = campaign(CampaignCosts(1e6, 0.0, 0.3), risk, margin, churned, 20.0, 10, 1)
     assert nobody["ranked_by"]["churn_risk"]["planned_length"] == 0 and nobody["empc"] == pytest.approx(0)

@@ -43,16 +43,16 @@ def feedback_days(feedback: ir.Table, scale: tuple[float, float] | None) -> ir.T
         comments=(rows.length > 0).sum(),
         comment_length=rows.length.sum(),
     )
-    surprise, mood = _surprises(rows), _moods(rows)
+    surprise, sentiment = _surprises(rows), _sentiments(rows)
     with_surprise = days.left_join(surprise, WHO_AND_WHEN).select(
         *[days[name] for name in days.columns],
         compared_ratings=ibis.coalesce(surprise.compared_ratings, 0),
         surprise_sum=surprise.surprise_sum,
     )
-    table: ir.Table = with_surprise.left_join(mood, WHO_AND_WHEN).select(
+    table: ir.Table = with_surprise.left_join(sentiment, WHO_AND_WHEN).select(
         *[with_surprise[name] for name in with_surprise.columns],
-        mood_comments=ibis.coalesce(mood.mood_comments, 0),
-        mood_sum=mood.mood_sum,
+        sentiment_comments=ibis.coalesce(sentiment.sentiment_comments, 0),
+        sentiment_sum=sentiment.sentiment_sum,
     )
     return table.select(FEEDBACK_DAYS.names)
 
@@ -80,14 +80,14 @@ def _surprises(rows: Any) -> Any:
         joined.subject == "", usual, (others_total + usual * SHRINKAGE) / (others + SHRINKAGE).cast("float64")
     )
     apart = joined.total.cast("float64") - expected * joined.ratings
-    judged = joined.mutate(surprise=_rounded(apart / _positive(variance).sqrt()))
-    judged = judged.filter(judged.surprise.notnull())
-    return judged.group_by(WHO_AND_WHEN).aggregate(
-        compared_ratings=judged.ratings.sum(), surprise_sum=judged.surprise.sum().cast("decimal(38, 4)")
+    evaluation_model = joined.mutate(surprise=_rounded(apart / _positive(variance).sqrt()))
+    evaluation_model = evaluation_model.filter(evaluation_model.surprise.notnull())
+    return evaluation_model.group_by(WHO_AND_WHEN).aggregate(
+        compared_ratings=evaluation_model.ratings.sum(), surprise_sum=evaluation_model.surprise.sum().cast("decimal(38, 4)")
     )
 
 
-def _moods(rows: Any) -> Any:
+def _sentiments(rows: Any) -> Any:
     """Per customer and day: the sum over comments of how much better than usual their words were rated before."""
     spoken = rows.filter(rows.length > 0)
     # One comment is one (customer, day, text): who says the same twice on a day says it once.
@@ -110,11 +110,13 @@ def _moods(rows: Any) -> Any:
     usual = joined.all_total / joined.all_ratings.nullif(0)
     others = joined.word_ratings - joined.own_ratings
     apart = (joined.word_total - joined.own_total - usual * others) / (others + SHRINKAGE).cast("float64")
-    heard = joined.mutate(mood=_rounded(apart)).filter(others > 0)
-    moods = heard.group_by("customer_id", "activity_date", "comment").aggregate(mood=heard.mood.sum(), words=heard.count())
-    moods = moods.mutate(mood=_rounded(moods.mood.cast("float64") / moods.words))
-    return moods.group_by(WHO_AND_WHEN).aggregate(
-        mood_comments=moods.count(), mood_sum=moods.mood.sum().cast("decimal(38, 4)")
+    heard = joined.mutate(sentiment=_rounded(apart)).filter(others > 0)
+    sentiments = heard.group_by("customer_id", "activity_date", "comment").aggregate(
+        sentiment=heard.sentiment.sum(), words=heard.count()
+    )
+    sentiments = sentiments.mutate(sentiment=_rounded(sentiments.sentiment.cast("float64") / sentiments.words))
+    return sentiments.group_by(WHO_AND_WHEN).aggregate(
+        sentiment_comments=sentiments.count(), sentiment_sum=sentiments.sentiment.sum().cast("decimal(38, 4)")
     )
 
 

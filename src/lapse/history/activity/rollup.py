@@ -17,7 +17,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.core.cache import Kept, code_digest, key_of
+from lapse.core.cache import Cache, code_digest, key_of
 from lapse.core.engine import Engine
 from lapse.core.tables import (
     ATTRIBUTE,
@@ -145,7 +145,7 @@ def roll_up(
 def read_activity(engine: Engine, folder: Path) -> Activity:
     """The folder that `write_activity` filled in, its tables by name out."""
     prints = {
-        table.name: {day: value for entry in Kept(folder / table.name).notes.values() for day, value in entry.items()}
+        table.name: {day: value for entry in Cache(folder / table.name).notes.values() for day, value in entry.items()}
         for table in TABLES
     }
     return Activity({table.name: engine.read(folder / table.name) for table in TABLES}, prints)
@@ -184,10 +184,10 @@ def _since(roll_up: Callable[[Any], Any]) -> RollUp:
 
 def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
     """A log in, one file per month in `folder` and the rows of all of them out."""
-    kept, name = Kept(folder), f"rolled_{log.table.name}"
+    kept, name = Cache(folder), f"rolled_{log.table.name}"
     keys = _keys_of_months(said, log.prints) if log.day else {}
     keys = keys or {WHOLE: key_of(said, *log.prints.items())}
-    kept.leave_only(keys)
+    kept.prune(keys)
     fresh = list(takewhile(lambda month: kept.has(month, keys[month]), keys))
     stale = list(keys)[len(fresh) :]
     if stale:

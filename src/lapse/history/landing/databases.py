@@ -49,7 +49,7 @@ def database_fingerprint(url: Secret, wanted: LandTable, where: str) -> str:
     if statement is None:
         latest = f", max({_name(url, wanted.changed_column)})" if wanted.changed_column else ""
         statement = f"SELECT count(*){latest} FROM ({_statement(url, wanted)}\n) AS t"
-    with _told(url, where), _answer(url, statement, where) as rows:
+    with translate_errors(url, where), _answer(url, statement, where) as rows:
         found = [list(map(str, row)) for chunk in rows.chunks for row in chunk]
     if len(found) != 1:
         raise SettingsError(f"{where}.fingerprint must give one row, not {len(found):,}.")
@@ -67,13 +67,13 @@ def land_database(engine: DuckEngine, url: Secret, wanted: LandTable, path: Path
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with TemporaryDirectory(prefix="lapse-land-") as work, _told(url, where):
-        aside = Path(work) / "rows.parquet"
+    with TemporaryDirectory(prefix="lapse-land-") as work, translate_errors(url, where):
+        temporary = Path(work) / "rows.parquet"
         with _answer(url, _statement(url, wanted), where) as rows:
             names = distinct_names(rows.names)
             kinds = [Kind() for _ in names]
             schema = pa.schema([(name, pa.string()) for name in positions(len(names))])
-            with pq.ParquetWriter(aside, schema) as writer:
+            with pq.ParquetWriter(temporary, schema) as writer:
                 for chunk in rows.chunks:
                     columns = [
                         list(map(kind.text, column)) for kind, column in zip(kinds, zip(*chunk, strict=True), strict=True)
@@ -85,7 +85,7 @@ def land_database(engine: DuckEngine, url: Secret, wanted: LandTable, path: Path
         )
         try:
             engine.connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE landed AS SELECT {cells} FROM read_parquet({text_of(aside)})"
+                f"CREATE OR REPLACE TEMP TABLE landed AS SELECT {cells} FROM read_parquet({text_of(temporary)})"
             )
         except duckdb.Error as error:
             raise DataError(f"{where}: the answer of {url} cannot be held ({url.without_secrets(error)}). Name its columns "
@@ -222,7 +222,7 @@ def _unlike(names: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def _told(url: Secret, where: str) -> Iterator[None]:
+def translate_errors(url: Secret, where: str) -> Iterator[None]:
     """Work on a database in; whatever its driver says becomes a DataError without a password."""
     try:
         yield

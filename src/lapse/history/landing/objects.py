@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core.errors import DataError
-from lapse.core.files import written_whole
+from lapse.core.files import atomic_write
 from lapse.history.landing.secrets import Secret
 
 CHUNK = 1 << 22
@@ -20,17 +20,17 @@ MARKS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified",
 
 def object_fingerprint(url: Secret, where: str) -> str:
     """The URL of an object in, a text out that changes when the object does: ETag, time and size."""
-    with _told(url, where):
+    with translate_errors(url, where):
         info = _store(url)[2]
     return "; ".join(f"{mark}={info[mark]}" for mark in MARKS if info.get(mark) is not None)
 
 
 def land_object(url: Secret, path: Path, where: str) -> int:
     """The URL of an object and a path in, the object as a whole file there out; returns how many bytes it has."""
-    with _told(url, where), written_whole(path) as aside:
+    with translate_errors(url, where), atomic_write(path) as temporary:
         store, name, info = _store(url)
         landed = 0
-        with store.open(name, "rb") as source, aside.open("wb") as target:
+        with store.open(name, "rb") as source, temporary.open("wb") as target:
             while chunk := source.read(CHUNK):
                 landed += target.write(chunk)
         if landed != info.get("size", landed):
@@ -50,7 +50,7 @@ def _store(url: Secret) -> tuple[Any, str, dict[str, Any]]:
 
 
 @contextmanager
-def _told(url: Secret, where: str) -> Iterator[None]:
+def translate_errors(url: Secret, where: str) -> Iterator[None]:
     try:
         yield
     except DataError:

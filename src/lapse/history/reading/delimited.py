@@ -18,13 +18,13 @@ LOOKED_AT = 100
 ADVICE = "Check its format, delimiter and encoding in params.yaml."
 
 
-def read_delimited(engine: DuckEngine, path: Path, reading: Reading, table: str, aside: Path, where: str) -> Part:
+def read_delimited(engine: DuckEngine, path: Path, reading: Reading, table: str, temporary: Path, where: str) -> Part:
     """A delimited text file in, its rows as a temporary table of texts and its broken lines out.
 
     A quote that is opened and never closed swallows what follows. When reading without quoting finds more rows, they
     are taken, and every line that quoting would have held together is counted as broken.
     """
-    text = readable_text(path, reading.encoding, aside, where)
+    text = readable_text(path, reading.encoding, temporary, where)
     head = text.head.replace("\r\n", "\n")
     blank = len(head) - len(head.lstrip("\n"))
     if not head.strip():

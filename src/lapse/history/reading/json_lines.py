@@ -14,12 +14,12 @@ from lapse.history.reading.text_files import readable_text
 ADVICE = "Deliver one JSON object per line, in UTF-8."
 
 
-def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str, aside: Path, where: str) -> Part:
+def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str, temporary: Path, where: str) -> Part:
     """A file with one JSON object per line in, a temporary table of texts with a column per key and the broken lines out.
 
     A key that a line lacks is null there. The columns are in the order of their names.
     """
-    text = readable_text(path, reading.encoding, aside, where)
+    text = readable_text(path, reading.encoding, temporary, where)
     compression = "gzip" if text.path.suffix.casefold() == ".gz" else "none"
     lines, broken = quoted(f"{table}_lines"), quoted(f"{table}_broken")
     connection = engine.connection

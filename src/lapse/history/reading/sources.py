@@ -91,9 +91,9 @@ def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable
     Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the
     reader. DataError for a missing, empty or unreadable file names the file and what to check.
     """
-    with TemporaryDirectory(prefix="lapse-read-") as aside:
+    with TemporaryDirectory(prefix="lapse-read-") as temporary:
         parts = [
-            _read(engine, folder, name, reading, f"part_{name}_{place}", Path(aside) / f"{place}", source)
+            _read(engine, folder, name, reading, f"part_{name}_{place}", Path(temporary) / f"{place}", source)
             for place, reading in enumerate([source, *source.joins])
         ]
         joined = parts[0]
@@ -109,7 +109,7 @@ def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable
 
 
 def _read(
-    engine: DuckEngine, folder: str, name: str, reading: Reading, table: str, aside: Path, source: SourceTable
+    engine: DuckEngine, folder: str, name: str, reading: Reading, table: str, temporary: Path, source: SourceTable
 ) -> Part:
     """One file's settings in, the part over it out."""
     files = source_files(folder, name, reading)
@@ -118,9 +118,9 @@ def _read(
     if len(files) > 1 or ending.endswith(".parquet"):
         return _read_parquet(engine, files, source_path(folder, name, reading), os.path.normpath(folder), table, where)
     readers: dict[tuple[str, ...], Callable[[], Part]] = {
-        DELIMITED: lambda: read_delimited(engine, path, reading, table, aside, where),
-        JSON_LINES: lambda: read_json_lines(engine, path, reading, table, aside, where),
-        SPREADSHEETS: lambda: read_spreadsheet(engine, path, reading, table, aside, where, source.time_format),
+        DELIMITED: lambda: read_delimited(engine, path, reading, table, temporary, where),
+        JSON_LINES: lambda: read_json_lines(engine, path, reading, table, temporary, where),
+        SPREADSHEETS: lambda: read_spreadsheet(engine, path, reading, table, temporary, where, source.time_format),
     }
     for endings, read in readers.items():
         if ending.endswith(endings):

@@ -21,7 +21,7 @@ LARGEST = 2 << 30
 
 
 def read_spreadsheet(
-    engine: DuckEngine, path: Path, reading: Reading, table: str, aside: Path, where: str, time_format: str | None
+    engine: DuckEngine, path: Path, reading: Reading, table: str, temporary: Path, where: str, time_format: str | None
 ) -> Part:
     """A workbook in, the rows of one sheet as a temporary table of texts out; the first row that is not empty is the header.
 
@@ -35,12 +35,12 @@ def read_spreadsheet(
     names = distinct_names([_text(cell, time_format) or "" for cell in next(rows)])
     schema = pa.schema([(name, pa.string()) for name in positions(len(names))])
     with told(where, path, "Save it again, or deliver CSV."):
-        with pq.ParquetWriter(aside, schema) as writer:
+        with pq.ParquetWriter(temporary, schema) as writer:
             while batch := [row for _, row in zip(range(ROWS_AT_ONCE), rows, strict=False)]:
                 cells = [[_text(cell, time_format) for cell in column] for column in zip(*batch, strict=True)]
                 writer.write_table(pa.table([pa.array(column, pa.string()) for column in cells], schema=schema))
         engine.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_parquet({text_of(aside)})"
+            f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_parquet({text_of(temporary)})"
         )
     return Part(quoted(table), names, ("VARCHAR",) * len(names))
 

@@ -40,7 +40,7 @@ class Text:
     has_quotes: bool
 
 
-def readable_text(path: Path, encoding: str | None, aside: Path, where: str) -> Text:
+def readable_text(path: Path, encoding: str | None, temporary: Path, where: str) -> Text:
     """A delivered text file and its named encoding (None: find out) in, a UTF-8 text out, written to `aside` if need be.
 
     DataError when it is not in the named encoding, or is cut off in the middle of its compression; SettingsError
@@ -54,8 +54,8 @@ def readable_text(path: Path, encoding: str | None, aside: Path, where: str) -> 
                 named = "utf-8-sig"
         one_way, has_quotes = _looked_over(path) if named.startswith("utf-8") else (False, True)
         if not (named.startswith("utf-8") and one_way and not path.name.casefold().endswith(".zst")):
-            _transcode(path, named, aside)
-            path = aside
+            _transcode(path, named, temporary)
+            path = temporary
         with opened(path) as source:
             head = source.read(16 * SAMPLE).decode("utf-8-sig", errors="replace")
     except UnicodeError as error:
@@ -172,10 +172,10 @@ def _looked_over(path: Path) -> tuple[bool, bool]:
     return not (pairs and plain) and not alone and not last, has_quotes
 
 
-def _transcode(path: Path, encoding: str, aside: Path) -> None:
+def _transcode(path: Path, encoding: str, temporary: Path) -> None:
     """A file and its encoding in, `aside` out: UTF-8, every line ended by LF; lines damaged in UTF-8 stay damaged."""
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
-    with opened(path) as source, aside.open("w", encoding="utf-8", errors=errors, newline="") as target:
+    with opened(path) as source, temporary.open("w", encoding="utf-8", errors=errors, newline="") as target:
         reader = io.TextIOWrapper(source, encoding=encoding, errors=errors, newline=None)
         while piece := reader.read(CHUNK):
             target.write(piece)

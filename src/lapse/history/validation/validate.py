@@ -20,7 +20,7 @@ from lapse.core.source_settings import Feedback, Sources, SourceTable
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.core.windows import Period, last_complete_day
 from lapse.history.facts import attribute_levels, has_time_of_day, median_gap_days
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.sources import Delivery, stage_source
 from lapse.history.reading.staging import first_line
@@ -53,8 +53,8 @@ class Count:
 
 def validate(
     engine: DuckEngine, sources: Sources, timezone: str, out: Path, report: Path, today: date
-) -> tuple[Contents, dict[str, Count]]:
-    """The declared sources in; typed Parquet, rejects and contents.json in `out`, the usability report out.
+) -> tuple[DataProfile, dict[str, Count]]:
+    """The declared sources in; typed Parquet, rejects and profile.json in `out`, the usability report out.
 
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart.
@@ -67,7 +67,7 @@ def validate(
         if source is None:
             _hold_empty(engine, table)
             continue
-        with _told(table, source):
+        with translate_errors(table, source):
             counts[name] = _validate_table(engine, table, source, deliveries[name], sources, timezone, today)
     columns = {
         name: [c for c in SOURCES[name].names if c in source.columns or c in source.derive]
@@ -76,14 +76,14 @@ def validate(
     period, kinds = _period(engine, sources.until), _event_types(engine, sources)
     levels = attribute_levels(engine, sources.customers)
     gap, timed = median_gap_days(engine), has_time_of_day(engine)
-    contents = Contents(period, columns, kinds, _scale(sources.feedback), gap, levels, timed)
-    with _told(REJECTS, sources.transactions):
-        _write_all(engine, list(counts), contents, out)
+    profile = DataProfile(period, columns, kinds, _scale(sources.feedback), gap, levels, timed)
+    with translate_errors(REJECTS, sources.transactions):
+        _write_all(engine, list(counts), profile, out)
     write_json(report, {
-        "period": {name: str(day) for name, day in asdict(contents.period).items()},
+        "period": {name: str(day) for name, day in asdict(profile.period).items()},
         "tables": {name: asdict(count) for name, count in counts.items()},
     })  # fmt: skip
-    return contents, counts
+    return profile, counts
 
 
 def _lock_down(engine: DuckEngine, writable: Path) -> None:
@@ -103,7 +103,7 @@ def _lock_down(engine: DuckEngine, writable: Path) -> None:
 
 
 @contextmanager
-def _told(table: Table, source: SourceTable) -> Iterator[None]:
+def translate_errors(table: Table, source: SourceTable) -> Iterator[None]:
     """Work on a table in; what DuckDB or the system still finds wrong becomes a DataError that names the table."""
     import duckdb
 
@@ -236,7 +236,7 @@ def _hold_empty(engine: DuckEngine, table: Table) -> None:
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} LIMIT 0")
 
 
-def _write_all(engine: DuckEngine, given: list[str], contents: Contents, out: Path) -> None:
+def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: Path) -> None:
     """The tables that are held in; all their files in `out`, written aside first, so that a fault leaves none of them."""
     union = " UNION ALL ".join(f"SELECT * FROM rejects_{name}" for name in given)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
@@ -245,7 +245,7 @@ def _write_all(engine: DuckEngine, given: list[str], contents: Contents, out: Pa
             validated = engine.table(f"valid_{name}")
             engine.write(validated, Path(work) / f"{name}.parquet", validated.columns)
         engine.write(engine.table("rejects"), Path(work) / "rejects.parquet", REJECTS.names)
-        contents.write(Path(work) / "contents.json")
+        profile.write(Path(work) / "profile.json")
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(Path(work).iterdir(), reverse=True):
             file.replace(out / file.name)

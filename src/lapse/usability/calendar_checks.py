@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import mean, median
 
-from lapse.history.usability.findings import Delivered, Finding, Severity, kept, plural, share_of
+from lapse.usability.findings import Delivered, Finding, Severity, kept, plural, share_of
 
 # Nine lines in ten present twice: no shop sells like that, a file loaded twice looks like that.
 LOADED_TWICE = 0.9
@@ -49,7 +49,7 @@ class Calendar:
     @classmethod
     def of(cls, delivered: Delivered) -> Calendar:
         """A delivery in, its calendar out."""
-        period = delivered.contents.period
+        period = delivered.profile.period
         rows = delivered.rows("SELECT activity_date, count(*) FROM checked_days GROUP BY 1 ORDER BY 1")
         return cls({day: int(count) for day, count in rows}, period.first_day, period.last_complete_day)
 
@@ -85,14 +85,14 @@ def loaded_twice(delivered: Delivered) -> Finding | None:
         SELECT order_date, count(*), count(*) FILTER (copies > 1), count(*) FILTER (copies = 2),
                sum(copies - 1)::BIGINT FROM distinct_lines GROUP BY 1 ORDER BY 1
     """)
-    judged = [row for row in rows if row[1] >= LINES_TO_JUDGE_A_DAY]
-    if not judged:
+    evaluation_model = [row for row in rows if row[1] >= LINES_TO_JUDGE_A_DAY]
+    if not evaluation_model:
         return None
-    usual = median(row[2] / row[1] for row in judged)
-    exactly_two = sum(row[3] for row in judged) / sum(row[1] for row in judged)
+    usual = median(row[2] / row[1] for row in evaluation_model)
+    exactly_two = sum(row[3] for row in evaluation_model) / sum(row[1] for row in evaluation_model)
     if usual >= TWINS_ARE_USUAL and exactly_two < LOADED_TWICE:
         return None
-    twice = [row for row in judged if row[2] >= LOADED_TWICE * row[1]]
+    twice = [row for row in evaluation_model if row[2] >= LOADED_TWICE * row[1]]
     if not twice:
         return None
     extra = sum(row[4] for row in twice)
@@ -186,7 +186,7 @@ def last_week(calendar: Calendar) -> Finding | None:
 
 def last_day(delivered: Delivered) -> Finding | None:
     """A delivery in, a note out when its last day is cut off and hence not used."""
-    period = delivered.contents.period
+    period = delivered.profile.period
     if period.last_day <= period.last_complete_day:
         return None
     lines = delivered.row(f"SELECT count(*) FROM checked_transactions WHERE order_date > '{period.last_complete_day}'")[0]

@@ -8,16 +8,16 @@ from typing import Any
 
 from lapse.core.windows import ChurnWindows
 from lapse.history.activity.subscriptions import subscription_days
-from lapse.history.usability.findings import Delivered, Finding, Severity, share_of
-from lapse.history.usability.learnability import TOO_FEW_OF_EACH
-from lapse.history.usability.proposals import ENOUGH_OF_EACH, ROLES, fitting_cutoffs, independent
+from lapse.usability.findings import Delivered, Finding, Severity, share_of
+from lapse.usability.learnability import TOO_FEW_OF_EACH
+from lapse.usability.proposals import ENOUGH_OF_EACH, ROLES, fitting_cutoffs, independent
 
 
 def check_contracts(
     delivered: Delivered, windows: ChurnWindows, step_days: int, max_cutoffs: int, reasons: Sequence[str] | None
 ) -> list[Finding]:
     """A delivery with subscriptions and the windows in params in, what stands in the way of learning out."""
-    period = delivered.contents.period
+    period = delivered.profile.period
     cutoffs = fitting_cutoffs(period, windows, step_days, max_cutoffs)
     if independent(cutoffs, windows) < ROLES:
         needed = windows.active_days + ROLES * (windows.horizon_days + windows.lead_days + windows.renewal_days)

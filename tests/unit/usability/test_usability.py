@@ -16,11 +16,11 @@ from lapse.core.engine import Engine, open_engine
 from lapse.core.source_settings import Sources
 from lapse.core.tables import DUCKDB_TYPES, SOURCES
 from lapse.core.windows import ChurnWindows, Period
-from lapse.history.profile import Contents
-from lapse.history.usability.findings import Finding
-from lapse.history.usability.usability_page import report_page
-from lapse.history.usability.usability_report import Report, check_delivery, report_text, write_report
+from lapse.history.profile import DataProfile
 from lapse.history.validation.validate import Count, validate
+from lapse.usability.findings import Finding
+from lapse.usability.usability_page import report_page
+from lapse.usability.usability_report import Report, check_delivery, report_text, write_report
 
 START = date(2024, 1, 1)  # a Monday
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -103,8 +103,8 @@ def checked(
     columns = {"transactions": given} | {
         name: ["customer_id", "segment"][:1] for name, rows in side.items() if rows is not None
     }
-    contents = Contents(Period(days[0], days[-1], last_complete_day or days[-1]), columns)
-    return check_delivery(engine, folder, contents, counts or {}, windows, 14, 13)
+    profile = DataProfile(Period(days[0], days[-1], last_complete_day or days[-1]), columns)
+    return check_delivery(engine, folder, profile, counts or {}, windows, 14, 13)
 
 
 def found(report: Report, check: str) -> Finding | None:
@@ -572,8 +572,8 @@ def real(folder: str, **transactions: Any) -> Sources:
 
 
 def check_real(engine: Engine, sources: Sources, zone: str, tmp_path: Path, windows: ChurnWindows) -> Report:
-    contents, counts = validate(engine, sources, zone, tmp_path, tmp_path / "u.json", date(2026, 1, 1))
-    return check_delivery(engine, tmp_path, contents, counts, windows, 30, 13)
+    profile, counts = validate(engine, sources, zone, tmp_path, tmp_path / "u.json", date(2026, 1, 1))
+    return check_delivery(engine, tmp_path, profile, counts, windows, 30, 13)
 
 
 def test_online_retail(engine: Engine, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from lapse import __version__
 from lapse.core.html import rendered
-from lapse.history.usability.findings import SEVERITIES, share_of
-from lapse.history.usability.proposals import Tried
-from lapse.history.usability.usability_report import Report, headline, params_of, remark, rhythm_sentences, verdict
+from lapse.usability.findings import SEVERITIES, share_of
+from lapse.usability.proposals import Tried
+from lapse.usability.usability_report import Report, headline, params_of, remark, rhythm_sentences, verdict
 
 TITLES = {
     "stop": "Stops: no model until these are mended",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from lapse.core.windows import ChurnWindows
-from lapse.history.usability.findings import Delivered, Finding, kept, plural, share_of
-from lapse.history.usability.proposals import ENOUGH_OF_EACH, ROLES, Cutoff, Tried, fitting_cutoffs, independent, step_for
+from lapse.usability.findings import Delivered, Finding, kept, plural, share_of
+from lapse.usability.proposals import ENOUGH_OF_EACH, ROLES, Cutoff, Tried, fitting_cutoffs, independent, step_for
 
 # Where fewer than one buyer in 20 returns, "will not return" is right 95 times in 100 before any model looks.
 RETURNS_STOP = 0.05
@@ -34,7 +34,7 @@ def one_time_buyers(delivered: Delivered, windows: ChurnWindows) -> Finding | No
 
     Who bought first within the last horizon has had no time to return and is left out.
     """
-    latest = delivered.contents.period.last_complete_day - timedelta(days=windows.lead_days + windows.horizon_days)
+    latest = delivered.profile.period.last_complete_day - timedelta(days=windows.lead_days + windows.horizon_days)
     query = (
         "SELECT count(*), count(*) FILTER (days = 1), (list(customer_id ORDER BY customer_id) FILTER (days = 1))[:3] "
         "FROM (SELECT customer_id, count(*) AS days, min(bought_on) AS first_day FROM checked_spans GROUP BY 1){}"
@@ -61,7 +61,7 @@ def one_time_buyers(delivered: Delivered, windows: ChurnWindows) -> Finding | No
     return Finding(
         "stop" if stops else "warning", "one_time_buyers", "transactions", "customer_id", int(once),
         f"{once:,} of {buyers:,} customers ({share_of(once, buyers)}) bought on one day only, though they had at least "
-        f"{(delivered.contents.period.last_complete_day - latest).days} days to return.",
+        f"{(delivered.profile.period.last_complete_day - latest).days} days to return.",
         todo, tuple(keys or ()),
     )  # fmt: skip
 
@@ -70,7 +70,7 @@ def too_short(delivered: Delivered, set_now: Tried) -> Finding | None:
     """What is set in params leaves in, a stop out when there are too few cutoffs to fit, calibrate and test on."""
     if set_now.independent_cutoffs >= ROLES:
         return None
-    windows, period, step = set_now.windows, delivered.contents.period, set_now.step_days
+    windows, period, step = set_now.windows, delivered.profile.period, set_now.step_days
     covered = period.history_days(period.last_complete_day)
     better = step_for(windows, period)
     would = independent(fitting_cutoffs(period, windows, better, covered), windows)

@@ -10,8 +10,8 @@ from datetime import date
 from lapse.core.tables import CUSTOMERS
 from lapse.core.windows import ChurnWindows
 from lapse.history.reading.expressions import quoted
-from lapse.history.usability.findings import Delivered, Finding, kept, share_of
-from lapse.history.usability.proposals import Tried
+from lapse.usability.findings import Delivered, Finding, kept, share_of
+from lapse.usability.proposals import Tried
 
 # A property of a person (age, town, income) that tells churners better than their own last order does by this much
 # has not been known at the cutoff. The margin is twice the usual standard error at a few hundred customers.
@@ -56,10 +56,10 @@ def check_foresight(delivered: Delivered, set_now: Tried) -> list[Finding]:
     if not set_now.cutoffs:
         return kept(telling_name(delivered, attribute) for attribute in attributes)
     first, last = set_now.cutoffs[0].cutoff_date, set_now.cutoffs[-1].cutoff_date
-    judged = _label(delivered, last, set_now.windows)
+    evaluation_model = _label(delivered, last, set_now.windows)
     for attribute in attributes:
         finding = dates_after(delivered, attribute, last)
-        if judged:
+        if evaluation_model:
             finding = finding or predicts(delivered, attribute, last) or follows_whole_log(delivered, attribute, first)
         found.append(finding or telling_name(delivered, attribute))
     return kept(found)
@@ -68,7 +68,7 @@ def check_foresight(delivered: Delivered, set_now: Tried) -> list[Finding]:
 def _attributes(delivered: Delivered) -> list[Attribute]:
     described = delivered.rows("DESCRIBE checked_customers")
     names = [str(row[0]) for row in described if row[0] not in CUSTOMERS.names]
-    if "segment" in delivered.contents.columns.get("customers", []):
+    if "segment" in delivered.profile.columns.get("customers", []):
         names.append("segment")
     attributes = []
     for name in names:

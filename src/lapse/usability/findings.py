@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lapse.core.engine import DuckEngine
 from lapse.core.tables import SOURCES
 from lapse.history.activity.purchases import purchase_days
-from lapse.history.profile import Contents
+from lapse.history.profile import DataProfile
 from lapse.history.reading.expressions import literal
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class Delivered:
     """
 
     engine: DuckEngine
-    contents: Contents
+    profile: DataProfile
     counts: Mapping[str, Count]
 
     @classmethod
-    def open(cls, engine: DuckEngine, validated: Path, contents: Contents, counts: Mapping[str, Count]) -> Delivered:
+    def open(cls, engine: DuckEngine, validated: Path, profile: DataProfile, counts: Mapping[str, Count]) -> Delivered:
         """The folder of validated tables in, the delivery out, its log rolled up once."""
         for name in SOURCES:
             path = literal(str(validated / f"{name}.parquet"))
@@ -70,7 +70,7 @@ class Delivered:
                    lead(activity_date) OVER (PARTITION BY customer_id ORDER BY activity_date) AS next_day
             FROM checked_days WHERE orders > 0
         """)
-        return cls(engine, contents, counts)
+        return cls(engine, profile, counts)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """SQL over the `checked_*` tables in, its rows out."""
@@ -82,7 +82,7 @@ class Delivered:
 
     def has(self, name: str) -> bool:
         """The name of a source table, or of a column of transactions, in; whether the delivery has it out."""
-        return name in self.contents.given
+        return name in self.profile.given
 
 
 def kept(findings: Iterable[Finding | None]) -> list[Finding]:

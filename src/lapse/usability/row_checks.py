@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lapse.history.usability.findings import Delivered, Finding, kept, plural, share_of
+from lapse.usability.findings import Delivered, Finding, kept, plural, share_of
 
 # A twentieth of a table unreadable is more than typing errors: the mapping or the export is wrong.
 MANY_REJECTS = 0.05
@@ -226,7 +226,7 @@ def outside_log(delivered: Delivered, name: str) -> Finding | None:
     """A delivery and the name of a side table in, its rows before or after the transactions' days out."""
     if not delivered.has(name):
         return None
-    period, day = delivered.contents.period, {"events": "event_date", "feedback": "feedback_date"}[name]
+    period, day = delivered.profile.period, {"events": "event_date", "feedback": "feedback_date"}[name]
     before, after, total, first, last = delivered.row(
         f"SELECT count(*) FILTER ({day} < DATE '{period.first_day}'), "
         f"count(*) FILTER ({day} > DATE '{period.last_day}'), count(*), min({day}), max({day}) FROM checked_{name}"

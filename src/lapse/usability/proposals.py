@@ -9,7 +9,7 @@ from datetime import date
 
 from lapse.core.errors import HistoryTooShort
 from lapse.core.windows import ChurnWindows, Period, mature_cutoffs
-from lapse.history.usability.findings import Delivered
+from lapse.usability.findings import Delivered
 
 # Lengths that people say: a week, two weeks, a month … two years.
 LADDER = (7, 14, 30, 60, 90, 180, 365, 730)
@@ -156,7 +156,7 @@ def near_windows(rhythm: Rhythm, period: Period, set_now: ChurnWindows, set_step
 
 def try_windows(delivered: Delivered, definitions: Sequence[tuple[ChurnWindows, int]], max_cutoffs: int) -> list[Tried]:
     """Windows with their steps, the set ones first, in; what each leaves to learn from out, in the same order."""
-    period = delivered.contents.period
+    period = delivered.profile.period
     cutoffs = {(windows, step): fitting_cutoffs(period, windows, step, max_cutoffs) for windows, step in definitions}
     wanted = [(day, windows.horizon_days) for (windows, _), days in cutoffs.items() for day in days]
     known = outcomes(delivered, wanted, definitions[0][0].lead_days)

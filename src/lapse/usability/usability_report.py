@@ -14,13 +14,13 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import sample_keys
 from lapse.core.files import write_json, write_text
 from lapse.core.windows import ChurnWindows, Period
-from lapse.history.profile import Contents
-from lapse.history.usability.calendar_checks import check_calendar
-from lapse.history.usability.contract_checks import check_contracts
-from lapse.history.usability.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural, share_of
-from lapse.history.usability.foresight import check_foresight
-from lapse.history.usability.learnability import check_learnability
-from lapse.history.usability.proposals import (
+from lapse.history.profile import DataProfile
+from lapse.usability.calendar_checks import check_calendar
+from lapse.usability.contract_checks import check_contracts
+from lapse.usability.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural, share_of
+from lapse.usability.foresight import check_foresight
+from lapse.usability.learnability import check_learnability
+from lapse.usability.proposals import (
     ENOUGH_REPEAT_CUSTOMERS,
     ROLES,
     Rhythm,
@@ -30,7 +30,7 @@ from lapse.history.usability.proposals import (
     propose,
     try_windows,
 )
-from lapse.history.usability.row_checks import check_rows
+from lapse.usability.row_checks import check_rows
 
 if TYPE_CHECKING:
     from lapse.history.validation.validate import Count
@@ -92,7 +92,7 @@ class Report:
 def check_delivery(
     engine: DuckEngine,
     validated: Path,
-    contents: Contents,
+    profile: DataProfile,
     counts: Mapping[str, Count],
     windows: ChurnWindows,
     step_days: int,
@@ -103,9 +103,9 @@ def check_delivery(
 
     Never raises for what the data hold: what makes training impossible is a finding of severity stop.
     """
-    delivered = Delivered.open(engine, validated, contents, counts)
+    delivered = Delivered.open(engine, validated, profile, counts)
     rhythm = Rhythm.of(delivered)
-    tried = try_windows(delivered, near_windows(rhythm, contents.period, windows, step_days), max_cutoffs)
+    tried = try_windows(delivered, near_windows(rhythm, profile.period, windows, step_days), max_cutoffs)
     set_now = tried[0]
     best_first = candidates(rhythm, windows)
     has_rhythm = rhythm.repeat_customers >= ENOUGH_REPEAT_CUSTOMERS
@@ -119,7 +119,7 @@ def check_delivery(
         "SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM checked_days"
     )
     return Report(
-        contents.period, int(customers), int(orders), counts,
+        profile.period, int(customers), int(orders), counts,
         # Sorted by severity only: within one, the order of the checks is the order in which to read them.
         tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         rhythm, best_first[0] if has_rhythm else None, propose(tried, best_first) if has_rhythm else None,
@@ -130,7 +130,7 @@ def check_delivery(
 
 def write_report(report: Report, folder: Path) -> None:
     """A report and a folder in, usability.json and usability.html there out."""
-    from lapse.history.usability.usability_page import report_page
+    from lapse.usability.usability_page import report_page
 
     write_json(folder / JSON_NAME, report.to_json())
     write_text(folder / PAGE_NAME, report_page(report))

@@ -1,0 +1,49 @@
+"""What lapse reports while it works: one logger per stage, shown on the console as `stage: message`.
+
+The library logs and never prints; a program that imports lapse decides for itself where that goes. lapse's own programs, the
+stage files and the command line, call `log_to_console`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+ROOT = "lapse"
+
+
+def stage_logger(stage: str) -> logging.Logger:
+    """Return the logger of a stage or command, e.g. `train`."""
+    return logging.getLogger(f"{ROOT}.{stage}")
+
+
+class _Console(logging.StreamHandler[Any]):
+    """Writes to whatever standard output is at that moment, so that it can be redirected."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, _: Any) -> None:
+        pass
+
+    def format(self, record: logging.LogRecord) -> str:
+        stage, message = record.name.removeprefix(f"{ROOT}."), record.getMessage()
+        return "\n".join(f"{stage}: {line}" for line in message.splitlines()) or f"{stage}:"
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        # A closed pipe ends the program, as it does for print.
+        error = sys.exc_info()[1]
+        if isinstance(error, BrokenPipeError):
+            raise error
+        super().handleError(record)
+
+
+def log_to_console() -> None:
+    """Show what lapse logs, from INFO up, on standard output. Calling it again changes nothing."""
+    logger = logging.getLogger(ROOT)
+    if not any(isinstance(handler, _Console) for handler in logger.handlers):
+        logger.addHandler(_Console())
+    logger.setLevel(logging.INFO)
