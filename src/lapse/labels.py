@@ -34,7 +34,7 @@ def write_labels(
     windows: ChurnWindows,
     last_complete_day: date,
 ) -> dict[date, float]:
-    """The folder of snapshots in, one file of labels per cutoff in `out` and the churn rate of each out."""
+    """Write one file of labels per cutoff to `out`, and return the churn rate of each."""
     prune(out, cutoffs_in(snapshots))
     rates = {}
     for cutoff in cutoffs_in(snapshots):
@@ -51,7 +51,7 @@ def write_labels(
 def churn_log_odds(
     engine: Engine, activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows, period: Period
 ) -> dict[date, float]:
-    """Mature cutoffs in, the log-odds of the churn rate at them, and as far apart at earlier ones back into the log, out.
+    """Return the log-odds of the churn rate at mature cutoffs, and equally far apart at earlier ones back into the log.
 
     At a week's distance or more, without a gap, over YEARS; half a churner and half a stayer are added. They end where
     fewer than FEWEST customers were active. Empty where no season can be seen in them: cutoffs far apart, a young log.
@@ -80,10 +80,10 @@ def churn_log_odds(
 def outcome_labels(
     snapshots: ir.Table, purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, last_complete_day: date
 ) -> ir.Table:
-    """The snapshots of one mature cutoff in, the same rows with churned and the outcome's orders and spend out.
+    """Return the snapshots of a mature cutoff with churned and the outcome window's orders and spend (tables.LABELS).
 
-    churned = 1 when no order falls into `(cutoff + lead, cutoff + lead + horizon]`. Columns as tables.LABELS.
-    Raises DataError for an immature cutoff: its outcome is not known, so it has no label.
+    churned = 1 when no order falls into `(cutoff + lead, cutoff + lead + horizon]`. Raises DataError for an immature
+    cutoff: its outcome is not known, so it has no label.
     """
     outcome = windows.outcome(cutoff)
     if not windows.is_mature(cutoff, last_complete_day):
@@ -108,7 +108,7 @@ def outcome_labels(
 
 
 def contract_labels(labels: ir.Table, subscription_days: ir.Table, cutoff: date, windows: ChurnWindows) -> ir.Table:
-    """Labels by orders in, the same rows with `churned` by subscription out.
+    """Return labels with `churned` by subscription in place of `churned` by orders.
 
     churned = 1 when a paid subscription ended between the cutoff and the end of the outcome window (in the lead, too:
     who is gone by then has not stayed) for a reason that counts, and none runs at its end or starts within

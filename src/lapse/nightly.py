@@ -34,14 +34,14 @@ OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
 
 
 def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = None) -> dict[str, Any]:
-    """A project's folder, a folder for the outputs, a day (None: as params say) and a model in, the run's manifest out.
+    """Read the sources, score, write scores and lists to `out`, and return the run's manifest.
 
-    `model`: None scores by the champion where one was promoted, else by models/lapse.
+    `as_of` None: as params say. `model` None scores by the champion where one was promoted, else by models/lapse.
 
-    The work is done aside and moved in when all of it is there. The old manifest goes first and the new one comes last:
-    where there is a manifest, the outputs beside it are whole and belong together. A run that is killed leaves the
-    outputs of the run before, or no manifest; the next run puts it right. LapseError when another run
-    holds the folder; ModelError when the model was trained for another definition of churn.
+    The work is done in a temporary folder and moved to `out` when all of it is there. The old manifest goes first and
+    the new one comes last: where there is a manifest, the outputs beside it are whole and belong together. A run that
+    is killed leaves the outputs of the run before, or no manifest; the next run puts it right. LapseError when another
+    run holds the folder; ModelError when the model was trained for another definition of churn.
     """
     from filelock import FileLock, Timeout
 

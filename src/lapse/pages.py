@@ -28,7 +28,7 @@ EXAMPLE = Inputs(
 
 
 def data_dictionary(own: Sequence[Family] = ()) -> str:
-    """Families of one's own in, data/README.md out: every table with its columns, every feature with its entry."""
+    """Return data/README.md: every table with its columns, every feature with its entry."""
     parts = [
         "# Data dictionary", GENERATED,
         "Every table of the pipeline: what one row is, what identifies it, what each column means. Source tables "
@@ -47,13 +47,13 @@ def data_dictionary(own: Sequence[Family] = ()) -> str:
 
 
 def own_families(root: Path) -> Sequence[Family]:
-    """A workspace in, the families of features of its own, in Python and in SQL, out."""
+    """Return a workspace's own families of features, in Python and in SQL."""
     families: Sequence[Family] = own_features(root, load_settings(root / "params.yaml").features.model_dump()["sql"])["own"]
     return families
 
 
 def stage_table(dvc_yaml: Path) -> str:
-    """The path of dvc.yaml in, pipelines/README.md out: what each stage reads and writes."""
+    """Return pipelines/README.md: what each stage reads and writes."""
     from ruamel.yaml import YAML
 
     stages: dict[str, Any] = YAML(typ="safe").load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
@@ -98,7 +98,7 @@ def _codes(names: Iterable[str]) -> str:
 
 
 def main() -> None:
-    """The project's folder (the current one) in, its generated pages written anew."""
+    """Write the generated pages of the project in the current folder anew."""
     if not Path("dvc.yaml").exists():
         raise SettingsError("dvc.yaml is not there. Run this in the project's folder.")
     write_text(Path("data/README.md"), data_dictionary(own_families(Path())))

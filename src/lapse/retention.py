@@ -21,10 +21,10 @@ LOG = stage_logger("retention")
 
 
 def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> float | None:
-    """S, N and E in, CRR = (E - N) / S * 100 in percent out; None when nobody was there at the start.
+    """Return CRR = (E - N) / S * 100 in percent; None when nobody was there at the start.
 
-    Fixed points: S=1000, N=200, E=800 gives 60; S=100, N=15, E=105 gives 90. Above 100 when former customers came
-    back; below 0 when more new customers left within the period than old ones stayed.
+    Fixed points: S=1000, N=200, E=800 gives 60; S=100, N=15, E=105 gives 90. Above 100 when former customers came back;
+    below 0 when more new customers left within the period than old ones stayed.
     """
     return None if customers_at_start == 0 else (customers_at_end - new_customers) / customers_at_start * 100
 
@@ -32,7 +32,7 @@ def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> f
 def retention_periods(
     activity: Mapping[str, ir.Table], period: Period, active_days: int, mode: str = "lapse"
 ) -> list[dict[str, Any]]:
-    """The activity tables and the log's period in, one row per whole month and quarter out (tables.CRR).
+    """Return one row per whole month and quarter (tables.CRR).
 
     A customer is active on a day when they ordered in the `active_days` up to it or, with subscriptions, when a paid
     one runs. Periods before whose start the log does not cover `active_days` are left out: their S is not known.
@@ -52,7 +52,7 @@ def retention_periods(
 def period_counts(
     activity: Mapping[str, ir.Table], start: date, end: date, active_days: int, mode: str = "lapse"
 ) -> dict[str, int]:
-    """The activity tables and the first and last day of a period in, S, N, E, reactivated and retained out."""
+    """Return S, N, E, reactivated and retained of a period."""
     first, last = ibis.literal(start, type="date"), ibis.literal(end, type="date")
     days: Any = activity["subscription_days" if mode == "subscription" else "purchase_days"]
     seen = days.filter(days.activity_date <= last)
@@ -85,7 +85,7 @@ def _ordered_in(days: Any, window: Window) -> Any:
 
 
 def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Path, report: Path, plots: Path) -> None:
-    """The rows of `retention_periods` in, the Parquet table, retention.json and the plot out."""
+    """Write the Parquet table, retention.json and the plot."""
     with atomic_write(table) as temporary:
         pd.DataFrame(rows, columns=list(CRR.names)).to_parquet(temporary, index=False)
     told = [{**row, "period_start": str(row["period_start"]), "period_end": str(row["period_end"])} for row in rows]
@@ -102,7 +102,7 @@ def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Pat
 
 
 def print_summary(rows: Sequence[dict[str, Any]]) -> None:
-    """The rows of `retention_periods` in, the newest of each kind on the terminal out."""
+    """Log the newest rate of each kind of period."""
     newest = {row["period_kind"]: row for row in rows}
     for kind, row in newest.items():
         rate = "not defined (nobody was active at its start)" if row["crr"] is None else f"{row['crr']:.1f} %"

@@ -27,7 +27,7 @@ def write_snapshots(
     max_cutoffs: int,
     anchor: date | None = None,
 ) -> dict[date, int]:
-    """The activity tables and the rule for cutoffs in, one file per mature cutoff in `out` and its customers counted out."""
+    """Write one file per mature cutoff to `out`, and return the customers of each."""
     cutoffs = mature_cutoffs(period, windows, step_days, max_cutoffs, anchor)
     prune(out, cutoffs)
     counted = {}
@@ -38,7 +38,7 @@ def write_snapshots(
 
 
 def cutoffs_in(folder: Path) -> list[date]:
-    """A folder of `<cutoff_date>.parquet` in, its cutoffs out, oldest first; DataError when there are none."""
+    """Return the cutoffs of a folder of `<cutoff_date>.parquet`, oldest first; DataError when there are none."""
     cutoffs = sorted(date.fromisoformat(path.stem) for path in folder.glob("*.parquet"))
     if not cutoffs:
         raise DataError(f"{folder} holds no cutoffs. Run `dvc repro`, which makes them.")
@@ -46,16 +46,16 @@ def cutoffs_in(folder: Path) -> list[date]:
 
 
 def population(activity: Mapping[str, ir.Table], cutoff: date, windows: ChurnWindows, period: Period) -> ir.Table:
-    """The activity tables and a cutoff in, who is eligible there out, by the mode of churn (tables.SNAPSHOTS)."""
+    """Return who is eligible at a cutoff, by the mode of churn (tables.SNAPSHOTS)."""
     if windows.mode == "subscription":
         return subscribed_customers(activity["subscription_days"], cutoff, period)
     return eligible_customers(activity["purchase_days"], cutoff, windows, period)
 
 
 def subscribed_customers(subscription_days: ir.Table, cutoff: date, period: Period) -> ir.Table:
-    """Subscription days and a cutoff in, one row per customer with a running paid subscription at its end out.
+    """Return one row per customer with a running paid subscription at the end of the cutoff (tables.SNAPSHOTS).
 
-    Columns as tables.SNAPSHOTS. An end that is known in advance but lies after the cutoff changes nothing.
+    An end that is known in advance but lies after the cutoff changes nothing.
     """
     days: Any = subscription_days
     past = days.filter(days.activity_date <= ibis.literal(cutoff, type="date"))
@@ -64,9 +64,9 @@ def subscribed_customers(subscription_days: ir.Table, cutoff: date, period: Peri
 
 
 def eligible_customers(purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, period: Period) -> ir.Table:
-    """Purchase days and a cutoff in, one row per customer who ordered in the `active_days` up to it out.
+    """Return one row per customer who ordered in the `active_days` up to the cutoff (tables.SNAPSHOTS).
 
-    Columns as tables.SNAPSHOTS. A day of returns or zero-value lines only does not make a customer eligible.
+    A day of returns or zero-value lines only does not make a customer eligible.
     """
     days: Any = purchase_days
     active = windows.active(cutoff)

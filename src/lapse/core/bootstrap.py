@@ -22,7 +22,7 @@ UNMEASURED = ("n", "mean_risk", "ece_by_chance")
 
 
 def draws(customers: Ints, rounds: int, seed: int) -> Iterator[Floats]:
-    """Whose each row is in, one array of row weights per round out: how often each customer was drawn."""
+    """Return, per round, how often each row's customer was drawn: an array of row weights."""
     random = np.random.default_rng(seed)
     many = int(customers.max()) + 1
     for _ in range(min(rounds, max(FEWEST_ROUNDS, MOST_DRAWS // len(customers)))):
@@ -33,10 +33,10 @@ def draws(customers: Ints, rounds: int, seed: int) -> Iterator[Floats]:
 def judge(
     customer_ids: Sequence[Any], churned: Ints, risks: Mapping[str, Floats], ours: str, rounds: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Whose each row is, outcomes and risks by name in; name -> its metrics, their intervals and our lead over it out.
+    """Return the metrics of every set of risks, their intervals, and how far ours is ahead of each.
 
-    All names see the same resamples, so leads are paired. A lead above 0 is always in our favour: it is our value less
-    theirs, for losses theirs less ours. Resamples on which a metric is not defined are left out.
+    All risks see the same resamples, so differences are paired. A difference above 0 is always in our favour: our value
+    less theirs, for losses theirs less ours. Resamples on which a metric is not defined are left out.
     """
     customers = pd.factorize(np.asarray(customer_ids, dtype=object), sort=True)[0]
     cards = {name: Card(churned, risk) for name, risk in risks.items()}

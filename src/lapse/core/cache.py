@@ -31,7 +31,7 @@ class Cache:
         return self._entries.get(name, {}).get("key") == key and (self.folder / f"{name}.parquet").exists()
 
     def note(self, name: str, key: str, notes: Mapping[str, str] | None = None) -> None:
-        """A file that is whole now, its key and what else to remember of it in; the ledger on disk says so."""
+        """Record that a file is complete, under its key, with whatever else is to be remembered of it."""
         self.note_all({name: (key, notes or {})})
 
     def note_all(self, made: Mapping[str, tuple[str, Mapping[str, str]]]) -> None:
@@ -40,13 +40,13 @@ class Cache:
         self._write()
 
     def forget(self, names: Iterable[str]) -> None:
-        """Files that are about to be made anew in; the ledger on disk no longer vouches for them."""
+        """Strike files that are about to be made anew from the index on disk."""
         for name in names:
             self._entries.pop(name, None)
         self._write()
 
     def prune(self, names: Iterable[str]) -> None:
-        """The names that belong into the folder in; all other Parquet files, and what the ledger says of them, go."""
+        """Delete all Parquet files, and their index entries, but those named."""
         wanted = set(names)
         prune(self.folder, wanted)
         self._entries = {name: entry for name, entry in self._entries.items() if name in wanted}
@@ -62,11 +62,11 @@ class Cache:
 
 
 def key_of(*parts: object) -> str:
-    """Anything with a stable text in, its hash out (hex)."""
+    """Return a hash (hex) over anything that has a stable text."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
 def code_digest(*files: str | Path | None) -> str:
-    """Source files in, a hash over them and the versions of the libraries that run them out."""
+    """Return a hash over source files and the versions of the libraries that run them."""
     paths = [Path(file) for file in files if file]
     return key_of(digest(*paths), *(version(name) for name in LIBRARIES))

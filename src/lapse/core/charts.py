@@ -27,7 +27,7 @@ SIZE, DPI = (6.2, 4.3), 120
 
 
 def draw_reliability(points: Sequence[dict[str, float]], churn_rate: float, path: Path) -> None:
-    """Reliability points in, the picture out: predicted risk against what happened."""
+    """Draw predicted risk against what happened."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points)
     top = max(frame["mean_churn_risk"].max(), frame["high"].max()) * 1.04
@@ -46,7 +46,7 @@ def draw_reliability(points: Sequence[dict[str, float]], churn_rate: float, path
 
 
 def draw_lift(points: Sequence[dict[str, Any]], path: Path) -> None:
-    """Gains points in, the picture out: how many of the churners the top of each list catches."""
+    """Draw how many of the churners the top of each list catches."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points)
     at_tenth = frame[(frame["ranking"] == "lapse") & (frame["top_share"] == 0.1)]["captured_share"].iloc[0]
@@ -59,7 +59,7 @@ def draw_lift(points: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_roc(points: Sequence[dict[str, Any]], auroc: float | None, path: Path) -> None:
-    """ROC points in, the picture out."""
+    """Draw the ROC curve of every ranking."""
     figure, axes = _sheet()
     if points:
         _by_ranking(axes, pd.DataFrame(points), "false_positive_rate", "true_positive_rate")
@@ -71,7 +71,7 @@ def draw_roc(points: Sequence[dict[str, Any]], auroc: float | None, path: Path) 
 
 
 def draw_profit(points: Sequence[dict[str, Any]], told: Mapping[str, Any] | None, path: Path) -> None:
-    """Profit points and the campaign of value.json (None: no money) in, the picture out: profit along each list."""
+    """Draw the profit along each list; without money an empty chart that says so."""
     figure, axes = _sheet()
     axes.set_title("The delivery has no amounts: no profit is known")
     if points and told:
@@ -93,7 +93,7 @@ def draw_profit(points: Sequence[dict[str, Any]], told: Mapping[str, Any] | None
 
 
 def draw_precision_recall(points: Sequence[dict[str, Any]], churn_rate: float, path: Path) -> None:
-    """Precision-recall points of the test cutoff in, the picture out."""
+    """Draw the precision-recall curves at the test cutoff."""
     figure, axes = _sheet()
     axes.set_title("One class only: neither precision nor recall is known")
     if points:
@@ -112,7 +112,7 @@ def draw_precision_recall(points: Sequence[dict[str, Any]], churn_rate: float, p
 
 
 def draw_lift_curve(points: Sequence[dict[str, Any]], path: Path) -> None:
-    """Gains points in, the picture out: how many times the churn rate of all the top of each list has."""
+    """Draw how many times the overall churn rate the top of each list has."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points)
     at_tenth = frame[(frame["ranking"] == "lapse") & (frame["top_share"] == 0.1)]["lift"].iloc[0]
@@ -127,7 +127,7 @@ def draw_lift_curve(points: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_over_time(points: Sequence[dict[str, Any]], path: Path) -> None:
-    """Points per test cutoff and ranking in, the picture out: AUROC (with our interval) and Brier score over the cutoffs."""
+    """Draw AUROC, with our interval, and Brier score over the test cutoffs."""
     figure, (above, below) = plt.subplots(2, 1, figsize=SIZE, dpi=DPI, sharex=True)
     frame = pd.DataFrame(points).astype({"auroc": "float64", "auroc_low": "float64", "auroc_high": "float64"})
     ours = frame[frame["ranking"] == "lapse"]
@@ -148,7 +148,7 @@ def draw_over_time(points: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_base_rate(points: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Base-rate points in, the picture out: who left after each cutoff, and the risk told before the tested ones."""
+    """Draw who left after each cutoff, and the risk predicted before the tested ones."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points).astype({"mean_risk": "float64"})
     share, low, high = (frame[name].to_numpy("float64") for name in ("churn_rate", "low", "high"))
@@ -164,7 +164,7 @@ def draw_base_rate(points: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_scores(points: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Counts per twentieth of the risk in, the picture out: where churners and stayers stand, as shares of their own."""
+    """Draw where churners and stayers stand, each as shares of their own number."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points)
     middle, width = (frame["risk_from"] + frame["risk_to"]) / 2, (frame["risk_to"] - frame["risk_from"]).iloc[0]
@@ -183,7 +183,7 @@ def draw_scores(points: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_leads(leads: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Rival -> `by` and `interval` of our lead in AUROC in, the picture out: a lead that crosses zero is not shown."""
+    """Draw our difference in AUROC over every baseline; one whose interval crosses zero is not shown to be better."""
     figure, axes = _sheet()
     known = {name: lead for name, lead in leads.items() if lead["interval"] is not None}
     for place, lead in enumerate(known.values()):
@@ -204,7 +204,7 @@ def draw_leads(leads: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
 
 def draw_crr(months: Sequence[dict[str, Any]], path: Path) -> None:
-    """The monthly rows of the retention report in, the picture out: CRR and the strict share by month."""
+    """Draw CRR and the strict share by month."""
     figure, axes = _sheet()
     frame = pd.DataFrame([row for row in months if row["crr"] is not None])
     if len(frame):

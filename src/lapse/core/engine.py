@@ -42,11 +42,11 @@ class Engine(ABC):
 
     @abstractmethod
     def read_files(self, files: Sequence[Path]) -> ir.Table:
-        """Parquet files of the same columns in, one table expression over all of them out."""
+        """Return one table over Parquet files of the same columns."""
 
     @abstractmethod
     def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
-        """A pandas frame in, a table expression over a copy of it out."""
+        """Return a table over a copy of a pandas frame."""
 
     @abstractmethod
     def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
@@ -54,42 +54,38 @@ class Engine(ABC):
 
     @abstractmethod
     def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
-        """SQL that `query` gave in, its rows computed once and held under a name out.
+        """Compute SQL that `query` returned once, and hold its rows under a name.
 
-        `order_by`: rows of like values in it are to lie side by side, for the sake of speed alone.
+        `order_by` only makes later reads faster: rows of like values in it lie side by side.
         """
 
     def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
-        """Tables of the same columns in, the rows of all of them held as by `keep`, for `write_part`, out.
-
-        The text `part` says which part a row belongs to.
-        """
+        """Hold the rows of tables of the same columns for `write_part`, by the text in column `part`."""
         first, *others = pieces
         return self.keep(first.union(*others) if others else first, name).drop(part)
 
     def write_part(self, name: str, part: str, value: str, path: Path, key: Sequence[str]) -> int:
-        """As `write`, of the rows that `keep_parts` holds under a name and whose `part` is a value."""
+        """Write the rows that `keep_parts` holds and whose `part` is a value."""
         held = self.table(name)
         return self.write(held.filter(held[part] == value).drop(part), path, key)
 
     @abstractmethod
     def drop(self, name: str) -> None:
-        """The name that a table was held under in; its memory is free again."""
+        """Forget a table that is held under a name, and free its memory."""
 
     @abstractmethod
     def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
-        """A table and its column of days in; per day the number of rows, and a text that changes with any of them, out.
+        """Return, per day, the number of rows and a text that changes with any of them, whatever their order.
 
-        The order of the rows does not matter. These are keys of what is kept, never values: another engine, or another
-        version of it, may have others.
+        These are cache keys, never values: another engine, or another version of it, may have others.
         """
 
     @abstractmethod
     def _export(self, query: str, path: Path, key: list[str]) -> None:
-        """A query in this engine's SQL in, the Parquet file of its rows sorted by `key` out."""
+        """Write the rows of a query to a Parquet file, sorted by `key`."""
 
     def read(self, path: Path) -> ir.Table:
-        """A Parquet file, or a folder of them, in, a table expression out. DataError when it is not there."""
+        """Return a table over a Parquet file, or over a folder of them. DataError when it does not exist."""
         files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
         if not files or not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
@@ -100,12 +96,12 @@ class Engine(ABC):
         return self.keep_query(self.query(expression), name, order_by)
 
     def table(self, name: str) -> ir.Table:
-        """The name of a table in this engine in, its expression out."""
+        """Return the table that is held under a name."""
         table: ir.Table = self.backend.table(name)
         return table
 
     def write(self, expression: ir.Table, path: Path, key: Sequence[str]) -> int:
-        """A table expression in, a whole Parquet file sorted by `key` out; returns how many rows it holds.
+        """Write a table to one whole Parquet file, sorted by `key`, and return its number of rows.
 
         The columns have the types that the expression says, so they are the same from every engine.
         """
@@ -121,12 +117,12 @@ class Engine(ABC):
         return rows
 
     def frame(self, expression: ir.Table) -> pd.DataFrame:
-        """A table expression in, its rows as a pandas frame out."""
+        """Return the rows of a table as a pandas frame."""
         frame: pd.DataFrame = self.backend.to_pandas(expression)
         return frame
 
     def query(self, expression: ir.Table) -> str:
-        """A table expression in, its SQL out with every number and date cast to the type that Ibis takes it for.
+        """Return the SQL of a table, with every number and date cast to the type that Ibis takes it for.
 
         Ibis leaves a cast out where it believes the type to be right already; but DuckDB sums whole numbers into 128
         bits, which Parquet holds as floats only, and Spark counts in 32.
@@ -192,7 +188,7 @@ class DuckEngine(Engine):
         return self.table(name)
 
     def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
-        """As `Engine.keep_parts`, one piece after the other, in files by part: it may be far more than the memory holds."""
+        """As `Engine.keep_parts`, one table after the other, in files by part: together they may far exceed the memory."""
         folder = self._spill / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -287,9 +283,9 @@ class SparkEngine(Engine):
 
 @contextmanager
 def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
-    """Nothing in, DuckDB out, whatever LAPSE_ENGINE says; its database and spill folder are gone when the block ends.
+    """Open DuckDB, whatever LAPSE_ENGINE says; database and spill folder are gone when the block ends.
 
-    For reading and judging deliveries, which is written in DuckDB's SQL.
+    For reading and checking deliveries, which is written in DuckDB's SQL.
     """
     with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
         engine = DuckEngine(Path(spill), threads)
@@ -301,9 +297,9 @@ def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
 
 @contextmanager
 def open_engine(threads: int | None = None) -> Iterator[Engine]:
-    """Nothing in, the engine that LAPSE_ENGINE names (duckdb when it names none) out, closed when the block ends.
+    """Open the engine that LAPSE_ENGINE names, DuckDB by default, and close it when the block ends.
 
-    `threads` is DuckDB's. SettingsError for an unknown name, LapseError when Spark cannot be had.
+    `threads` is DuckDB's. SettingsError for an unknown name, LapseError when Spark cannot be started.
     """
     chosen = os.environ.get(CHOICE) or "duckdb"
     if chosen not in ENGINES:
@@ -333,7 +329,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
-    """A limit like 12GB in; DuckDB spills beyond it. SettingsError when it is none."""
+    """Make DuckDB spill beyond a limit like 12GB. SettingsError when it cannot be read as one."""
     import duckdb
 
     quoted = limit.replace("'", "''")
@@ -344,7 +340,7 @@ def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
 
 
 def spark_lacks() -> str | None:
-    """Nothing in, what this machine lacks for Spark and the next step out; None when all is there."""
+    """Return what this machine lacks for Spark, with the next step; None when nothing is missing."""
     if importlib.util.find_spec("pyspark") is None:
         return f"{CHOICE}=spark needs pyspark, which is not installed. Run `pip install 'lapse[spark]'`, or unset {CHOICE}."
     home = os.environ.get("JAVA_HOME")

@@ -53,13 +53,13 @@ class PromotionRefused(LapseError):
 
 
 def sample_keys(keys: Sequence[object]) -> str:
-    """Keys in, a text with the first three of them out; no message ever carries more."""
+    """Return the first three keys as text; no message ever carries more."""
     shown = ", ".join(str(key) for key in keys[:3])
     return f"{shown}, …" if len(keys) > 3 else shown
 
 
 def unusable(error: OSError) -> str:
-    """An error of the file system or of a connection in, a message that names what failed and the next step out."""
+    """Return a message that names what failed in the file system or a connection, and the next step."""
     if isinstance(error, ConnectionError):
         return f"a connection broke ({error}). A database, a tracking server or Spark ended; what it said last stands above."
     what, why = error.filename or "a file", error.strerror or error

@@ -15,7 +15,7 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A final path in, a temporary path beside it out; renamed when the block ends, removed when it fails."""
+    """Yield a temporary path that takes the final name when the block ends, and is removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)
@@ -29,23 +29,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text in, the whole file out, in UTF-8."""
+    """Write a whole text file in UTF-8."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Plain values in, an indented JSON file out, floats rounded to 6 decimals so that a diff can be read."""
+    """Write plain values as indented JSON, floats rounded to 6 decimals so that a diff can be read."""
     write_text(path, json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file in, its plain values out."""
+    """Return the plain values of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def prune(folder: Path, names: Iterable[object]) -> None:
-    """A folder and the names that belong into it in; every other `<name>.parquet` is gone."""
+    """Delete every `<name>.parquet` of a folder but those named."""
     wanted = set(map(str, names))
     for path in folder.glob("*.parquet"):
         if path.stem not in wanted:
@@ -53,7 +53,7 @@ def prune(folder: Path, names: Iterable[object]) -> None:
 
 
 def digest(*paths: Path) -> str:
-    """Files in, the sha256 over their names and bytes out (hex): the same content, the same digest."""
+    """Return the sha256 (hex) over the names and bytes of files."""
     total = hashlib.sha256()
     for path in sorted(paths):
         total.update(path.name.encode())
@@ -62,7 +62,7 @@ def digest(*paths: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """A file in, the sha256 of its bytes out (hex), as the command sha256sum prints it."""
+    """Return the sha256 (hex) of a file, as the command sha256sum prints it."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

@@ -54,7 +54,7 @@ footer { margin-top: 3rem; font-size: .85rem; color: var(--soft); }
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A template that extends `frame` (blocks title, style, body) and its values in, the HTML page out."""
+    """Return the HTML page of a template that extends `frame` (blocks title, style, body)."""
     from jinja2 import DictLoader, Environment, StrictUndefined
 
     loader = DictLoader({"frame": FRAME, "page": template})

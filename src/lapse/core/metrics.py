@@ -16,7 +16,7 @@ EDGE = 1e-9
 
 
 def auroc(churned: Ints, score: Floats) -> float | None:
-    """Outcomes and scores in, P(a churner scores above a stayer) out, ties counting half; None with one class.
+    """Return P(a churner scores above a stayer), ties counting half; None with one class.
 
     Fixed points: random .5, perfect 1, all tied .5.
     """
@@ -24,38 +24,38 @@ def auroc(churned: Ints, score: Floats) -> float | None:
 
 
 def capture_at(churned: Ints, score: Floats, share: float) -> float | None:
-    """Outcomes, scores and a share of the list in, the share of all churners found in it out.
+    """Return the share of all churners found in the top `share` of the list.
 
-    Customers tied at the edge count in proportion: whichever of them were drawn, this is what is expected.
-    Fixed points: all tied gives `share`; perfect gives min(1, share / churn rate). None without churners.
+    Customers tied at the edge count in proportion: whichever of them were drawn, this is what is expected. Fixed
+    points: all tied gives `share`; perfect gives min(1, share / churn rate). None without churners.
     """
     return Ranked(churned, score).capture_at(share, np.ones(len(churned)))
 
 
 def lift_at(churned: Ints, score: Floats, share: float) -> float | None:
-    """As `capture_at`, over the share: churn rate in the top share over the base rate. Fixed point: all tied 1."""
+    """Return the churn rate in the top `share` of the list over the base rate, ties as in `capture_at`; all tied gives 1."""
     caught = capture_at(churned, score, share)
     return None if caught is None else caught / share
 
 
 def ece(churned: Ints, risk: Floats, bins: int = 10) -> float:
-    """Outcomes and probabilities in, the expected calibration error over bins of equal size out; 0 is perfect.
+    """Return the expected calibration error over bins of equal size; 0 is perfect, tied probabilities share a bin.
 
-    Tied probabilities share a bin. Naeini, Cooper & Hauskrecht (2015), with equal-size bins.
+    Naeini, Cooper & Hauskrecht (2015), with equal-size bins.
     """
     return Calibrated(churned, risk, bins).ece(np.ones(len(churned)))
 
 
 def calibration_line(churned: Ints, risk: Floats) -> tuple[float, float] | None:
-    """Outcomes and probabilities in, slope and intercept of the outcome's log-odds on the risk's out (Cox 1958).
+    """Return slope and intercept of the outcome's log-odds on the risk's (Cox 1958); None with one class or one risk.
 
-    1 and 0 are perfect; a slope below 1 says that the risks are too extreme. None with one class or one risk.
+    1 and 0 are perfect; a slope below 1 says that the risks are too extreme.
     """
     return Calibrated(churned, risk).line(np.ones(len(churned)))
 
 
 def scorecard(churned: Ints, risk: Floats, weight: Floats | None = None) -> dict[str, float | None]:
-    """Outcomes and calibrated probabilities in, every metric of the report out; None where it is not defined."""
+    """Return every metric of the report for calibrated probabilities; None where one is not defined."""
     return Card(churned, risk).values(np.ones(len(churned)) if weight is None else weight)
 
 
@@ -68,7 +68,7 @@ class Ranked:
         self.levels = len(values)
 
     def counts(self, weight: Floats) -> tuple[Floats, Floats]:
-        """Row weights in, churners and all per distinct score out, the highest score first."""
+        """Return churners and customers per distinct score, the highest score first, under row weights."""
         positives, every = (
             np.bincount(self.level, weights=one, minlength=self.levels).astype("float64")
             for one in (weight * self.churned, weight)
@@ -76,15 +76,15 @@ class Ranked:
         return positives, every
 
     def auroc(self, weight: Floats) -> float | None:
-        """Row weights in, as `auroc` out."""
+        """Return `auroc` under row weights."""
         return _auroc(*self.counts(weight))
 
     def average_precision(self, weight: Floats) -> float | None:
-        """Row weights in, the mean precision over the churners out; None with one class."""
+        """Return the mean precision over the churners under row weights; None with one class."""
         return _average_precision(*self.counts(weight))
 
     def capture_at(self, share: float, weight: Floats) -> float | None:
-        """A share and row weights in, as `capture_at` out."""
+        """Return `capture_at` under row weights."""
         return _capture_at(share, *self.counts(weight))
 
 
@@ -98,17 +98,17 @@ class Calibrated:
         self.bin = np.searchsorted(edges, self.risk, side="right")
 
     def ece(self, weight: Floats) -> float:
-        """Row weights in, as `ece` out, over the bins of the unweighted rows."""
+        """Return `ece` under row weights, over the bins of the unweighted rows."""
         gap = np.abs(np.bincount(self.bin, weights=weight * (self.risk - self.churned)))
         return float(gap.sum() / weight.sum())
 
     def ece_by_chance(self, weight: Floats) -> float:
-        """Row weights in, the ECE that perfect risks would be expected to show out: the mean size of normal errors."""
+        """Return the ECE to expect of perfect risks on so few customers: the mean size of normal errors."""
         variance = np.bincount(self.bin, weights=weight**2 * self.risk * (1 - self.risk))
         return float(np.sqrt(2 / np.pi * variance).sum() / weight.sum())
 
     def line(self, weight: Floats) -> tuple[float, float] | None:
-        """Row weights in, as `calibration_line` out: Newton's method on two parameters."""
+        """Return `calibration_line` under row weights, by Newton's method on two parameters."""
         from scipy.special import expit
 
         rate = float(weight @ self.churned / weight.sum())
@@ -140,9 +140,9 @@ class Card:
         self.square = (self.calibrated.risk - self.churned) ** 2
 
     def values(self, weight: Floats, *, with_line: bool = True) -> dict[str, float | None]:
-        """Row weights in, metric -> value out; without the calibration line, which costs most, where it is not wanted.
+        """Return every metric under row weights; the calibration line, which costs most, only `with_line`.
 
-        brier_skill: 1 - Brier / (rate * (1 - rate)); 0 is what telling everybody the base rate would get.
+        brier_skill: 1 - Brier / (rate * (1 - rate)); 0 is what predicting the base rate for everybody would get.
         ece_by_chance: the ECE to expect of perfect risks on so few customers.
         """
         total, counts = weight.sum(), self.ranked.counts(weight)
@@ -170,10 +170,10 @@ class Card:
 
 
 def bootstrap_aurocs(churned: Ints, risks: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, Floats]:
-    """Outcomes and risks of one row per customer by name in, the AUROC of each on every resample out (Efron 1979).
+    """Return the AUROC of every set of risks on every resample of the rows (Efron 1979), one row per customer.
 
-    All names see the same resamples, so differences between them are paired. Resamples with one class only are
-    left out; the arrays are empty when there is no other.
+    All risks see the same resamples, so differences are paired. Resamples with one class are left out; the arrays are
+    empty when there is no other.
     """
     random = np.random.default_rng(seed)
     ranked = {name: Ranked(churned, risk) for name, risk in risks.items()}
@@ -188,7 +188,7 @@ def bootstrap_aurocs(churned: Ints, risks: Mapping[str, Floats], rounds: int, se
 
 
 def interval(values: Any) -> tuple[float, float] | None:
-    """Values on resamples in, their 95 % percentile interval out; None without any."""
+    """Return the 95 % percentile interval of values on resamples; None without any."""
     known = np.asarray(values, dtype="float64")
     known = known[~np.isnan(known)]
     if len(known) == 0:

@@ -211,7 +211,7 @@ class Settings(Section):
 
 
 def load_settings(path: Path = PARAMS) -> Settings:
-    """The path of a params.yaml in, its typed settings out; SettingsError names the key and what to do."""
+    """Read and check a params.yaml; SettingsError names the key and what to do."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -236,7 +236,7 @@ def load_settings(path: Path = PARAMS) -> Settings:
 
 
 def parse_settings(content: Mapping[str, Any], origin: str = "params") -> Settings:
-    """Plain nested values in, typed settings out; SettingsError as `load_settings`."""
+    """Return the typed settings of plain nested values; SettingsError as `load_settings`."""
     try:
         return Settings.model_validate(dict(content))
     except ValidationError as error:
@@ -244,7 +244,7 @@ def parse_settings(content: Mapping[str, Any], origin: str = "params") -> Settin
 
 
 def _refuse_odd_values(content: object, path: Path) -> None:
-    """The values of params.yaml in; SettingsError for a bare date, and for aliases that multiply or hold themselves."""
+    """Raise SettingsError for a bare date, and for aliases that multiply or hold themselves."""
     waiting: list[tuple[object, str, int]] = [(content, "", 0)]
     seen = 0
     while waiting:
@@ -261,7 +261,7 @@ def _refuse_odd_values(content: object, path: Path) -> None:
 
 
 def _shown(value: object, most: int = 80) -> str:
-    """A value in, a text out that is short and shows no password."""
+    """Return a short text of a value that shows no password."""
     text = without_passwords(value if isinstance(value, str) else repr(value))
     return text if len(text) <= most else text[:most] + "…"
 
@@ -284,7 +284,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _or_a_word(problem: Any, problems: list[Any]) -> tuple[tuple[int | str, ...], str]:
-    """A problem and all of them in, its place and, where a word like auto would do as well, that word, out.
+    """Return where a problem lies and, where a word like auto would do as well, that word.
 
     For a value that may be either, pydantic names what it tried as if that were a key.
     """

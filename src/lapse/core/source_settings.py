@@ -20,13 +20,13 @@ PASSWORD_OPTION = re.compile(r"(?i)([?&;][^=&\s]*(?:pass|pwd|secret|token|key)[^
 
 
 def literal_password(url: str) -> bool:
-    """A URL from params in, whether a password stands in it that is no ${NAME} out."""
+    """Return whether a URL holds a password that is not written as ${NAME}."""
     found = [match.group(2) for pattern in (PASSWORD, PASSWORD_OPTION) for match in pattern.finditer(url)]
     return any(not PLACEHOLDER.fullmatch(password) for password in found)
 
 
 def without_passwords(text: str) -> str:
-    """Any text in, the same with *** for every password that a URL in it holds out."""
+    """Return a text with *** in place of every password that a URL in it holds."""
     return PASSWORD_OPTION.sub(r"\1***", PASSWORD.sub(r"\1***\3", text))
 
 

@@ -127,19 +127,19 @@ class SparkBackend(Backend):  # type: ignore[misc]
         return session
 
     def query(self, sql: str) -> DataFrame:
-        """A query in Spark's SQL in, its rows out, not yet computed."""
+        """Return the rows of a query in Spark's SQL, not yet computed."""
         return self.session.sql(sql)
 
     def parquet(self, files: Sequence[Path]) -> DataFrame:
-        """Parquet files in, their rows out."""
+        """Return the rows of Parquet files."""
         return self.session.read.parquet(*map(_url, files))
 
     def rows_of(self, frame: pd.DataFrame) -> DataFrame:
-        """A pandas frame in, its rows on the cluster out."""
+        """Return the rows of a pandas frame, on the cluster."""
         return self.session.createDataFrame(pa.Table.from_pandas(frame, preserve_index=False))
 
     def export(self, sql: str, path: Path, key: list[str]) -> None:
-        """A query in, one Parquet file of its rows sorted by `key` out, written beside `path` and moved there.
+        """Write the rows of a query, sorted by `key`, to one Parquet file beside `path`, and move it there.
 
         One task writes the one file that pandas and DuckDB read; it spills what it cannot sort in memory. LapseError
         when the file is not there: then the workers do not see the driver's files.
@@ -157,14 +157,14 @@ class SparkBackend(Backend):  # type: ignore[misc]
             shutil.rmtree(parts, ignore_errors=True)
 
     def to_pyarrow(self, expr: ir.Expr, /, **_: Any) -> Any:
-        """An expression in, its rows as an Arrow table (a column, a scalar) of the expression's own types out."""
+        """Return the rows of an expression as an Arrow table (a column, a scalar) of the expression's own types."""
         table = expr.as_table()
         self._run_pre_execute_hooks(table)
         rows = self.session.sql(self.compile(table)).toArrow()
         return expr.__pyarrow_result__(rows.cast(table.schema().to_pyarrow()))
 
     def execute(self, expr: ir.Expr, /, **_: Any) -> Any:
-        """An expression in, its rows as pandas out, converted as Ibis converts those of DuckDB."""
+        """Return the rows of an expression as pandas, converted as Ibis converts those of DuckDB."""
         rows = self.to_pyarrow(expr.as_table())
         columns = {name: column.to_pylist() if column.null_count else column.to_pandas()
                    for name, column in zip(rows.column_names, rows.columns, strict=True)}  # fmt: skip
@@ -173,7 +173,7 @@ class SparkBackend(Backend):  # type: ignore[misc]
 
 
 def connect(environment: Mapping[str, str]) -> SparkBackend:
-    """The environment in, a backend with a running session of its own out. LapseError when Spark does not start.
+    """Return a backend with a running session of its own. LapseError when Spark does not start.
 
     LAPSE_SPARK_MASTER: the master's URL, e.g. spark://host:7077; local[2] when it is not set. LAPSE_SPARK_CONF: further
     `key=value`, separated by semicolons.
@@ -199,7 +199,7 @@ def connect(environment: Mapping[str, str]) -> SparkBackend:
 
 
 def _url(path: Path) -> str:
-    """A path in, the same as Spark must be told it: a cluster's default file system may be another one."""
+    """Return a path the way Spark needs it: a cluster's default file system may be another one."""
     return f"file://{path.absolute()}"
 
 

@@ -51,12 +51,12 @@ class Table:
     columns: tuple[Column, ...]
 
     def column(self, name: str) -> Column:
-        """A column's name in, its contract out."""
+        """Return the contract of a column."""
         return next(column for column in self.columns if column.name == name)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns' names, in their order."""
+        """The columns' names, in order."""
         return tuple(column.name for column in self.columns)
 
 
@@ -427,7 +427,7 @@ ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEE
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A wrong name and the valid ones in, ` Did you mean …?` or the whole list out, to end a message with."""
+    """Return ` Did you mean …?`, or the whole list of valid names, to end a message with."""
     from difflib import get_close_matches
 
     options = sorted(valid)
@@ -436,7 +436,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def require_columns(table: Table, mapped: Iterable[str]) -> None:
-    """A source table and the columns that params map to it in; SettingsError when one is unknown or missing."""
+    """Raise SettingsError when params map an unknown column of a source table, or lack a required one."""
     given = set(mapped)
     for name in sorted(given - set(table.names)):
         raise SettingsError(f"sources.{table.name}: unknown column {name!r}. {nearest(name, table.names)}")

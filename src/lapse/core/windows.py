@@ -52,16 +52,16 @@ class ChurnWindows:
     """With subscriptions: how long after the outcome window a new one still counts as a renewal."""
 
     def active(self, cutoff: date) -> Window:
-        """A cutoff in, the days out in which an eligible customer has ordered."""
+        """Return the days in which an eligible customer has ordered."""
         return observation_window(cutoff, self.active_days)
 
     def outcome(self, cutoff: date) -> Window:
-        """A cutoff in, the days out that decide whether the customer churned."""
+        """Return the days that decide whether the customer churned."""
         start = cutoff + timedelta(days=self.lead_days)
         return Window(start, start + timedelta(days=self.horizon_days))
 
     def decided_on(self, cutoff: date) -> date:
-        """A cutoff in, the last day whose rows decide its label out."""
+        """Return the last day whose rows decide the label of a cutoff."""
         return self.outcome(cutoff).end + timedelta(days=self.renewal_days)
 
     def is_mature(self, cutoff: date, last_complete_day: date) -> bool:
@@ -69,7 +69,7 @@ class ChurnWindows:
         return self.decided_on(cutoff) <= last_complete_day
 
     def last_mature_cutoff(self, last_complete_day: date) -> date:
-        """The last complete day in, the latest cutoff out whose outcome is known."""
+        """Return the latest cutoff whose outcome is known."""
         return last_complete_day - timedelta(days=self.lead_days + self.horizon_days + self.renewal_days)
 
     def known_at(self, cutoff: date, day: date) -> bool:
@@ -77,15 +77,16 @@ class ChurnWindows:
         return self.decided_on(cutoff) <= day
 
     def value_window(self, cutoff: date, value_days: int) -> Window:
-        """A cutoff and a number of days in, the days out in which a kept customer's margin is counted.
+        """Return the days in which a retained customer's margin is counted.
 
-        They begin with the outcome window, which decides who was kept: `(cutoff + lead, cutoff + lead + value_days]`.
+        They begin with the outcome window, which decides who was retained: `(cutoff + lead, cutoff + lead +
+        value_days]`.
         """
         start = self.outcome(cutoff).start
         return Window(start, start + timedelta(days=value_days))
 
     def value_known_at(self, cutoff: date, value_days: int, day: date) -> bool:
-        """Whether it is known at the end of `day` who was kept at `cutoff`, and what they brought in `value_days`."""
+        """Whether it is known at the end of `day` who was retained at `cutoff`, and what they brought in `value_days`."""
         return max(self.decided_on(cutoff), self.value_window(cutoff, value_days).end) <= day
 
 
@@ -98,23 +99,23 @@ class Period:
     last_complete_day: date
 
     def history_days(self, cutoff: date) -> int:
-        """A cutoff in, how many days of log there are up to it, the cutoff included."""
+        """Return how many days of log there are up to a cutoff, the cutoff included."""
         return (cutoff - self.first_day).days + 1
 
 
 def observation_window(cutoff: date, days: int) -> Window:
-    """A cutoff and a length in days in, `(cutoff - days, cutoff]` out."""
+    """Return `(cutoff - days, cutoff]`."""
     return Window(cutoff - timedelta(days=days), cutoff)
 
 
 def mature_cutoffs(
     period: Period, windows: ChurnWindows, step_days: int, most: int, anchor: date | None = None
 ) -> list[date]:
-    """The log's period in, the mature cutoffs out, oldest first: every `step_days` back from the last mature one.
+    """Return the mature cutoffs, oldest first: every `step_days` back from the last mature one.
 
     With an `anchor`, from the last mature day that lies whole steps away from it: then the cutoffs stay the same while
-    the log grows, and what was computed for them is kept. The log must cover the `active_days` of each cutoff, else its
-    eligible customers could not all be known. Raises HistoryTooShort when not even one cutoff fits.
+    the log grows, and what was computed for them stays cached. The log must cover the `active_days` of each cutoff,
+    else its eligible customers could not all be known. Raises HistoryTooShort when not even one cutoff fits.
     """
     newest = windows.last_mature_cutoff(period.last_complete_day)
     if anchor is not None:
@@ -133,10 +134,10 @@ def mature_cutoffs(
 
 
 def resolve_as_of(as_of: str, period: Period) -> date:
-    """`latest` or a quoted ISO date in, the cutoff to score at out.
+    """Return the cutoff to score at for `latest` or a quoted ISO date.
 
-    `latest` is the last complete day. A date outside the log is refused: before it nothing is known, after it
-    every customer would look silent.
+    `latest` is the last complete day. A date outside the log is refused: before it nothing is known, after it every
+    customer would look silent.
     """
     if as_of == LATEST:
         return period.last_complete_day
@@ -150,10 +151,10 @@ def resolve_as_of(as_of: str, period: Period) -> date:
 
 
 def feature_windows(median_gap_days: int | None, period: Period) -> tuple[int, ...]:
-    """The customers' median gap between purchase days and the log's period in, the features' windows in days out.
+    """Return the lengths in days of the features' windows, for customers with this median gap between purchase days.
 
-    From the rung below that gap, since shorter windows are empty for most, up to half the log, so that the older half
-    of it does not lack what the newer half has; at least two windows. Without a rhythm a month stands in.
+    From the rung of LADDER below that gap, since shorter windows are empty for most, up to half the log, so that the
+    older half of it does not lack what the newer half has; at least two windows. Without a rhythm a month stands in.
     """
     gap = median_gap_days or 30
     nearest = min(range(len(LADDER)), key=lambda i: max(LADDER[i] / gap, gap / LADDER[i]))
@@ -164,7 +165,7 @@ def feature_windows(median_gap_days: int | None, period: Period) -> tuple[int, .
 
 
 def parse_day(text: str, name: str) -> date:
-    """An ISO date as text in, the day out; SettingsError names the setting when it is none."""
+    """Return the day of an ISO date; SettingsError names the setting when the text is not one."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -172,12 +173,12 @@ def parse_day(text: str, name: str) -> date:
 
 
 def last_complete_day(closing_minutes: Sequence[tuple[date, int]]) -> date:
-    """The last rows' minute of each of the newest days in, the last complete day out.
+    """Return the last day whose rows are all there.
 
-    `closing_minutes` holds (day, minutes after midnight of that day's last row), oldest first, at least one day. A
-    log cut off in the morning has a last day that only looks quiet. So the newest day counts as complete when its
-    last row is not earlier than the earliest closing of the up to 28 days before it; a log of bare dates
-    (every minute 0) has no time of day to judge by, and its last day counts.
+    `closing_minutes` holds (day, minutes after midnight of that day's last row), oldest first, at least one day. A log
+    cut off in the morning has a last day that only looks quiet. So the newest day counts as complete when its last row
+    is not earlier than the earliest closing of the up to 28 days before it; a log of bare dates (every minute 0) has no
+    time of day to judge by, and its last day counts.
     """
     *before, (newest, minute) = closing_minutes[-29:]
     if not before or minute >= min(earlier for _, earlier in before):
@@ -186,7 +187,7 @@ def last_complete_day(closing_minutes: Sequence[tuple[date, int]]) -> date:
 
 
 def whole_periods(kind: str, first_day: date, last_complete_day: date) -> list[tuple[date, date]]:
-    """`month` or `quarter` and the covered days in, (first day, last day) of each period that lies whole in them out."""
+    """Return (first day, last day) of every month or quarter that the covered days hold whole."""
     months = {"month": 1, "quarter": 3}[kind]
     periods = []
     start = date(first_day.year, 1, 1)

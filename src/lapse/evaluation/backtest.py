@@ -42,7 +42,7 @@ class Origin:
 
 
 def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundle: Bundle | None = None) -> Origin:
-    """A lab, a cutoff and the BG/NBD fit there in, the origin out; made by the recipe unless the bundle is given."""
+    """Test at one cutoff: a bundle made by the training procedure, unless it is given, against the baselines."""
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
     kept = ["customer_id", "cutoff_date", "churned", *[name for name in ("tenure_days",) if name in test.columns]]
@@ -51,10 +51,10 @@ def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundl
 
 
 def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Origins in time order in; the content of backtest.json out: per origin, pooled, by segment and tenure.
+    """Return the content of backtest.json: per origin, pooled, by segment and tenure.
 
-    Intervals are over customers: one who was tested at several cutoffs is drawn with all rows. `segments`: customer_id
-    -> segment, where the delivery has them.
+    Origins are in time order. Intervals are over customers: one who was tested at several cutoffs is drawn with all
+    rows. `segments`: customer_id -> segment, where the delivery has them.
     """
     said = {}
     for origin in origins:
@@ -77,7 +77,7 @@ def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[
 
 
 def _judged(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, Any]:
-    """Origins in, `lapse` and `rivals` as bootstrap.judge says them out; only rivals that every origin has."""
+    """Return `lapse` and `baselines` as bootstrap.judge returns them, with only the baselines that every origin has."""
     rows = pd.concat([origin.rows for origin in origins], ignore_index=True)
     names = [name for name in origins[-1].risks if all(name in origin.risks for origin in origins)]
     risks = {name: np.concatenate([origin.risks[name] for origin in origins]) for name in names}
@@ -86,7 +86,7 @@ def _judged(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, Any]
 
 
 def by_group(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None) -> list[dict[str, Any]]:
-    """Origins in, our metrics by segment and by tenure band over all of them out; groups that are small are marked."""
+    """Return our metrics by segment and by tenure band over all origins; small groups are marked."""
     rows = pd.concat([origin.rows for origin in origins], ignore_index=True)
     rows["risk"] = np.concatenate([origin.risks[OURS] for origin in origins])
     rows["churned"] = rows["churned"].astype("int64")

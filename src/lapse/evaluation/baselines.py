@@ -34,10 +34,10 @@ MEANING = {
 
 
 def fit_bg_nbds(engine: Engine, purchase_days: ir.Table, cutoffs: Sequence[date]) -> dict[date, BgNbd | None]:
-    """Purchase days and cutoffs in, the BG/NBD fit of each on everybody who had ever ordered by then out.
+    """Return the BG/NBD fit of each cutoff on everybody who had ever ordered by then. It needs no labels.
 
-    Everybody, not only the customers who are looked at: these were chosen for having ordered lately, and a fit on
-    them alone believes that hardly anybody leaves. It needs no labels.
+    Everybody, not only the customers who are looked at: these were chosen for having ordered lately, and a fit on them
+    alone believes that hardly anybody leaves.
     """
     fits = {}
     for cutoff in cutoffs:
@@ -48,7 +48,7 @@ def fit_bg_nbds(engine: Engine, purchase_days: ir.Table, cutoffs: Sequence[date]
 
 
 def _triples(purchase_days: ir.Table, cutoff: date) -> ir.Table:
-    """Purchase days and a cutoff in, the distinct triples of BG/NBD and how many customers have each out."""
+    """Return the distinct triples of BG/NBD at a cutoff, and how many customers have each."""
     days: Any = purchase_days
     last = ibis.literal(cutoff, type="date")
     past = days.filter((days.activity_date <= last) & (days.orders > 0))
@@ -61,7 +61,7 @@ def _triples(purchase_days: ir.Table, cutoff: date) -> ir.Table:
 
 
 def rival_risks(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None) -> dict[str, Floats]:
-    """A lab, a cutoff and the BG/NBD fit there in, each rival's churn risk per customer of it out.
+    """Return each baseline's churn risk per customer of a cutoff.
 
     A rule (one number) is turned into a probability by a logistic regression on that number, fitted like everything
     else on the cutoffs whose outcomes were known.
@@ -94,5 +94,5 @@ def _bg_nbd_columns(rows: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
 
 
 def leaders(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The rivals' cards in, those that our lead in AUROC is not shown over out: its interval is not above zero."""
+    """Return the baselines that our AUROC is not shown to be above: the interval of the difference reaches 0."""
     return [name for name, card in cards.items() if not ((lead := card["lead"]["auroc"]["interval"]) and lead[0] > 0)]

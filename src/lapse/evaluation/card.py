@@ -16,12 +16,12 @@ CALIBRATION = "../data/reports/pictures/reliability.png"
 
 
 def write_card(reports: Path, path: Path) -> None:
-    """The folder of reports and the path of the card in; the card there, made only of what stage evaluate wrote."""
+    """Write the model card, made only of what stage evaluate wrote to the reports."""
     write_text(path, model_card(read_reports(reports)))
 
 
 def model_card(told: Mapping[str, Any]) -> str:
-    """What report.read_reports gives in, the card as Markdown out: the same reports, the same bytes."""
+    """Return the model card as Markdown for what report.read_reports returned: the same reports, the same bytes."""
     metrics, backtest, population = told["metrics"], told["backtest"], told["population"]
     groups = ordered(backtest["groups"])
     parts = [
@@ -115,6 +115,6 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text in, a Markdown table out; a bar in a delivered name must not end its cell."""
+    """Return a Markdown table; a bar in a delivered name must not end its cell."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -19,10 +19,7 @@ MOST_CORNERS = 400
 
 
 def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict[str, float]]:
-    """Outcomes and risks in, per tenth of the customers the mean risk and the share that churned out.
-
-    With the 95 % Wilson interval of that share.
-    """
+    """Return, per tenth of the customers, the mean risk and the share that churned with its 95 % Wilson interval."""
     parts = np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk)))
     points = []
     for part in parts:
@@ -33,13 +30,13 @@ def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """A share of n in, its 95 % interval out (Wilson 1927): never outside [0, 1]."""
+    """Return the 95 % interval of a share of n (Wilson 1927): never outside [0, 1]."""
     middle, spread = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return float((middle - spread) / (1 + z**2 / n)), float((middle + spread) / (1 + z**2 / n))
 
 
 def gains_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """Outcomes and risks by name in, lift and capture of each at every twentieth of the list out."""
+    """Return lift and capture of each set of risks at every twentieth of the list."""
     return [
         {"ranking": name, "top_share": share, "lift": lift_at(churned, risk, share),
          "captured_share": capture_at(churned, risk, share)}
@@ -49,7 +46,7 @@ def gains_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, A
 
 
 def roc_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """Outcomes and risks by name in, the corners of each ROC curve out; nothing with one class."""
+    """Return the corners of each ROC curve; nothing with one class."""
     from sklearn.metrics import roc_curve
 
     if len(np.unique(churned)) < 2:
@@ -63,7 +60,7 @@ def roc_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any
 
 
 def precision_recall_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
-    """Outcomes and risks by name in, the corners of each precision-recall curve out; nothing with one class."""
+    """Return the corners of each precision-recall curve; nothing with one class."""
     from sklearn.metrics import precision_recall_curve
 
     if len(np.unique(churned)) < 2:
@@ -77,7 +74,7 @@ def precision_recall_points(churned: Ints, risks: Mapping[str, Floats]) -> list[
 
 
 def score_counts(churned: Ints, risk: Floats, bins: int = 20) -> list[dict[str, Any]]:
-    """Outcomes and risks in, how many churned and stayed per twentieth of [0, 1] out."""
+    """Return how many churned and stayed per twentieth of [0, 1]."""
     edges = np.linspace(0, 1, bins + 1)
     left, stayed = (np.histogram(risk[churned == one], edges)[0] for one in (1, 0))
     return [{"risk_from": round(float(edges[i]), 2), "risk_to": round(float(edges[i + 1]), 2), "churned": int(left[i]),
@@ -85,7 +82,7 @@ def score_counts(churned: Ints, risk: Floats, bins: int = 20) -> list[dict[str, 
 
 
 def over_time(origins: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The origins of backtest.json in, one row per test cutoff and ranking out, for a line over time."""
+    """Return one row per test cutoff and ranking, for a line over time."""
     return [
         {"cutoff_date": day, "ranking": name, **{metric: card[metric] for metric in ("auroc", "brier", "ece", "churn_rate",
          "mean_risk")}, "auroc_low": (card["intervals"]["auroc"] or (None, None))[0],

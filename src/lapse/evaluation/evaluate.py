@@ -62,10 +62,10 @@ def evaluate(
     rounds: int,
     origins: int,
 ) -> dict[str, Any]:
-    """The data folder, the two bundles and sections train and promote of params in, the reports in `out`.
+    """Test the training procedure and its baselines, write the reports to `out`, return the content of metrics.json.
 
-    Returns the content of metrics.json. `origins`: the most test cutoffs. Where the size of the trees was tuned, only
-    the latest is one: the tuning has seen the others.
+    `origins`: the most test cutoffs. Where the size of the trees was tuned, only the latest is one: the tuning has seen
+    the others.
     """
     profile = DataProfile.read(data / "validated" / "profile.json")
     with open_engine() as engine:
@@ -87,9 +87,10 @@ def evaluate(
 def run_backtest(
     experiment: Experiment, engine: Engine, purchase_days: ir.Table, most: int, evaluation_model: Bundle | None = None
 ) -> list[Origin]:
-    """A lab, the purchase days and the most test cutoffs in, one origin each out, oldest first.
+    """Test at up to `most` cutoffs, oldest first.
 
-    `judged`: the bundle that is already made for the latest one. HistoryTooShort when not even one can be tested.
+    `evaluation_model`: the bundle that already exists for the latest one. HistoryTooShort when not even one can be
+    tested.
     """
     cutoffs = test_origins(experiment.cutoffs, experiment.windows, most)
     if not cutoffs:
@@ -115,7 +116,7 @@ def write_evaluation(
     gate: Gate,
     segments: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Origins and the bundle that ships in; reports, predictions and plots in `out`. Returns metrics.json's content."""
+    """Write reports, predictions and plots to `out`, and return the content of metrics.json."""
     tested = report(origins, rounds, seed, segments)
     metrics = headline(origins, tested, final_model, gate)
     write_json(out / "metrics.json", metrics)
@@ -129,7 +130,7 @@ def write_evaluation(
 
 
 def headline(origins: list[Origin], tested: Mapping[str, Any], final_model: Bundle, gate: Gate) -> dict[str, Any]:
-    """Origins and the back-test's report in, the content of metrics.json out: the latest cutoff, all of them, the grade."""
+    """Return the content of metrics.json: the latest cutoff, all of them together, the grade."""
     latest = tested["origins"][str(origins[-1].cutoff)]
     pooled = tested["pooled"]
     over_all, at_latest = ({OURS: part[OURS], **part["baselines"]} for part in (pooled, latest))
@@ -161,7 +162,7 @@ def headline(origins: list[Origin], tested: Mapping[str, Any], final_model: Bund
 
 
 def _brief(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A card in, its figures with the interval of AUROC (and of our lead over it) out; the rest is in backtest.json."""
+    """Return a card's figures with the interval of AUROC and of our difference in it; the rest is in backtest.json."""
     figures = {name: value for name, value in card.items() if name not in ("intervals", "lead")}
     figures["auroc_interval"] = card["intervals"]["auroc"]
     if "lead" in card:
@@ -173,12 +174,12 @@ def _brief(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def caution(grade: Mapping[str, Any]) -> str | None:
-    """The grade in, what every list has to say about itself out; None when nothing."""
+    """Return what every list has to say about itself because of its grade; None when nothing."""
     return "; ".join(grade["because"]) if grade["grade"] == "D" else None
 
 
 def verdict(grade: Mapping[str, Any], final_model: Bundle) -> str:
-    """The grade and the bundle that ships in, one sentence on whether the model is worth having out."""
+    """Return one sentence on whether the model is worth having."""
     because = "; ".join(grade["because"])
     sentence = f"Grade {grade['grade']}. {grade['meaning']} {because[0].upper()}{because[1:]}."
     if final_model.kind == "rule":
@@ -187,7 +188,7 @@ def verdict(grade: Mapping[str, Any], final_model: Bundle) -> str:
 
 
 def read_segments(customers: Path) -> dict[str, str] | None:
-    """The validated customers in, customer_id -> segment out; None when the delivery has none."""
+    """Return customer_id -> segment of the validated customers; None when the delivery has none."""
     if not customers.exists():
         return None
     frame = pd.read_parquet(customers)
@@ -231,7 +232,7 @@ def _draw(
 
 
 def print_summary(metrics: Mapping[str, Any]) -> None:
-    """The content of metrics.json in, the tables a person reads on the terminal out."""
+    """Log the tables of metrics.json that a person reads."""
     days = metrics["pooled"]["cutoffs"]
     parts = {f"at {metrics['test_cutoff']}": metrics}
     parts |= {f"over {len(days)} cutoffs from {days[0]}": metrics["pooled"]} if len(days) > 1 else {}

@@ -33,7 +33,7 @@ class Gate:
     max_slope: float
 
     def misses(self, card: Mapping[str, Any]) -> list[str]:
-        """A card in, what it misses in words out; nothing when it passes.
+        """Return what a card misses, in words; nothing when it passes.
 
         Few customers show an ECE by chance alone, so what chance is expected to show is granted on top. The slope
         misses when its whole interval lies outside.
@@ -51,7 +51,7 @@ class Gate:
 def graded(
     pooled: Mapping[str, Mapping[str, Any]], latest: Mapping[str, Mapping[str, Any]], kind: str, gate: Gate
 ) -> dict[str, Any]:
-    """The cards of all test cutoffs together and of the latest in (ours under `lapse`), the grade and its reasons out."""
+    """Return the grade and its reasons for the cards of all test cutoffs together and of the latest (ours under `lapse`)."""
     reasons = _refusals(pooled)
     if reasons:
         return _said("D", reasons, kind, gate)

@@ -25,7 +25,7 @@ OWN = "own"
 def write_population(
     experiment: Experiment, final_model: Bundle, profile: DataProfile, metrics: Mapping[str, Any], out: Path
 ) -> None:
-    """A lab, what ships, what the delivery holds and metrics.json in; population.json and the base rate in `out`."""
+    """Write population.json and the base rate to `out`."""
     write_json(out / "population.json", population(experiment, final_model, profile))
     points = base_rate_points(experiment, {part["test_cutoff"]: part["metrics"]["mean_risk"] for part in metrics["origins"]})
     write_json(out / "plots" / "base_rate.json", points)
@@ -33,7 +33,7 @@ def write_population(
 
 
 def population(experiment: Experiment, final_model: Bundle, profile: DataProfile) -> dict[str, Any]:
-    """A lab, the bundle that ships and what the delivery holds in, the content of population.json out."""
+    """Return the content of population.json."""
     return {
         "lapse": __version__,
         "period": {name: str(day) for name, day in asdict(profile.period).items()},
@@ -50,7 +50,7 @@ def population(experiment: Experiment, final_model: Bundle, profile: DataProfile
 
 
 def families(bundle: Bundle) -> list[dict[str, Any]]:
-    """A bundle in, its features counted by family out, in the order of the data dictionary, with an example of each."""
+    """Return the model's features counted by family, in the order of the data dictionary, with an example of each."""
     known = {feature.name: feature.family for feature in all_features(bundle.inputs)}
     counted = Counter(known.get(name, OWN) for name in bundle.features)
     order = [*dict.fromkeys(known.values()), OWN]
@@ -63,7 +63,7 @@ def _reads(bundle: Bundle, attribute: str) -> bool:
 
 
 def base_rate_points(experiment: Experiment, told: Mapping[str, float]) -> list[dict[str, Any]]:
-    """A lab and the mean risk told at each test cutoff in, who left after each labelled cutoff out, with 95 % Wilson."""
+    """Return who left after each labelled cutoff, with 95 % Wilson, beside the mean risk predicted at each test cutoff."""
     points = []
     for day in experiment.cutoffs:
         churned = experiment.churned([day])

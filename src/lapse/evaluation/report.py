@@ -45,13 +45,13 @@ OVER_TIME = ("auroc", "average_precision", "brier", "log_loss", "ece", "calibrat
 
 
 def write_report(reports: Path) -> Path:
-    """The folder of reports in, report.html in it out, made only of what stage evaluate wrote there."""
+    """Write report.html to the folder of reports, made only of what stage evaluate wrote there."""
     write_text(reports / PAGE, report_page(read_reports(reports), read_pictures(reports)))
     return reports / PAGE
 
 
 def read_reports(reports: Path) -> dict[str, Any]:
-    """The folder of reports in, the contents of its files by name out; `value` is None where there is none."""
+    """Return the contents of the reports by name; `value` is None where there is none."""
     names = ("metrics", "backtest", "population")
     value = read_json(reports / "value.json") if (reports / "value.json").exists() else None
     rates = read_json(reports / "plots" / "base_rate.json")
@@ -59,7 +59,7 @@ def read_reports(reports: Path) -> dict[str, Any]:
 
 
 def read_pictures(reports: Path) -> dict[str, str]:
-    """The folder of reports in, its pictures by name as data URIs out."""
+    """Return the pictures by name as data URIs."""
     return {
         path.stem: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
         for path in sorted((reports / "pictures").glob("*.png"))
@@ -67,7 +67,7 @@ def read_pictures(reports: Path) -> dict[str, str]:
 
 
 def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
-    """What `read_reports` and `read_pictures` give in, the HTML page out."""
+    """Return the HTML page for what `read_reports` and `read_pictures` returned."""
     metrics, backtest, population = told["metrics"], told["backtest"], told["population"]
     groups, origins = ordered(backtest["groups"]), backtest["origins"]
     return rendered(
@@ -100,19 +100,19 @@ def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
 
 
 def grade_rules(rule: str) -> list[tuple[str, str]]:
-    """The rule behind the grade in, (letter, what it asks) out, in its own words, the best first."""
+    """Return (letter, what it asks) of the rule behind the grade, the best first."""
     return sorted(re.findall(r"\b([A-D]): (.*?)(?= [A-D]: |$)", rule))
 
 
 def rival_row(name: str, card: Mapping[str, Any], meaning: Mapping[str, str]) -> dict[str, Any]:
-    """A rival's name and card in, its row of the table out: AUROC, and our lead in each metric with its interval."""
+    """Return a baseline's row of the table: AUROC, and our difference in each metric with its interval."""
     leads = [lead(card["lead"][metric]) for metric in LEADS]
     auroc = f"{number(card['auroc'])} ({span(card['intervals']['auroc'])})" if card["intervals"]["auroc"] else "–"
     return {"name": name, "meaning": meaning.get(name, ""), "auroc": auroc, "leads": leads}
 
 
 def figure_rows(pooled: Mapping[str, Any], latest: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Our card over all test cutoffs and at the latest in; per metric its words, value and interval of both out."""
+    """Return, per metric, its words, value and interval over all test cutoffs and at the latest."""
     return [
         (said, *(text for card in (pooled, latest) for text in (number(card[name]), span(card["intervals"].get(name)))))
         for name, said in METRICS.items()
@@ -120,14 +120,14 @@ def figure_rows(pooled: Mapping[str, Any], latest: Mapping[str, Any]) -> list[tu
 
 
 def origin_row(day: str, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """A test cutoff and its part of backtest.json in, its row of the table out."""
+    """Return the table row of a test cutoff."""
     card = origin[OURS]
     return {"day": day, "n": f"{card['n']:,}", "left": percent(card["churn_rate"]), "told": percent(card["mean_risk"]),
             "made_of": ", ".join(origin["members"]), "values": [number(card[name]) for name in OVER_TIME]}  # fmt: skip
 
 
 def group_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A group of backtest.json in, its row of the table out."""
+    """Return the table row of a group of customers."""
     auroc = number(row["auroc"], 3) + (f" ({span(row['auroc_interval'], 3)})" if row.get("auroc_interval") else "")
     return {"by": row["by"], "value": row["value"], "n": f"{row['n']:,}", "churners": f"{row['churners']:,}", "auroc": auroc,
             "left": percent(row["churn_rate"]), "told": percent(row["mean_risk"]), "lift": number(row["lift_at_10pct"], 2),
@@ -135,7 +135,7 @@ def group_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_view(value: Mapping[str, Any] | None, picture: str | None) -> dict[str, Any] | None:
-    """The content of value.json in, what its section shows out; None where there is no value model."""
+    """Return what the section on value shows; None where there is no value model."""
     if value is None:
         return None
     told = value.get("campaign")
@@ -165,5 +165,5 @@ def value_view(value: Mapping[str, Any] | None, picture: str | None) -> dict[str
 
 
 def span_money(pair: Sequence[float] | None) -> str:
-    """An interval of amounts in, its text out."""
+    """Return the text of an interval of amounts."""
     return "–" if pair is None else f"{pair[0]:,.0f} to {pair[1]:,.0f}"

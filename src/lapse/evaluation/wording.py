@@ -45,22 +45,22 @@ NOT_FOR = (
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A figure in, its text out; a dash where it is not defined."""
+    """Return the text of a figure; a dash where it is not defined."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share in, its text out."""
+    """Return the text of a share."""
     return "–" if value is None else f"{value:.{digits}%}"
 
 
 def span(pair: Sequence[float] | None, digits: int = 4, sign: str = "") -> str:
-    """An interval in, its text out; `sign` is + where the sign matters."""
+    """Return the text of an interval; `sign` is + where the sign matters."""
     return "–" if pair is None else f"{pair[0]:{sign}.{digits}f} to {pair[1]:{sign}.{digits}f}"
 
 
 def lead(said: Mapping[str, Any]) -> tuple[str, str]:
-    """Our lead over a rival in, its text and what it shows out: ahead, behind or open."""
+    """Return the text of our difference to a baseline, and what it shows: ahead, behind or open."""
     if said["by"] is None or said["interval"] is None:
         return "–", "open"
     low, high = said["interval"]
@@ -68,7 +68,7 @@ def lead(said: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def definition(churn: Mapping[str, Any]) -> list[str]:
-    """The churn windows in, who is looked at and what churn means out, a sentence each."""
+    """Return who is looked at and what churn means, a sentence each."""
     after = f", not counting the first {churn['lead_days']} days" if churn["lead_days"] else ""
     if churn["mode"] == "subscription":
         renewal = f" or in the {churn['renewal_days']} days after these" if churn["renewal_days"] else ""
@@ -85,7 +85,7 @@ def definition(churn: Mapping[str, Any]) -> list[str]:
 
 
 def headline(metrics: Mapping[str, Any]) -> list[str]:
-    """The content of metrics.json in, what a marketer has to know out, a sentence each."""
+    """Return what a marketer has to know, a sentence each."""
     test, day = metrics["test"], metrics["test_cutoff"]
     if test["capture_at_10pct"] is None or test["auroc"] is None:
         return [f"Of the {test['n']:,} customers at {day}, {percent(test['churn_rate'])} left: with one outcome only, "
@@ -99,7 +99,7 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def shipped(final_model: Mapping[str, Any]) -> str:
-    """The part of metrics.json on what ships in, one sentence out."""
+    """Return one sentence on the final model."""
     if final_model["kind"] == "rule":
         return (
             f"The rule {final_model['name']} ({MEANING.get(final_model['name'], 'one number')}), turned into a probability."
@@ -110,7 +110,7 @@ def shipped(final_model: Mapping[str, Any]) -> str:
 
 
 def calibrated(choice: Mapping[str, Any]) -> str:
-    """What was chosen and why in backtest.json in, the calibration in words out."""
+    """Return the calibration in words: what was chosen and why."""
     losses = choice["calibration_log_loss"]
     told = ", ".join(f"{name} {number(loss, 5)}" for name, loss in losses.items())
     reason = (f"Log loss out of time: {told}. Platt scaling is kept unless another one is lower by more than chance would "
@@ -127,10 +127,7 @@ def calibrated(choice: Mapping[str, Any]) -> str:
 def cautions(
     metrics: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], rates: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """metrics.json, the groups of backtest.json and the base-rate points in, what to be careful about out.
-
-    What the figures show comes first, then what holds of every such model.
-    """
+    """Return what to be careful about: first what the figures show, then what holds of every such model."""
     test, grade, days = metrics["test"], metrics["grade"], metrics["pooled"]["cutoffs"]
     churners = round(test["n"] * test["churn_rate"])
     found = [f"Grade D: {metrics['caution']}. Do not act on this list."] if metrics["caution"] else []
@@ -180,7 +177,10 @@ def _group_cautions(groups: Sequence[Mapping[str, Any]], max_ece: float) -> list
 
 
 def _not_given(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Whom a delivery knows less about often are those who came and went: what is filled in later knows the future."""
+    """Return a caution where leavers are the ones whom a delivery knows less about.
+
+    Such customers often are those who came and went: what is filled in later knows the future.
+    """
     blank = [row for row in groups if row["by"] == "segment" and row["value"] == "not given" and not row["small"]]
     rest = [row for row in groups if row["by"] == "segment" and row["value"] != "not given"]
     if not blank or not rest:
@@ -194,7 +194,7 @@ def _not_given(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def ordered(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Groups in, the segments by name and the tenure bands from new to old out."""
+    """Return the segments by name, and the tenure bands from new to old."""
 
     def place(row: Mapping[str, Any]) -> tuple[bool, int, str]:
         first = next((int(word) for word in row["value"].split() if word.isdigit()), 0)

@@ -32,9 +32,9 @@ def write_features(
     inputs: Inputs,
     families: Sequence[Family] = FAMILIES,
 ) -> dict[date, int]:
-    """The activity tables and the folder of snapshots in, one file of features per cutoff in `out`, rows counted out.
+    """Write one file of features per cutoff to `out`, and return the rows of each.
 
-    A cutoff that is in `out` already, and all that went into it is the same as then, is kept as it is.
+    A cutoff that is in `out` already, and whose inputs are all the same as then, is not computed again.
     """
     cutoffs = cutoffs_in(snapshots)
     kept = Cache(out)
@@ -67,7 +67,7 @@ def build_features(
     inputs: Inputs,
     families: Sequence[Family] = FAMILIES,
 ) -> ir.Table:
-    """The activity tables and the snapshots of one cutoff in, one row per snapshot with every feature as float64 out.
+    """Return one row per snapshot of a cutoff, with every feature as float64.
 
     `activity` maps the names of the activity tables to them. The table is held in the engine until the next call.
     """

@@ -31,7 +31,7 @@ class BgNbd:
     b: float
 
     def p_alive(self, x: Floats, tx: Floats, age: Floats) -> Floats:
-        """Repeat purchase days, days first to last, days first to cutoff in; P(has not left yet) in (0, 1] out.
+        """Return P(has not left yet) in (0, 1] for repeat purchase days, days first to last and days first to cutoff.
 
         1 for a customer without a repeat: in this model one can leave only after a repeat (Fader et al. 2005, note of
         2008). Nulls (NaN) give NaN.
@@ -44,9 +44,9 @@ class BgNbd:
         return np.asarray(np.where(known, np.where(x > 0, alive, 1.0), np.nan))
 
     def p_no_order(self, x: Floats, tx: Floats, age: Floats, horizon: float) -> Floats:
-        """The same and a horizon in days in, P(no order in the `horizon` days after the cutoff) in [0, 1] out.
+        """Return P(no order in the `horizon` days after the cutoff) in [0, 1]; nulls as in `p_alive`.
 
-        Who has left orders nothing; who has not has a rate that is gamma(r + x, alpha + T) by now. Null as `p_alive`.
+        Who has left orders nothing; who has not has a rate that is gamma(r + x, alpha + T) by now.
         """
         alive = self.p_alive(x, tx, age)
         silent = ((self.alpha + np.asarray(age)) / (self.alpha + np.asarray(age) + horizon)) ** (self.r + np.asarray(x))
@@ -54,12 +54,12 @@ class BgNbd:
 
 
 def fit_bg_nbd(x: Floats, tx: Floats, age: Floats, weights: Floats | None = None) -> BgNbd | None:
-    """One value per customer (or per distinct triple, with `weights`) in, the maximum-likelihood fit out.
+    """Return the maximum-likelihood fit to one value per customer, or per distinct triple with `weights`.
 
     x: repeat purchase days (purchase days - 1); tx: days from first to last purchase day; age: days from the first
     purchase day to the cutoff. Rows with a null, with tx > age or with age <= 0 are left out. The order of the rows
-    does not matter, and parameters are rounded to 6 significant digits, so the same customers give the same fit.
-    None when it cannot be fitted: fewer than two customers, or nobody with a repeat.
+    does not matter, and parameters are rounded to 6 significant digits, so the same customers give the same fit. None
+    when it cannot be fitted: fewer than two customers, or nobody with a repeat.
     """
     from scipy.optimize import minimize
 
@@ -79,14 +79,14 @@ def fit_bg_nbd(x: Floats, tx: Floats, age: Floats, weights: Floats | None = None
 
 
 def log_likelihood(fitted: BgNbd, x: Floats, tx: Floats, age: Floats) -> float:
-    """Parameters and one triple per customer in, the log-likelihood of all of them out (equation 6 of the paper)."""
+    """Return the log-likelihood of all triples together (equation 6 of the paper)."""
     x, tx, age = (np.asarray(values, dtype="float64") for values in (x, tx, age))
     logged = np.log(np.array([fitted.r, fitted.alpha, fitted.a, fitted.b]))
     return -_loss(logged, x, tx, age, np.ones(len(x)))[0]
 
 
 def _distinct(x: Floats, tx: Floats, age: Floats, weights: Floats | None) -> Floats:
-    """Triples and weights in, the distinct usable ones with their summed weights out: columns x, tx, age, weight."""
+    """Return the distinct usable triples with their summed weights: columns x, tx, age, weight."""
     triples = np.column_stack([np.asarray(values, dtype="float64") for values in (x, tx, age)])
     weight = np.ones(len(triples)) if weights is None else np.asarray(weights, dtype="float64")
     usable = np.isfinite(triples).all(axis=1) & (triples[:, 2] > 0) & (triples[:, 1] <= triples[:, 2]) & (weight > 0)
@@ -108,7 +108,7 @@ def _distinct(x: Floats, tx: Floats, age: Floats, weights: Floats | None) -> Flo
 
 
 def _loss(logged: Floats, x: Floats, tx: Floats, age: Floats, weight: Floats) -> tuple[float, Any]:
-    """The logarithms of r, alpha, a, b and weighted triples in, minus the log-likelihood and its gradient out."""
+    """Return minus the log-likelihood and its gradient, over the logarithms of r, alpha, a, b."""
     from scipy.special import digamma, gammaln
 
     r, alpha, a, b = np.exp(logged)

@@ -23,7 +23,7 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def all_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[Feature]:
-    """What the delivery holds in, every feature that can be built from it out, in a fixed order."""
+    """Return every feature that can be built from a delivery, in a fixed order."""
     features = [feature for family in (*families, *inputs.own) for feature in family.features(inputs)]
     names = [feature.name for feature in features]
     if len(set(names)) < len(names):
@@ -33,6 +33,6 @@ def all_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[
 
 
 def left_out(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> dict[str, str]:
-    """What the delivery holds in, the families that cannot be built and what each lacks out."""
+    """Return the families that cannot be built from a delivery, and what each lacks."""
     reasons = {family.name: family.missing(inputs) for family in families if not family.features(inputs)}
     return {name: "no " + " and no ".join(lacking) if lacking else "nothing for it" for name, lacking in reasons.items()}

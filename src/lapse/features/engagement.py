@@ -14,7 +14,7 @@ from lapse.features.purchasing import order_rate_change
 
 
 def per_type(events: Any, inputs: Inputs) -> Any:
-    """Event days in, one row per customer and event type out: events in each window and ever, how old, how often lately."""
+    """Return one row per customer and event type: events in each window and ever, how old, how often lately."""
     inside = {f"events_{window}d": events.events.sum(where=events.age < window) for window in inputs.windows}
     lately = {f"decayed_{window}d": decay(events.age, window, where=events.events > 0) for window in inputs.windows}
     return events.group_by("customer_id", "event_type").aggregate(

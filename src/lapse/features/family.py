@@ -30,12 +30,12 @@ DECAY_SCALE, MONEY_SCALE = 2**40, 2**20
 
 
 def slug(name: str) -> str:
-    """A delivered name in, what stands for it in column names out: lower-case letters, digits and underscores."""
+    """Return what stands for a delivered name in column names: lower-case letters, digits and underscores."""
     return re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
 
 
 def _slugs(names: Iterable[str]) -> dict[str, str]:
-    """Names in, a slug for each that no other has out: where letters do not tell them apart, their number does."""
+    """Return a slug for each name that no other has: where letters do not tell them apart, their number does."""
     given = list(names)
     slugs = [slug(name) for name in given]
     return {
@@ -79,9 +79,10 @@ class Inputs:
         own: Sequence[Family] = (),
         own_digest: str = "",
     ) -> Inputs:
-        """What a delivery holds, the churn windows and section features of params in, the inputs out.
+        """Return the inputs for a delivery, the churn windows and section features of params.
 
-        Windows `auto` follow the customers' own rhythm. What names an event type that the delivery lacks is left out.
+        Windows `auto` follow the customers' own rhythm. Settings that name an event type which the delivery lacks are
+        left out.
         """
         types = set(profile.event_types)
         if len(types) > MOST_EVENT_TYPES or len({slug(one) for one in types}) < len(types) or not all(map(slug, types)):
@@ -98,7 +99,7 @@ class Inputs:
         )  # fmt: skip
 
     def choices(self, over: Over) -> list[dict[str, Any]]:
-        """One thing that a feature is repeated over in, the arguments of each repetition out."""
+        """Return the arguments of each repetition of a feature over one thing."""
         columns = _slugs(self.attributes)
         found: dict[Over, list[dict[str, Any]]] = {
             "window": [{"window": days} for days in self.windows],
@@ -122,7 +123,7 @@ class Inputs:
         return found[over]
 
     def _about(self, event_type: str) -> str:
-        """An event type in, the cause that its number speaks of out: not all of them are the customer's activity."""
+        """Return the cause that the number of an event type speaks of: not all events are the customer's own activity."""
         troubles = {one for kinds in self.service.values() for one in kinds}
         if event_type in troubles.union(*self.open_cases.values()):
             return "trouble"
@@ -136,7 +137,7 @@ class Inputs:
 
     @classmethod
     def from_json(cls, said: Mapping[str, Any]) -> Inputs:
-        """What `to_json` gave in, the inputs out, still without the workspace's own families."""
+        """Return the inputs that `to_json` wrote, still without the workspace's own families."""
         pairs = {name: {key: tuple(value) for key, value in said[name].items()}
                  for name in ("responses", "service", "open_cases", "attributes")}  # fmt: skip
         lists = {"windows": tuple(said["windows"]), "event_types": tuple(said["event_types"])}
@@ -206,7 +207,7 @@ class Family:
         self._makers: list[Callable[[Inputs], Iterator[Feature]]] = []
 
     def add(self, feature: Feature) -> None:
-        """A feature that is whole already in; it is one of the family's from now on."""
+        """Add a feature that needs no repetition."""
         self._makers.append(lambda _: iter([feature]))
 
     def missing(self, inputs: Inputs) -> list[str]:
@@ -214,7 +215,7 @@ class Family:
         return [need for need in self.needs if need not in inputs.given]
 
     def features(self, inputs: Inputs) -> list[Feature]:
-        """What the delivery holds in, the family's features out, in the order in which they are written."""
+        """Return the family's features for a delivery, in the order in which they are written."""
         if self.missing(inputs):
             return []
         return [feature for maker in self._makers for feature in maker(inputs)]
@@ -313,12 +314,12 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
 
 
 def share(part: Any, whole: Any) -> Any:
-    """Two numbers in, part / whole out, null where the whole is 0: the one division that features use."""
+    """Return part / whole, null where the whole is 0: the one division that features use."""
     return part.cast("float64") / whole.cast("float64").nullif(0)
 
 
 def balance(age: Any, weight: Any, oldest: Any) -> Any:
-    """Ages in days, what to weigh them by and the oldest of them in; 1 when all weight is now, -1 when all is oldest out.
+    """Return where the weight lies in time: 1 when all of it is now, -1 when all is at the oldest age.
 
     Null without weight, and where there is no time for it to lie in.
     """
@@ -326,7 +327,7 @@ def balance(age: Any, weight: Any, oldest: Any) -> Any:
 
 
 def entropy(counts: Sequence[Any]) -> Any:
-    """Counts in, their entropy over its maximum out: 0 when all fall on one, 1 when they are alike; null without any."""
+    """Return the entropy of counts over its maximum: 0 when all fall on one, 1 when they are alike; null without any."""
     total = reduce(operator.add, counts)
     shares = [share(count, total) for count in counts]
     terms = [ibis.ifelse(part > 0, part * part.ln(), part) for part in shares]
@@ -335,7 +336,7 @@ def entropy(counts: Sequence[Any]) -> Any:
 
 
 def decay(age: Any, half_life: int, where: Any, amount: Any = None) -> Any:
-    """Ages in days and which of them count in; their sum (or that of `amount`) with a weight that halves every half_life.
+    """Return the sum of rows (or of `amount`) under a weight that halves every `half_life` days of age.
 
     Weights are floored to whole numbers of a fine scale, so that the sum is exact in any order of the rows.
     """

@@ -31,9 +31,9 @@ DATE_OF = {
 
 
 def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
-    """A log and a cutoff in, the log as it stood at the end of that day out.
+    """Return the log as it stood at the end of the cutoff.
 
-    Rows after the cutoff are gone, and so is the end of a subscription that nobody knew of by then.
+    Rows after it are gone, and so is the end of a subscription that nobody knew of by then.
     """
     last = ibis.literal(cutoff, type="date")
     cut: dict[str, Any] = {
@@ -57,9 +57,9 @@ def check_leakage(
     scale: tuple[float, float] | None,
     counted_reasons: Sequence[str] | None,
 ) -> dict[date, list[str]]:
-    """Validated data and some cutoffs in; for each the features that change when everything after it is deleted, out.
+    """Return, per cutoff, the features that change when everything after it is deleted. None should.
 
-    None should. The end of a subscription that became known later is deleted with the rest.
+    The end of a subscription that became known later is deleted with the rest.
     """
     log: dict[str, Any] = {name: engine.read(validated / f"{name}.parquet") for name in DATE_OF}
     moved = {}
@@ -86,10 +86,10 @@ def moved_features(
     inputs: Inputs,
     families: Sequence[Family] = FAMILIES,
 ) -> list[str]:
-    """Two logs that may differ only where no feature may look in, the names of the features that differ out.
+    """Return the names of the features that differ between two logs, which may differ only where no feature may look.
 
     `rolled` makes the activity tables of a log. Values are compared exactly: the last bit counts. With `other` =
-    `up_to(one, cutoff)` this is the leakage check for any data of one's own.
+    `up_to(one, cutoff)` this is the leakage check for anybody's own data.
     """
     first, second = (
         _rows(engine, build_features(engine, rolled(log), snapshots, cutoff, history_days, inputs, families))

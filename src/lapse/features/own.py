@@ -28,16 +28,16 @@ SQL_FAMILY = "own_sql"
 
 
 def feature_inputs(profile: DataProfile, churn: ChurnWindows, section: Mapping[str, Any], root: Path) -> Inputs:
-    """What a delivery holds, the churn windows, section features of params and a workspace in; the inputs out."""
+    """Return the inputs for a delivery, the churn windows, section features of params and a workspace's own features."""
     said = {name: value for name, value in section.items() if name != "sql"}
     return Inputs.of(profile, churn, **said, **own_features(root, section["sql"]))
 
 
 def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A workspace and features.sql of its params in; its families, and what identifies them, for `Inputs.of` out.
+    """Return a workspace's own families and what identifies them, as arguments of `Inputs.of`.
 
-    Every `Family` that a Python file there makes is taken. SettingsError for a file that does not run or makes none, for
-    SQL that is no aggregate over one table, and for a name that is taken.
+    Every `Family` that a Python file there makes is taken. SettingsError for a file that does not run or makes none,
+    for SQL that is not an aggregate over one table, and for a name that is taken.
     """
     files = sorted((root / FOLDER).glob("*.py"))
     families = [family for file in files for family in _families_in(file)]
@@ -50,7 +50,7 @@ def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, 
 
 
 def with_own_features(inputs: Inputs, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Inputs:
-    """The inputs of a model, and a workspace, in; the inputs with the workspace's own features out.
+    """Return a model's inputs with the workspace's own features.
 
     ModelError when they are not those that the model was trained with.
     """
@@ -62,7 +62,7 @@ def with_own_features(inputs: Inputs, root: Path, sql: Mapping[str, Mapping[str,
 
 
 def _families_in(file: Path) -> list[Family]:
-    """A Python file in, the families that it makes out, in the order of their names in it."""
+    """Return the families that a Python file makes, in the order of their names in it."""
     name = f"lapse_own_features_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -109,7 +109,7 @@ def _needs(table: str) -> tuple[str, ...]:
 
 
 def _aggregate(name: str, text: str) -> Any:
-    """An SQL expression in, its syntax tree out; SettingsError when it is no aggregate that can be translated."""
+    """Return the syntax tree of an SQL expression; SettingsError when it is not an aggregate that can be translated."""
     import sqlglot
 
     where = f"features.sql.{name}"
@@ -127,7 +127,7 @@ def _aggregate(name: str, text: str) -> Any:
 
 
 def _value(tree: Any, days: Any) -> Any:
-    """A syntax tree and the day rows in, the same as an Ibis expression out, so that both engines compute it alike."""
+    """Return a syntax tree as an Ibis expression over the day rows, so that both engines compute it alike."""
 
     def translated(node: Any, where: Any = None) -> Any:
         from sqlglot import expressions as sge
@@ -166,7 +166,7 @@ def _leaves() -> tuple[type, ...]:
 
 
 def _translations() -> dict[type, Callable[[Any, Callable[[Any], Any]], Any]]:
-    """Kind of SQL -> how it is said in Ibis: the node and the translation of what is below it in."""
+    """Return how each kind of SQL node is written in Ibis: kind -> function of the node and of the translation below it."""
     import ibis
     from sqlglot import expressions as sge
 

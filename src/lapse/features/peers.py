@@ -76,7 +76,7 @@ def no_order_by_model(row: Any, horizon: int) -> Any:
 
 
 def _rank(row: Any, number: Any) -> Any:
-    """A number in, the share of the customer's quarter of first orders that lies below it out; ties share a rank."""
+    """Return the share of the customer's quarter of first orders that lies below a number; ties share a rank."""
     cohort = (row.tenure_days // COHORT_DAYS).cast("int64")
     ranked = number.percent_rank().over(ibis.window(group_by=[cohort, number.isnull()], order_by=number))
     return ibis.ifelse(number.notnull(), ranked.cast("float64"), ibis.null("float64"))

@@ -13,10 +13,10 @@ FITTED_ON = 20_000
 
 
 def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
-    """Purchase days, the snapshots of a cutoff and that day in, the snapshots with `number` and their orders in short out.
+    """Return the snapshots of a cutoff with a `number` per customer and their orders in brief.
 
-    number: 1 for the first customer by id, and so on: it takes the place of the id in all that is computed on the way,
-    which is sorted, grouped and joined several times as fast. first_order, last_order: days, null without an order;
+    number: 1 for the first customer by id, and so on: it takes the place of the id in all intermediate results, which
+    are sorted, grouped and joined several times as fast. first_order, last_order: days, null without an order;
     purchases: days with one.
     """
     days = purchase_days.filter((purchase_days.activity_date <= last) & (purchase_days.orders > 0))
@@ -31,9 +31,9 @@ def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
 
 
 def fit_population(people: Any) -> BgNbd | None:
-    """Numbered customers in, the BG/NBD model of those who have ordered out.
+    """Return the BG/NBD model of the numbered customers who have ordered.
 
-    Of more than FITTED_ON customers every so-manieth is taken. None without orders, or where no fit is found.
+    Of more than FITTED_ON customers every n-th is taken. None without orders, or where no fit is found.
     """
     customers = int(people.last_order.count().to_pyarrow().as_py())
     some = people.filter((people.number % (customers // FITTED_ON + 1) == 0) & people.last_order.notnull())
@@ -51,7 +51,7 @@ def fit_population(people: Any) -> BgNbd | None:
 
 
 def parameters(model: BgNbd | None) -> Any:
-    """The BG/NBD model of a cutoff's customers in, one row with its parameters as columns out; nulls without one."""
+    """Return one row with a BG/NBD model's parameters as columns; nulls without a model."""
     names = ("r", "alpha", "a", "b")
     values = [ibis.null("float64") if model is None else ibis.literal(getattr(model, name), "float64") for name in names]
     one_row = ibis.literal(1).name("one").as_table()

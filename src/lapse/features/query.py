@@ -48,7 +48,7 @@ class Template:
         self._written: dict[int, tuple[str, str]] = {}
 
     def query(self, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
-        """The snapshots of a cutoff and the age of the log in, the SQL of their features out.
+        """Return the SQL of the features of a cutoff's snapshots.
 
         It reads what is computed here and held in the engine until the next cutoff.
         """
@@ -71,7 +71,7 @@ class Template:
         return self._written[age][1]
 
     def _pieces(self, people: ir.Table) -> Iterator[ir.Table]:
-        """All people in, so many of them at a time as fit the memory, out; nobody once where there is nobody."""
+        """Yield as many people at a time as fit the memory; nobody once where there is nobody."""
         if not self.engine.in_pieces:
             yield people
             return
@@ -81,7 +81,7 @@ class Template:
             yield people.filter((people.number > after) & (people.number <= after + alike))
 
     def _cut(self, held: ir.Table, last: Any) -> dict[Source, ir.Table]:
-        """Some people in, by source their rows up to the cutoff, held until the next call, out.
+        """Return the rows of some people up to the cutoff by source, held until the next call.
 
         Here the future is cut off, once, before any feature sees it.
         """
@@ -99,13 +99,13 @@ class Template:
     def _write(
         self, cut: Mapping[Source, ir.Table], whom: ir.Table, people: ir.Table, model: ir.Table, history_days: int
     ) -> tuple[str, str]:
-        """What is held of whom in; the SQL of what is aggregated, and of what follows from that, out."""
+        """Return the SQL of the aggregated features, and of those derived from them."""
         rows = self._aggregated(cut, whom, model, history_days)
         held = ibis.table(rows.schema(), name="features_aggregated")
         return self.engine.query(rows), self.engine.query(self._derived(held, people, history_days))
 
     def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table, history_days: int) -> ir.Table:
-        """Rows up to the cutoff in, one row per customer (`customer_id`: the number) with every aggregate feature out.
+        """Return one row per customer (`customer_id`: the number) with every aggregate feature.
 
         A feature that looks back further than the log reaches (`history_days`) is null for everybody. The parameters of
         the model of all customers stand beside them.
@@ -126,7 +126,7 @@ class Template:
         return rows
 
     def _derived(self, rows: Any, people: ir.Table, history_days: int) -> ir.Table:
-        """What `_aggregated` gave in, one row per snapshot with every feature as float64 out."""
+        """Return one row per snapshot with every feature as float64."""
         worked_out = {f.name: f for f in self.features if f.kind == "derived"}
         values = {name: _known(f, f.compute(rows), history_days) for name, f in worked_out.items()}
         # A rank carries all columns of its table through a sort: so those that it asks for, in a table of their own.
@@ -148,7 +148,7 @@ class Template:
         return table
 
     def _passes(self, history_days: int) -> Iterator[tuple[Source, list[Feature]]]:
-        """The age of the log in; of the aggregate features that it is old enough for, those that share a pass, out."""
+        """Yield the aggregate features that share a pass, of those that the log is old enough for."""
         for source, features in self.by_source.items():
             known = [feature for feature in features if feature.days_needed <= history_days]
             for first in range(0, len(known), AT_ONCE):
@@ -156,7 +156,7 @@ class Template:
 
 
 def _days(table: Any, people: Any, last: Any) -> Any:
-    """An activity table in, its rows up to the cutoff of these people, by number, with their age and the like, out."""
+    """Return the rows of an activity table up to the cutoff for these people, by number, with their age and the like."""
     known = people.select("number", "last_order", person="customer_id")
     rows = table.filter(table.activity_date <= last).inner_join(known, table.customer_id == known.person)
     others = {name: table[name] for name in table.columns if name != "customer_id"}

@@ -218,7 +218,7 @@ def _by_daypart(days: Any) -> list[Any]:
 
 
 def _chosen(which: Any, counts: list[Any]) -> Any:
-    """A number and counts in, the count with that number out."""
+    """Return the count with a number."""
     return ibis.cases(*((which == number, count) for number, count in enumerate(counts)), else_=ibis.null("int64"))
 
 

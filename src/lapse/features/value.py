@@ -112,7 +112,7 @@ def margin_share(days: Any) -> Any:
 
 
 def per_category(days: Any, inputs: Inputs) -> Any:
-    """Category days in, one row per customer and category out, with its lines in each window."""
+    """Return one row per customer and category, with its lines in each window."""
     inside = {
         f"lines_{window}d": days.lines.sum(where=days.age < window).coalesce(0).cast("int64") for window in inputs.windows
     }

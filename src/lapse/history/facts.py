@@ -15,7 +15,7 @@ FEWEST_NUMBERS = 12
 
 
 def median_gap_days(engine: DuckEngine) -> int | None:
-    """The validated transactions in, the median over customers of their median gap between purchase days out."""
+    """Return the median over customers of their median gap between purchase days."""
     row = engine.connection.execute(
         "WITH days AS (SELECT DISTINCT customer_id, order_date FROM valid_transactions "
         "WHERE NOT is_return AND (amount IS NULL OR amount > 0)), "
@@ -28,7 +28,7 @@ def median_gap_days(engine: DuckEngine) -> int | None:
 
 
 def has_time_of_day(engine: DuckEngine) -> bool:
-    """The validated transactions in, whether any of them is dated by more than its day out."""
+    """Return whether any transaction is dated by more than its day."""
     row = engine.connection.execute(
         "SELECT coalesce(bool_or(ordered_at <> date_trunc('day', ordered_at)), false) FROM valid_transactions"
     ).fetchone()
@@ -36,7 +36,7 @@ def has_time_of_day(engine: DuckEngine) -> bool:
 
 
 def attribute_levels(engine: DuckEngine, customers: Customers | None) -> dict[str, list[str]]:
-    """The validated customers and their settings in; per attribute its most frequent values out, none for a number."""
+    """Return the most frequent values of each customer attribute; none for a number."""
     levels: dict[str, list[str]] = {}
     for name in customers.attributes if customers else ():
         column = quoted(name)

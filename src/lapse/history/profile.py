@@ -34,14 +34,14 @@ class DataProfile:
         return frozenset(self.columns["transactions"]) | (frozenset(self.columns) - {"transactions"}) | marks
 
     def write(self, path: Path) -> None:
-        """A path in, the contents as JSON there."""
+        """Write the profile as JSON."""
         content = asdict(self)
         content["period"] = {name: str(day) for name, day in asdict(self.period).items()}
         write_json(path, content)
 
     @classmethod
     def read(cls, path: Path) -> DataProfile:
-        """The path that `write` wrote in, the contents out."""
+        """Return the profile that `write` wrote; DataError when there is none."""
         if not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
         content: dict[str, Any] = read_json(path)

@@ -64,10 +64,10 @@ class Bundle:
         return self.scorer.features
 
     def matrix(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """A frame with at least the model's features in, the matrix in the model's order out.
+        """Return the feature matrix in the model's order; columns that the model does not know are ignored.
 
-        Columns that the model does not know are ignored. ModelError names features that are missing, and features
-        that are no numbers: LightGBM itself would take both in silence.
+        ModelError names features that are missing, and features that are not numbers: LightGBM itself would take both
+        in silence.
         """
         missing = [name for name in self.features if name not in rows.columns]
         if missing:
@@ -86,14 +86,14 @@ class Bundle:
         return values
 
     def require_inputs(self, given: frozenset[str]) -> None:
-        """What a delivery gives in; ModelError when it lacks what the model was trained with."""
+        """Raise ModelError when a delivery lacks what the model was trained with."""
         lacking = sorted(self.inputs.given - given)
         if lacking:
             raise ModelError(f"score: the model was trained with {', '.join(lacking[:5])}, which this delivery lacks. "
                              "Deliver it, or train again without it: `dvc repro`.")  # fmt: skip
 
     def require_windows(self, windows: ChurnWindows) -> None:
-        """The definition of churn in force in; ModelError when the model was trained for another one."""
+        """Raise ModelError when the model was trained for another definition of churn."""
         ours, theirs = asdict(self.windows), asdict(windows)
         differing = [f"{name} {ours[name]}, params.yaml says {theirs[name]}" for name in ours if ours[name] != theirs[name]]
         if differing:
@@ -101,7 +101,7 @@ class Bundle:
                              "`dvc repro`.")  # fmt: skip
 
     def churn_risk(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """A frame of feature rows in, their calibrated churn risk in [0, 1] out.
+        """Return the calibrated churn risk of feature rows, in [0, 1].
 
         A model with a season also needs `cutoff_date`, the day of scoring; ModelError without it.
         """
@@ -127,22 +127,22 @@ class Bundle:
         return np.array([self.season.at(day.date()) for day in different])[codes]
 
     def raw_score(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """A frame of feature rows in, the uncalibrated scores out: never shown to a user."""
+        """Return the uncalibrated scores: never shown to a user."""
         from scipy.special import expit
 
         return np.asarray(expit(self.scorer.log_odds(self.matrix(rows))))
 
     def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """A frame of feature rows in, each feature's exact share of the raw log-odds out (Lundberg & Lee 2017).
+        """Return each feature's exact share of the raw log-odds (Lundberg & Lee 2017): the features' columns and `base`.
 
-        Same index; the columns are the features and `base`. Each row sums to the log-odds of raw_score. It costs much
-        more than scoring: give it only the customers whose reasons are shown.
+        Same index as the rows; each row sums to its log-odds. It costs much more than scoring: pass only the customers
+        whose reasons are shown.
         """
         values = self.scorer.contributions(self.matrix(rows))
         return pd.DataFrame(values, index=rows.index, columns=[*self.features, "base"])
 
     def write(self, folder: Path) -> str:
-        """A folder in, the bundle's files in it and their content hash out."""
+        """Write the bundle's files to a folder, and return their content hash."""
         texts: dict[str, str] = {}
 
         def keep(text: str) -> str:
@@ -172,7 +172,7 @@ class Bundle:
 
     @classmethod
     def read(cls, folder: Path) -> Bundle:
-        """The folder of a bundle in, the bundle out; ModelError when it is absent, broken or of another format."""
+        """Return the bundle in a folder; ModelError when it is missing, broken or of another format."""
         import lightgbm as lgb
 
         if not (folder / DESCRIPTION).exists():
@@ -201,6 +201,6 @@ class Bundle:
 
 
 def content_hash(folder: Path) -> str:
-    """The folder of a bundle in, its version out: the first 12 hex digits over its files."""
+    """Return the version of a bundle: the first 12 hex digits over its files."""
     files = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["files"]
     return digest(folder / DESCRIPTION, *(folder / Path(name).name for name in files))[:12]

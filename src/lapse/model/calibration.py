@@ -38,7 +38,7 @@ class Platt:
     intercept: float = 0.0
 
     def __call__(self, raw_score: Array) -> Array:
-        """Raw scores in (0, 1) in, calibrated probabilities in (0, 1) out; the order of the scores stays."""
+        """Return calibrated probabilities in (0, 1); the order of the scores stays."""
         from scipy.special import expit
 
         return np.asarray(expit(self.slope * _logit(raw_score) + self.intercept))
@@ -54,7 +54,7 @@ class Beta:
     level: float = 0.0
 
     def __call__(self, raw_score: Array) -> Array:
-        """Raw scores in (0, 1) in, calibrated probabilities in (0, 1) out; the order of the scores stays."""
+        """Return calibrated probabilities in (0, 1); the order of the scores stays."""
         from scipy.special import expit
 
         left, right = _beta_columns(_logit(raw_score) + self.level).T
@@ -70,7 +70,7 @@ class Isotonic:
     level: float = 0.0
 
     def __call__(self, raw_score: Array) -> Array:
-        """Raw scores in (0, 1) in, calibrated probabilities in (0, 1) out; scores on one step become equal."""
+        """Return calibrated probabilities in (0, 1); scores on one step become equal."""
         return np.asarray(np.interp(_logit(raw_score) + self.level, self.x, self.y))
 
 
@@ -106,22 +106,23 @@ class Calibration:
 
 
 def calibrator_of(said: Mapping[str, Any]) -> Calibrator:
-    """Plain values as written by `calibrator_said` in, the calibrator out; KeyError, TypeError for anything else."""
+    """Return the calibrator that `calibrator_said` wrote; KeyError or TypeError for anything else."""
     values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items() if name != "kind"}
     return KINDS[said["kind"]](**values)
 
 
 def calibrator_said(calibrator: Calibrator) -> dict[str, Any]:
-    """A calibrator in, its plain values for a JSON file out."""
+    """Return the plain values of a calibrator for a JSON file."""
     kind = next(name for name, made in KINDS.items() if isinstance(calibrator, made))
     return {"kind": kind, **asdict(calibrator)}
 
 
 def calibrate(folds: Sequence[Fold], apart: float = 1.0, seasonal: Sequence[float | None] | None = None) -> Calibration:
-    """Folds in time order in, the calibrator out.
+    """Return the calibrator for folds in time order.
 
-    `apart`: the share of an outcome window between one fold and the next; folds that overlap tell less than they count.
-    `seasonal`: the shift of each fold that earlier years would lead one to expect, None where there are none.
+    `apart`: the share of an outcome window between one fold and the next; folds that overlap carry less information
+    than they count. `seasonal`: the shift of each fold that earlier years would lead one to expect, None where there
+    are none.
     """
     shifts = [fold.shift for fold in folds]
     centred = [Fold(fold.log_odds + shift, fold.churned) for fold, shift in zip(folds, shifts, strict=True)]
@@ -141,10 +142,11 @@ _MARGIN = 0.0005  # nats a customer
 
 
 def season_missed(shifts: Sequence[float], seasonal: Sequence[float | None], apart: float = 1.0) -> float:
-    """The shifts of past folds, and what earlier years say of each, in; the share of it that came out, 0 to 1.
+    """Return the share, 0 to 1, of what earlier years say of each past fold's shift that came true.
 
-    A line through the folds, its slope shrunk to 0 by what a single cutoff jumps: a small swing that did not come again,
-    or a single fold, says nothing; a large one that did says almost all. What all folds have in common is no season.
+    A line through the folds, its slope shrunk to 0 by what a single cutoff jumps: a small swing that did not come
+    again, or a single fold, says nothing; a large one that did says almost all. What all folds have in common is not a
+    season.
     """
     both = np.array([(told, shift) for shift, told in zip(shifts, seasonal, strict=True) if told is not None])
     if len(both) < 2:
@@ -155,7 +157,7 @@ def season_missed(shifts: Sequence[float], seasonal: Sequence[float | None], apa
 
 
 def expected_level(shifts: Sequence[float], apart: float = 1.0) -> float:
-    """The shifts of past folds in, the shift to expect at the next cutoff out (empirical Bayes).
+    """Return the shift to expect at the next cutoff, given those of past folds (empirical Bayes).
 
     Their mean, shrunk towards 0 by their own scatter: one jump of the base rate says little about the next, the same
     shift at every cutoff (a log that grows, so counts grow) says much.
@@ -175,7 +177,7 @@ _SEASON = 1.0
 
 
 def level_shift(log_odds: Array, churned: Ints) -> float:
-    """Log-odds and outcomes in, what must be added so that the mean risk is the churn rate (half a case added) out."""
+    """Return what must be added to log-odds so that the mean risk is the churn rate (half a case added)."""
     from scipy.optimize import brentq
     from scipy.special import expit
 
@@ -184,7 +186,7 @@ def level_shift(log_odds: Array, churned: Ints) -> float:
 
 
 def fit_curve(kind: str, fold: Fold, independent: float = 1.0) -> Calibrator:
-    """The kind of a curve and log-odds whose level is right in, the fitted curve out; Platt(1, 0) for `none`.
+    """Return a curve of a kind fitted to log-odds whose mean is right; Platt(1, 0) for `none`.
 
     `independent`: how many outcome windows that do not overlap the log-odds come from.
     """
@@ -196,17 +198,17 @@ def fit_curve(kind: str, fold: Fold, independent: float = 1.0) -> Calibrator:
 
 
 def moved(curve: Calibrator, level: float) -> Calibrator:
-    """A curve and a level in log-odds in, the curve applied to scores moved by it out."""
+    """Return a curve that is applied to scores moved by a number of log-odds."""
     if isinstance(curve, Platt):
         return Platt(curve.slope, round(curve.intercept + curve.slope * level, DIGITS))
     return type(curve)(**{**asdict(curve), "level": level})
 
 
 def fit_platt(fold: Fold, independent: float = 1.0) -> Platt:
-    """Log-odds and outcomes with both classes in, slope and intercept out.
+    """Return slope and intercept for log-odds and outcomes with both classes.
 
-    The slope is shrunk to 1 by its standard error and by how much it differs from cutoff to cutoff, so that few rows
-    or few cutoffs do not bend much; and it never falls below FLATTEST.
+    The slope is shrunk to 1 by its standard error and by how much it differs from cutoff to cutoff, so that few rows or
+    few cutoffs do not bend much; and it never falls below FLATTEST.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -254,7 +256,7 @@ def _fit_isotonic(fold: Fold) -> Calibrator:
 
 
 def _forward_losses(centred: Sequence[Fold]) -> dict[str, float]:
-    """Folds with their level right in, the log loss of each curve on folds later than those it was fitted on out."""
+    """Return the log loss of each curve on folds later than those it was fitted on, each fold's mean put right."""
     from scipy.special import expit, logit
     from sklearn.metrics import log_loss
 
@@ -286,5 +288,5 @@ def _logit(raw_score: Array) -> Array:
 
 
 def _beta_columns(logits: Array) -> Array:
-    """Log-odds in, ln p and -ln(1 - p) out, without losing digits at the ends."""
+    """Return ln p and -ln(1 - p) of log-odds, without losing digits at the ends."""
     return np.column_stack([-np.logaddexp(0, -logits), np.logaddexp(0, logits)])

@@ -28,17 +28,17 @@ class Boosted:
     booster: lgb.Booster
 
     def log_odds(self, values: Floats) -> Floats:
-        """Rows × features (in our order, NaN = null) in, log-odds out."""
+        """Return log-odds of rows × features (in our order, NaN = null)."""
         threads = 1 if values.size < ONE_THREAD else 0
         return np.asarray(self.booster.predict(values, raw_score=True, num_threads=threads), dtype="float64")
 
     def contributions(self, values: Floats) -> Floats:
-        """Rows × features in, each feature's exact share of the log-odds (Lundberg & Lee 2017) and the base out."""
+        """Return each feature's exact share of the log-odds (Lundberg & Lee 2017), and the base."""
         return np.asarray(self.booster.predict(values, pred_contrib=True), dtype="float64")
 
 
 def size_for(rows: int) -> dict[str, int]:
-    """The number of rows to fit on in, how large a booster they bear out: trees, leaves, min_leaf_rows.
+    """Return how large a booster a number of rows bears out: trees, leaves, min_leaf_rows.
 
     A few hundred rows get stumps of 4 leaves, 30,000 (Complete Journey) about 8 leaves and 260 trees.
     """
@@ -52,12 +52,12 @@ def size_for(rows: int) -> dict[str, int]:
 def fit_booster(
     features: pd.DataFrame, churned: pd.Series, params: Mapping[str, Any], directions: Sequence[int] | None = None
 ) -> lgb.Booster:
-    """Feature rows (float64, NaN = null) and 0/1 labels in, a fitted booster out.
+    """Return a booster fitted to feature rows (float64, NaN = null) and 0/1 labels.
 
     No resampling and no class weights: they would bend the probabilities. ModelError when only one class is there.
-    `params`: seed, trees, learning_rate, leaves, min_leaf_rows, feature_share, l2 (section train of params.yaml; a
-    size that is None is chosen by the number of rows). `directions`: per feature 1 where the risk may only rise with
-    it, -1 where it may only fall, 0 where it may do both.
+    `params`: seed, trees, learning_rate, leaves, min_leaf_rows, feature_share, l2 (section train of params.yaml; a size
+    that is None is chosen by the number of rows). `directions`: per feature 1 where the risk may only rise with it, -1
+    where it may only fall, 0 where it may do both.
     """
     import lightgbm as lgb
 
@@ -82,6 +82,6 @@ def fit_booster(
 
 
 def model_text(booster: lgb.Booster) -> str:
-    """A booster in, its text out without the settings section, which would name the thread count of the machine."""
+    """Return the text of a booster without the settings section, which would name the thread count of the machine."""
     text: str = booster.model_to_string()
     return text.split("\nparameters:", maxsplit=1)[0] + "\n"

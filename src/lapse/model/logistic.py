@@ -39,7 +39,7 @@ class Logistic:
     """Log-odds of a customer who is average in everything."""
 
     def contributions(self, values: Floats) -> Floats:
-        """Rows × features (in our order, NaN = null) in, each feature's share of the log-odds and the base out."""
+        """Return each feature's share of the log-odds, and the base."""
         null = np.isnan(values)
         logged = _prepared(values, np.array(self.low), np.array(self.high), np.array(self.fill))
         parts = (logged - np.array(self.centre)) * np.array(self.weight)
@@ -47,7 +47,7 @@ class Logistic:
         return np.column_stack([parts, np.full(len(values), self.base)])
 
     def log_odds(self, values: Floats) -> Floats:
-        """Rows × features (in our order, NaN = null) in, log-odds out."""
+        """Return log-odds of rows × features (in our order, NaN = null)."""
         return np.asarray(self.contributions(values).sum(axis=1))
 
     def said(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Logistic:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Logistic:
-        """Plain values in, the regression out; ValueError when the columns do not match."""
+        """Return the regression of plain values; ValueError when the columns do not match."""
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
         fitted = cls(**values)
         if {len(value) for value in vars(fitted).values() if isinstance(value, tuple)} != {len(fitted.features)}:
@@ -67,10 +67,10 @@ class Logistic:
 def fit_logistic(
     rows: pd.DataFrame, names: Sequence[str], churned: npt.NDArray[np.int64], strength: float = WEAK
 ) -> Logistic:
-    """Rows, the columns to use and 0/1 labels in, the fitted regression out.
+    """Return a regression fitted to rows, the columns to use and 0/1 labels.
 
-    `strength` is scikit-learn's C (the smaller, the nearer to the base rate). The Newton solver is run to its end,
-    so that the rounded coefficients do not depend on the number of threads. ModelError when only one class is there.
+    `strength` is scikit-learn's C (the smaller, the nearer to the base rate). The Newton solver is run to its end, so
+    that the rounded coefficients do not depend on the number of threads. ModelError when only one class is there.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
@@ -115,7 +115,7 @@ def fit_logistic(
 
 
 def require_both_classes(churned: npt.NDArray[np.int64]) -> None:
-    """0/1 labels in; ModelError when all are the same."""
+    """Raise ModelError when all labels are the same."""
     if len(churned) == 0 or churned.min() == churned.max():
         what = "nobody" if len(churned) == 0 or churned.max() == 0 else "everybody"
         raise ModelError(f"train: {what} of the {len(churned):,} snapshots to fit on churned, so there is nothing to tell "
@@ -128,7 +128,7 @@ def _logged(values: Floats) -> Floats:
 
 
 def _edges(logged: Floats) -> tuple[Floats, Floats, Floats]:
-    """Logged columns in, lower and upper edge and median of each out; 0 for a column that is all null."""
+    """Return lower edge, upper edge and median of each logged column; 0 for a column that is all null."""
     edges = np.zeros((3, logged.shape[1]))
     for i, column in enumerate(logged.T):
         known = column[~np.isnan(column)]
@@ -145,7 +145,7 @@ def _prepared(values: Floats, low: Floats, high: Floats, fill: Floats) -> Floats
 
 
 def _first_of_each_pattern(null: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which rows are null, per column, in; True for the first column of those that are null together out."""
+    """Return True for the first of the columns that are null together."""
     seen: set[bytes] = set()
     first = np.zeros(null.shape[1], dtype=bool)
     for i, column in enumerate(null.T):

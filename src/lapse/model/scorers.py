@@ -28,13 +28,13 @@ class Scorer(Protocol):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features it reads, in its order."""
+        """Return the features it reads, in its order."""
 
     def log_odds(self, values: Floats) -> Floats:
-        """Rows × features in, log-odds of churning out."""
+        """Return the log-odds of churning of rows × features."""
 
     def contributions(self, values: Floats) -> Floats:
-        """Rows × features in, rows × (features + base) out, each row summing to its log-odds."""
+        """Return rows × (features + base), each row summing to its log-odds."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Threshold:
     base: float
 
     def log_odds(self, values: Floats) -> Floats:
-        """Rows × 1 in, log-odds out."""
+        """Return the log-odds of rows × 1."""
         value = values[:, 0]
         return np.where(np.isnan(value), self.null, np.where(value > self.threshold, self.above, self.below))
 
     def contributions(self, values: Floats) -> Floats:
-        """Rows × 1 in, the share of the one feature and the base out."""
+        """Return the share of the one feature, and the base."""
         return np.column_stack([self.log_odds(values) - self.base, np.full(len(values), self.base)])
 
 
@@ -72,14 +72,14 @@ class Blend:
         return tuple(dict.fromkeys(name for _, _, scorer in self.members for name in scorer.features))
 
     def log_odds(self, values: Floats) -> Floats:
-        """Rows × features in, log-odds out."""
+        """Return the mean log-odds of the members."""
         total = np.zeros(len(values))
         for _, weight, scorer in self.members:
             total += weight * scorer.log_odds(values[:, self._places(scorer)])
         return total
 
     def contributions(self, values: Floats) -> Floats:
-        """Rows × features in, each feature's share over all members and the base out."""
+        """Return each feature's share over all members, and the base."""
         total = np.zeros((len(values), len(self.features) + 1))
         for _, weight, scorer in self.members:
             places = self._places(scorer)
@@ -92,7 +92,7 @@ class Blend:
 
 
 def fit_threshold(rows: pd.DataFrame, names: Sequence[str], churned: Ints) -> Threshold:
-    """Rows, columns to choose from and labels in, the one column and threshold that fit the outcomes best out.
+    """Return the one column and threshold that fit the outcomes best.
 
     Best is the highest likelihood of the rates above, below and where the number is null; half a churner and half a
     stayer are added to each, so that no rate is 0 or 1. ModelError when only one class is there.
@@ -117,12 +117,12 @@ def fit_threshold(rows: pd.DataFrame, names: Sequence[str], churned: Ints) -> Th
 
 
 def values_of(scorer: Scorer, rows: pd.DataFrame) -> Floats:
-    """A scorer and a frame with its features in, the matrix in the scorer's order out."""
+    """Return the matrix of a frame in the scorer's order."""
     return rows[list(scorer.features)].to_numpy("float64")
 
 
 def scorer_said(scorer: Scorer, keep: Callable[[str], str]) -> dict[str, Any]:
-    """A scorer in, plain values for a JSON file out; `keep` takes the text of a booster and gives its file's name."""
+    """Return the plain values of a scorer for a JSON file; `keep` stores the text of a booster and returns its file name."""
     if isinstance(scorer, Blend):
         members = [{"name": n, "weight": w, "scorer": scorer_said(one, keep)} for n, w, one in scorer.members]
         return {"kind": "blend", "members": members}
@@ -136,9 +136,9 @@ def scorer_said(scorer: Scorer, keep: Callable[[str], str]) -> dict[str, Any]:
 
 
 def scorer_of(said: Mapping[str, Any], text_of: Callable[[str], str]) -> Scorer:
-    """Plain values as `scorer_said` gave them in, the scorer out; `text_of` reads a booster's file.
+    """Return the scorer that `scorer_said` wrote; `text_of` reads a booster's file.
 
-    KeyError, TypeError or ValueError when they are damaged.
+    KeyError, TypeError or ValueError when the values are damaged.
     """
     import lightgbm as lgb
 

@@ -29,7 +29,7 @@ class Season:
     shifts: tuple[float, ...]
 
     def at(self, day: date) -> float:
-        """The day of scoring in, the shift out; 0 where the earlier years say nothing of it."""
+        """Return the shift on the day of scoring; 0 where the earlier years say nothing of it."""
         known = [date.fromisoformat(text).toordinal() for text in self.days]
         number = day.toordinal()
         if number > known[-1]:
@@ -42,7 +42,7 @@ class Season:
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Season:
-        """Plain values in, the season out; ValueError for anything that is none."""
+        """Return the season of plain values; ValueError for anything else."""
         found = cls(tuple(said["days"]), tuple(float(shift) for shift in said["shifts"]))
         if not found.days or len(found.days) != len(found.shifts) or list(found.days) != sorted(found.days):
             raise ValueError("a season whose days and shifts do not match")
@@ -50,7 +50,7 @@ class Season:
 
 
 def seasonal(rates: Rates, fitted: Sequence[date], day: date) -> float | None:
-    """Churn rates, the cutoffs that a model learned from and a later day in, the shift to expect if seasons repeat out.
+    """Return the shift to expect on a later day if seasons repeat, for a model that learned from the `fitted` cutoffs.
 
     How far the rate lay from its year's mean at the same time of earlier years, less how far it lay at the cutoffs that
     were learned from. Rates later than those are not looked at. None where no earlier year is known.
@@ -68,9 +68,9 @@ def seasonal(rates: Rates, fitted: Sequence[date], day: date) -> float | None:
 
 
 def season_after(rates: Rates, fitted: Sequence[date], strength: float) -> Season | None:
-    """Churn rates, the cutoffs that a model learned from and the share of a season that it misses in, the season out.
+    """Return the season of the year after the `fitted` cutoffs, a week apart, times the share that a model misses.
 
-    It runs over the year after them, a week apart. None where nothing is missed, or where no earlier year is known.
+    None where nothing is missed, or where no earlier year is known.
     """
     days = [max(fitted) + timedelta(days=n) for n in range(0, YEAR + 1, 7)]
     found = {day: shift for day in days if (shift := seasonal(rates, fitted, day)) is not None}
@@ -80,10 +80,7 @@ def season_after(rates: Rates, fitted: Sequence[date], strength: float) -> Seaso
 
 
 def _mean_of_year(numbers: Ints, values: Floats, middle: int) -> float:
-    """Days as numbers, their values and one of them in, the mean of the line through the values over the year around it out.
-
-    At either end of the days, over the first or the last year.
-    """
+    """Return the mean, over the year around a day, of the line through values; at either end over the first or last year."""
     start = max(min(middle - YEAR // 2, numbers[-1] - YEAR + 1), numbers[0])
     year = np.arange(start, min(start + YEAR, numbers[-1] + 1))
     return float(np.interp(year, numbers, values).mean())

@@ -11,12 +11,12 @@ from lapse.core.windows import ChurnWindows
 
 
 def known_before(cutoffs: Sequence[date], day: date, windows: ChurnWindows) -> tuple[date, ...]:
-    """Cutoffs and a day in, those whose outcome is known by then out, oldest first (the embargo)."""
+    """Return the cutoffs whose outcome is known by a day, oldest first (the embargo)."""
     return tuple(cutoff for cutoff in sorted(cutoffs) if windows.known_at(cutoff, day))
 
 
 def fold_cutoffs(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> tuple[date, ...]:
-    """Cutoffs with known outcomes in, those out at which models fitted before can be checked: the last `most` of them.
+    """Return the last `most` cutoffs at which models fitted before can be checked.
 
     Each one has at least one cutoff before it whose outcome was known by then. Raises HistoryTooShort without any.
     """
@@ -33,10 +33,10 @@ def fold_cutoffs(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> t
 
 
 def test_origins(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> tuple[date, ...]:
-    """Labelled cutoffs in, the ones to test at out: the last and, going back, others at least half a horizon apart.
+    """Return the cutoffs to test at: the last and, going back, others at least half a horizon apart.
 
-    At each of them a model can be fitted and calibrated on what was known by then. Empty when the history is too
-    short even for the last.
+    At each of them a model can be fitted and calibrated on what was known by then. Empty when the history is too short
+    even for the last.
     """
     chosen: list[date] = []
     for day in sorted(cutoffs, reverse=True):
@@ -48,6 +48,6 @@ def test_origins(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> t
 
 
 def share_apart(cutoffs: Sequence[date], windows: ChurnWindows) -> float:
-    """Cutoffs in, the mean step between them over the horizon out: 1 and more, and their outcomes do not overlap."""
+    """Return the mean step between cutoffs over the horizon: at 1 and more their outcomes do not overlap."""
     steps = [(later - earlier).days for earlier, later in pairwise(sorted(cutoffs))]
     return sum(steps) / len(steps) / windows.horizon_days if steps else 1.0

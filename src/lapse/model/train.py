@@ -33,11 +33,11 @@ def write_models(
     params: Mapping[str, Any],
     rates: Rates | None = None,
 ) -> tuple[Bundle, Bundle]:
-    """The folders of features and labels in, `evaluation/` and `lapse/` in `out`, the two bundles out.
+    """Write the evaluation model and the final model to `evaluation/` and `lapse/` in `out`, and return both.
 
-    The judged one learns from the cutoffs whose outcomes were known at the last one, which it is tested on; the one
-    that ships, by the same recipe, from all of them. HistoryTooShort when there are too few. `rates`: the churn rates of
-    earlier years, too, for the season.
+    The evaluation model learns from the cutoffs whose outcomes were known at the last one, which it is tested on; the
+    final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: the
+    churn rates of earlier years, too, for the season.
     """
     experiment = open_experiment(features, labels, inputs, windows, params, rates)
     before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
@@ -59,7 +59,7 @@ def open_experiment(
     params: Mapping[str, Any],
     rates: Rates | None = None,
 ) -> Experiment:
-    """The folders of features and labels in, a lab over all their cutoffs out; of more rows than `most_rows`, a sample."""
+    """Return an experiment over all cutoffs with features and labels; of more rows than `most_rows`, over a sample."""
     rows = read_rows(features, labels, cutoffs_in(labels), params["most_rows"])
     names = [name for name in rows.columns if name not in LABELS.names]
     lacking = [feature.name for feature in all_features(inputs) if feature.name not in names]
@@ -70,7 +70,7 @@ def open_experiment(
 
 
 def require_usable(usability: Path) -> None:
-    """The usability report of stage validate in; DataError with its reasons when the data cannot support a model."""
+    """Raise DataError with the usability report's reasons when the data cannot support a model."""
     stops = [finding for finding in read_json(usability)["findings"] if finding["severity"] == "stop"]
     if stops:
         reasons = " ".join(f"{stop['message']} {stop['what_to_do']}" for stop in stops)
@@ -79,7 +79,7 @@ def require_usable(usability: Path) -> None:
 
 
 def read_rows(features: Path, labels: Path, cutoffs: Sequence[date], most_rows: int | None = None) -> pd.DataFrame:
-    """The feature and label folders and cutoffs in, one row per snapshot with features and labels out.
+    """Return one row per snapshot with features and labels.
 
     Of more than `most_rows`, the rows of some customers only: a sample by a hash of the id, the same at every cutoff.
     """

@@ -67,11 +67,11 @@ class Experiment:
         self._scored: dict[tuple[str, date], Floats] = {}
 
     def at(self, cutoffs: Sequence[date]) -> pd.DataFrame:
-        """Cutoffs in, their rows out."""
+        """Return the rows of cutoffs."""
         return self.rows[self._chosen(cutoffs)]
 
     def churned(self, cutoffs: Sequence[date]) -> npt.NDArray[np.int64]:
-        """Cutoffs in, the labels of their rows out."""
+        """Return the labels of the rows of cutoffs."""
         return self._churned[self._chosen(cutoffs)]
 
     def _chosen(self, cutoffs: Sequence[date]) -> npt.NDArray[np.bool_]:
@@ -84,7 +84,7 @@ class Experiment:
         return (*BOOSTERS, *STRENGTHS, RFM, *(name for name in (NO_ORDER,) if name in self.names), *rules)
 
     def fit(self, member: str, cutoffs: tuple[date, ...], most: int | None = None) -> Scorer:
-        """A member's name and the cutoffs to learn from in, it fitted out; on the customers of `most` rows at most."""
+        """Return a member fitted to cutoffs; on the customers of `most` rows at most."""
         count = int(self._chosen(cutoffs).sum())
         most = most if most is not None and count > most else None
         key = (member, cutoffs, most)
@@ -123,19 +123,19 @@ class Experiment:
         return signs
 
     def out_of_time(self, member: str, cutoff: date) -> Floats:
-        """A member and a cutoff in, its log-odds there by a model that knew only earlier outcomes out."""
+        """Return a member's log-odds at a cutoff, by a model that knew only earlier outcomes."""
         if (member, cutoff) not in self._scored:
             scorer = self.fit(member, known_before(self.cutoffs, cutoff, self.windows), FOLD_ROWS)
             self._scored[member, cutoff] = scorer.log_odds(values_of(scorer, self.at([cutoff])))
         return self._scored[member, cutoff]
 
     def fold(self, members: Sequence[str], cutoff: date) -> Fold:
-        """Members and a cutoff in, the mean of their out-of-time log-odds and the outcomes out."""
+        """Return the mean of members' out-of-time log-odds at a cutoff, and the outcomes."""
         return Fold(np.mean([self.out_of_time(name, cutoff) for name in members], axis=0), self.churned([cutoff]))
 
 
 def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
-    """A lab and the cutoffs whose outcomes are known in, the bundle out: nothing else of the lab is looked at.
+    """Return the bundle made from the cutoffs whose outcomes are known: nothing else of the experiment is looked at.
 
     At the last `calibrate_cutoffs` of them that can be checked out of time, each by models that knew only what was
     known then, candidates are compared and the winner's scores calibrated. It is then fitted on all of the cutoffs.
@@ -168,11 +168,11 @@ def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
 
 
 def choose(experiment: Experiment, folds: Sequence[date]) -> Choice:
-    """A lab and its folds in, what is to be fitted out.
+    """Return what is to be fitted.
 
-    Candidates are compared by their log loss on the folds, after a slope common to all folds and the level of each:
-    what the calibration can mend, or what nobody could know, does not decide. The average of trees, regression and RFM
-    is kept unless another one is clearly better; a rule that does as well as the winner wins, because it is simpler.
+    Candidates are compared by their log loss on the folds, after a slope common to all folds and an intercept of each:
+    what calibration can correct, or what nobody could know, does not decide. The average of trees, regression and RFM
+    stays unless another one is clearly better; a rule that does as well as the winner wins, because it is simpler.
     """
     losses = {name: fold_losses(experiment, (name,), folds) for name in experiment.members()}
 
@@ -203,9 +203,9 @@ def choose(experiment: Experiment, folds: Sequence[date]) -> Choice:
 
 
 def rfm_columns(names: Sequence[str], windows: Sequence[int], active_days: int) -> list[str]:
-    """The features there are in, the columns of RFM out: recency, purchase days so far, spend while active.
+    """Return the columns of RFM: recency, purchase days so far, spend while active; no M without money.
 
-    Bult & Wansbeek (1995); Fader et al. (2005). No M without money.
+    Bult & Wansbeek (1995); Fader et al. (2005).
     """
     window = max([days for days in windows if days <= active_days], default=min(windows))
     wanted = ["days_since_last_order", "purchase_days_count", f"net_spend_{window}d"]
@@ -213,7 +213,7 @@ def rfm_columns(names: Sequence[str], windows: Sequence[int], active_days: int) 
 
 
 def fold_losses(experiment: Experiment, members: Sequence[str], folds: Sequence[date]) -> Floats:
-    """Members and folds in, the log loss of each row out, level and common slope put right."""
+    """Return the log loss of each row of the folds, the folds' intercepts and a common slope put right."""
     parts = [experiment.fold(members, day) for day in folds]
     centred = np.concatenate([part.log_odds + part.shift for part in parts])
     churned = np.concatenate([part.churned for part in parts])
@@ -226,7 +226,7 @@ def fold_losses(experiment: Experiment, members: Sequence[str], folds: Sequence[
 
 
 def _better_by(ours: Floats, theirs: Floats, customers: npt.NDArray[np.int64]) -> float:
-    """Losses of the same rows and whose they are in, by how many standard errors theirs are lower out."""
+    """Return by how many standard errors, over customers, their losses of the same rows are lower."""
     gain = np.bincount(customers, weights=ours - theirs)
     spread = float(np.sqrt(((gain - gain.mean()) ** 2).sum()))
     return float(gain.sum()) / spread if spread > 0 else 0.0
@@ -248,7 +248,7 @@ def _choice_said(choice: Choice, calibration: Calibration, experiment: Experimen
 
 
 def sample_share(files: Sequence[Path], most_rows: int | None) -> float:
-    """Parquet files and the most rows wanted in, the share of the customers to keep out."""
+    """Return the share of the customers to take so that Parquet files give at most `most_rows` rows."""
     import pyarrow.parquet
 
     count = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
@@ -256,7 +256,7 @@ def sample_share(files: Sequence[Path], most_rows: int | None) -> float:
 
 
 def sampled(rows: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Rows and a share in, the rows of that share of the customers out: by a hash of the id, on any machine the same."""
+    """Return the rows of a share of the customers: by a hash of the id, on any machine the same."""
     if share >= 1:
         return rows
     hashed: Any = pd.util.hash_array(rows["customer_id"].astype(str).to_numpy(dtype=object), categorize=False)

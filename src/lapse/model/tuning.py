@@ -24,11 +24,11 @@ FIRST = 8
 def tune(
     experiment: Experiment, cutoffs: Sequence[date], trials: int, journal: Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A lab, the cutoffs whose outcomes are known and how many trials in; the params to use and every trial out.
+    """Return the params to use, and every trial.
 
-    A trial is judged as candidates are: by its out-of-time log loss on the folds. The first one is the params as they
-    are, which are kept unless another does better. `journal`: a file that remembers the trials; an interrupted search
-    over the same rows, cutoffs and params is taken up where it stood and ends as if it had not been interrupted.
+    A trial is measured as candidates are: by its out-of-time log loss on the folds. The first one is the params as they
+    are, which stay unless another does better. `journal`: a file that remembers the trials; an interrupted search over
+    the same rows, cutoffs and params is taken up where it stood and ends as if it had not been interrupted.
     """
     import optuna
 
@@ -52,7 +52,7 @@ def tune(
 
 
 def _drawn(trial: Any) -> dict[str, Any]:
-    """A trial in, the params it draws out."""
+    """Return the params that a trial draws."""
     return {
         "trees": trial.suggest_int("trees", 60, 800, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.1, log=True),
@@ -64,7 +64,7 @@ def _drawn(trial: Any) -> dict[str, Any]:
 
 
 def _loss(experiment: Experiment, folds: Sequence[date], drawn: Mapping[str, Any]) -> float:
-    """A lab, its folds and drawn params in, the out-of-time log loss of the trees by them out."""
+    """Return the out-of-time log loss of trees with the drawn params."""
     tried = Experiment(
         experiment.rows, experiment.names, experiment.inputs, experiment.windows, {**experiment.params, **drawn}
     )
@@ -79,7 +79,7 @@ def _finished(study: Any) -> list[Any]:
 
 
 def _name(experiment: Experiment, known: Sequence[date]) -> str:
-    """A lab and the known cutoffs in, a name out that other rows, cutoffs or params do not share."""
+    """Return a name that other rows, cutoffs or params do not share."""
     rows: Any = experiment.at(known)[["customer_id", "churned", *experiment.names]]
     hashed = np.asarray(pd.util.hash_pandas_object(rows, index=False), dtype="uint64")
     params = {name: value for name, value in experiment.params.items() if name != "tuning_trials"}

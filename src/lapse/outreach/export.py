@@ -24,7 +24,7 @@ WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "mo
 
 
 def list_as_csv(listed: pd.DataFrame) -> str:
-    """A list in, CSV text out; a text that a spreadsheet would run as a formula is preceded by an apostrophe."""
+    """Return a list as CSV; a text that a spreadsheet would run as a formula is preceded by an apostrophe."""
     safe = listed.copy()
     for name in safe.select_dtypes(include=["object", "string"]).columns:
         safe[name] = safe[name].map(_defused)
@@ -33,7 +33,7 @@ def list_as_csv(listed: pd.DataFrame) -> str:
 
 
 def list_as_json(listed: pd.DataFrame) -> str:
-    """A list in, a JSON array with one object per customer out; what is unknown is null."""
+    """Return a list as a JSON array with one object per customer; what is unknown is null."""
     text = listed.assign(
         **{n: listed[n].astype(str).mask(listed[n].isna(), None) for n in ("last_order_date", "as_of")}
     ).to_json(orient="records", indent=2, double_precision=6, force_ascii=False)
@@ -41,7 +41,7 @@ def list_as_json(listed: pd.DataFrame) -> str:
 
 
 def list_as_table(listed: pd.DataFrame) -> str:
-    """A list in, lines for a terminal out: one per customer, the reasons at its end."""
+    """Return a list as lines for a terminal: one per customer, the reasons at its end."""
     lines = [f"{'rank':>5}  {'customer':<16} {'risk':>6}  {'band':<6}  {'last order':<10} {'spend 365 d':>12}  reasons"]
     for row in listed.to_dict("records"):
         spend = "" if pd.isna(row["spend_last_year"]) else f"{row['spend_last_year']:,.2f}"
@@ -53,15 +53,15 @@ def list_as_table(listed: pd.DataFrame) -> str:
 
 
 def write_csv(listed: pd.DataFrame, path: Path) -> None:
-    """A list and a path in, the CSV file there, in UTF-8."""
+    """Write a list as CSV in UTF-8."""
     write_text(path, list_as_csv(listed))
 
 
 def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -> None:
-    """A list and a path in, an .xlsx there: the list, and a sheet that says what its columns mean.
+    """Write a list as .xlsx, with a sheet that says what its columns mean.
 
-    Frozen header, filters, percentages, widths. The creation date in the file is always the same day, so that the
-    same list gives the same bytes.
+    Frozen header, filters, percentages, widths. The creation date in the file is always the same day, so that the same
+    list gives the same bytes.
     """
     import xlsxwriter
 

@@ -26,12 +26,12 @@ def at_risk_list(
     rank_by: str = "churn_risk",
     campaign_costs: CampaignCosts | None = None,
 ) -> pd.DataFrame:
-    """Scores in, the list out (tables.AT_RISK), ranked by the column `rank_by`; it may be empty.
+    """Return the list (tables.AT_RISK), ranked by the column `rank_by`; it may be empty.
 
     `min_risk`: the risk from which on a customer is listed; auto: from medium risk on. Who may not be contacted is left
-    out; by expected_profit so is whom it does not pay to contact. With a budget in the offer the list stops before its
-    expected cost exceeds it. Ties go by risk, the spend of the last year, then customer_id, so that the order never
-    depends on chance. DataError when rank_by needs money that is not there.
+    out; by expected_profit so is whom it does not pay to contact. With a budget the list stops before its expected cost
+    exceeds it. Ties go by risk, the spend of the last year, then customer_id, so that the order never depends on
+    chance. DataError when rank_by needs money that is not there.
     """
     at_risk = scores["risk_band"] != "low" if min_risk == "auto" else scores["churn_risk"] >= min_risk
     listed = scores[at_risk & scores["may_contact"]]
@@ -60,7 +60,7 @@ def write_lists(
     rank_by: str = "churn_risk",
     campaign_costs: CampaignCosts | None = None,
 ) -> pd.DataFrame:
-    """Scores and the caution of the evaluation in, the list out, as at_risk.csv and .xlsx in `out`."""
+    """Write the list as at_risk.csv and .xlsx to `out`, with the caution of the evaluation, and return it."""
     listed = at_risk_list(scores, min_risk, max_customers, caution, rank_by, campaign_costs)
     write_csv(listed, out / "at_risk.csv")
     write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, min_risk, caution, rank_by))
@@ -74,7 +74,7 @@ def about_list(
     caution: str | None = None,
     rank_by: str = "churn_risk",
 ) -> dict[str, str]:
-    """Scores and the list made of them in, what a reader of the list has to know out."""
+    """Return what a reader of the list has to know."""
     first, reached = scores.iloc[0], "medium or high" if min_risk == "auto" else f"{min_risk * 100:g}% or more"
     return {
         **({"CAUTION": caution} if caution else {}),
@@ -89,13 +89,13 @@ def about_list(
 
 
 def caution_in(metrics: Path) -> str | None:
-    """The path of metrics.json in, the caution that the evaluation put on the lists out; None without an evaluation."""
+    """Return the caution that the evaluation put on the lists; None without an evaluation."""
     said: str | None = read_json(metrics).get("caution") if metrics.exists() else None
     return said
 
 
 def print_summary(listed: pd.DataFrame) -> None:
-    """The list in, its first three rows and where to look next on the terminal out."""
+    """Log the first three customers of the list, and where to look next."""
     for caution in listed["caution"].dropna().unique():
         LOG.info(f"CAUTION, {caution}.")
     LOG.info(f"{len(listed):,} customers at risk{', the first of them:' if len(listed) else ''}")

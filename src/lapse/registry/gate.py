@@ -83,10 +83,7 @@ class Evidence:
 
 
 def decide(evidence: Evidence, windows: ChurnWindows, last_complete_day: date, thresholds: Thresholds) -> list[Check]:
-    """Evidence, churn's present definition, the log's last complete day and thresholds in, every check out.
-
-    The model may be promoted when all of them passed.
-    """
+    """Return every check; the model may be promoted when all of them passed."""
     return [
         same_definition(evidence.windows, windows),
         mature(evidence, last_complete_day),
@@ -98,7 +95,7 @@ def decide(evidence: Evidence, windows: ChurnWindows, last_complete_day: date, t
 
 
 def same_definition(trained: ChurnWindows, wanted: ChurnWindows) -> Check:
-    """The windows of the model and of params.yaml in; they must be the same, or `lapse score` would refuse the champion."""
+    """Check that model and params.yaml have the same windows: else `lapse score` would refuse the champion."""
     said = f"mode {wanted.mode}, active {wanted.active_days}, lead {wanted.lead_days}, horizon {wanted.horizon_days} days"
     if trained != wanted:
         said = f"trained for {trained}, but params.yaml says {wanted}"
@@ -106,7 +103,7 @@ def same_definition(trained: ChurnWindows, wanted: ChurnWindows) -> Check:
 
 
 def mature(evidence: Evidence, last_complete_day: date) -> Check:
-    """Evidence in; the test must be out of time, and every cutoff learned from decided inside the log (windows.py)."""
+    """Check that the test was out of time, and that every cutoff learned from is decided inside the log (windows.py)."""
     windows, test = evidence.windows, evidence.test_cutoff
     seen = [cutoff for cutoff in evidence.judged_on if not windows.known_at(cutoff, test)]
     undecided = [cutoff for cutoff in (*evidence.ships_on, test) if not windows.is_mature(cutoff, last_complete_day)]
@@ -120,7 +117,7 @@ def mature(evidence: Evidence, last_complete_day: date) -> Check:
 
 
 def better_than_chance(auroc_interval: Sequence[float] | None) -> Check:
-    """The 95 % interval of the model's AUROC in; its lower end must be above .5."""
+    """Check that the lower end of the 95 % interval of AUROC is above .5."""
     if auroc_interval is None:
         return Check("chance", passed=False, said="no AUROC: the test customers all churned, or none did")
     low, high = auroc_interval
@@ -128,9 +125,9 @@ def better_than_chance(auroc_interval: Sequence[float] | None) -> Check:
 
 
 def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
-    """The rivals' cards of metrics.json in; the paired lead over the best of them, by AUROC, must not reach below 0.
+    """Check that the paired difference to the best rule, by AUROC, does not reach below 0.
 
-    Where the rule itself ships, its lead over itself is 0 to 0 and passes.
+    Where the rule itself is the final model, its difference to itself is 0 to 0 and passes.
     """
     ranked = {name: card["auroc"] for name, card in baselines.items() if card.get("auroc") is not None}
     if not ranked:
@@ -144,10 +141,10 @@ def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
 
 
 def calibrated(found: Calibration | str, thresholds: Thresholds) -> Check:
-    """Calibration on the test cutoff and thresholds in; ECE and slope must keep to them, as far as chance allows.
+    """Check that ECE and slope keep to their limits, as far as chance allows.
 
-    On a few hundred customers, probabilities that are exactly right have an ECE of .05 and more and a slope that is
-    off by .2. So a limit is broken only when the miscalibration is more than chance explains.
+    On a few hundred customers, probabilities that are exactly right have an ECE of .05 and more and a slope that is off
+    by .2. So a limit is broken only when the miscalibration is more than chance explains.
     """
     if isinstance(found, str):
         return Check("calibration", passed=False, said=found)
@@ -164,7 +161,7 @@ def calibrated(found: Calibration | str, thresholds: Thresholds) -> Check:
 
 
 def not_worse(found: Comparison | str | None, max_auroc_loss: float) -> Check:
-    """The comparison with the champion and the tolerated loss in; neither AUROC nor Brier may be shown to be worse.
+    """Check that neither AUROC nor Brier is shown to be worse than the champion's.
 
     Shown: the whole 95 % interval lies on the worse side. An AUROC lower by more than `max_auroc_loss` is refused, too.
     """
@@ -183,7 +180,7 @@ def not_worse(found: Comparison | str | None, max_auroc_loss: float) -> Check:
 
 
 def measure_calibration(churned: Ints, risk: Floats, seed: int) -> Calibration:
-    """Outcomes and probabilities of the test cutoff in, their calibration and what chance does to it out.
+    """Return the calibration at the test cutoff, and what chance does to it.
 
     The chance: outcomes drawn from the risks themselves (consistency resampling, Bröcker & Smith 2007).
     """
@@ -194,7 +191,7 @@ def measure_calibration(churned: Ints, risk: Floats, seed: int) -> Calibration:
 
 
 def compare(basis: str, churned: Ints, candidate: Floats, champion: Floats, rounds: int, seed: int) -> Comparison:
-    """Outcomes and both models' risks of the same customers in, candidate less champion with paired intervals out."""
+    """Return candidate less champion on the same customers, with paired intervals."""
     risks = {"candidate": candidate, "champion": champion}
     resampled = bootstrap_aurocs(churned, risks, rounds, seed)
     loss = (candidate - churned) ** 2 - (champion - churned) ** 2
@@ -210,7 +207,7 @@ def compare(basis: str, churned: Ints, candidate: Floats, champion: Floats, roun
 
 
 def _slope(churned: Ints, risk: Floats) -> tuple[float | None, float | None]:
-    """Outcomes and probabilities in, the logistic calibration slope and its standard error out (Cox 1958)."""
+    """Return the logistic calibration slope and its standard error (Cox 1958)."""
     from scipy.special import expit, logit
     from sklearn.linear_model import LogisticRegression
 

@@ -36,7 +36,7 @@ CHAIN_HASH = "promotions_seal"
 
 
 def tracking_uri(root: Path) -> str:
-    """The project's folder in, where MLflow keeps its runs out: MLFLOW_TRACKING_URI, else a sqlite file at the root.
+    """Return where MLflow keeps its runs: MLFLOW_TRACKING_URI, else a sqlite file at the project's root.
 
     `dvc exp run --temp` works in a copy below .dvc/tmp; its runs belong to the project, not to the copy.
     """
@@ -58,15 +58,15 @@ def record_training(
     reports: Path,
     features: Path,
 ) -> str:
-    """A finished and judged training in, the id of its MLflow run out.
+    """Record a finished and evaluated training, and return the id of its MLflow run.
 
     One run holds the flattened params, the hash of dvc.lock as the data's hash, the git commit, the cutoffs, the
-    out-of-time metrics as `test/…` and `rivals/…`, the reports, the model card and the feature dictionary. Below it
+    out-of-time metrics as `test/…` and `baselines/…`, the reports, the model card and the feature dictionary. Below it
     stands a nested run for each of `metrics["origins"]` ({test_cutoff, metrics}) and `metrics["trials"]` ({params,
-    metrics}), where they are. The model is registered as a new version of `registered_model`: the bundle that ships,
-    the judged one and metrics.json travel with it, so that it can be judged again beside a later one.
-    `models`: holds lapse/ and evaluation/. `features`: its newest rows give the example, whose values are medians:
-    no row of a customer is logged.
+    metrics}), where they are. The model is registered as a new version of `registered_model`: the final model, the
+    evaluation model and metrics.json travel with it, so that it can be compared again beside a later one. `models`:
+    holds lapse/ and evaluation/. `features`: its newest rows give the example, whose values are medians: no row of a
+    customer is logged.
     """
     shipped = Bundle.read(models / "lapse")
     with _mlflow(root) as mlflow:
@@ -115,7 +115,7 @@ class Registry:
     model: str
 
     def champion(self) -> tuple[int | None, str | None]:
-        """The version that the alias points to and the seal of the last promotion out, None where there is none."""
+        """Return the version that the alias points to and the chain hash of the last promotion, None where there is none."""
         with _mlflow(self.root) as mlflow:
             try:
                 found = mlflow.MlflowClient().get_registered_model(self.model)
@@ -127,7 +127,7 @@ class Registry:
             return None if number is None else int(number), found.tags.get(CHAIN_HASH)
 
     def number_of(self, model_version: str) -> int:
-        """The content hash of a bundle in, the newest version that ships it out; ModelError when none does."""
+        """Return the newest version with a bundle of this content hash; ModelError when there is none."""
         with _mlflow(self.root) as mlflow:
             rows = mlflow.MlflowClient().search_model_versions(f"name = '{self.model}'")
             numbers = [int(row.version) for row in rows if row.tags.get("model_version") == model_version]
@@ -137,7 +137,7 @@ class Registry:
         return max(numbers)
 
     def fetch(self, number: int) -> Registered:
-        """The number of a version in, its bundles and metrics out; ModelError when it is absent or lacks one of them."""
+        """Return the bundles and metrics of a version; ModelError when it is missing or lacks one of them."""
         with _mlflow(self.root) as mlflow, TemporaryDirectory(prefix="lapse-registry-") as temporary:
             try:
                 uri = f"models:/{self.model}/{number}"
@@ -155,29 +155,29 @@ class Registry:
             )
 
     def move_champion(self, number: int) -> None:
-        """A version in; the alias points to it from now on. Only promotion.py calls this, after it wrote why."""
+        """Point the alias to a version. Only promotion.py calls this, after it wrote why."""
         with _mlflow(self.root) as mlflow:
             mlflow.MlflowClient().set_registered_model_alias(self.model, CHAMPION, str(number))
 
     def chain_hash(self, hash_of_line: str) -> None:
-        """The hash of the newest line of the history in; the registry remembers it."""
+        """Remember the hash of the newest record of the history."""
         with _mlflow(self.root) as mlflow:
             mlflow.MlflowClient().set_registered_model_tag(self.model, CHAIN_HASH, hash_of_line)
 
 
 def shown_uri(root: Path) -> str:
-    """The project's folder in, where MLflow keeps its runs out, without a password."""
+    """Return where MLflow keeps its runs, without a password."""
     return without_passwords(tracking_uri(root))
 
 
 def first_line(error: Exception) -> str:
-    """An error of MLflow in, its first line without the full stop out."""
+    """Return the first line of an error without the full stop."""
     return without_passwords((str(error) or type(error).__name__).splitlines()[0]).rstrip(".")
 
 
 @contextmanager
 def _mlflow(root: Path) -> Iterator[Any]:
-    """The project's folder in, MLflow out, quiet and pointed at its runs; its errors become ModelError."""
+    """Yield MLflow, quiet and pointed at the project's runs; its errors become ModelError."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():
@@ -214,7 +214,7 @@ def _tags(root: Path, metrics: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _log_nested(mlflow: Any, parts: Sequence[Mapping[str, Any]], kind: str) -> None:
-    """Origins or trials in, a nested run for each out; their metrics bear the names of the run above."""
+    """Log a nested run for each origin or trial; their metrics bear the names of the run above."""
     for number, part in enumerate(parts):
         label = part.get("test_cutoff", part.get("number", number))
         with mlflow.start_run(run_name=f"{kind} {label}", nested=True):
@@ -232,7 +232,7 @@ def _log_reports(mlflow: Any, models: Path, reports: Path) -> None:
 
 
 def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bundle, rows: pd.DataFrame) -> int:
-    """The folder of bundles, metrics.json, the bundle that ships and feature rows in, the number of the new version out.
+    """Register the bundles as a new version, and return its number.
 
     Every feature is a required column of the signature, whether or not it may be null: MLflow would fill an optional
     one that is missing with nothing. lapse itself goes along as code, because a server installs only what an index has.

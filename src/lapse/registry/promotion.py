@@ -44,7 +44,7 @@ class PromotionTransaction:
         return self.registry.root / PROMOTIONS
 
     def write(self, action: Action, to: Registered, forced: bool, reason: str | None, checks: tuple[str, ...]) -> None:
-        """A move in; its line first, then the alias, then the registry's seal: killed between, the next run finishes."""
+        """Write the record first, then move the alias, then store the chain hash: killed between, the next run finishes."""
         new = Line(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=who(self.registry.root),
@@ -74,10 +74,10 @@ def promote(
     reason: str | None = None,
     force: bool = False,
 ) -> Iterator[str]:
-    """The project's folder and a version (None: the one in models/lapse) in; the alias moved, and lines to show out.
+    """Move the alias to a version (None: the one in models/lapse), and yield lines to show.
 
-    Raises PromotionRefused when the gate refuses and `force` is not given; every promotion, forced promotion and refusal
-    is a line of models/promotions.jsonl. SettingsError for force without a reason.
+    Raises PromotionRefused when the gate refuses and `force` is not given; every promotion, forced promotion and
+    refusal is a record in models/promotions.jsonl. SettingsError for force without a reason.
     """
     if force and not (reason or "").strip():
         raise SettingsError("promote: --force needs --reason, which the history keeps. Say why the gate is overruled.")
@@ -102,7 +102,7 @@ def promote(
 
 
 def rollback(root: Path, registered_model: str, reason: str | None = None) -> Iterator[str]:
-    """The project's folder in; the alias back at the champion before the present one, and a line to show out.
+    """Move the alias back to the champion before the present one, and yield a line to show.
 
     Again: back to the one before that. ModelError when there is none.
     """
@@ -117,10 +117,10 @@ def rollback(root: Path, registered_model: str, reason: str | None = None) -> It
 
 
 def gather(root: Path, candidate: Registered, champion: Registered | str | None, rounds: int, seed: int) -> Evidence:
-    """The project's folder, the candidate and the champion (or why it cannot be read) in, all that the gate looks at out.
+    """Return all that the gate looks at, for the candidate and the champion (or why it cannot be read).
 
     Both are applied to the customers of the candidate's test cutoff in data/features; what cannot be measured on them
-    is said in words, and fails its check.
+    is put into words, and fails its check.
     """
     metrics, evaluation_model = candidate.metrics, candidate.evaluation_model
     test = date.fromisoformat(metrics["test_cutoff"])
@@ -159,7 +159,7 @@ class Scoring:
 
 
 def scoring_model(root: Path, registered_model: str, choice: Choice | None, temporary: Path) -> Scoring:
-    """The project's folder, a choice and a folder for scratch in, the model to score by out.
+    """Return the model to score by; `temporary` is a folder for its files.
 
     None: the champion where one was ever promoted, else models/lapse. ModelError when the champion is asked for or was
     promoted, but is not in the registry: scoring by another model in silence would be a promotion without a gate.
@@ -182,7 +182,7 @@ def scoring_model(root: Path, registered_model: str, choice: Choice | None, temp
 
 
 def who(root: Path) -> str:
-    """The project's folder in, who is at the keyboard out: git's user.email, else the name of the login."""
+    """Return who is at the keyboard: git's user.email, else the name of the login."""
     try:
         asked = subprocess.run(["git", "config", "user.email"], cwd=root, capture_output=True, text=True, check=False)
     except OSError:
@@ -192,9 +192,9 @@ def who(root: Path) -> str:
 
 @contextmanager
 def _open_transaction(root: Path, registered_model: str, overrule: bool) -> Iterator[PromotionTransaction]:
-    """The project's folder in, the desk out, held by one command at a time; ModelError where history and registry differ.
+    """Yield a promotion transaction, held by one command at a time; ModelError where history and registry differ.
 
-    `overrule`: what someone moved in MLflow by hand is taken as it is, and the next line says so.
+    `overrule`: what someone moved in MLflow by hand is taken as it is, and the next record says so.
     """
     from filelock import FileLock, Timeout
 
@@ -212,7 +212,7 @@ def _open_transaction(root: Path, registered_model: str, overrule: bool) -> Iter
 
 
 def _in_step(registry: Registry, lines: list[Line], overrule: bool) -> int | None:
-    """The registry and the history of its model in, the champion out; a move that was killed half-way is finished."""
+    """Return the champion by registry and history; a move that was killed half-way is finished."""
     champion, chain_hash = registry.champion()
     stack = champions(lines)
     wanted = stack[-1] if stack else None
@@ -235,7 +235,7 @@ def _in_step(registry: Registry, lines: list[Line], overrule: bool) -> int | Non
 
 
 def _champion(transaction: PromotionTransaction) -> Registered | str | None:
-    """The desk in, the present champion out; why it cannot be read; None where there is none."""
+    """Return the present champion; or why it cannot be read; None where there is none."""
     if transaction.champion is None:
         return None
     try:
@@ -247,9 +247,10 @@ def _champion(transaction: PromotionTransaction) -> Registered | str | None:
 def _champion_risk(
     champion: Registered, rows: pd.DataFrame, test: date, windows: ChurnWindows
 ) -> tuple[str, np.ndarray[Any, np.dtype[np.float64]]] | str:
-    """The champion and the candidate's test rows in, what is compared and its risks out, or why it cannot be.
+    """Return what is compared and its risks on the candidate's test rows, or why it cannot be.
 
-    What ships is what runs today, so it is taken where the cutoff's outcomes were not known to it; else the judged model.
+    The final model is what runs today, so it is taken where the cutoff's outcomes were not known to it; else the
+    evaluation model.
     """
     if champion.final_model.windows != windows:
         return f"{champion.name} was trained for another definition of churn, {champion.final_model.windows}"
@@ -265,7 +266,7 @@ def _champion_risk(
 
 
 def _require_same_customers(churned: np.ndarray[Any, Any], risk: np.ndarray[Any, Any], test: Mapping[str, Any]) -> None:
-    """Outcomes, risks and the recorded card in; DataError when they are not those that the card was made from."""
+    """Raise DataError when outcomes and risks are not those that the recorded card was made from."""
     now, then = auroc(churned, risk), test["auroc"]
     same = now == then if None in (now, then) else abs((now or 0.0) - then) < 5e-6
     if len(churned) != test["n"] or not same:

@@ -42,14 +42,14 @@ class Line:
     hash: str = ""
 
     def text(self) -> str:
-        """The line as it stands in the file, without the line break."""
+        """Return the record as it stands in the file, without the line break."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def read_history(path: Path) -> list[Line]:
-    """The path of the history in, its lines out, oldest first; ModelError when a line is not what was written.
+    """Return the records of the history, oldest first; ModelError when one is not what was written.
 
-    No file is an empty history.
+    A missing file is an empty history.
     """
     lines: list[Line] = []
     if not path.exists():
@@ -69,7 +69,7 @@ def read_history(path: Path) -> list[Line]:
 
 
 def append(path: Path, lines: Sequence[Line], new: Line) -> Line:
-    """The path, the lines that stand there and a new one in; the whole file with it, and the line as numbered out."""
+    """Write the whole history with a new record, and return that record as numbered."""
     numbered = replace(new, number=len(lines) + 1, previous=lines[-1].hash if lines else "")
     sealed = replace(numbered, hash=_hash(numbered))
     write_text(path, "".join(f"{line.text()}\n" for line in (*lines, sealed)))
@@ -77,7 +77,7 @@ def append(path: Path, lines: Sequence[Line], new: Line) -> Line:
 
 
 def champions(lines: Sequence[Line]) -> list[int]:
-    """The lines of one registered model in, the versions that rollback would go back through out, the champion last.
+    """Return the versions that rollback would go back through, the champion last.
 
     A promotion adds a version, a rollback takes one away, a refusal changes nothing.
     """

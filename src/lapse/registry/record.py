@@ -18,7 +18,7 @@ DICTIONARY = ("feature", "family", "meaning", "unit", "nulls", "risk", "cause", 
 
 
 def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested params in, one level of dotted names out, as `dvc exp run -S` has them."""
+    """Return nested params as one level of dotted names, as `dvc exp run -S` has them."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= flat_params(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
@@ -26,9 +26,10 @@ def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def flat_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested metrics in, their numbers under names like `test/auroc` out, which the UI sorts by and shows in groups.
+    """Return the numbers of nested metrics under names like `test/auroc`, by which the UI sorts and groups.
 
-    An interval [low, high] becomes name_low and name_high. What is no number (null, text, a longer list) is left out.
+    An interval [low, high] becomes name_low and name_high. What is not a number (null, text, a longer list) is left
+    out.
     """
     flat: dict[str, float] = {}
     for key, value in values.items():
@@ -43,7 +44,7 @@ def flat_metrics(values: Mapping[str, Any], prefix: str = "") -> dict[str, float
 
 
 def description(metrics: Mapping[str, Any]) -> str:
-    """The content of metrics.json in, the Markdown out that the run and the registered version open with."""
+    """Return the Markdown that the run and the registered version open with."""
     test = metrics["test"]
     rows = [("**lapse**", test, "")]
     rows += [(name, card, _interval(card.get("lapse_leads_by_interval"))) for name, card in metrics["baselines"].items()]
@@ -60,7 +61,7 @@ def description(metrics: Mapping[str, Any]) -> str:
 
 
 def feature_dictionary(bundle: Bundle) -> str:
-    """A bundle in, CSV with the dictionary entry of each of its features out, in the model's order."""
+    """Return CSV with the dictionary entry of each feature, in the model's order."""
     known = {feature.name: feature for feature in all_features(bundle.inputs)}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -77,7 +78,7 @@ def feature_dictionary(bundle: Bundle) -> str:
 
 
 def input_example(features: Sequence[str], rows: pd.DataFrame) -> pd.DataFrame:
-    """The model's features and feature rows in, one row with the median of each out: nobody's row, yet a plausible one."""
+    """Return one row with the median of each feature: nobody's row, yet a plausible one."""
     return rows[list(features)].astype("float64").median().to_frame().T.reset_index(drop=True)
 
 

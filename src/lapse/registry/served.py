@@ -15,11 +15,11 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """The bundle behind MLflow's own interface."""
 
     def load_context(self, context: Any) -> None:
-        """The logged artifacts in; the bundle is read once."""
+        """Read the bundle once."""
         self.bundle = Bundle.read(Path(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Feature rows in, a frame with the column churn_risk out; ModelError names missing features."""
+        """Return a frame with the column churn_risk; ModelError names missing features."""
         return pd.DataFrame({"churn_risk": self.bundle.churn_risk(model_input)})
 
 

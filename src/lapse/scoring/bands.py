@@ -21,22 +21,22 @@ class Bands:
     medium: float
 
     def of(self, churn_risk: float) -> str:
-        """A churn risk in, `high`, `medium` or `low` out; a threshold belongs to the band above."""
+        """Return `high`, `medium` or `low`; a threshold belongs to the band above."""
         if churn_risk >= self.high:
             return "high"
         return "medium" if churn_risk >= self.medium else "low"
 
     def explained_from(self, min_risk: float | Auto) -> float:
-        """`lists.min_risk` in, the churn risk from which on a customer gets reasons out: medium, or listed before that."""
+        """Return the churn risk from which on a customer gets reasons: medium, or listed before that."""
         return self.medium if min_risk == "auto" else min(self.medium, min_risk)
 
 
 def bands_for(high: float | Auto, medium: float | Auto, bundle: Bundle) -> Bands:
-    """`score.high_risk`, `score.medium_risk` and the model in, the bands out.
+    """Return the bands for `score.high_risk`, `score.medium_risk` and the model.
 
-    auto: who is more at risk than the average customer is at medium risk, who has three times that one's odds at
-    high. What is much for a weekly grocer is nothing in a shop where most buy once, and unheard-of where one subscriber
-    in a hundred leaves. ModelError when the model does not know the average; SettingsError when the bands do not come in
+    auto: who is more at risk than the average customer is at medium risk, who has three times that one's odds at high.
+    What is much for a weekly grocer is nothing in a shop where most buy once, and unheard-of where one subscriber in a
+    hundred leaves. ModelError when the model does not know the average; SettingsError when the bands do not come in
     order.
     """
     found = Bands(
@@ -50,5 +50,5 @@ def bands_for(high: float | Auto, medium: float | Auto, bundle: Bundle) -> Bands
 
 
 def _with_odds(times: float, base_rate: float) -> float:
-    """How many times the odds of a base rate in, the probability with these odds out."""
+    """Return the probability whose odds are a multiple of the base rate's."""
     return round(times * base_rate / (1 + (times - 1) * base_rate), DIGITS)

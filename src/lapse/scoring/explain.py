@@ -27,11 +27,10 @@ def explanation(
     customer_id: str,
     explain_anew: Callable[[pd.Series], Why] | None = None,
 ) -> str:
-    """Purchase days, scores and a customer's id in, the customer's history, risk and reasons as text out.
+    """Return a customer's history, risk and reasons as text.
 
-    `explain_anew`: gives the reasons of a customer (a row of scores) whose risk is too low for the scores to hold them.
-
-    DataError for an id that neither the log nor the scores know.
+    `explain_anew` returns the reasons of a customer (a row of scores) whose risk is too low for the scores to hold
+    them. DataError for an id that neither the log nor the scores know.
     """
     days: Any = purchase_days
     history = engine.frame(days.filter(days.customer_id == customer_id).order_by("activity_date"))
@@ -65,7 +64,7 @@ def explanation(
 
 
 def explain_anew(engine: Engine, activity: Mapping[str, ir.Table], bundle: Bundle, period: Period, scored: pd.Series) -> Why:
-    """Activity, the model and a row of scores in, why this customer's risk is what it is out.
+    """Return why a scored customer's risk is what it is.
 
     The features of everybody on that day are computed once more: what is typical of others is theirs. ModelError when
     the scores are of another model.
@@ -101,7 +100,7 @@ def _risk(scored: pd.DataFrame, scores: pd.DataFrame, anew: Callable[[pd.Series]
 
 
 def _worth(row: pd.Series) -> list[str]:
-    """A row of scores in, what the customer is worth as the list says it out; nothing where the delivery has no money."""
+    """Return what the customer is worth as the list says it; nothing where the delivery has no money."""
     if pd.isna(row["expected_margin"]):
         return []
     margin, stake, profit = (f"{row[name]:,.2f}" for name in ("expected_margin", "value_at_stake", "expected_profit"))

@@ -30,7 +30,7 @@ class Wording(string.Formatter):
     """Python's format texts with the formats above."""
 
     def format_field(self, value: Any, format_spec: str) -> Any:  # noqa: PLR0911
-        """A value and a format in, its words out."""
+        """Return a value in words by a format."""
         if format_spec.startswith("#"):
             number = f"{value:,.0f}" if round(value) else "no"
             return f"{number} {format_spec[1:]}{'' if number == '1' else 's'}"
@@ -55,17 +55,17 @@ WORDING = Wording()
 
 @lru_cache(maxsize=4096)
 def _places(text: str) -> tuple[tuple[str, str], ...]:
-    """A format text in, the names in it with their formats out, in order."""
+    """Return the names in a format text with their formats, in order."""
     return tuple((name, spec or "") for _, name, spec, _ in WORDING.parse(text) if name)
 
 
 def names_in(text: str) -> list[str]:
-    """A format text in, the features that it prints out."""
+    """Return the features that a format text prints."""
     return [name for name, _ in _places(text) if name != "others"]
 
 
 def text_of(feature: Feature, direction: int) -> str:
-    """A feature and a direction (1 raises the risk, -1 lowers it) in, its format text out; empty: it has none."""
+    """Return a feature's format text for a direction (1 raises the risk, -1 lowers it); empty: it has none."""
     entry = feature.entry
     if direction > 0:
         return entry.reason
@@ -73,9 +73,9 @@ def text_of(feature: Feature, direction: int) -> str:
 
 
 def lean(feature: Feature, values: npt.NDArray[np.float64], others: float) -> npt.NDArray[np.int8]:
-    """A feature, its values and the median of others in; 1 where a value speaks for churn, -1 where against, else 0 out.
+    """Return 1 where a value speaks for churn, -1 where against, else 0.
 
-    It speaks where it lies clearly beyond neutral: the entry's, or else the median. Null says nothing.
+    It speaks where it lies clearly beyond the entry's reference value, or else the median of others. Null says nothing.
     """
     reference_value = others if feature.entry.reference_value is None else feature.entry.reference_value
     if feature.entry.risk == "either" or np.isnan(reference_value):
@@ -87,7 +87,7 @@ def lean(feature: Feature, values: npt.NDArray[np.float64], others: float) -> np
 
 
 def worded(text: str, row: Mapping[str, float], others: float) -> str | None:
-    """A format text, a customer's feature values and the median of others in, the words out.
+    """Return a format text filled with a customer's feature values and the median of others.
 
     None where a number in it is null, where the two numbers that it sets side by side come out alike or a difference
     comes out as nothing, and for a negative amount: more was returned than bought.
@@ -111,7 +111,7 @@ def worded(text: str, row: Mapping[str, float], others: float) -> str | None:
 
 
 def fact(feature: Feature, text: str, row: Mapping[str, float]) -> str:
-    """A feature, its text and a customer's values in, the fact that the text begins with out, whatever its window.
+    """Return the fact that a text begins with, whatever its window.
 
     A window without any order says that the customer is silent, in other words.
     """
@@ -123,7 +123,7 @@ def fact(feature: Feature, text: str, row: Mapping[str, float]) -> str:
 
 
 def _number(shown: str) -> tuple[float, bool]:
-    """Printed words in, the number in them and whether it is a percentage out; `today` and `nothing` are 0."""
+    """Return the number in printed words and whether it is a percentage; `today` and `nothing` are 0."""
     digits = re.sub(r"[^0-9.]", "", shown)
     if digits.strip("."):
         return float(digits), "%" in shown

@@ -38,7 +38,7 @@ class Why:
 
 
 def typical_values(rows: pd.DataFrame, features: Sequence[Feature]) -> dict[str, float]:
-    """The rows of all customers scored in, the median of each feature out: what is typical of others. NaN without any."""
+    """Return the median of each feature over all customers scored: what is typical of others. NaN without any."""
     told = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protective_reason)]
     return {name: float(rows[name].median()) for name in told}
 
@@ -46,10 +46,11 @@ def typical_values(rows: pd.DataFrame, features: Sequence[Feature]) -> dict[str,
 def cause_totals(
     rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], others: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Feature rows and contributions to their log-odds in, their sums by cause and `base` out.
+    """Return the contributions to the log-odds summed by cause, and `base`.
 
-    Each row still sums to the log-odds. What a feature contributes goes to its cause, but where the window holds no order
-    and the customer is overdue, to the silence; and where its norm says the same, to the norm's cause.
+    Each row still sums to the log-odds. What a feature contributes goes to its cause, but where the window holds no
+    order and the customer is overdue, to the silence; and where its reference feature says the same, to the cause of
+    that.
     """
     by_name = {feature.name: feature for feature in features}
     known = [feature for feature in features if feature.name in contributions.columns]
@@ -72,7 +73,7 @@ def cause_totals(
 
 
 def _lean_of(feature: Feature | None, rows: pd.DataFrame, others: Mapping[str, float]) -> npt.NDArray[np.int8]:
-    """A feature (None: there is none) in, which way each row's value of it speaks out."""
+    """Return which way each row's value of a feature (None: there is none) speaks."""
     if feature is None or feature.name not in rows.columns:
         return np.zeros(len(rows), dtype="int8")
     return lean(feature, rows[feature.name].to_numpy("float64", na_value=np.nan), others.get(feature.name, np.nan))
@@ -81,7 +82,7 @@ def _lean_of(feature: Feature | None, rows: pd.DataFrame, others: Mapping[str, f
 def strongest_causes(
     rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], others: Mapping[str, float]
 ) -> list[Why]:
-    """Feature rows, the exact contributions to their log-odds and what is typical in, up to 3 + 2 causes per row out.
+    """Return up to 3 + 2 causes per row for the exact contributions to its log-odds.
 
     Contributions are added up by cause: all features count, also those without words. A cause is worded by its feature
     with the largest contribution whose text is true of the customer; a cause without any is passed over. `others`: see
@@ -133,7 +134,7 @@ class _Customer:
     others: Mapping[str, float]
 
     def strongest(self, direction: int, most: int, used: set[str]) -> list[Said]:
-        """A direction, how many causes and the facts already said in, the strongest causes of that direction out."""
+        """Return the strongest causes of a direction, leaving out facts that were used already."""
         ranked = sorted((c for c in self.total if direction * self.total[c] > 0), key=lambda c: -direction * self.total[c])
         found: list[Said] = []
         for cause in ranked:
@@ -147,7 +148,7 @@ class _Customer:
         return found
 
     def wordings(self, cause: str, direction: int) -> Iterator[Said]:
-        """A cause and a direction in, what can truly be said of it out, the feature that contributes most first."""
+        """Yield what can truly be said of a cause, the feature that contributes most first."""
         group = [f for f in self.told[cause] if self.speaks[f.name] == direction]
         for feature in sorted(group, key=lambda f: -direction * self.share[f.name]):
             text = text_of(feature, direction)

@@ -39,7 +39,7 @@ BLOCK = 50_000
 
 
 def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Bundle:
-    """A bundle as it was read and the workspace in, the bundle with the workspace's own features out.
+    """Return a bundle with the workspace's own features.
 
     ModelError when they are not those that it was trained with.
     """
@@ -49,7 +49,7 @@ def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, Mapping[str,
 def feature_rows(
     engine: Engine, activity: Mapping[str, ir.Table], as_of: date, bundle: Bundle, period: Period
 ) -> pd.DataFrame:
-    """Activity and a day in, the feature rows of everyone eligible on it out, as the model was trained on.
+    """Return the feature rows of everyone eligible on a day, as the model was trained on.
 
     DataError when nobody is eligible.
     """
@@ -79,9 +79,9 @@ def score_customers(
     consenting: set[str] | None = None,
     explained_from: float = 0,
 ) -> pd.DataFrame:
-    """Activity, a day, a bundle and a value model in, one row per eligible customer out (tables.SCORES), by customer_id.
+    """Return one row per eligible customer (tables.SCORES), by customer_id.
 
-    What a customer is worth is null where the value model knows no money. `offer`: what contacting one costs and does.
+    Values are null where the value model knows no money. `campaign_costs`: what contacting one costs and does.
     `consenting`: who agreed to be contacted; None when the delivery does not say, and then everybody may be. Customers
     with a lower risk than `explained_from` get no reasons: contributions cost much more than scores.
     """
@@ -108,7 +108,7 @@ def score_customers(
 
 
 def reason_columns(bundle: Bundle, rows: pd.DataFrame, shown: Any) -> dict[str, list[str | None]]:
-    """A bundle, the rows of everybody scored and whose reasons are shown in, the columns of reasons in scores out."""
+    """Return the columns of reasons in scores; `shown` says whose reasons are needed."""
     features = all_features(bundle.inputs)
     others = typical_values(rows, features)
     found = [Why((), ())] * len(rows)
@@ -129,7 +129,7 @@ def reason_columns(bundle: Bundle, rows: pd.DataFrame, shown: Any) -> dict[str, 
 
 
 def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:
-    """Purchase days and a day in, last order and the spend of the year up to it per customer out."""
+    """Return last order and the spend of the year up to a day, per customer."""
     days: Any = purchase_days
     past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"))
     year = past.activity_date > ibis.literal(observation_window(as_of, YEAR).start, type="date")
@@ -143,13 +143,13 @@ def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:
 
 
 def write_scores(scores: pd.DataFrame, path: Path) -> None:
-    """Scores and a path in, the whole Parquet file there."""
+    """Write the scores as one whole Parquet file."""
     with atomic_write(path) as temporary:
         scores.to_parquet(temporary, index=False)
 
 
 def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
-    """Scores and the bands in, how many customers are in each on the terminal out."""
+    """Log how many customers are in each band."""
     found = scores["risk_band"].value_counts()
     counted = (f"{found.get('high', 0):,} high ({bands.high:.1%} or more), {found.get('medium', 0):,} medium "
                f"({bands.medium:.1%}), {found.get('low', 0):,} low")  # fmt: skip
@@ -158,11 +158,11 @@ def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
 
 
 def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]], as_of: date) -> set[str] | None:
-    """Validated customers, the columns that the delivery gave and a day in, who agreed to be contacted out.
+    """Return who agreed to be contacted; None when the delivery does not say.
 
-    None when the delivery does not say. Where it does, only a clear yes counts: the customer's row that is valid on the
-    day, and every later one, must hold it. A yes that was withdrawn, a yes of the future, a row without a value and a
-    customer without a row are no consent.
+    Where it does, only a clear yes counts: the customer's row that is valid on the day, and every later one, must hold
+    it. A yes that was withdrawn, a yes of the future, a row without a value and a customer without a row are not
+    consent.
     """
     if "consent" not in columns.get("customers", ()):
         return None

@@ -54,10 +54,10 @@ After an upgrade of lapse, run `lapse init .` here: it says what changed and ren
 
 
 def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
-    """A folder, the name of a known source and the folder of its files in, a workspace there; says what it did.
+    """Make or renew a workspace, and return what was done.
 
-    An existing workspace is renewed: files that were not edited are replaced, edited ones are kept and named,
-    params.yaml is never touched. SettingsError for an unknown source, LapseError for a folder that holds other things.
+    Files of an existing workspace that were not edited are replaced, edited ones stay and are named, params.yaml is
+    never touched. SettingsError for an unknown source, LapseError for a folder that holds other things.
     """
     known = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
     if source is not None and source not in known:
@@ -82,7 +82,7 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
 
 
 def _params(source: str | None, delivery: str | None) -> str:
-    """A known source's name or None in, the text of its params.yaml out: ours, with the source's own sections laid over."""
+    """Return the text of a params.yaml: the repository's, with a known source's own sections laid over."""
     from io import StringIO
 
     from ruamel.yaml import YAML
@@ -126,7 +126,7 @@ OWN: dict[str, Any] = {
 
 
 def _files(delivery: str, lands_tables: bool) -> dict[str, str]:
-    """The delivery's folder in, the files of a workspace by their path out."""
+    """Return the files of a workspace by their path."""
     stages = [path for path in _packaged_folder("pipelines").iterdir() if path.name.endswith(".py")]
     return {
         **{
@@ -141,7 +141,7 @@ def _files(delivery: str, lands_tables: bool) -> dict[str, str]:
 
 
 def _pipeline(text: str, lands_tables: bool) -> str:
-    """The repository's dvc.yaml in, a workspace's out: lapse is installed there, so stages depend on its version."""
+    """Return the repository's dvc.yaml for a workspace: lapse is installed there, so stages depend on its version."""
     text = re.sub(r"(      - src/lapse/\S+\n)+", f"      - {STATE}\n", text)
     text = re.sub(
         r"^# deps name .*\n", f"# {STATE} holds the version of lapse: another one reruns the stages.\n", text, flags=re.M
@@ -153,7 +153,7 @@ def _pipeline(text: str, lands_tables: bool) -> str:
 
 
 def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any] | None) -> list[str]:
-    """Files by path and what was written before in; the new ones on disk, and what was kept or renewed out."""
+    """Write the files that are new or not edited, and return which were renewed and which stay."""
     said = []
     written = dict(state["files"]) if state else {}
     for name, text in files.items():
@@ -172,7 +172,7 @@ def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any
 
 
 def _what_changed(before: str) -> list[str]:
-    """The version that a workspace was made with in, the changelog since then out."""
+    """Return the changelog since the version that a workspace was made with."""
     if before == __version__:
         return [f"already a workspace of lapse {__version__}"]
     lines = _packaged("CHANGELOG.md").splitlines()
@@ -181,7 +181,7 @@ def _what_changed(before: str) -> list[str]:
 
 
 def _set_up_dvc(folder: Path) -> list[str]:
-    """A folder in; git and DVC initialised in it where they are not, and what was done out."""
+    """Initialise git and DVC where they are not, and return what was done."""
     said = []
     if shutil.which("git") and not _runs(folder, "git", "rev-parse", "--git-dir"):
         _run(folder, "git", "init", "--quiet")
@@ -214,7 +214,7 @@ def _runs(folder: Path, *words: str) -> bool:
 
 
 def _packaged_folder(name: str) -> Any:
-    """A folder or file of the repository in, where it is in the installed package or, in a checkout, beside it, out."""
+    """Return a file or folder of the repository, in the installed package or, in a checkout, beside it."""
     packaged = resources.files("lapse") / "setup" / "repository" / name
     return packaged if packaged.is_dir() or packaged.is_file() else Path(__file__).resolve().parents[3] / name
 

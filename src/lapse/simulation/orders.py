@@ -55,12 +55,12 @@ class Block:
         return pa.array([f"C{number:09d}" for number in range(self.first, self.first + len(self.joined))])
 
     def day_of_decline(self, who: Ints, day: Ints) -> Ints:
-        """Customers and days in, 1 for the first day of the customer's decline, below 1 before it, out."""
+        """Return 1 for the first day of a customer's decline, below 1 before it."""
         return np.asarray(day - self.hidden.decline_start[who] + 1)
 
 
 def draw_block(shop: Shop, number: int) -> Block:
-    """A shop and a block's number in, its customers out, drawn but for what they do."""
+    """Return the customers of a block, without what they do."""
     random = np.random.default_rng(np.random.SeedSequence(shop.seed, spawn_key=(number,)))
     first = number * BLOCK_CUSTOMERS
     n = min(BLOCK_CUSTOMERS, shop.customers - first)
@@ -72,7 +72,7 @@ def draw_block(shop: Shop, number: int) -> Block:
 
 
 def order_times(block: Block) -> tuple[Ints, Ints, Ints]:
-    """A block in, its orders in order of customer and time out: customer, day, second of the day.
+    """Return the orders of a block by customer and time: customer, day, second of the day.
 
     Each customer's Poisson process at full rate is laid on the cumulated seasons and thinned by the decline (Lewis &
     Shedler 1979). Who joins inside the log does so with an order.
@@ -110,7 +110,7 @@ class Lines:
 
 
 def _order_lines(block: Block, who: Ints, day: Ints) -> Lines:
-    """The orders in, their lines out.
+    """Return the lines of orders.
 
     Deal-seekers buy at a discount, a trial customer's first order at a deep one; no line is free of charge.
     """
@@ -135,7 +135,7 @@ def _order_lines(block: Block, who: Ints, day: Ints) -> Lines:
 
 
 def transaction_rows(block: Block, who: Ints, day: Ints, second: Ints) -> tuple[pa.Table, Ints]:
-    """The orders in, the lines of orders and returns and the number of returned lines by customer out.
+    """Return the lines of orders and returns, and the number of returned lines by customer.
 
     A return is a line of its order of up to two weeks before, with its money and quantity negative.
     """
@@ -175,16 +175,16 @@ def _prices(shop: Shop) -> Floats:
 
 
 def as_words(index: Ints, words: Any) -> pa.Array:
-    """Positions in a list of words in, the words out; a negative position is null."""
+    """Return the words at positions in a list; a negative position is null."""
     return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32), mask=index < 0), pa.array(words))
 
 
 def as_times(shop: Shop, second: Ints) -> pa.Array:
-    """Seconds since the log's first midnight in, timestamps without a zone out."""
+    """Return timestamps without a zone for seconds since the log's first midnight."""
     return pa.array((np.datetime64(shop.start, "s") + second).astype("datetime64[us]"))
 
 
 def as_dates(shop: Shop, day: Ints) -> pa.Array:
-    """Day numbers in, dates out; NEVER is null."""
+    """Return dates for day numbers; NEVER is null."""
     known = np.where(day < NEVER, day, 0)
     return pa.array(np.datetime64(shop.start, "D") + known, mask=day >= NEVER)

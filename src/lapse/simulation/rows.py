@@ -31,7 +31,7 @@ ENGAGEMENT_LEFT = 0.04
 
 
 def block_rows(shop: Shop, number: int) -> dict[str, pa.Table]:
-    """A shop and a block's number in, the block's rows of every table out, by the table's name."""
+    """Return a block's rows of every table, by the table's name."""
     block = draw_block(shop, number)
     who, day, second = order_times(block)
     transactions, returned = transaction_rows(block, who, day, second)
@@ -48,7 +48,7 @@ def block_rows(shop: Shop, number: int) -> dict[str, pa.Table]:
 
 
 def engagement_factor(day_of_decline: Ints, decline_days: Ints) -> Floats:
-    """The day of the decline as in `order_factor` in, what is left of visits and opened emails out.
+    """Return what is left of visits and opened emails on a day of the decline.
 
     Engagement falls faster than orders do, and never quite to nothing: it is the earlier sign.
     """
@@ -57,7 +57,7 @@ def engagement_factor(day_of_decline: Ints, decline_days: Ints) -> Floats:
 
 
 def _events(block: Block) -> tuple[pa.Table, Ints]:
-    """A block in, its events and the number of complaints by customer out."""
+    """Return the events of a block, and the number of complaints by customer."""
     shop, random, hidden, n = block.shop, block.random, block.hidden, len(block.joined)
     length = hidden.decline_days
     visitor, visited = _moments(block, 0.01 + random.gamma(4.0, 0.25, n) * hidden.order_rate)
@@ -94,7 +94,7 @@ def _events(block: Block) -> tuple[pa.Table, Ints]:
 
 
 def _moments(block: Block, rate_per_day: Floats) -> tuple[Ints, Ints]:
-    """A rate per customer in, the customers and seconds of a Poisson process from the day after joining on out."""
+    """Return the customers and seconds of a Poisson process from the day after joining on."""
     begin = np.maximum(block.joined + 1, 0) * DAY_SECONDS
     span = block.shop.days * DAY_SECONDS - begin
     who = np.repeat(np.arange(len(begin)), block.random.poisson(rate_per_day * span / DAY_SECONDS))
@@ -102,7 +102,7 @@ def _moments(block: Block, rate_per_day: Floats) -> tuple[Ints, Ints]:
 
 
 def _feedback(block: Block, who: Ints, day: Ints) -> pa.Table:
-    """The orders in, the ratings of some of them out: mostly 4 and 5 while loyal, around 3 in the decline."""
+    """Return ratings of some of the orders: mostly 4 and 5 while loyal, around 3 in the decline."""
     shop, random, n = block.shop, block.random, len(block.joined)
     content = random.normal(4.3, 0.45, n) - 0.8 * block.complains
     rated = np.flatnonzero(random.random(len(who)) < random.beta(2.0, 10.0, n)[who])
@@ -126,7 +126,7 @@ def _feedback(block: Block, who: Ints, day: Ints) -> pa.Table:
 
 
 def _customers(block: Block, orders: Ints, returned: Ints, complained: Ints) -> pa.Table:
-    """Counts by customer in, the customers out. cost_to_serve: currency per year of the log, after what they caused."""
+    """Return the customers. cost_to_serve: currency per year of the log, after what they caused."""
     shop, random, n = block.shop, block.random, len(block.joined)
     years = np.maximum(shop.days - np.maximum(block.joined, 0), 30) / 365.25
     caused = 0.9 * orders + 3.0 * returned + 6.0 * complained
@@ -159,7 +159,7 @@ def _subscriptions(block: Block) -> pa.Table:
 
 
 def _hidden(block: Block) -> pa.Table:
-    """What no shop knows about its customers; days after the log's end are null, as they lie in nobody's past."""
+    """Return what no shop knows about its customers; days after the log's end are null, as they lie in nobody's past."""
     shop, hidden = block.shop, block.hidden
     return pa.table({
         "customer_id": as_words(np.arange(len(block.joined)), block.ids),

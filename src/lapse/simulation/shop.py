@@ -91,7 +91,7 @@ class HiddenState:
 
 
 def draw_hidden_state(random: np.random.Generator, shop: Shop, joined: Ints, complains: Flags) -> HiddenState:
-    """A generator and the customers' joining days in, their hidden state out.
+    """Return the hidden state of customers who join on given days.
 
     Established customers are those who are loyal on day 0; the hazard has no memory, so no more need be known.
     """
@@ -119,7 +119,7 @@ def draw_hidden_state(random: np.random.Generator, shop: Shop, joined: Ints, com
 
 
 def seasons(shop: Shop, first_day: int, last_day: int) -> Floats:
-    """Two days in, the season factor of each kind (row) on each day from the first to the last (column) out.
+    """Return the season factor of each kind (row) on each day from the first to the last (column).
 
     A yearly wave with its peak in early December, the weekday, and for deal-seekers the promotion weeks.
     """
@@ -131,12 +131,12 @@ def seasons(shop: Shop, first_day: int, last_day: int) -> Floats:
 
 
 def is_promotion(shop: Shop, day: Ints) -> Flags:
-    """Days in, whether each lies in a promotion week out."""
+    """Return whether each day lies in a promotion week."""
     return np.asarray((shop.start.toordinal() - 1 + day) // 7 % 4 == 0)
 
 
 def order_factor(day_of_decline: Ints, decline_days: Ints) -> Floats:
-    """The day of the decline (1 = its first, below 1 = still loyal) in, what is left of the order rate out.
+    """Return what is left of the order rate on a day of the decline (1 = its first, below 1 = still loyal).
 
     It falls evenly to 0.15 on the last day of the decline; 0 from the departure on.
     """
@@ -146,7 +146,7 @@ def order_factor(day_of_decline: Ints, decline_days: Ints) -> Floats:
 
 
 def true_risk(shop: Shop, hidden: HiddenState, cutoff_day: int, windows: ChurnWindows) -> Floats:
-    """The hidden state of customers who have joined by the cutoff in, their exact probability of no order out.
+    """Return the exact probability of no order of customers who have joined by the cutoff.
 
     With exposure(B) = sum over the outcome window's days d of season(d) × order_factor(d - B + 1), a customer whose
     decline began on day B stays away with exp(-order_rate × exposure(B)): no order of a Poisson process. One who is

@@ -43,12 +43,12 @@ Result = TypeVar("Result")
 
 
 def simulate(shop: Shop, out: Path, params: Path, workers: int = 2) -> dict[str, int]:
-    """A shop in, the folder `out` with its tables, its truth and its params.yaml; returns rows by table.
+    """Write a shop's tables, its truth and a params.yaml to the folder `out`, and return the rows of each table.
 
-    `params` is a params.yaml to start from: its churn windows and cutoffs decide which truth is asked for, and all
-    but where the data lie is kept. The same shop and params give the same bytes, whatever `workers` is. The folder
-    appears whole or not at all; an earlier simulation there is replaced. SettingsError when it holds anything else,
-    HistoryTooShort when the shop's days do not hold one mature cutoff.
+    `params` is a params.yaml to start from: its churn windows and cutoffs decide which truth is asked for, and
+    everything but where the data lie stays. The same shop and params give the same bytes, whatever `workers` is. The
+    folder appears whole or not at all; an earlier simulation there is replaced. SettingsError when it holds anything
+    else, HistoryTooShort when the shop's days do not hold one mature cutoff.
     """
     settings = load_settings(params)
     windows, step, most = settings.churn.windows, settings.snapshots.step_days, settings.snapshots.max_cutoffs
@@ -64,7 +64,7 @@ def simulate(shop: Shop, out: Path, params: Path, workers: int = 2) -> dict[str,
 
 
 def write_tables(shop: Shop, folder: Path, workers: int = 2) -> dict[str, int]:
-    """A shop in, its tables and hidden.parquet in `folder`, one row group per block of customers; rows by table out.
+    """Write a shop's tables and hidden.parquet, one row group per block of customers, and return the rows of each.
 
     Memory holds `workers` + 1 blocks of customers, however large the shop is.
     """
@@ -86,7 +86,7 @@ def write_tables(shop: Shop, folder: Path, workers: int = 2) -> dict[str, int]:
 
 
 def write_truth(engine: DuckEngine, shop: Shop, folder: Path, windows: ChurnWindows, cutoffs: Iterable[date]) -> int:
-    """The folder that `write_tables` filled and cutoffs in, truth.parquet there and its number of rows out.
+    """Write truth.parquet for cutoffs to the folder that `write_tables` filled, and return its number of rows.
 
     One row per eligible customer and cutoff: true_risk, the probability of no order in the outcome window given the
     hidden state at the cutoff, and phase, that state in a word. Any windows may be asked for, not only those of params.
@@ -112,7 +112,7 @@ def write_truth(engine: DuckEngine, shop: Shop, folder: Path, windows: ChurnWind
 
 
 def _eligible(engine: DuckEngine, folder: Path, windows: ChurnWindows, cutoff: date) -> pa.Table:
-    """The hidden rows of the customers who ordered in the active days up to the cutoff, sorted by customer."""
+    """Return the hidden rows of the customers who ordered in the active days up to the cutoff, sorted by customer."""
     active = windows.active(cutoff)
     return engine.connection.execute(
         "SELECT * FROM read_parquet($hidden) WHERE customer_id IN (SELECT customer_id FROM read_parquet($transactions) "
@@ -123,7 +123,7 @@ def _eligible(engine: DuckEngine, folder: Path, windows: ChurnWindows, cutoff: d
 
 
 def _hidden_state(shop: Shop, rows: pa.Table) -> HiddenState:
-    """Rows of hidden.parquet in, the state that `true_risk` takes out; no decline inside the log is NEVER."""
+    """Return the state that `true_risk` takes; no decline inside the log is NEVER."""
     start = rows["decline_start"].cast(pa.int32()).to_numpy(zero_copy_only=False)
     day: Ints = np.where(np.isnan(start), NEVER, np.nan_to_num(start) - _epoch_day(shop.start)).astype(np.int64)
     kind = np.array([KINDS.index(kind) for kind in rows["kind"].to_pylist()], np.int64)
@@ -136,7 +136,7 @@ def _epoch_day(day: date) -> int:
 
 
 def _period(engine: DuckEngine, folder: Path) -> Period:
-    """The written transactions in, the days they cover out, by the rule that validate goes by."""
+    """Return the days that the written transactions cover, by the rule of stage validate."""
     rows = engine.connection.execute(
         "SELECT ordered_at::DATE, max(hour(ordered_at) * 60 + minute(ordered_at))::INT FROM read_parquet($1) "
         "GROUP BY 1 ORDER BY 1", [str(folder / "transactions.parquet")],
@@ -145,10 +145,10 @@ def _period(engine: DuckEngine, folder: Path) -> Period:
 
 
 def _write_params(params: Path, folder: Path, delivered: Path) -> None:
-    """A params.yaml in, the same with the simulated delivery as its sources in `folder`; comments stay.
+    """Write a params.yaml with the simulated delivery as its sources; comments stay.
 
-    Every delivered column that tables.py knows is mapped to itself, so a source table that lapse learns of is read
-    from here on without a change.
+    Every delivered column that tables.py knows is mapped to itself, so a source table that lapse learns of is read from
+    then on without a change.
     """
     from ruamel.yaml import YAML
 
@@ -177,7 +177,7 @@ def _write_params(params: Path, folder: Path, delivered: Path) -> None:
 
 
 def _in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """A function and items in, its results in the items' order out, never more than `workers` + 1 of them waiting."""
+    """Yield a function's results in the items' order, never more than `workers` + 1 of them waiting."""
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(max(1, workers)) as pool:
         for item in items:
@@ -190,7 +190,7 @@ def _in_order(function: Callable[[Item], Result], items: Iterable[Item], workers
 
 @contextmanager
 def _folder_written_whole(out: Path) -> Iterator[Path]:
-    """A final folder in, an empty folder beside it out; it takes the final name when the block ends without an error."""
+    """Yield an empty temporary folder that takes the final name when the block ends without an error."""
     here = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if (out.exists() and not out.is_dir()) or not here <= FILES or (here and "truth.parquet" not in here):
         raise SettingsError(f"simulate: {out} holds something else than a simulation. Name a new folder.")

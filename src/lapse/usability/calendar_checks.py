@@ -48,7 +48,7 @@ class Calendar:
 
     @classmethod
     def of(cls, delivered: Delivered) -> Calendar:
-        """A delivery in, its calendar out."""
+        """Return the calendar of a delivery."""
         period = delivered.profile.period
         rows = delivered.rows("SELECT activity_date, count(*) FROM checked_days GROUP BY 1 ORDER BY 1")
         return cls({day: int(count) for day, count in rows}, period.first_day, period.last_complete_day)
@@ -69,7 +69,7 @@ class Calendar:
 
 
 def check_calendar(delivered: Delivered) -> list[Finding]:
-    """A delivery in, what is wrong with its days and hours out."""
+    """Return what is wrong with a delivery's days and hours."""
     calendar = Calendar.of(delivered)
     return kept([
         loaded_twice(delivered), *gaps(calendar), first_period(calendar), last_week(calendar),
@@ -79,7 +79,7 @@ def check_calendar(delivered: Delivered) -> list[Finding]:
 
 
 def loaded_twice(delivered: Delivered) -> Finding | None:
-    """A delivery in, a finding out for the days whose lines are all there twice, e.g. under another load id."""
+    """Return a finding for days whose lines are all there twice, e.g. under another load id."""
     rows = delivered.rows("""
         WITH distinct_lines AS (SELECT *, count(*) AS copies FROM checked_transactions GROUP BY ALL)
         SELECT order_date, count(*), count(*) FILTER (copies > 1), count(*) FILTER (copies = 2),
@@ -106,7 +106,7 @@ def loaded_twice(delivered: Delivered) -> Finding | None:
 
 
 def gaps(calendar: Calendar) -> list[Finding]:
-    """A calendar in, findings out for stretches of open days without lines; weekly closing days are none."""
+    """Return findings for stretches of open days without lines; weekly closing days are not gaps."""
     opened = calendar.open_days
     present = [day for day in opened if day in calendar.customers]
     runs: list[list[date]] = []
@@ -144,7 +144,7 @@ def _is_missing(calendar: Calendar, day: date, present: Sequence[date]) -> bool:
 
 
 def _usual(calendar: Calendar, day: date, present: Sequence[date]) -> float:
-    """The mean number of customers on the days with lines in the four weeks before and after."""
+    """Return the mean number of customers on the days with lines in the four weeks before and after."""
     reach = timedelta(days=NEIGHBOUR_DAYS)
     near = present[bisect_left(present, day - reach) : bisect_right(present, day + reach)]
     others = [calendar.customers[other] for other in near if other != day]
@@ -153,7 +153,7 @@ def _usual(calendar: Calendar, day: date, present: Sequence[date]) -> float:
 
 
 def first_period(calendar: Calendar) -> Finding | None:
-    """A calendar in, a note out when the first four weeks hold far fewer customers than the weeks after."""
+    """Return a note when the first four weeks hold far fewer customers than the weeks after."""
     days = calendar.days
     if len(days) < 3 * NEIGHBOUR_DAYS:
         return None
@@ -170,7 +170,7 @@ def first_period(calendar: Calendar) -> Finding | None:
 
 
 def last_week(calendar: Calendar) -> Finding | None:
-    """A calendar in, a warning out when its last week holds under half of the usual: every customer looks gone."""
+    """Return a warning when the last week holds under half of the usual: every customer looks gone."""
     days = calendar.days[::-1]
     weeks = [sum(calendar.customers.get(day, 0) for day in days[7 * i : 7 * i + 7]) for i in range(USUAL_WEEKS + 1)]
     usual = median(weeks[1:])
@@ -185,7 +185,7 @@ def last_week(calendar: Calendar) -> Finding | None:
 
 
 def last_day(delivered: Delivered) -> Finding | None:
-    """A delivery in, a note out when its last day is cut off and hence not used."""
+    """Return a note when the last day is cut off and hence not used."""
     period = delivered.profile.period
     if period.last_day <= period.last_complete_day:
         return None
@@ -199,7 +199,7 @@ def last_day(delivered: Delivered) -> Finding | None:
 
 
 def partial_month(calendar: Calendar) -> Finding | None:
-    """A calendar in, a note out when the log begins or ends inside a month: monthly figures leave it out."""
+    """Return a note when the log begins or ends inside a month: monthly figures leave it out."""
     following = calendar.last + timedelta(days=1)
     parts = [
         f"{calendar.first:%Y-%m} begins on day {calendar.first.day}" if calendar.first.day > 1 else "",
@@ -216,7 +216,7 @@ def partial_month(calendar: Calendar) -> Finding | None:
 
 
 def clock(delivered: Delivered) -> Finding | None:
-    """A delivery in, a finding out when its quiet hours lie at daytime, so that the declared zone may be off."""
+    """Return a finding when the quiet hours lie at daytime, so that the declared zone may be off."""
     rows = delivered.rows("SELECT hour(ordered_at), count(*), max(minute(ordered_at)) FROM checked_transactions GROUP BY 1")
     if len(rows) == 1 and rows[0][0] == 0 and rows[0][2] == 0:
         return None
@@ -239,7 +239,7 @@ def clock(delivered: Delivered) -> Finding | None:
 
 
 def shifted_dates(delivered: Delivered, name: str, moment: str) -> Finding | None:
-    """A delivery, a table and its moment in, a warning out when dates without a time were moved by the time zone."""
+    """Return a warning when dates without a time were moved by the time zone."""
     if not delivered.has(name) and name != "transactions":
         return None
     rows, times, midnights, shown = delivered.row(
@@ -258,7 +258,7 @@ def shifted_dates(delivered: Delivered, name: str, moment: str) -> Finding | Non
 
 
 def _quiet_centre(blocks: Sequence[int], total: int) -> float:
-    """Lines by the start hour of a block of hours in, the hour at the middle of the quiet blocks out.
+    """Return the hour at the middle of the quiet blocks, given lines by the start hour of a block of hours.
 
     A shop closed for half of the day has many equally quiet blocks: the middle of their longest run counts.
     """
@@ -272,7 +272,7 @@ def _quiet_centre(blocks: Sequence[int], total: int) -> float:
 
 
 def _stretches(days: Iterable[date]) -> str:
-    """Days in their order in, the first stretches of days without a break out, as text."""
+    """Return the first unbroken stretches of days as text."""
     stretches: list[list[date]] = []
     for day in days:
         if stretches and (day - stretches[-1][-1]).days == 1:

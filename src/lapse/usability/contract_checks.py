@@ -16,7 +16,7 @@ from lapse.usability.proposals import ENOUGH_OF_EACH, ROLES, fitting_cutoffs, in
 def check_contracts(
     delivered: Delivered, windows: ChurnWindows, step_days: int, max_cutoffs: int, reasons: Sequence[str] | None
 ) -> list[Finding]:
-    """A delivery with subscriptions and the windows in params in, what stands in the way of learning out."""
+    """Return what stands in the way of learning from subscriptions."""
     period = delivered.profile.period
     cutoffs = fitting_cutoffs(period, windows, step_days, max_cutoffs)
     if independent(cutoffs, windows) < ROLES:
@@ -60,7 +60,7 @@ def _at_last_cutoff(
 
 
 def _unknown_reasons(delivered: Delivered, reasons: Sequence[str] | None) -> Finding | None:
-    """The reasons that count in params in, a stop out when the delivery does not know one of them."""
+    """Return a stop when the delivery does not know one of the reasons that count in params."""
     found = [str(row[0]) for row in delivered.rows(
         "SELECT end_reason FROM checked_subscriptions WHERE end_reason IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1"
     )]  # fmt: skip

@@ -58,7 +58,7 @@ class Delivered:
 
     @classmethod
     def open(cls, engine: DuckEngine, validated: Path, profile: DataProfile, counts: Mapping[str, Count]) -> Delivered:
-        """The folder of validated tables in, the delivery out, its log rolled up once."""
+        """Return the delivery in a folder of validated tables, its log rolled up once."""
         for name in SOURCES:
             path = literal(str(validated / f"{name}.parquet"))
             engine.connection.execute(f"CREATE OR REPLACE TEMP VIEW checked_{name} AS SELECT * FROM read_parquet({path})")
@@ -73,29 +73,29 @@ class Delivered:
         return cls(engine, profile, counts)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """SQL over the `checked_*` tables in, its rows out."""
+        """Return the rows of SQL over the `checked_*` tables."""
         return self.engine.connection.execute(query).fetchall()
 
     def row(self, query: str) -> tuple[Any, ...]:
-        """SQL over the `checked_*` tables that gives one row in, that row out."""
+        """Return the single row of SQL over the `checked_*` tables."""
         return self.rows(query)[0]
 
     def has(self, name: str) -> bool:
-        """The name of a source table, or of a column of transactions, in; whether the delivery has it out."""
+        """Return whether the delivery has a source table, or a column of transactions."""
         return name in self.profile.given
 
 
 def kept(findings: Iterable[Finding | None]) -> list[Finding]:
-    """What checks answered in, the findings among it out."""
+    """Return the findings among what checks returned."""
     return [finding for finding in findings if finding is not None]
 
 
 def share_of(part: float, whole: float) -> str:
-    """A part and its whole in, the share in per cent as text out; a small one keeps its digits."""
+    """Return a share in per cent as text; a small one keeps its digits."""
     percent = 100 * part / whole if whole else 0.0
     return f"{percent:.1f} %" if percent == 0 or percent >= 0.1 else f"{percent:.2g} %"
 
 
 def plural(count: int, one: str, more: str = "") -> str:
-    """A count and its noun in, both as text out."""
+    """Return a count and its noun as text."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"

@@ -48,7 +48,7 @@ class Attribute:
 
 
 def check_foresight(delivered: Delivered, set_now: Tried) -> list[Finding]:
-    """A delivery and its cutoffs in, one finding per attribute that knows more than its cutoff allows out."""
+    """Return one finding per attribute that knows more than its cutoff allows."""
     if not delivered.has("customers"):
         return []
     found: list[Finding | None] = []
@@ -101,7 +101,7 @@ def _label(delivered: Delivered, cutoff: date, windows: ChurnWindows) -> bool:
 
 
 def dates_after(delivered: Delivered, attribute: Attribute, cutoff: date) -> Finding | None:
-    """An attribute and the last mature cutoff in, a warning out when its values are dates after the cutoff."""
+    """Return a warning when an attribute's values are dates after the last mature cutoff."""
     if attribute.kind != "date":
         return None
     after, filled, keys = delivered.row(
@@ -120,7 +120,7 @@ def dates_after(delivered: Delivered, attribute: Attribute, cutoff: date) -> Fin
 
 
 def predicts(delivered: Delivered, attribute: Attribute, cutoff: date) -> Finding | None:
-    """An attribute and the labelled cutoff in, a warning out when it tells churners better than the last order does."""
+    """Return a warning when an attribute tells churners better than the last order does."""
     text = f"c.{quoted(attribute.name)}"
     recency = _auroc(delivered, "SELECT since AS v, churned FROM checked_labels")
     labelled = "FROM checked_labels l LEFT JOIN checked_customers c USING (customer_id)"
@@ -155,7 +155,7 @@ def predicts(delivered: Delivered, attribute: Attribute, cutoff: date) -> Findin
 
 
 def follows_whole_log(delivered: Delivered, attribute: Attribute, cutoff: date) -> Finding | None:
-    """A numeric attribute and the first mature cutoff in, a warning out when it was computed from the log's future."""
+    """Return a warning when a numeric attribute was computed from the log's future."""
     if attribute.kind != "number":
         return None
     measures = {"net spend": "sum(net_spend)", "purchase days": "count(*) FILTER (orders > 0)"}
@@ -183,7 +183,7 @@ def follows_whole_log(delivered: Delivered, attribute: Attribute, cutoff: date) 
 
 
 def telling_name(delivered: Delivered, attribute: Attribute) -> Finding | None:
-    """An attribute in, a note out when its name says that it may be computed from what customers did later."""
+    """Return a note when an attribute's name says that it may be computed from what customers did later."""
     if not TELLING_NAME.search(attribute.name):
         return None
     filled = delivered.row(f"SELECT count({quoted(attribute.name)}) FROM checked_customers")[0]
@@ -195,7 +195,7 @@ def telling_name(delivered: Delivered, attribute: Attribute) -> Finding | None:
 
 
 def _auroc(delivered: Delivered, valued: str) -> float:
-    """SQL for rows of (v, churned) in, the chance that a churner's v is above a stayer's out; ties count half."""
+    """Return the chance that a churner's v is above a stayer's, of SQL for rows of (v, churned); ties count half."""
     ranks, churners, stayers = delivered.row(f"""
         WITH grouped AS (SELECT v, count(*) AS n, count(*) FILTER (churned) AS k FROM ({valued})
                          WHERE v IS NOT NULL GROUP BY 1),

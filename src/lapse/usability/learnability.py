@@ -24,13 +24,13 @@ DRIFT_LEAST_POINTS = 0.02
 
 
 def check_learnability(delivered: Delivered, set_now: Tried) -> list[Finding]:
-    """A delivery and what the windows in params leave in, what stands in the way of learning out."""
+    """Return what stands in the way of learning, with the windows in params."""
     return kept([one_time_buyers(delivered, set_now.windows), too_short(delivered, set_now),
                  too_few_of_a_class(set_now), *drift(delivered, set_now)])  # fmt: skip
 
 
 def one_time_buyers(delivered: Delivered, windows: ChurnWindows) -> Finding | None:
-    """A delivery in, a finding out when (nearly) nobody buys twice: a stop or a warning.
+    """Return a stop or a warning when (nearly) nobody buys twice.
 
     Who bought first within the last horizon has had no time to return and is left out.
     """
@@ -67,7 +67,7 @@ def one_time_buyers(delivered: Delivered, windows: ChurnWindows) -> Finding | No
 
 
 def too_short(delivered: Delivered, set_now: Tried) -> Finding | None:
-    """What is set in params leaves in, a stop out when there are too few cutoffs to fit, calibrate and test on."""
+    """Return a stop when the settings leave too few cutoffs to fit, calibrate and test on."""
     if set_now.independent_cutoffs >= ROLES:
         return None
     windows, period, step = set_now.windows, delivered.profile.period, set_now.step_days
@@ -89,7 +89,7 @@ def too_short(delivered: Delivered, set_now: Tried) -> Finding | None:
 
 
 def too_few_of_a_class(set_now: Tried) -> Finding | None:
-    """What the windows in params leave in, a finding out for cutoffs with too few churners or stayers."""
+    """Return a finding for cutoffs with too few churners or stayers."""
     poor = [cutoff for cutoff in set_now.cutoffs if cutoff.smaller_class < ENOUGH_OF_EACH]
     if not poor:
         return None
@@ -108,7 +108,7 @@ def too_few_of_a_class(set_now: Tried) -> Finding | None:
 
 
 def drift(delivered: Delivered, set_now: Tried) -> list[Finding]:
-    """What the windows in params leave in, findings out when customers, orders or churn change over the cutoffs."""
+    """Return findings when customers, orders or churn change over the cutoffs."""
     cutoffs = [cutoff for cutoff in set_now.cutoffs if cutoff.eligible]
     if len(cutoffs) < 2:
         return []

@@ -98,7 +98,7 @@ class Rhythm:
 
     @classmethod
     def of(cls, delivered: Delivered) -> Rhythm:
-        """A delivery in, its customers' rhythm out; no gaps when nobody bought on two days."""
+        """Return the customers' rhythm; no gaps when nobody bought on two days."""
         # Whole millionths of a customer: integer sums do not depend on the order of the rows.
         rows = delivered.rows("""
             WITH gaps AS (SELECT customer_id, next_day - bought_on AS gap_days,
@@ -121,7 +121,7 @@ class Rhythm:
 def outcomes(
     delivered: Delivered, cutoffs: Iterable[tuple[date, int]], lead_days: int
 ) -> dict[tuple[date, int], list[tuple[int, int, int]]]:
-    """Pairs of cutoff and horizon_days in; for each, (days_since_last_order, customers, churned) out, sorted.
+    """Return, per pair of cutoff and horizon_days, sorted (days_since_last_order, customers, churned).
 
     Everyone who ordered up to the cutoff is in it; the eligible are the rows with fewer days than active_days.
     """
@@ -148,14 +148,14 @@ def outcomes(
 
 
 def near_windows(rhythm: Rhythm, period: Period, set_now: ChurnWindows, set_step: int) -> list[tuple[ChurnWindows, int]]:
-    """A rhythm and what is set in, (windows, step) to try out: the set ones first, then the log's nearest to the rhythm."""
+    """Return (windows, step) to try out: those in params first, then the nearest to the rhythm."""
     near = [(windows, step_for(windows, period)) for windows in candidates(rhythm, set_now)]
     fitting = [(windows, step) for windows, step in near if fitting_cutoffs(period, windows, step, 1)]
     return list(dict.fromkeys([(set_now, set_step), *fitting[:MOST_TRIED]]))
 
 
 def try_windows(delivered: Delivered, definitions: Sequence[tuple[ChurnWindows, int]], max_cutoffs: int) -> list[Tried]:
-    """Windows with their steps, the set ones first, in; what each leaves to learn from out, in the same order."""
+    """Return what each definition leaves to learn from, in the same order; those in params come first."""
     period = delivered.profile.period
     cutoffs = {(windows, step): fitting_cutoffs(period, windows, step, max_cutoffs) for windows, step in definitions}
     wanted = [(day, windows.horizon_days) for (windows, _), days in cutoffs.items() for day in days]
@@ -181,7 +181,7 @@ def fitting_cutoffs(period: Period, windows: ChurnWindows, step_days: int, most:
 
 
 def independent(cutoffs: Sequence[date], windows: ChurnWindows) -> int:
-    """Cutoffs in, how many of them can be chosen so that each one's outcome is known at the next one out."""
+    """Return how many cutoffs can be chosen so that each one's outcome is known at the next one."""
     count, later = 0, None
     for cutoff in sorted(cutoffs, reverse=True):
         if later is None or windows.known_at(cutoff, later):
@@ -190,7 +190,7 @@ def independent(cutoffs: Sequence[date], windows: ChurnWindows) -> int:
 
 
 def candidates(rhythm: Rhythm, set_now: ChurnWindows) -> list[ChurnWindows]:
-    """A rhythm in, churn windows out, the one that fits it best first; nearest to the set ones without a rhythm.
+    """Return churn windows, the one that fits the rhythm best first; nearest to those in params without a rhythm.
 
     A step away from the rhythm's horizon counts twice one of the active days: the horizon decides who churned.
     """
@@ -212,7 +212,7 @@ def _rung(days: int) -> int:
 
 
 def step_for(windows: ChurnWindows, period: Period) -> int:
-    """Churn windows and the log's period in, the days between cutoffs out.
+    """Return the days between cutoffs for churn windows.
 
     A whole fraction of lead + horizon: then some cutoffs lie exactly one outcome apart, and the embargo between fit,
     calibrate and test wastes no day. The longest one that leaves enough cutoffs, since close ones repeat each other.
@@ -224,9 +224,9 @@ def step_for(windows: ChurnWindows, period: Period) -> int:
 
 
 def propose(tried: Sequence[Tried], best_first: Iterable[ChurnWindows]) -> Tried | None:
-    """What was tried and the candidates, the best first, in; the first that can be trained on out, else None.
+    """Return the first candidate, the best first, that can be trained on, else None.
 
-    Where the set step does for the best windows, it stays.
+    Where the step in params does for the best windows, it stays.
     """
     trainable: dict[ChurnWindows, Tried] = {}
     for each in tried:

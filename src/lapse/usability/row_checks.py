@@ -22,7 +22,7 @@ PLACEHOLDER = "(no customer_id)"
 
 
 def check_rows(delivered: Delivered) -> list[Finding]:
-    """A delivery in, what is wrong with single rows of it out."""
+    """Return what is wrong with single rows of a delivery."""
     return [
         *rejected(delivered),
         *duplicates(delivered),
@@ -42,7 +42,7 @@ def check_rows(delivered: Delivered) -> list[Finding]:
 
 
 def rejected(delivered: Delivered) -> list[Finding]:
-    """A delivery in, one finding per table and reason for which rows were rejected out."""
+    """Return one finding per table and reason for which rows were rejected."""
     found = []
     for table, count in delivered.counts.items():
         for reject in count.rejects:
@@ -65,7 +65,7 @@ def rejected(delivered: Delivered) -> list[Finding]:
 
 
 def duplicates(delivered: Delivered) -> list[Finding]:
-    """A delivery in, a finding for each table of which identical rows were dropped out."""
+    """Return a finding for each table of which identical rows were dropped."""
     return [
         Finding(
             "warning" if count.rows_duplicate > MANY_REJECTS * count.rows_in else "note",
@@ -79,7 +79,7 @@ def duplicates(delivered: Delivered) -> list[Finding]:
 
 
 def unknown_ids(delivered: Delivered) -> list[Finding]:
-    """A delivery in, findings out for ids of one table that are missing in the other."""
+    """Return findings for ids of one table that are missing in the other."""
     found = []
     for name in ("events", "feedback"):
         if delivered.has(name):
@@ -138,7 +138,7 @@ def _buyers_without_customer_row(delivered: Delivered) -> Finding | None:
 
 
 def only_returns(delivered: Delivered) -> Finding | None:
-    """A delivery in, the customers out who return and never order."""
+    """Return a finding for customers who return and never order."""
     count, keys = delivered.row(
         "SELECT count(*), (list(customer_id ORDER BY customer_id))[:3] FROM (SELECT customer_id FROM checked_days "
         "GROUP BY 1 HAVING sum(orders) = 0 AND sum(return_lines) > 0)"
@@ -154,7 +154,7 @@ def only_returns(delivered: Delivered) -> Finding | None:
 
 
 def zero_value(delivered: Delivered) -> Finding | None:
-    """A delivery in, the lines of zero value out: they are no orders."""
+    """Return a finding for lines of zero value: they are not orders."""
     lines, total, customers, keys = delivered.row(
         "SELECT count(*) FILTER (amount = 0 AND NOT is_return), count(*), "
         "(SELECT count(*) FROM (SELECT customer_id FROM checked_days GROUP BY 1 HAVING sum(orders) = 0 AND "
@@ -173,7 +173,7 @@ def zero_value(delivered: Delivered) -> Finding | None:
 
 
 def outliers(delivered: Delivered, column: str) -> Finding | None:
-    """A delivery and a column (amount or quantity) in, a finding out when the largest order lines dominate its sum."""
+    """Return a finding when the largest order lines dominate the sum of a column (amount or quantity)."""
     if not delivered.has(column):
         return None
     lines, total, top, keys = delivered.row(
@@ -199,7 +199,7 @@ def outliers(delivered: Delivered, column: str) -> Finding | None:
 
 
 def cancelled_outliers(delivered: Delivered) -> Finding | None:
-    """A delivery in, the very large lines out that the same customer's opposite line cancels."""
+    """Return a finding for very large lines that the same customer's opposite line cancels."""
     if not delivered.has("amount"):
         return None
     lines, pairs, largest, cancelled, keys = delivered.row(
@@ -223,7 +223,7 @@ def cancelled_outliers(delivered: Delivered) -> Finding | None:
 
 
 def outside_log(delivered: Delivered, name: str) -> Finding | None:
-    """A delivery and the name of a side table in, its rows before or after the transactions' days out."""
+    """Return findings for rows of a side table before or after the transactions' days."""
     if not delivered.has(name):
         return None
     period, day = delivered.profile.period, {"events": "event_date", "feedback": "feedback_date"}[name]

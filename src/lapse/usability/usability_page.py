@@ -70,7 +70,7 @@ it, over all mature cutoffs; these stand step days apart, back from the newest.<
 
 
 def report_page(report: Report) -> str:
-    """A report in, its HTML page out; whatever stands in the data is escaped."""
+    """Return a report's HTML page; whatever stands in the data is escaped."""
     groups = [(TITLES[severity], severity, report.by_severity(severity)) for severity in SEVERITIES]
     return rendered(
         PAGE,
@@ -87,7 +87,7 @@ def report_page(report: Report) -> str:
 
 
 def _params_yaml(report: Report) -> str:
-    """A report in, the lines to put into params.yaml out."""
+    """Return the lines to put into params.yaml."""
     lines: list[str] = []
     for name, value in (params_of(report.proposed) if report.proposed else {}).items():
         section, key = name.split(".")

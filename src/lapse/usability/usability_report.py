@@ -60,7 +60,7 @@ class Report:
         return not self.by_severity("stop")
 
     def by_severity(self, severity: str) -> list[Finding]:
-        """A severity in, its findings out."""
+        """Return the findings of a severity."""
         return [finding for finding in self.findings if finding.severity == severity]
 
     @property
@@ -69,7 +69,7 @@ class Report:
         return self.proposed.to_json() | {"params": params_of(self.proposed)} if self.proposed else None
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain values, as in data/reports/usability.json."""
+        """Return the report as plain values, as in data/reports/usability.json."""
         tables = {name: asdict(count) for name, count in self.counts.items()}
         for count in tables.values():
             count["rejects"] = [r | {"sample_keys": r["sample_keys"][:MOST_KEYS]} for r in count["rejects"]]
@@ -99,7 +99,7 @@ def check_delivery(
     max_cutoffs: int,
     counted_reasons: Sequence[str] | None = None,
 ) -> Report:
-    """The folder of validated tables, their counts and the churn windows in params in, the usability report out.
+    """Return the usability report of validated tables.
 
     Never raises for what the data hold: what makes training impossible is a finding of severity stop.
     """
@@ -129,7 +129,7 @@ def check_delivery(
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """A report and a folder in, usability.json and usability.html there out."""
+    """Write usability.json and usability.html to a folder."""
     from lapse.usability.usability_page import report_page
 
     write_json(folder / JSON_NAME, report.to_json())
@@ -137,7 +137,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def report_text(report: Report) -> str:
-    """A report in, the same for a terminal out."""
+    """Return the report for a terminal."""
     lines = [headline(report), verdict(report), ""]
     for finding in report.findings:
         lines.append(f"{finding.severity.upper():8}{finding.place}: {finding.message}")
@@ -158,7 +158,7 @@ def report_text(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """A report in, one sentence about what was delivered out."""
+    """Return one sentence about what was delivered."""
     period = report.period
     return (
         f"{plural(report.customers, 'customer')}, {plural(report.orders, 'order')}, "
@@ -167,7 +167,7 @@ def headline(report: Report) -> str:
 
 
 def verdict(report: Report) -> str:
-    """A report in, the answer in one sentence out."""
+    """Return the answer in one sentence."""
     stops, warnings, notes = (len(report.by_severity(severity)) for severity in SEVERITIES)
     rest = f"{plural(warnings, 'warning')}, {plural(notes, 'note')}"
     if stops:
@@ -176,7 +176,7 @@ def verdict(report: Report) -> str:
 
 
 def rhythm_sentences(report: Report) -> list[str]:
-    """A report in, sentences about the customers' rhythm and the windows that follow from it out."""
+    """Return sentences about the customers' rhythm and the windows that follow from it."""
     gaps, wanted, repeat = report.rhythm.gaps, report.rhythm_windows, plural(report.rhythm.repeat_customers, "customer")
     if report.mode == "subscription":
         return ["Churn is the end of a subscription here. How it would look by orders alone:"]
@@ -208,14 +208,14 @@ def rhythm_sentences(report: Report) -> list[str]:
 
 
 def params_of(proposed: Tried) -> dict[str, int]:
-    """What is proposed in, the settings to write into params.yaml out."""
+    """Return the settings to write into params.yaml for what is proposed."""
     windows = proposed.windows
     return {"churn.active_days": windows.active_days, "churn.horizon_days": windows.horizon_days,
             "snapshots.step_days": proposed.step_days}  # fmt: skip
 
 
 def remark(tried: Tried, report: Report) -> str:
-    """A row of the table of windows in, what to say beside it out."""
+    """Return what to say beside a row of the table of windows."""
     said = ["set in params"] if tried.is_set else []
     if tried == report.proposed:
         said.append("proposed")

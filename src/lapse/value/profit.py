@@ -40,7 +40,7 @@ class CampaignCosts:
     """The most that the whole list is expected to cost; None: no limit."""
 
     def expected_profit(self, churn_risk: Floats, expected_margin: Floats) -> Floats:
-        """Churn risks and margins if kept in, what contacting each customer is expected to earn after all costs out.
+        """Return what contacting each customer is expected to earn after all costs.
 
         The bracket of Neslin's formula with the customer's own risk as b. A risk of 0 or 1 gives what contacting a sure
         stayer or a sure churner earns, so outcomes may stand in for risks. Null margins give null.
@@ -48,26 +48,23 @@ class CampaignCosts:
         return churn_risk * self.acceptance_rate * expected_margin - self.expected_cost(churn_risk)
 
     def expected_cost(self, churn_risk: Floats) -> Floats:
-        """Churn risks in, what contacting each customer is expected to cost out: the contact, and the incentive if taken."""
+        """Return what contacting each customer is expected to cost: the contact, and the incentive if taken."""
         taken = churn_risk * self.acceptance_rate + (1 - churn_risk) * self.stayer_acceptance
         return np.asarray(self.contact_cost + self.incentive_cost * taken)
 
 
 def list_order(key: Floats) -> Ints:
-    """What a list is ranked by in, the places of the customers from the top of the list down out; ties as they came."""
+    """Return the positions of the customers from the top of the list down; ties as they came."""
     return np.argsort(-key, kind="stable")
 
 
 def profit_curve(profits: Floats, order: Ints) -> Floats:
-    """The profit of contacting each customer and the order of the list in, the profit of its top 0, 1, … n out.
-
-    Shape (n + 1,): the first is 0, the last that of contacting everybody.
-    """
+    """Return the profit of a list's top 0, 1, … n, shape (n + 1,): the last is that of contacting everybody."""
     return np.concatenate([[0.0], np.cumsum(profits[order])])
 
 
 def affordable_length(costs: Floats, order: Ints, budget: float | None) -> int:
-    """The cost of contacting each customer and the order of the list in, how far down the budget reaches out."""
+    """Return how far down the list the budget reaches."""
     if budget is None:
         return len(costs)
     # A tenth of a cent: sums of floats may end just above a budget that they meet exactly.
@@ -75,16 +72,16 @@ def affordable_length(costs: Floats, order: Ints, budget: float | None) -> int:
 
 
 def best_length(profits: Floats, costs: Floats, order: Ints, budget: float | None = None) -> int:
-    """Profits, costs and the order of the list in, the length at which it earns most within the budget out.
+    """Return the length at which the list earns most within the budget; the shortest of several.
 
-    The shortest of several; 0 when nobody is worth contacting.
+    0 when nobody is worth contacting.
     """
     curve = profit_curve(profits, order)[: affordable_length(costs, order, budget) + 1]
     return int(np.argmax(curve))
 
 
 def planned_length(campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, key: Floats) -> int:
-    """An offer, risks, margins and what the list is ranked by in, the best length as one can know it beforehand out."""
+    """Return the best length as one can know it beforehand."""
     profits, costs = campaign_costs.expected_profit(churn_risk, expected_margin), campaign_costs.expected_cost(churn_risk)
     return best_length(profits, costs, list_order(key), campaign_costs.budget)
 
@@ -92,7 +89,7 @@ def planned_length(campaign_costs: CampaignCosts, churn_risk: Floats, expected_m
 def changed(
     campaign_costs: CampaignCosts, expected_margin: Floats, assumption: str, change: float
 ) -> tuple[CampaignCosts, Floats]:
-    """An offer, margins, one of ASSUMPTIONS and a relative change in, both with it changed out; shares stay in [0, 1]."""
+    """Return costs and margins with one of ASSUMPTIONS changed by a relative amount; shares stay in [0, 1]."""
     if assumption == "expected_margin":
         return campaign_costs, expected_margin * (1 + change)
     value = getattr(campaign_costs, assumption) * (1 + change)
@@ -104,7 +101,7 @@ def changed(
 def sensitivity(
     campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, churned: Ints, key: Floats
 ) -> list[dict[str, Any]]:
-    """An offer, risks, margins, outcomes and what the list is ranked by in, a row per assumption and change out.
+    """Return a row per assumption and change.
 
     One assumption is changed at a time. `profit_as_planned`: what the list earns that was planned before, were the
     assumption wrong by so much; `planned_length` and `profit`: what it earns were one to plan with the changed one.
@@ -123,7 +120,7 @@ def sensitivity(
 
 
 def bootstrap_profit(profits: Floats, order: Ints, length: int, rounds: int, seed: int) -> Floats:
-    """Profits per customer, the order and length of a list in, its profit on every resample of the customers out.
+    """Return a list's profit on every resample of the customers.
 
     The list is decided before the outcomes are known, so a resample changes who is there, not who is contacted. Only
     those on the list earn anything: of n customers drawn, how many copies of each listed one came (Efron 1979).
@@ -141,18 +138,18 @@ def empc(
     campaign_costs: CampaignCosts,
     acceptance_weight: float,
 ) -> tuple[float, float] | None:
-    """Outcomes, risks, the value of a kept customer and an offer in, EMPC and the share of customers to contact out.
+    """Return EMPC and the share of customers to contact.
 
     Expected maximum profit measure for churn (Verbraken, Verbeke & Baesens 2013, IEEE TKDE 25): the profit per customer
-    of the best list length, averaged over an acceptance rate that is not known exactly, Beta(rate * weight,
-    (1 - rate) * weight). With d = incentive_cost / clv and f = contact_cost / clv:
+    of the best list length, averaged over an acceptance rate that is not known exactly, Beta(rate * weight, (1 - rate)
+    * weight). With d = incentive_cost / clv and f = contact_cost / clv:
 
         EMPC = integral over g of max_t clv [(g (1 - d) - f) p0 F0(t) - (d + f) p1 F1(t)] Beta(g)
 
     p0 and p1 are the shares of churners and stayers, F0(t) and F1(t) those of each that the list holds. The maximum
     moves along the convex hull of the ROC curve as g grows, so the integral is a sum over its corners. Everybody who
-    would have stayed takes the incentive, as in the paper. None with one class, or without a positive clv.
-    Fixed points: costs of 0 give clv * E(g) * p0 (every churner is contacted); a ranking turned round gives no less than 0.
+    would have stayed takes the incentive, as in the paper. None with one class, or without a positive clv. Fixed
+    points: costs of 0 give clv * E(g) * p0 (every churner is contacted); a ranking turned round gives no less than 0.
     """
     from scipy.special import betainc
 
@@ -179,10 +176,10 @@ def empc(
 
 
 def roc_hull(churned: Ints, churn_risk: Floats) -> tuple[Floats, Floats]:
-    """Outcomes (both classes) and risks in, the corners of the ROC curve's convex hull out.
+    """Return the corners of the ROC curve's convex hull, for outcomes of both classes.
 
     The shares of the churners and of the stayers contacted, from nobody to everybody. Only corners that add churners
-    are kept: contacting more stayers alone is never better.
+    stay: contacting more stayers alone is never better.
     """
     from sklearn.metrics import roc_curve
 
@@ -202,5 +199,5 @@ def _turns_up(first: Sequence[float], second: Sequence[float], third: Sequence[f
 
 
 def campaign_costs_of(params: Mapping[str, Any]) -> CampaignCosts:
-    """Section value of params in, the offer in it out."""
+    """Return the campaign costs in section value of params."""
     return CampaignCosts(**{name: params[name] for name in CampaignCosts.__dataclass_fields__})

@@ -26,14 +26,14 @@ HISTORY = ("margin_last_year", "covered_days", "repeat_days", "repeat_margin", "
 
 
 def has_money(engine: Engine, purchase_days: ir.Table) -> bool:
-    """Purchase days in, whether the delivery says what anything costs out."""
+    """Return whether the delivery says what anything costs."""
     days: Any = purchase_days
     found = engine.frame(days.aggregate(known=days.net_spend.count()))
     return bool(found["known"].iloc[0] > 0)
 
 
 def margin_sum(days: Any, margin_share: float, where: Any) -> Any:
-    """Purchase days and a condition on them in, their margin as float64 out; null without any money in them.
+    """Return the margin on days that meet a condition, as float64; null without any money in them.
 
     Decimals are summed before they become floats, so that the order of the rows does not matter.
     """
@@ -45,7 +45,7 @@ def margin_sum(days: Any, margin_share: float, where: Any) -> Any:
 
 
 def spend_before(purchase_days: ir.Table, cutoff: date, period: Period, margin_share: float) -> ir.Table:
-    """Purchase days and a cutoff in, what each customer brought up to it out; one row per customer with any day.
+    """Return what each customer brought up to a cutoff; one row per customer with any day.
 
     margin_last_year: in the 365 days up to the cutoff, of which the log covers `covered_days`, the same for everybody.
     repeat_days, repeat_margin: purchase days after the customer's first, and the margin on them (Fader & Hardie's x and
@@ -69,7 +69,7 @@ def spend_before(purchase_days: ir.Table, cutoff: date, period: Period, margin_s
 def spend_after(
     purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, days: int, margin_share: float, last_complete_day: date
 ) -> ir.Table:
-    """Purchase days and a cutoff in, `margin_after` per customer in the value window of `days` days after it out.
+    """Return `margin_after` per customer in the value window of `days` days after a cutoff.
 
     Customers without any line in it have no row: they brought 0. DataError when the window is not over in the data.
     """
@@ -88,7 +88,7 @@ def spend_after(
 def history_rows(
     engine: Engine, purchase_days: ir.Table, rows: pd.DataFrame, cutoff: date, period: Period, margin_share: float
 ) -> pd.DataFrame:
-    """Rows of one cutoff in, the same rows in the same order with the columns HISTORY out.
+    """Return the rows of a cutoff, in the same order, with the columns HISTORY.
 
     Who has no day at all (a subscriber who never ordered) brought nothing on no day.
     """
@@ -116,10 +116,10 @@ def value_rows(
     period: Period,
     most_rows: int | None = None,
 ) -> pd.DataFrame:
-    """The folders of features and labels and mature cutoffs in, their rows with HISTORY and `margin_after` out.
+    """Return the rows of mature cutoffs with HISTORY and `margin_after`.
 
-    Of more than `most_rows`, the rows of some customers only, as train.read_rows takes them. `margin_after` is the margin
-    over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
+    Of more than `most_rows`, the rows of some customers only, as train.read_rows takes them. `margin_after` is the
+    margin over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
     """
     frames = []
     known = read_rows(*folders, cutoffs, most_rows)

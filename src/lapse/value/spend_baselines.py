@@ -26,7 +26,7 @@ class LastYear:
     level: float = 1.0
 
     def margin(self, rows: pd.DataFrame, days: int) -> Floats:
-        """Rows with spend.HISTORY in, the margin expected in `days` days out; a negative balance gives 0.
+        """Return the margin expected in `days` days for rows with spend.HISTORY; a negative balance gives 0.
 
         The year is as much of it as the log covers, the same for everybody.
         """
@@ -47,9 +47,10 @@ class GammaGamma:
     gamma: float
 
     def mean_margin(self, repeat_days: Floats, mean: Floats) -> Floats:
-        """Repeat days x and the mean margin m on them in, the expected margin of the next purchase day out.
+        """Return the expected margin of the next purchase day, given repeat days x and the mean margin m on them.
 
-        (gamma + m x) p / (p x + q - 1): the customer's own mean, drawn to the population's the more, the fewer their days.
+        (gamma + m x) p / (p x + q - 1): the customer's own mean, drawn to the population's the more, the fewer their
+        days.
         """
         return np.asarray((self.gamma + mean * repeat_days) * self.p / (self.p * repeat_days + self.q - 1))
 
@@ -62,7 +63,7 @@ class PurchaseRate:
     a: float
 
     def per_day(self, repeat_days: Floats, observed_days: Floats) -> Floats:
-        """Repeat days x and observed days T in, the expected purchase days per day (r + x) / (a + T) out."""
+        """Return the expected purchase days per day (r + x) / (a + T), given repeat days x and observed days T."""
         return np.asarray((self.r + repeat_days) / (self.a + observed_days))
 
 
@@ -79,7 +80,7 @@ class GammaGammaRule:
     level: float = 1.0
 
     def margin(self, rows: pd.DataFrame, days: int) -> Floats:
-        """Rows with spend.HISTORY in, the margin expected in `days` days out; never below 0."""
+        """Return the margin expected in `days` days for rows with spend.HISTORY; never below 0."""
         if self.spend is None or self.rate is None:
             return np.full(len(rows), self.level * days)
         x, total, observed = (rows[name].to_numpy("float64") for name in ("repeat_days", "repeat_margin", "observed_days"))
@@ -88,20 +89,20 @@ class GammaGammaRule:
 
 
 def fit_last_year(known: pd.DataFrame, days: int) -> LastYear:
-    """Kept customers with HISTORY and margin_after in, the rule at their level out."""
+    """Return the rule at the level of retained customers with HISTORY and margin_after."""
     rule = LastYear()
     return replace(rule, level=_level(rule.margin(known, days), known["margin_after"].to_numpy("float64")))
 
 
 def fit_gamma_gamma_rule(known: pd.DataFrame, days: int) -> GammaGammaRule:
-    """Kept customers with HISTORY and margin_after in, the rule at their level out."""
+    """Return the rule at the level of retained customers with HISTORY and margin_after."""
     x, total, observed = (known[name].to_numpy("float64") for name in ("repeat_days", "repeat_margin", "observed_days"))
     rule = GammaGammaRule(fit_gamma_gamma(x, _mean(total, x)), fit_purchase_rate(x, observed))
     return replace(rule, level=_level(rule.margin(known, days), known["margin_after"].to_numpy("float64")))
 
 
 def gamma_gamma_log_likelihood(p: float, q: float, gamma: float, x: Floats, m: Floats) -> float:
-    """Parameters, repeat days x > 0 and mean margins m > 0 in, the log-likelihood out (Fader & Hardie 2013, eq. 1a)."""
+    """Return the log-likelihood for repeat days x > 0 and mean margins m > 0 (Fader & Hardie 2013, eq. 1a)."""
     from scipy.special import gammaln
 
     each = (gammaln(p * x + q) - gammaln(p * x) - gammaln(q) + q * np.log(gamma)
@@ -110,9 +111,9 @@ def gamma_gamma_log_likelihood(p: float, q: float, gamma: float, x: Floats, m: F
 
 
 def fit_gamma_gamma(repeat_days: Floats, mean: Floats) -> GammaGamma | None:
-    """Repeat days and mean margins in, the maximum-likelihood fit out; None with fewer than two customers to fit on.
+    """Return the maximum-likelihood fit; None with fewer than two customers to fit on.
 
-    Customers without repeat days, or with a mean that is not positive, say nothing about spend per day. q is kept above
+    Customers without repeat days, or with a mean that is not positive, say nothing about spend per day. q stays above
     1, where the population has a mean. Margins are divided by their mean first, which only scales gamma.
     """
     told = (repeat_days > 0) & (mean > 0)
@@ -130,7 +131,7 @@ def fit_gamma_gamma(repeat_days: Floats, mean: Floats) -> GammaGamma | None:
 
 
 def fit_purchase_rate(repeat_days: Floats, observed_days: Floats) -> PurchaseRate | None:
-    """Repeat days x and observed days T in, the maximum-likelihood fit out; None where nobody was seen to come again."""
+    """Return the maximum-likelihood fit for repeat days x and observed days T; None where nobody came again."""
     from scipy.special import gammaln
 
     seen = observed_days > 0
@@ -148,7 +149,7 @@ def fit_purchase_rate(repeat_days: Floats, observed_days: Floats) -> PurchaseRat
 
 
 def _level(said: Floats, came: Floats) -> float:
-    """Expected and actual margins in, the factor that makes their totals equal out; 1 where nothing was said."""
+    """Return the factor that makes the totals of expected and actual margins equal; 1 where nothing was expected."""
     total = float(np.sum(said))
     return max(round(float(np.sum(came)) / total, DIGITS), 0.0) if total > 0 else 1.0
 
@@ -158,7 +159,7 @@ def _mean(total: Floats, count: Floats) -> Floats:
 
 
 def _minimum(unlikely: Callable[[Floats], float], start: list[float]) -> Floats:
-    """Minus a mean log-likelihood over the logs of its parameters in, where it is smallest out; bounded, for flat ones."""
+    """Return where minus a mean log-likelihood, over the logs of its parameters, is smallest; bounded, for flat ones."""
     from scipy.optimize import minimize
 
     found = minimize(unlikely, np.array(start), method="L-BFGS-B", bounds=[(value - 12, value + 12) for value in start])

@@ -24,14 +24,14 @@ class SpendRegression:
     weights: tuple[float, ...]
 
     def margin(self, inputs: Floats) -> Floats:
-        """Inputs of shape (customers, weights), none below 0, in, the expected margin of each customer out."""
+        """Return the expected margin of each customer for inputs of shape (customers, weights), none below 0."""
         # Term by term, not as a matrix product: its result could depend on the processor.
         terms = [weight * np.log1p(inputs[:, place]) for place, weight in enumerate(self.weights)]
         return np.asarray(np.exp(self.intercept + np.sum(terms, axis=0)))
 
 
 def fit_spend_regression(inputs: Floats, brought: Floats) -> SpendRegression:
-    """Inputs of shape (customers, n), none below 0, and margins, none below 0 and some above, in, the regression out.
+    """Return the regression fitted to inputs of shape (customers, n) and margins, none below 0 and some above.
 
     A generalised linear model with a log link and a ridge on standardised inputs; its totals are right where it was
     fitted. An input that is the same for everybody gets no weight.

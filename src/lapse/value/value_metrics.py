@@ -20,10 +20,9 @@ RIVAL = "last_year"
 
 
 def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
-    """The judged model and spend.value_rows of its roles in, the kept test customers and each one's margin by name out.
+    """Return the retained test customers and each one's expected margin by name, over learned_days.
 
-    Over learned_days. The model comes first, as `lapse`, where there is one; the rivals are fitted on what it was
-    fitted on.
+    The model comes first, as `lapse`, where there is one; the baselines are fitted on what it was fitted on.
     """
     by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date.astype(str)
     kept = rows["churned"] == 0
@@ -37,7 +36,7 @@ def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[p
 
 
 def margin_card(came: Floats, said: Floats) -> dict[str, float | None]:
-    """What kept customers brought and what was expected in, the metrics out; None where one is not defined.
+    """Return the metrics of expected against actual margins; None where one is not defined.
 
     mae, rmse: of the delivery's currency, per customer. spearman: of the ranks. capture_at_10pct: the share of all they
     brought that the tenth with the highest expectation brought. total_ratio: expected over actual total; 1 is right.
@@ -55,9 +54,9 @@ def margin_card(came: Floats, said: Floats) -> dict[str, float | None]:
 
 
 def bootstrap_errors(came: Floats, said: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Floats]]:
-    """What came and what each name expected in, mae and rmse of each on every resample of the customers out.
+    """Return mae and rmse of each expectation on every resample of the customers.
 
-    All names see the same resamples, so differences between them are paired (Efron 1979).
+    All see the same resamples, so differences between them are paired (Efron 1979).
     """
     random = np.random.default_rng(seed)
     size = len(came)
@@ -68,9 +67,9 @@ def bootstrap_errors(came: Floats, said: Mapping[str, Floats], rounds: int, seed
 
 
 def value_cards(test: pd.DataFrame, said: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Kept test customers and the margins by name in, the card of each out, with 95 % intervals over customers.
+    """Return the card of each expectation on retained test customers, with 95 % intervals over customers.
 
-    A rival's card says by how much the model's error is smaller than its own (`lapse_leads_by`), above 0 when it is.
+    A baseline's card says by how much the model's error is smaller than its own (`lapse_leads_by`), above 0 when it is.
     """
     came = test["margin_after"].to_numpy("float64")
     cards: dict[str, dict[str, Any]] = {name: dict(margin_card(came, values)) for name, values in said.items()}
@@ -87,7 +86,7 @@ def value_cards(test: pd.DataFrame, said: Mapping[str, Floats], rounds: int, see
 
 
 def beats_last_year(cards: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
-    """The cards in, whether the model ships, and the sentence that says why, out.
+    """Return whether the model is used, and the sentence that says why.
 
     Its MAE must be smaller than that of last year's spend, the whole 95 % interval of the difference above 0; and its
     RMSE, which a few large customers rule, must not be shown to be larger.

@@ -71,7 +71,7 @@ class ValueRoles:
 
 
 def value_roles(cutoffs: Sequence[date], windows: ChurnWindows, value_days: int, last_complete_day: date) -> ValueRoles:
-    """Cutoffs with labels and value_days in, the roles out: the newest mature cutoff tests, those known at it are fitted.
+    """Return the roles of cutoffs: the newest mature one tests, those known at it are learned from.
 
     Where value_days leaves no cutoff to fit on, the outcome window is learned from instead. HistoryTooShort when even
     that leaves none.
@@ -111,7 +111,7 @@ class ValueModel:
     """Content hash; empty until it was written or read."""
 
     def expected_margin(self, rows: pd.DataFrame) -> Floats:
-        """Rows with the features and spend.HISTORY in, the margin over value_days if kept out.
+        """Return the margin over value_days if retained, for rows with the features and spend.HISTORY.
 
         Never below 0; null for everybody where the kind is `none`. ModelError names missing features.
         """
@@ -128,7 +128,7 @@ class ValueModel:
         return np.asarray(self.weight * boosted + (1 - self.weight) * regressed)
 
     def inputs(self, rows: pd.DataFrame) -> Floats:
-        """Rows in, what the regression looks at out: what the two rules say, and the days of silence.
+        """Return what the regression looks at: what the two rules expect, and the days of silence.
 
         Money in units of the floor, so that the currency does not matter to a log of 1 + x.
         """
@@ -136,15 +136,15 @@ class ValueModel:
         return np.column_stack([*(said / self.floor for said in self.rules(rows)), silence])
 
     def rules(self, rows: pd.DataFrame) -> list[Floats]:
-        """Rows in, what last year's spend and Gamma-Gamma say of them out."""
+        """Return what last year's spend and Gamma-Gamma expect."""
         return [rule.margin(rows, self.learned_days) for rule in (self.last_year, self.gamma_gamma)]
 
     def start(self, rows: pd.DataFrame) -> Floats:
-        """Rows in, the log margin that the booster starts from out: Gamma-Gamma's, held above 0 at the same total."""
+        """Return the log margin that the booster starts from: Gamma-Gamma's, held above 0 at the same total."""
         return np.asarray(np.log((self.gamma_gamma.margin(rows, self.learned_days) + self.floor) / (1 + FLOOR)))
 
     def matrix(self, rows: pd.DataFrame) -> Floats:
-        """Rows in, the booster's matrix out: the features, and what the two rules say."""
+        """Return the booster's matrix: the features, and what the two rules expect."""
         missing = [name for name in self.features if name not in rows.columns]
         if missing:
             raise ModelError(f"value: the value model expects {len(self.features)} features, of which "
@@ -153,7 +153,7 @@ class ValueModel:
         return np.column_stack([rows[list(self.features)].to_numpy("float64"), *self.rules(rows)])
 
     def require(self, value_days: int, margin_share: float) -> ValueModel:
-        """What params say in, this model out; ModelError when it was trained for something else."""
+        """Return this model; ModelError when it was trained for other settings."""
         if (self.value_days, self.margin_share) != (value_days, margin_share):
             raise ModelError(f"value: the value model was trained for value_days {self.value_days} and margin_share "
                              f"{self.margin_share}, params.yaml says {value_days} and {margin_share}. Train again (`dvc "
@@ -161,7 +161,7 @@ class ValueModel:
         return self
 
     def write(self, folder: Path) -> str:
-        """A folder in, the value model's own files in it and their content hash out."""
+        """Write the value model's own files to a folder, and return their content hash."""
         said = {
             name: value for name, value in asdict(replace(self, booster=None)).items() if name not in ("booster", "version")
         }
@@ -173,7 +173,7 @@ class ValueModel:
 
     @classmethod
     def read(cls, folder: Path) -> ValueModel:
-        """The folder of a bundle in, the value model beside it out; ModelError when absent, damaged, of another format."""
+        """Return the value model beside a bundle; ModelError when missing, damaged, of another format."""
         import lightgbm as lgb
 
         if not (folder / DESCRIPTION).exists():
@@ -205,12 +205,12 @@ class ValueModel:
 
 
 def value_beside(folder: Path) -> ValueModel | None:
-    """The folder of a bundle in, the value model beside it out; None where it was made without one."""
+    """Return the value model beside a bundle; None where it was made without one."""
     return ValueModel.read(folder) if (folder / DESCRIPTION).exists() else None
 
 
 def content_hash(folder: Path) -> str:
-    """The folder of a value model in, its version out: the first 12 hex digits over its files."""
+    """Return the version of a value model: the first 12 hex digits over its files."""
     return digest(*(folder / name for name in (MODEL, DESCRIPTION) if (folder / name).exists()))[:12]
 
 
@@ -223,10 +223,10 @@ def fit_value_model(
     margin_share: float,
     seed: int,
 ) -> ValueModel:
-    """spend.value_rows and the cutoffs that may be learned from in, the value model out; only who was kept is learned from.
+    """Return the value model fitted to the retained customers among spend.value_rows of some cutoffs.
 
     Returns can leave a customer's margin below 0; the booster learns from such as from 0. Its kind is `model`, or
-    `last_year` with fewer than FEWEST kept customers or when none of them brought anything.
+    `last_year` with fewer than FEWEST retained customers or when none of them brought anything.
     """
     inside = pd.to_datetime(rows["cutoff_date"]).dt.date.isin(list(cutoffs))
     kept = rows[inside & (rows["churned"] == 0)]

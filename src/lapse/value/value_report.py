@@ -64,10 +64,9 @@ def write_value_report(
     seed: int,
     most_rows: int,
 ) -> dict[str, Any]:
-    """Purchase days, the folders of features and labels and the models in, value.json and the profit curve in `out`.
+    """Write value.json and the profit curve to `out`, and return the content of value.json.
 
-    Reads test_predictions.parquet in `out` for the risks and outcomes of the churn model's test cutoff. `params`: section
-    value. Returns the content of value.json.
+    Reads test_predictions.parquet in `out` for the risks and outcomes of the churn model's test cutoff.
     """
     evaluation_model, final_model = ValueModel.read(models / "evaluation"), ValueModel.read(models / "lapse")
     curve: list[dict[str, Any]] = []
@@ -93,7 +92,7 @@ def write_value_report(
 def campaign_inputs(
     engine: Engine, purchase_days: ir.Table, features: Path, reports: Path, told: ValueModel, period: Period
 ) -> tuple[date, tuple[Floats, Floats, Ints]]:
-    """The churn model's test predictions in, their cutoff, and per customer the risk, expected margin and outcome out."""
+    """Return the cutoff of the churn model's test predictions and, per customer, risk, expected margin and outcome."""
     predictions = pd.read_parquet(reports / "test_predictions.parquet")
     cutoff = pd.to_datetime(predictions["cutoff_date"]).dt.date.iloc[0]
     rows = pd.read_parquet(features / f"{cutoff}.parquet")
@@ -104,7 +103,7 @@ def campaign_inputs(
 
 
 def back_test(evaluation_model: ValueModel, rows: pd.DataFrame, final_model: str, rounds: int, seed: int) -> dict[str, Any]:
-    """The judged model, spend.value_rows of its cutoffs and what ships in, value.json's part on expected margins out."""
+    """Return value.json's part on expected margins."""
     test, said = margins_at_test(evaluation_model, rows)
     cards = value_cards(test, said, rounds, seed)
     notes = [scaled_note(evaluation_model)] if evaluation_model.learned_days != evaluation_model.value_days else []
@@ -121,7 +120,7 @@ def back_test(evaluation_model: ValueModel, rows: pd.DataFrame, final_model: str
 
 
 def off_note(total_ratio: float | None) -> list[str]:
-    """Expected over actual total of what ships in, what to think of values where it is far off out."""
+    """Return what to think of values where their expected total is far off the actual one."""
     if total_ratio is None or 1 / FAR_OFF <= total_ratio <= FAR_OFF:
         return []
     way = "high" if total_ratio > 1 else "low"
@@ -130,7 +129,7 @@ def off_note(total_ratio: float | None) -> list[str]:
 
 
 def rankings(campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats) -> dict[str, Floats]:
-    """An offer, risks and margins in, what a list may be ranked by out."""
+    """Return what a list may be ranked by."""
     return {
         "churn_risk": churn_risk,
         "value_at_stake": churn_risk * expected_margin,
@@ -147,10 +146,10 @@ def campaign(
     rounds: int,
     seed: int,
 ) -> dict[str, Any]:
-    """An offer, risks, margins and outcomes of test customers in, what contacting them would have earned out.
+    """Return what contacting the test customers would have earned.
 
-    Per ranking: the length planned from risks alone, what it earns by the outcomes, with a 95 % interval over customers,
-    and the length that hindsight would have chosen. The planned one is the honest figure.
+    Per ranking: the length planned from risks alone, what it earns by the outcomes, with a 95 % interval over
+    customers, and the length that hindsight would have chosen. The planned one is the honest figure.
     """
     happened = churned.astype("float64")
     profits, costs = campaign_costs.expected_profit(happened, expected_margin), campaign_costs.expected_cost(churn_risk)
@@ -188,7 +187,7 @@ def campaign(
 def curve_points(
     campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, churned: Ints
 ) -> list[dict[str, Any]]:
-    """As campaign in, the profit of each ranking at every hundredth of its list out."""
+    """Return the profit of each ranking at every hundredth of its list."""
     profits = campaign_costs.expected_profit(churned.astype("float64"), expected_margin)
     lengths = np.unique(np.linspace(0, len(churned), POINTS + 1).round().astype("int64"))
     points = []
@@ -199,7 +198,7 @@ def curve_points(
 
 
 def print_summary(report: Mapping[str, Any]) -> None:
-    """The content of value.json in, three lines on the terminal out; one where there is no money."""
+    """Log three lines on the value model and the campaign; one where there is no money."""
     if report["final_model"] == "none":
         LOG.info(f"value: {report['why']}")
         return

@@ -34,11 +34,11 @@ def write_value_models(
     seed: int,
     most_rows: int,
 ) -> ValueModel:
-    """Purchase days and the folders of features and labels in, value models in `evaluation/` and `lapse/` of `out`.
+    """Write value models to `evaluation/` and `lapse/` in `out`, and return the final one.
 
-    The judged one learns from what was known at its test cutoff. The one that ships, by the same recipe from every
-    mature cutoff, is the model only where the judged one beat last year's spend. Returns the one that ships.
-    `params`: section value. Without money both are of kind `none`.
+    The evaluation model learns from what was known at its test cutoff. The final one, by the same training procedure
+    from every mature cutoff, is a model only where the evaluation model beat last year's spend. Without money both are
+    of kind `none`.
     """
     days, share = params["value_days"], params["margin_share"]
     if not has_money(engine, purchase_days):
@@ -62,7 +62,7 @@ def fit_both(
     rounds: int,
     seed: int,
 ) -> tuple[ValueModel, ValueModel]:
-    """spend.value_rows of all mature cutoffs in, the judged model and the one that ships out."""
+    """Return the evaluation model and the final model for spend.value_rows of all mature cutoffs."""
     given = feature_names, value_days, roles.learned_days, margin_share, seed
     evaluation_model = fit_value_model(rows, roles.known_at_test, *given)
     evaluation_model = replace(evaluation_model, cutoffs={**evaluation_model.cutoffs, "test": [str(roles.test)]})
@@ -76,7 +76,7 @@ def fit_both(
 
 
 def print_summary(final_model: ValueModel) -> None:
-    """The value model that ships in, what it is on the terminal out."""
+    """Log what the final value model is."""
     if final_model.kind == "none":
         LOG.info(f"no value model: {final_model.why}")
         return
@@ -87,7 +87,7 @@ def print_summary(final_model: ValueModel) -> None:
 
 
 def scaled_note(model: ValueModel) -> str:
-    """A value model that was learned over fewer days than it speaks of in, what to think of that out."""
+    """Return what to think of a value model that was learned over fewer days than it speaks of."""
     return (
         f"the log is too short to learn from {model.value_days} days: value is learned over {model.learned_days} and "
         f"multiplied by {model.value_days / model.learned_days:.2f}, as if every season were like these"

@@ -26,15 +26,15 @@ class Codes:
         self._codes: dict[str, Any] = {}
 
     def coded(self, rows: Any) -> Any:
-        """Rows in, the same with numbers for texts out."""
+        """Return rows with numbers in place of texts."""
         return self._exchanged(rows, "text", "code")
 
     def decoded(self, rows: Any) -> Any:
-        """Rows with numbers in, the same with their texts out."""
+        """Return rows with their texts in place of numbers."""
         return self._exchanged(rows, "code", "text")
 
     def pieces(self, count: int) -> list[Piece]:
-        """A number in, the customers in so many pieces of as many each out."""
+        """Return the customers in a number of chunks of equal size."""
         if count <= 1:
             return [(None, None)]
         codes = self._of("customer_id")
@@ -63,7 +63,7 @@ class Codes:
 
 
 def of_piece(rows: Any, piece: Piece) -> Any:
-    """Rows and a piece of the customers in, the rows of these customers out."""
+    """Return the rows of a chunk of the customers."""
     first, after = piece
     rows = rows if first is None else rows.filter(rows.customer_id >= first)
     return rows if after is None else rows.filter(rows.customer_id < after)

@@ -8,7 +8,7 @@ import ibis
 
 
 def usual_prices(lines: Any) -> Any:
-    """All order lines in, per product and day of a sale the mean price of all days before (null: none) out."""
+    """Return, per product and day of a sale, the mean price of all days before (null: none)."""
     sold = lines.filter(_has_price(lines))
     by_day = sold.group_by("product_id", "activity_date").aggregate(
         sold_amount=sold.amount.sum().cast("decimal(38, 4)"), sold_units=sold.quantity.sum().cast("decimal(38, 4)")
@@ -19,7 +19,7 @@ def usual_prices(lines: Any) -> Any:
 
 
 def line_prices(lines: Any, usual: Any) -> Any:
-    """Order lines and usual prices in, the lines with `usual_amount` out.
+    """Return order lines with `usual_amount`.
 
     usual_amount: what the line would have cost at the product's mean price of all days before its own, in whole
     ten-thousandths of the currency; null without a product, a quantity or an earlier sale.

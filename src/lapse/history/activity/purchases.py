@@ -31,11 +31,11 @@ MONEY = ("units", "gross_spend", "net_spend", "margin", "discount", "priced_spen
 def purchase_days(
     transactions: ir.Table, since: date | None = None, earlier: ir.Table | None = None, prices: ir.Table | None = None
 ) -> ir.Table:
-    """Validated transactions in, one row per customer and day with any line out (tables.PURCHASE_DAYS).
+    """Return one row per customer and day with any line (tables.PURCHASE_DAYS).
 
     An order line is neither a return nor of zero value. A day of returns only has `orders = 0` and no gap. With `since`
-    only the days from then on come out; `earlier` holds the purchase days before it. `prices`: the usual prices of all
-    lines, where these are the lines of some customers only.
+    only the days from then on are returned; `earlier` holds the purchase days before it. `prices`: the usual prices of
+    all lines, where these are the lines of some customers only.
     """
     lines = order_lines(transactions)
     new = lines if since is None else lines.filter(lines.activity_date >= ibis.literal(since, type="date"))
@@ -65,7 +65,7 @@ def purchase_days(
 
 
 def category_days(transactions: ir.Table, since: date | None = None) -> ir.Table:
-    """Validated transactions in, one row per customer, day and category with an order line out (tables.CATEGORY_DAYS)."""
+    """Return one row per customer, day and category with an order line (tables.CATEGORY_DAYS)."""
     lines = order_lines(transactions)
     bought = lines.filter(lines.is_order_line & lines.category.notnull())
     if since is not None:
@@ -77,7 +77,7 @@ def category_days(transactions: ir.Table, since: date | None = None) -> ir.Table
 
 
 def order_lines(transactions: ir.Table) -> Any:
-    """Validated transactions in, the same with activity_date, is_order_line and returns as negative amounts out."""
+    """Return the transactions with activity_date, is_order_line and returns as negative amounts."""
     rows: Any = transactions
     return rows.mutate(
         activity_date=rows.order_date,
@@ -89,7 +89,7 @@ def order_lines(transactions: ir.Table) -> Any:
 
 
 def _breadth(lines: Any, new: Any, since: date | None) -> Any:
-    """Lines in; per customer and day how many orders, categories, products … there are, and how many new ones, out."""
+    """Return, per customer and day, how many orders, categories, products … there are, and how many new ones."""
     parts = []
     for what, (bought_name, first_name) in BREADTH.items():
         bought = new.filter(new.is_order_line & new[what].notnull()).select(*WHO_AND_WHEN, what).distinct()
@@ -114,7 +114,7 @@ def _breadth(lines: Any, new: Any, since: date | None) -> Any:
 
 
 def _with_gaps(days: Any, earlier: ir.Table | None) -> Any:
-    """Days and their counts in, the same with purchase_number and gaps out; gaps run between purchase days only."""
+    """Return the days with purchase_number and gaps; gaps run between purchase days only."""
     bought = days.filter(days.orders > 0).mutate(number_before=ibis.null("int64"))
     carried = _last_purchase_days(bought, earlier)
     if carried is not None:
@@ -166,5 +166,5 @@ def _last_purchase_days(bought: Any, earlier: ir.Table | None) -> Any:
 
 
 def _days_before(day: Any, days: Any) -> Any:
-    """A day and a number of days in, the day so many days earlier out; null when the number is."""
+    """Return the day a number of days earlier; null when the number is."""
     return day - days.as_interval("D")

@@ -21,7 +21,7 @@ WHO_AND_WHEN = ("customer_id", "activity_date")
 
 
 def feedback_days(feedback: ir.Table, scale: tuple[float, float] | None) -> ir.Table:
-    """Validated feedback and its scale in, one row per customer and day with a rating out (tables.FEEDBACK_DAYS).
+    """Return one row per customer and day with a rating (tables.FEEDBACK_DAYS).
 
     Lukewarm is the middle third of the declared scale: 3 of 1..5, -3..3 of -10..10. No scale, no lukewarm.
     """
@@ -58,7 +58,7 @@ def feedback_days(feedback: ir.Table, scale: tuple[float, float] | None) -> ir.T
 
 
 def _surprises(rows: Any) -> Any:
-    """Per customer and day: ratings less what others gave before, in standard deviations of all earlier ratings."""
+    """Return, per customer and day, ratings less what others gave before, in standard deviations of all earlier ratings."""
     given = rows.group_by("customer_id", "subject", "activity_date").aggregate(
         ratings=rows.count(), total=rows.rating.sum().cast("decimal(38, 4)")
     )
@@ -127,7 +127,7 @@ def _per(rows: Any, *keys: str) -> Any:
 
 
 def _before(days: Any, keys: list[str], name: str, *, squares: bool = False) -> Any:
-    """Counts and sums per key and day in; the same per key and day over all earlier days of the key out."""
+    """Return counts and sums per key and day over all earlier days of the key."""
     earlier = ibis.window(group_by=keys or None, order_by="activity_date", preceding=(None, 1))
     sums = {f"{name}_ratings": days.ratings.sum().over(earlier).coalesce(0).cast("int64")}
     for column in ("total", "squares") if squares else ("total",):
@@ -146,5 +146,5 @@ def _positive(number: Any) -> Any:
 
 
 def _rounded(number: Any) -> Any:
-    """A float in, the nearest ten-thousandth as an exact decimal out: sums of it do not depend on the order of rows."""
+    """Return the nearest ten-thousandth as an exact decimal: sums of it do not depend on the order of rows."""
     return ((number * 10_000 + 0.5).floor() / 10_000).cast("decimal(18, 4)")

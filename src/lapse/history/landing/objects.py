@@ -19,14 +19,14 @@ MARKS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified",
 
 
 def object_fingerprint(url: Secret, where: str) -> str:
-    """The URL of an object in, a text out that changes when the object does: ETag, time and size."""
+    """Return a text that changes when the object does: ETag, time and size."""
     with translate_errors(url, where):
         info = _store(url)[2]
     return "; ".join(f"{mark}={info[mark]}" for mark in MARKS if info.get(mark) is not None)
 
 
 def land_object(url: Secret, path: Path, where: str) -> int:
-    """The URL of an object and a path in, the object as a whole file there out; returns how many bytes it has."""
+    """Copy an object to a whole file, and return how many bytes it has."""
     with translate_errors(url, where), atomic_write(path) as temporary:
         store, name, info = _store(url)
         landed = 0

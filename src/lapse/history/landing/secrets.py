@@ -29,7 +29,7 @@ class Secret:
         return self.text.split("://")[0].split("+")[0].casefold()
 
     def without_secrets(self, error: BaseException) -> str:
-        """What a driver says in, its first line without any value from the environment out."""
+        """Return the first line of a driver's message without any value from the environment."""
         lines = str(error).strip().splitlines()
         text = lines[0] if lines else type(error).__name__
         for value in sorted(self.hidden, key=len, reverse=True):
@@ -38,7 +38,7 @@ class Secret:
 
 
 def secret_url(url: str, environment: Mapping[str, str], where: str) -> Secret:
-    """A URL from params and the environment in, the URL with every ${NAME} filled in out.
+    """Return a URL from params with every ${NAME} filled in.
 
     SettingsError when a name is not set, or when a password stands in params itself.
     """

@@ -19,7 +19,7 @@ ADVICE = "Check its format, delimiter and encoding in params.yaml."
 
 
 def read_delimited(engine: DuckEngine, path: Path, reading: Reading, table: str, temporary: Path, where: str) -> Part:
-    """A delimited text file in, its rows as a temporary table of texts and its broken lines out.
+    """Read a delimited text file into a temporary table of texts, and its broken lines into another.
 
     A quote that is opened and never closed swallows what follows. When reading without quoting finds more rows, they
     are taken, and every line that quoting would have held together is counted as broken.
@@ -48,7 +48,7 @@ def read_delimited(engine: DuckEngine, path: Path, reading: Reading, table: str,
 
 
 def _delimiter(head: str) -> str:
-    """The first lines of a text in, the delimiter out that splits them into the most alike rows."""
+    """Return the delimiter that splits the first lines into the most similar rows."""
     # Not splitlines(): it also splits at characters that may stand in a cell.
     lines = head.split("\n")[:LOOKED_AT]
     scores = []
@@ -60,14 +60,14 @@ def _delimiter(head: str) -> str:
 
 
 def _header(head: str, delimiter: str) -> list[str]:
-    """The first characters of a text and its delimiter in, the delivered column names out."""
+    """Return the delivered column names at the top of a text."""
     if len(delimiter) > 1:
         return [name.strip().strip('"') for name in head.split("\n", 1)[0].split(delimiter)]
     return next(csv.reader((f"{line}\n" for line in head.split("\n")), delimiter=delimiter))
 
 
 def _load(engine: DuckEngine, text: Text, table: str, shape: tuple[int, str, int, bool], quote: str) -> int:
-    """A readable text in, the tables `table` and `table_broken` out; returns how many rows could be read.
+    """Fill the tables `table` and `table_broken` from a readable text, and return how many rows could be read.
 
     `shape`: how many columns, the delimiter, blank lines at the start, whether a header follows them.
     """
@@ -111,7 +111,7 @@ def _swallows(engine: DuckEngine, table: str, width: int, delimiter: str) -> boo
 
 
 def _take_plain(engine: DuckEngine, table: str, plain: str, width: int) -> None:
-    """Two readings of one text in; the one without quoting takes the place of the other, its cells without their quotes."""
+    """Replace a reading of a text by the one without quoting, its cells without their quotes."""
     cells = ", ".join(
         f"CASE WHEN length({name}) > 1 AND {name} LIKE '\"%\"' THEN nullif(replace({name}[2:-2], '\"\"', '\"'), '') "
         f"ELSE {name} END AS {name}"

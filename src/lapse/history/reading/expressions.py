@@ -39,10 +39,10 @@ HELP = "Use columns, arithmetic, comparisons, CASE, CAST and simple text, number
 
 
 def checked_expression(text: str, columns: Mapping[str, str], where: str) -> str:
-    """An expression from params and the source's column names with the SQL name of each in, safe DuckDB SQL out.
+    """Return an expression from params as safe DuckDB SQL over the source's columns.
 
-    Column names are matched exactly first, then without regard to case. SettingsError names the setting when the
-    text does not parse, uses anything but the allowed operations, or names a column that the source has not.
+    Column names are matched exactly first, then without regard to case. SettingsError names the setting when the text
+    does not parse, uses anything but the allowed operations, or names a column that the source does not have.
     """
     if len(text) > LONGEST or "\0" in text:
         raise SettingsError(f"{where}: the expression is longer than {LONGEST:,} characters or holds a NUL. {HELP}")
@@ -90,17 +90,17 @@ def _refuse_growth(nodes: list[sql.Expression], where: str, text: str) -> None:
 
 
 def _without_quotes(text: str) -> str:
-    """SQL in, the same without what stands in quotes and comments out."""
+    """Return SQL without what stands in quotes and comments."""
     return re.sub(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""", "", text)
 
 
 def _plain(text: str) -> str:
-    """A message of the parser in, the same without its terminal colours out."""
+    """Return a message of the parser without its terminal colours."""
     return re.sub(r"\x1b\[\d*m", "", text)
 
 
 def matching_column(name: str, columns: Sequence[str], where: str) -> str:
-    """A column's name as params have it and the source's names in, the source's spelling out, else SettingsError."""
+    """Return the source's spelling of a column that params name, else raise SettingsError."""
     if name in columns:
         return name
     folded = [column for column in columns if column.casefold() == name.casefold()]
@@ -116,12 +116,12 @@ def matching_column(name: str, columns: Sequence[str], where: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A column name in, the same as a quoted SQL identifier out."""
+    """Return a column name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A text in, the same as a SQL string literal out."""
+    """Return a text as an SQL string literal."""
     escaped = text.replace("'", "''")
     # The engine's parser ends its text at a NUL.
     return "('" + escaped.replace("\0", "' || chr(0) || '") + "')" if "\0" in text else f"'{escaped}'"

@@ -15,7 +15,7 @@ ADVICE = "Deliver one JSON object per line, in UTF-8."
 
 
 def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str, temporary: Path, where: str) -> Part:
-    """A file with one JSON object per line in, a temporary table of texts with a column per key and the broken lines out.
+    """Read a file with one JSON object per line into a temporary table of texts, a column per key, and its broken lines.
 
     A key that a line lacks is null there. The columns are in the order of their names.
     """
@@ -55,5 +55,5 @@ def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str
 
 
 def _pointer(key: str) -> str:
-    """A key in, the JSON pointer to it out (RFC 6901)."""
+    """Return the JSON pointer to a key (RFC 6901)."""
     return "/" + key.replace("~", "~0").replace("/", "~1")

@@ -42,7 +42,7 @@ class Delivery:
 
 
 def source_path(folder: str, name: str, source: Reading) -> Path:
-    """The delivery's folder and a source table in, the path of its file out; SettingsError when it leads outside."""
+    """Return the path of a source table's file; SettingsError when it leads outside the delivery's folder."""
     path = Path(os.path.normpath(Path(folder) / source.path))
     if not path.is_relative_to(os.path.normpath(folder)):
         raise SettingsError(f"sources.{name}.path: {source.path} lies outside sources.folder ({folder}), which is all that "
@@ -51,7 +51,7 @@ def source_path(folder: str, name: str, source: Reading) -> Path:
 
 
 def source_files(folder: str, name: str, source: Reading) -> list[Path]:
-    """The delivery's folder and a source table in, the files that it consists of out: one, or all below a folder or glob.
+    """Return the files that a source table consists of: one, or all below a folder or glob.
 
     DataError when there is none, and for what is neither a file nor a folder.
     """
@@ -86,10 +86,10 @@ def source_files(folder: str, name: str, source: Reading) -> list[Path]:
 
 
 def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable) -> Delivery:
-    """A source table's settings in, its distinct rows with their number of `copies` as a temporary table out.
+    """Stage the distinct rows of a source table, with their number of `copies`, as a temporary table.
 
-    Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the
-    reader. DataError for a missing, empty or unreadable file names the file and what to check.
+    Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the reader.
+    DataError for a missing, empty or unreadable file names the file and what to check.
     """
     with TemporaryDirectory(prefix="lapse-read-") as temporary:
         parts = [
@@ -111,7 +111,7 @@ def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable
 def _read(
     engine: DuckEngine, folder: str, name: str, reading: Reading, table: str, temporary: Path, source: SourceTable
 ) -> Part:
-    """One file's settings in, the part over it out."""
+    """Read the file or files of one table."""
     files = source_files(folder, name, reading)
     path, where = files[0], f"sources.{name}"
     ending = path.name.casefold()
@@ -133,7 +133,7 @@ def _read(
 
 
 def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str, table: str, where: str) -> Part:
-    """Parquet files in, one part over all of them out; folders called key=value become text columns."""
+    """Read Parquet files; folders called key=value become text columns."""
     with told(where, path, "Check that it is whole; ask for the delivery again."):
         for file in files:
             if file.stat().st_size == 0:
@@ -146,10 +146,10 @@ def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str
 
 
 def _joined(engine: DuckEngine, left: Part, right: Part, on: list[str], where: str, path: str) -> Part:
-    """Two parts and the columns they share in, the rows of the first with the columns of the second beside them out.
+    """Return the rows of one file with the columns of another beside them; every row of the first stays.
 
-    Every row of the first stays. A column that both have without being joined on is told apart by the name of the
-    second file: `items.price`. Keys are compared as text where their types differ.
+    A column that both have without being joined on is told apart by the name of the second file: `items.price`. Keys
+    are compared as text where their types differ.
     """
     columns = [dict(zip(part.names, positions(len(part.names)), strict=True)) for part in (left, right)]
     types = [dict(zip(part.names, part.types, strict=True)) for part in (left, right)]

@@ -23,10 +23,10 @@ LARGEST = 2 << 30
 def read_spreadsheet(
     engine: DuckEngine, path: Path, reading: Reading, table: str, temporary: Path, where: str, time_format: str | None
 ) -> Part:
-    """A workbook in, the rows of one sheet as a temporary table of texts out; the first row that is not empty is the header.
+    """Read one sheet of a workbook into a temporary table of texts; the first row that is not empty is the header.
 
-    Whole numbers come without a decimal point, times in `time_format` (None: ISO). Empty rows are no rows.
-    DataError when it cannot be opened, or when it has several filled sheets and `sheet` names none.
+    Whole numbers come without a decimal point, times in `time_format` (None: ISO). Empty rows are skipped. DataError
+    when it cannot be opened, or when it has several filled sheets and `sheet` names none.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -46,7 +46,7 @@ def read_spreadsheet(
 
 
 def _filled_rows(path: Path, sheet: str | None, where: str) -> Iterator[list[Any]]:
-    """A workbook and the name of a sheet in, its rows with anything in them out."""
+    """Yield the rows of a sheet with anything in them."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
@@ -86,7 +86,7 @@ def _sheet(path: Path, sheet: str | None, where: str) -> list[list[Any]]:
 
 
 def _text(cell: Any, time_format: str | None) -> str | None:
-    """A cell in, its text out; None when it is empty."""
+    """Return the text of a cell; None when it is empty."""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float):

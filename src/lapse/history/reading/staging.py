@@ -28,12 +28,12 @@ class Part:
 
 
 def positions(count: int) -> list[str]:
-    """How many columns in, their names c1, c2, … out."""
+    """Return the column names c1, c2, …"""
     return [f"c{place}" for place in range(1, count + 1)]
 
 
 def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Delivered column names in, all different ones out: an empty one becomes column_3, a repeated one name_2.
+    """Return delivered column names, all different: an empty one becomes column_3, a repeated one name_2.
 
     Names that differ in upper and lower case only count as different.
     """
@@ -49,7 +49,7 @@ def distinct_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def part_of(engine: DuckEngine, reader: str, table: str) -> Part:
-    """A DuckDB table function in, the part over it out, read lazily."""
+    """Return what a DuckDB table function reads, lazily."""
     described = engine.connection.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()
     names = tuple(str(row[0]) for row in described)
     renamed = ", ".join(positions(len(names)))
@@ -60,7 +60,7 @@ def part_of(engine: DuckEngine, reader: str, table: str) -> Part:
 
 @contextmanager
 def told(where: str, path: Path, advice: str) -> Iterator[None]:
-    """Work on a file in; whatever DuckDB, Arrow or the system finds wrong with it becomes a DataError that names it."""
+    """Raise whatever DuckDB, Arrow or the system finds wrong with a file as a DataError that names it."""
     import duckdb
 
     try:
@@ -73,11 +73,11 @@ def told(where: str, path: Path, advice: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """An error in, its first line out, short enough to read."""
+    """Return the first line of an error, short enough to read."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:300]
 
 
 def text_of(path: Path) -> str:
-    """A path in, the SQL literal for exactly this file out: no character of it is taken for a pattern."""
+    """Return the SQL literal for exactly this file: no character of it is taken for a pattern."""
     return literal("".join(f"[{char}]" if char in "*?[" else char for char in str(path)))

@@ -41,10 +41,10 @@ class Text:
 
 
 def readable_text(path: Path, encoding: str | None, temporary: Path, where: str) -> Text:
-    """A delivered text file and its named encoding (None: find out) in, a UTF-8 text out, written to `aside` if need be.
+    """Return a UTF-8 text of a delivered file, written to `temporary` if it has to be converted.
 
-    DataError when it is not in the named encoding, or is cut off in the middle of its compression; SettingsError
-    for a name that is no encoding.
+    `encoding` None: it is detected. DataError when the file is not in the named encoding, or is cut off in the middle
+    of its compression; SettingsError for a name that is not an encoding.
     """
     try:
         with opened(path) as source:
@@ -68,7 +68,7 @@ def readable_text(path: Path, encoding: str | None, temporary: Path, where: str)
 
 
 def codec_of(name: str, where: str) -> str:
-    """The name of an encoding in, Python's own name for it out; SettingsError when it is no text encoding."""
+    """Return Python's own name of an encoding; SettingsError when it is not a text encoding."""
     try:
         found = codecs.lookup(name)
         known = found.name
@@ -83,7 +83,7 @@ def codec_of(name: str, where: str) -> str:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A file in, its bytes out, unpacked when its name ends in .gz or .zst."""
+    """Open a file for reading bytes, unpacked when its name ends in .gz or .zst."""
     ending = path.suffix.casefold()
     if ending == ".gz":
         with gzip.open(path) as packed:
@@ -105,7 +105,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _encoding_of(path: Path) -> str:
-    """A file in, its encoding out: by its mark, else UTF-8 when all of it is, else by the detector's guess."""
+    """Return the encoding of a file: by its mark, else UTF-8 when all of it is, else by the detector's guess."""
     with opened(path) as source:
         start = source.read(SAMPLE)
     for mark, encoding in MARKS.items():
@@ -129,9 +129,10 @@ def _encoding_of(path: Path) -> str:
 
 
 def _guess(piece: bytes, fault: int) -> str:
-    """Bytes that are not all UTF-8 in, the likeliest encoding out.
+    """Return the likeliest encoding of bytes that are not all UTF-8.
 
-    When most of what is no ASCII is good UTF-8, the file is UTF-8 with damaged lines: they are rejected and counted.
+    When most of the non-ASCII bytes are good UTF-8, the file is UTF-8 with damaged lines: they are rejected and
+    counted.
     """
     around = piece[max(0, fault - SAMPLE) : fault + SAMPLE]
     damaged = around.decode("utf-8", errors="replace").count("\N{REPLACEMENT CHARACTER}")
@@ -153,7 +154,7 @@ def _guess(piece: bytes, fault: int) -> str:
 
 
 def _looked_over(path: Path) -> tuple[bool, bool]:
-    """A file in; whether all its lines end alike, in LF or in CR LF, and whether it holds a quote, out.
+    """Return whether all lines end alike, in LF or in CR LF, and whether the file holds a quote.
 
     DuckDB gives up on a file that mixes the two ends, or ends lines in CR alone.
     """
@@ -173,7 +174,7 @@ def _looked_over(path: Path) -> tuple[bool, bool]:
 
 
 def _transcode(path: Path, encoding: str, temporary: Path) -> None:
-    """A file and its encoding in, `aside` out: UTF-8, every line ended by LF; lines damaged in UTF-8 stay damaged."""
+    """Write a file as UTF-8 with every line ended by LF; lines damaged in UTF-8 stay damaged."""
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     with opened(path) as source, temporary.open("w", encoding="utf-8", errors=errors, newline="") as target:
         reader = io.TextIOWrapper(source, encoding=encoding, errors=errors, newline=None)
@@ -182,6 +183,6 @@ def _transcode(path: Path, encoding: str, temporary: Path) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """An error of the system in, one short line out."""
+    """Return one short line of a system error."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:200]

@@ -32,12 +32,12 @@ class Mapped:
 
 
 def attributes_of(source: SourceTable) -> list[str]:
-    """A source table in, the further columns that it keeps out."""
+    """Return the further columns that a source table keeps."""
     return source.attributes if isinstance(source, Customers) else []
 
 
 def mapping_of(table: Table, source: SourceTable, delivery: Delivery) -> dict[str, tuple[str, bool]]:
-    """A table, its settings and its delivery in; our column names with their SQL, and whether it is derived, out."""
+    """Return the SQL of each of our columns, and whether it is derived."""
     columns, names = delivery.columns, list(delivery.names)
     found: dict[str, tuple[str, bool]] = {}
     for name in table.names:
@@ -68,11 +68,11 @@ def judging_query(
     timezone: str,
     today: date,
 ) -> str:
-    """What each column is mapped from in; the SQL out that gives every staged row its typed columns `out_*` or a reason.
+    """Return the SQL that gives every staged row its typed columns `out_*` or a reason to reject it.
 
-    Names from outside bear a prefix (`raw_`, `out_`, …) throughout, so that none can be mistaken for one of ours.
-    A derivation that fails on a row, as a CAST of `abc` to a number does, is told from one that gives null by
-    wrapping its value: the wrapper is null only when it failed.
+    Names from outside bear a prefix (`raw_`, `out_`, …) throughout, so that none can be mistaken for one of ours. A
+    derivation that fails on a row, as a CAST of `abc` to a number does, is told from one that gives null by wrapping
+    its value: the wrapper is null only when it failed.
     """
     typed = _typed_expressions(table, source, mapped, timezone)
     reason, column = _reasons(table, source, mapped, sources, today)
@@ -99,7 +99,7 @@ def judging_query(
 
 
 def _typed_expressions(table: Table, source: SourceTable, mapped: Mapping[str, Mapped], timezone: str) -> dict[str, str]:
-    """What each column is mapped from in, the SQL for every column of the table out, cast to its type."""
+    """Return the SQL of every column of a table, cast to its type."""
     typed: dict[str, str] = {}
     for column in table.columns:
         if column.name in DAY_OF:
@@ -118,7 +118,7 @@ def _typed_expressions(table: Table, source: SourceTable, mapped: Mapping[str, M
 
 
 def _text_of(raw: str, raw_type: str) -> str:
-    """A delivered value and its type in, the SQL for its text without the spaces around it out."""
+    """Return the SQL of a delivered value's text without the spaces around it."""
     return f"trim({raw}, {SPACES})" if raw_type == "VARCHAR" else f"trim({raw}::VARCHAR)"
 
 
@@ -141,7 +141,7 @@ def _cast(column: Column, source: SourceTable, raw: str, raw_type: str, timezone
 
 
 def _local_time(source: SourceTable, raw: str, raw_type: str, timezone: str) -> str:
-    """A delivered time in, the SQL for the clock of the business time zone out.
+    """Return the SQL of a delivered time on the clock of the business time zone.
 
     A bare date is a business day already. A time with an offset is exact. Any other time is on the clock that
     `timezone` of the source names.
@@ -159,7 +159,7 @@ def _local_time(source: SourceTable, raw: str, raw_type: str, timezone: str) -> 
 
 
 def _parsed_time(source: SourceTable, text: str, here: str, there: str) -> str:
-    """The SQL for a delivered text and for two time zones in, the SQL for the time on the clock of the first out."""
+    """Return the SQL that parses a text as a time of one zone and gives it on the clock of another."""
     if source.time_format is not None:
         parsed = f"try_strptime({text}, {literal(source.time_format)})"
         if any(code in source.time_format for code in ("%z", "%Z")):
@@ -176,7 +176,7 @@ def _parsed_time(source: SourceTable, text: str, here: str, there: str) -> str:
 def _reasons(
     table: Table, source: SourceTable, mapped: Mapping[str, Mapped], sources: Sources, today: date
 ) -> tuple[str, str]:
-    """A table's contract in, two SQL cases out: the first reason to reject a row, and the column it is about."""
+    """Return two SQL cases: the first reason to reject a row, and the column it is about."""
     checks: list[tuple[str, str, str]] = []
     for column in table.columns:
         name, raw = quoted("out_" + column.name), quoted("raw_" + column.name)

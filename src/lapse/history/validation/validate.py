@@ -54,7 +54,7 @@ class Count:
 def validate(
     engine: DuckEngine, sources: Sources, timezone: str, out: Path, report: Path, today: date
 ) -> tuple[DataProfile, dict[str, Count]]:
-    """The declared sources in; typed Parquet, rejects and profile.json in `out`, the usability report out.
+    """Write typed Parquet, rejects and profile.json to `out`, and return the data profile and the counts of every source.
 
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart.
@@ -104,7 +104,7 @@ def _lock_down(engine: DuckEngine, writable: Path) -> None:
 
 @contextmanager
 def translate_errors(table: Table, source: SourceTable) -> Iterator[None]:
-    """Work on a table in; what DuckDB or the system still finds wrong becomes a DataError that names the table."""
+    """Raise what DuckDB or the system still finds wrong as a DataError that names the table."""
     import duckdb
 
     try:
@@ -122,7 +122,7 @@ def translate_errors(table: Table, source: SourceTable) -> Iterator[None]:
 def _validate_table(
     engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources, timezone: str, today: date
 ) -> Count:
-    """A staged delivery in, the temporary tables `valid_*` and `rejects_*` and their counts out."""
+    """Fill the temporary tables `valid_*` and `rejects_*` of a staged table, and return their counts."""
     mapped = {}
     for name, (expression, is_derived) in mapping_of(table, source, delivery).items():
         described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
@@ -169,7 +169,7 @@ def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceTab
 
 
 def _as_delivered(delivery: Delivery) -> str:
-    """A delivery in, the SQL out for one of its rows as JSON under the delivered names."""
+    """Return the SQL of a staged row as JSON under the delivered names."""
     cells = []
     for (name, column), type_ in zip(delivery.columns.items(), delivery.types, strict=True):
         # NaN and infinity are no JSON.
@@ -179,7 +179,7 @@ def _as_delivered(delivery: Delivery) -> str:
 
 
 def _count(engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources) -> Count:
-    """The judged rows in, the checked equation out; DataError when too few rows are usable to go on.
+    """Return the checked row equation of a table; DataError when too few rows are usable to go on.
 
     What came in is counted in the staged delivery, what became of it in the tables that are written.
     """
@@ -206,7 +206,7 @@ def _count(engine: DuckEngine, table: Table, source: SourceTable, delivery: Deli
 
 
 def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
-    """The rejects of a table in; how many rows each reason cost, and up to four customers, out, the worst first."""
+    """Return how many rows each reason cost, and up to four customers, the worst first."""
     rows = engine.connection.execute(
         "WITH reasons AS (SELECT reason, column_name, left(coalesce(out_customer_id, '(no customer_id)'), 40) AS who, "
         f"sum(copies) AS copies FROM judged_{table.name} WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
@@ -226,7 +226,7 @@ def _examples(keys: list[str]) -> str:
 
 
 def len_of(engine: DuckEngine, relation: str, what: str = "count(*)") -> int:
-    """A relation in SQL in, one number over it out."""
+    """Return one number over a relation in SQL."""
     row = engine.connection.execute(f"SELECT {what} FROM {relation}").fetchone()
     return int(row[0]) if row else 0
 
@@ -237,7 +237,7 @@ def _hold_empty(engine: DuckEngine, table: Table) -> None:
 
 
 def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: Path) -> None:
-    """The tables that are held in; all their files in `out`, written aside first, so that a fault leaves none of them."""
+    """Write all tables that are held to temporary paths first, so that a fault leaves none of them in `out`."""
     union = " UNION ALL ".join(f"SELECT * FROM rejects_{name}" for name in given)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
@@ -252,7 +252,7 @@ def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: 
 
 
 def _period(engine: DuckEngine, until: str | None) -> Period:
-    """The validated transactions in, the days they cover out."""
+    """Return the days that the validated transactions cover."""
     rows = engine.connection.execute(
         "SELECT order_date, max(hour(ordered_at) * 60 + minute(ordered_at))::INT, max(max(order_date)) OVER () "
         "FROM valid_transactions GROUP BY 1 ORDER BY 1"
