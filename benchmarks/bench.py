@@ -32,14 +32,14 @@ class Bench:
     results: dict[tuple[int, str], Measured] = field(default_factory=dict)
 
     def run(self, lines: int, name: str, function: str, arguments: dict[str, Any], python: str = sys.executable) -> Measured:
-        """A name, a function and its arguments in; it is measured, noted under (lines, name), said, and returned."""
+        """Measure a function, note the result under (lines, name), print and return it."""
         plain = {key: str(value) if isinstance(value, Path) else value for key, value in arguments.items()}
         found = measure(function, plain, python, self.threads, self.time_limit)
         self.note(lines, name, found)
         return found
 
     def note(self, lines: int, name: str, found: Measured) -> None:
-        """What was measured, or why it was not, in; it is remembered and said."""
+        """Remember and print what was measured, or why it was not."""
         self.results[lines, name] = found
         rows = [[lines, name, asdict(found)] for (lines, name), found in (self.earlier() | self.results).items()]
         write_text(self._file(), json.dumps(rows))
@@ -47,7 +47,7 @@ class Bench:
         print(f"benchmark: {lines:,} lines: {name}: {said}", flush=True)
 
     def earlier(self) -> dict[tuple[int, str], Measured]:
-        """Nothing in, what earlier runs in the same folder measured out."""
+        """Return what earlier runs in the same folder measured."""
         rows = json.loads(self._file().read_text(encoding="utf-8")) if self._file().exists() else []
         return {(lines, name): Measured(**found) for lines, name, found in rows}
 
@@ -57,18 +57,18 @@ class Bench:
     def lapse(
         self, lines: int, name: str, log: Path, work: Path, cutoffs: int, again: bool = False, only: Sequence[str] = ()
     ) -> Measured:
-        """A validated log in, lapse's stages over it measured out; `only`: the features to make, none: all."""
+        """Measure lapse's stages over a validated log; `only`: the features to make, none: all."""
         function = "lapse_features.run_again" if again else "lapse_features.run"
         params = self.folder(lines) / "params.yaml"
         chosen = {"params": params, "validated": log, "work": work, "cutoffs": cutoffs, "threads": self.threads}
         return self.run(lines, name, function, chosen | ({"only": list(only)} if only else {}))
 
     def folder(self, lines: int) -> Path:
-        """A size in, where its log is kept out."""
+        """Return where the log of a size is stored."""
         return self.data / str(lines)
 
     @contextmanager
     def work(self) -> Iterator[Path]:
-        """Nothing in, an empty folder beside the logs out, gone when the block ends."""
+        """Yield an empty folder beside the logs that is gone when the block ends."""
         with tempfile.TemporaryDirectory(prefix="work-", dir=self.data) as folder:
             yield Path(folder)

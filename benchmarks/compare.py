@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def compare(lapse: str, baseline: str, cutoffs: list[str]) -> dict[str, Any]:
-    """Two folders with one file of features per cutoff in; how many columns both have, and which differ where, out.
+    """Return how many columns two folders of features share, and which differ where.
 
     Equal is within 1e-9 of the value (or 1e-6 near 0): the rivals add up floats, lapse adds up decimals.
     """

@@ -35,14 +35,14 @@ DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_dat
 
 
 def shop(rows: int, density: float) -> Shop:
-    """Lines wanted at density 1 in, the shop out; with another density the same number of customers order so much more."""
+    """Return a shop of about as many lines; with another density the same number of customers order so much more."""
     return Shop(customers=max(1, round(rows * CUSTOMERS_PER_LINE)), days=DAYS, orders_per_year=ORDERS_PER_YEAR * density)
 
 
 def make(folder: str, rows: int, density: float, threads: int) -> dict[str, Any]:
-    """A folder in; `delivery/`, `validated/` and params.yaml in it, and the numbers of rows of the delivery out.
+    """Write `delivery/`, `validated/` and params.yaml to a folder, and return the rows of the delivery.
 
-    A delivery that is there already is kept, and so is its cast as long as tables.py asks for the same columns.
+    A delivery that is there already stays, and so does its cast as long as tables.py asks for the same columns.
     """
     wanted, place = shop(rows, density), Path(folder)
     profile, settings = _first_customers(wanted, _made(place))
@@ -54,7 +54,7 @@ def make(folder: str, rows: int, density: float, threads: int) -> dict[str, Any]
 
 
 def _kept(note: Path, key: str, make_it: Callable[[], dict[str, int]]) -> dict[str, int]:
-    """A note beside what it is about, and what that was made from, in; what it says, after making it where need be, out."""
+    """Return what a note beside a result holds, after making both where the key has changed."""
     if note.exists():
         said: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
         if said["key"] == key:
@@ -67,7 +67,7 @@ def _kept(note: Path, key: str, make_it: Callable[[], dict[str, int]]) -> dict[s
 
 
 def make_shorter(validated: str, out: str, fewer_days: int) -> str:
-    """A validated log in, the same log as it stood `fewer_days` earlier in `out`, and its last day out."""
+    """Write a validated log as it stood `fewer_days` earlier to `out`, and return its last day."""
     source, folder = Path(validated), _made(Path(out))
     profile = DataProfile.read(source / "profile.json")
     last = profile.period.last_complete_day - timedelta(days=fewer_days)
@@ -80,7 +80,7 @@ def make_shorter(validated: str, out: str, fewer_days: int) -> str:
 
 
 def make_transactions_only(validated: str, out: str) -> None:
-    """A validated log in, the same transactions with every other table empty in `out`."""
+    """Write the transactions of a validated log, with every other table empty, to `out`."""
     source, folder = Path(validated), _made(Path(out))
     profile = DataProfile.read(source / "profile.json")
     with open_engine() as engine:
@@ -97,7 +97,7 @@ def make_transactions_only(validated: str, out: str) -> None:
 
 
 def validate_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
-    """A folder that `make` filled in, what stage validate makes of its delivery in `out` and the rows it kept out."""
+    """Run stage validate on a delivery that `make` wrote, and return the rows it kept."""
     sources = load_settings(Path(folder) / "params.yaml").sources
     sources = sources.model_copy(update={"folder": str(Path(folder) / "delivery")})
     with open_engine(threads) as engine:
@@ -105,7 +105,7 @@ def validate_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
 
 
 def _cast_all(delivery: Path, validated: Path, settings: Settings, threads: int) -> dict[str, int]:
-    """A simulated delivery in, its tables with the columns and types of validate in `validated` and their rows out."""
+    """Write a simulated delivery with the columns and types of validate, and return the rows of each table."""
     with open_engine(threads) as engine:
         return {name: _cast(engine, table, delivery, _made(validated), settings) for name, table in SOURCES.items()}
 
@@ -124,7 +124,7 @@ def _cast(engine: Engine, table: Table, delivery: Path, validated: Path, setting
 
 
 def _casts(table: Table, delivered: tuple[str, ...]) -> str:
-    """A table's contract and the delivered columns in, the SELECT list that makes one of the other out."""
+    """Return the SELECT list that casts delivered columns to a table's contract."""
     given = {c.name: DAY_OF.get(c.name, c.name) for c in table.columns}
     return ", ".join(
         f"{given[c.name] if given[c.name] in delivered else 'NULL'}::{DUCKDB_TYPES[c.type]} AS {c.name}"
@@ -133,7 +133,7 @@ def _casts(table: Table, delivered: tuple[str, ...]) -> str:
 
 
 def _first_customers(wanted: Shop, folder: Path) -> tuple[DataProfile, Settings]:
-    """A shop in; what validate says that the delivery of its first customers holds, and params.yaml in `folder`, out."""
+    """Return the data profile of a shop's first customers, and write params.yaml to `folder`."""
     few = folder / "first"
     shutil.rmtree(few, ignore_errors=True)
     simulate(replace(wanted, customers=min(wanted.customers, BLOCK_CUSTOMERS)), few / "delivery", PARAMS)

@@ -36,7 +36,7 @@ SHOWN = ("auroc", "average_precision", "brier")
 
 
 def main() -> None:
-    """The command line in, the table out."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--cutoff", type=date.fromisoformat, required=True)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _averaged(experiment: Experiment, cutoff: date) -> Card:
-    """A lab and the test cutoff in, the metrics there of the mean of booster and regression, the recipe's usual choice, out.
+    """Return the metrics at the test cutoff of the mean of booster and regression, the usual choice.
 
     Nothing is chosen or calibrated, so that what a family adds is not mixed with what choosing does.
     """

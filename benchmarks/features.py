@@ -36,7 +36,7 @@ MONTH_DAYS = 28
 
 
 def measure_size(bench: Bench, lines: int) -> None:
-    """A size in; everything that is measured at it noted in `bench`."""
+    """Measure everything at a size."""
     folder = bench.folder(lines)
     chosen = {"folder": folder, "rows": lines, "density": 1, "threads": bench.threads}
     if bench.run(lines, "simulated log", "data.make", chosen).failure:
@@ -58,7 +58,7 @@ def measure_size(bench: Bench, lines: int) -> None:
 
 
 def measure_floor(bench: Bench, lines: int, transactions: Path) -> None:
-    """The transactions in, the best of a few rounds noted."""
+    """Measure the bare GROUP BY, the best of a few rounds."""
     chosen = {"transactions": str(transactions), "rounds": FLOOR_ROUNDS, "threads": bench.threads}
     found = measure("floor.run", chosen)
     if not found.failure:
@@ -67,7 +67,7 @@ def measure_floor(bench: Bench, lines: int, transactions: Path) -> None:
 
 
 def measure_output(bench: Bench, lines: int, features: Path) -> None:
-    """Finished features in, what it takes to write them noted."""
+    """Measure what it takes to write the finished features."""
     found = measure("floor.write", {"features": str(features), "threads": bench.threads})
     if not found.failure:
         found = replace(found, seconds=found.result["seconds"])
@@ -75,7 +75,7 @@ def measure_output(bench: Bench, lines: int, features: Path) -> None:
 
 
 def measure_one_month_more(bench: Bench, lines: int, log: Path) -> None:
-    """A log in; the run on it as it stood a month earlier, and the run that goes on from there, noted."""
+    """Measure a run on a log as it stood a month earlier, and the run that goes on from there."""
     with bench.work() as shorter, bench.work() as work:
         measure("data.make_shorter", {"validated": str(log), "out": str(shorter), "fewer_days": MONTH_DAYS})
         bench.lapse(lines, "lapse, a month earlier", shorter, work, bench.cutoffs)
@@ -83,7 +83,7 @@ def measure_one_month_more(bench: Bench, lines: int, log: Path) -> None:
 
 
 def measure_further_cutoffs(bench: Bench, lines: int, log: Path) -> None:
-    """A log in; it with few cutoffs, and one twice as dense of as many customers with few and with some, noted."""
+    """Measure a log with few cutoffs, and one twice as dense of as many customers with few and with some."""
     with bench.work() as work:
         bench.lapse(lines, with_cutoffs(FEW), log, work, FEW)
     dense = bench.data / f"{lines}-dense"
@@ -96,7 +96,7 @@ def measure_further_cutoffs(bench: Bench, lines: int, log: Path) -> None:
 
 
 def command_line() -> argparse.Namespace:
-    """Nothing in, what was chosen out."""
+    """Return what was chosen on the command line."""
     parser = argparse.ArgumentParser(description="Measures lapse's features beside the floor and the rivals.")
     add = parser.add_argument
     add("--rows", type=int, nargs="+", default=[SIZES[0]], help="order lines; several sizes may be given")
@@ -116,7 +116,7 @@ def command_line() -> argparse.Namespace:
 
 
 def main() -> int:
-    """The command line in, RESULTS.md and its text out; 1 where a run of lapse itself failed."""
+    """Measure, write RESULTS.md and print it; 1 where a run of lapse itself failed."""
     chosen = command_line()
     sizes = sorted(SIZES if chosen.all else chosen.rows)
     data = chosen.data.resolve()

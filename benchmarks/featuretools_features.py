@@ -22,7 +22,7 @@ LOGICAL_TYPES = {"customer_id": "Categorical", "order_id": "Categorical", "produ
 
 
 def run(transactions: str, out: str, cutoffs: list[str], windows: list[int], active_days: int) -> dict[str, Any]:
-    """The path of the transactions in, one file of features per cutoff in `out` and the number of features out."""
+    """Write one file of features per cutoff to `out`, and return the number of features."""
     logging.getLogger().setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     lines = _read(transactions)

@@ -12,7 +12,7 @@ QUERY = "SELECT customer_id, count(*) AS lines, sum(amount) AS spend FROM read_p
 
 
 def run(transactions: str, rounds: int, threads: int) -> list[float]:
-    """The path of the transactions in, the seconds of each round out."""
+    """Return the seconds of each round."""
     seconds = []
     connection = duckdb.connect(config={"threads": threads})
     for _ in range(rounds):
@@ -23,7 +23,7 @@ def run(transactions: str, rounds: int, threads: int) -> list[float]:
 
 
 def write(features: str, threads: int) -> dict[str, float]:
-    """The folder of features of all cutoffs in, the seconds that writing them once more takes out.
+    """Return the seconds that writing the features of all cutoffs once more takes.
 
     DuckDB, the same format, row by row the same; they are in memory and sorted already.
     """

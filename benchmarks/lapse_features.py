@@ -44,7 +44,7 @@ class Part(Family):
 
 
 def run(params: str, validated: str, work: str, cutoffs: int, threads: int, only: Sequence[str] = ()) -> dict[str, Any]:
-    """A validated log in, activity, snapshots, features and labels in `work`; seconds by stage and sizes out.
+    """Write activity, snapshots, features and labels to `work`, and return seconds by stage and sizes.
 
     Churn windows, step and feature windows are those of params. What an earlier run left in `work` stays there. `only`:
     the features to make, by the names of their functions; none: all.
@@ -81,12 +81,12 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int, only
 
 
 def run_again(params: str, validated: str, work: str, cutoffs: int, threads: int) -> dict[str, Any]:
-    """The incremental run: `run`, once more, on a log that has grown, with the outputs of the run before in place."""
+    """Run once more on a log that has grown, with the outputs of the run before in place."""
     if not any((Path(work) / "features").glob("*.parquet")):
         raise FileNotFoundError(f"{work} holds no earlier run")
     return run(params, validated, work, cutoffs, threads)
 
 
 def _now() -> tuple[float, float]:
-    """Nothing in, the clock on the wall and the processor's, of all threads, out."""
+    """Return the wall clock, and the processor's of all threads."""
     return time.perf_counter(), time.process_time()

@@ -42,7 +42,7 @@ def measure(
     threads: int | None = None,
     time_limit: float = 7200,
 ) -> Measured:
-    """`module.function` of this folder and its arguments (plain values) in, its cost and its result out.
+    """Return the cost and the result of `module.function` of this folder, run in a process of its own.
 
     A run that fails, is killed or takes longer than `time_limit` seconds comes back with its failure in words.
     """
@@ -63,7 +63,7 @@ def measure(
 
 
 def peak_mib() -> float:
-    """Nothing in, the peak resident memory of this process in MiB out."""
+    """Return the peak resident memory of this process in MiB."""
     with contextlib.suppress(OSError, StopIteration):
         # ru_maxrss also remembers the parent from which a process was forked; VmHWM does not.
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
@@ -73,7 +73,7 @@ def peak_mib() -> float:
 
 
 def main() -> None:
-    """The child's side: the function's name, its arguments as JSON and the report's path on the command line in."""
+    """Run the function that the command line names, with arguments as JSON, and write the report."""
     name, arguments, report = sys.argv[1:]
     module, function = name.split(".")
     call = getattr(importlib.import_module(module), function)

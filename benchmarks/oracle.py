@@ -28,7 +28,7 @@ from lapse.core.bootstrap import judge
 from lapse.core.engine import open_duckdb, open_engine
 from lapse.core.metrics import auroc
 from lapse.core.settings import load_settings
-from lapse.evaluation.baselines import BG_NBD, fit_bg_nbds, rival_risks
+from lapse.evaluation.baselines import BG_NBD, baseline_risks, fit_bg_nbds
 from lapse.features.own import feature_inputs
 from lapse.history.activity.rollup import read_activity
 from lapse.history.profile import DataProfile
@@ -50,7 +50,7 @@ ROUNDS = 500
 
 
 def main() -> None:
-    """The command line in, the table out."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, nargs="+", default=[2_000, 10_000, 50_000, 200_000])
     parser.add_argument("--cutoffs", type=int, default=CUTOFFS)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _shop(customers: int, seed: int, asked: argparse.Namespace) -> dict[str, Any]:
-    """How many customers and a seed in; the test cutoff's rows, the risks told there and what it cost out."""
+    """Return the test cutoff's rows of a shop, the risks predicted there and what it cost."""
     with tempfile.TemporaryDirectory(dir=asked.work) as name, redirect_stdout(sys.stderr):
         started, work = time.process_time(), Path(name)
         shop = Shop(customers=customers, days=600, seed=seed)
@@ -96,7 +96,7 @@ def _shop(customers: int, seed: int, asked: argparse.Namespace) -> dict[str, Any
         for member in ("booster", "logistic_0.01"):
             scorer = experiment.fit(member, known)
             risks[member] = expit(scorer.log_odds(values_of(scorer, test)))
-        risks |= rival_risks(experiment, cutoff, fits[cutoff])
+        risks |= baseline_risks(experiment, cutoff, fits[cutoff])
         ids = [f"{seed}/{one}" for one in test["customer_id"]]
         return {"ids": ids, "churned": test["churned"].to_numpy("int64"), "risks": risks, "rows": len(experiment.at(known)),
                 "choice": bundle.choice["name"], "seconds": (trained - made, made - started)}  # fmt: skip

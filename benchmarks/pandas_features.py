@@ -24,7 +24,7 @@ DAY = ["customer_id", "day"]
 def run(
     transactions: str, out: str, cutoffs: list[str], windows: list[int], active_days: int, rolled_up: bool
 ) -> dict[str, Any]:
-    """The path of the transactions in, one file of features per cutoff in `out` and the number of features out."""
+    """Write one file of features per cutoff to `out`, and return the number of features."""
     lines = _read(transactions)
     whole = roll_up(lines) if rolled_up else None
     made: dict[str, Any] = {"features": 0, "snapshots": 0}
@@ -38,7 +38,7 @@ def run(
 
 
 def _read(transactions: str) -> pd.DataFrame:
-    """The file in, its lines out: money as floats, ids as categories, days as whole numbers. pandas' own best case."""
+    """Return the lines of a file: money as floats, ids as categories, days as whole numbers. pandas' own best case."""
     names = ["customer_id", "order_id", "product_id", "category", "store_id"]
     table = pq.read_table(transactions, columns=[*names, "order_date", "amount", "is_return"], read_dictionary=names)
     amount = table["amount"].cast(pa.float64()).to_numpy()
@@ -51,7 +51,7 @@ def _read(transactions: str) -> pd.DataFrame:
 
 
 def roll_up(lines: pd.DataFrame) -> pd.DataFrame:
-    """Lines in, one row per customer and day out, with gaps between purchase days."""
+    """Return one row per customer and day, with gaps between purchase days."""
     ordered = lines[lines["ordered"]]
     days = lines.groupby(DAY, observed=True, sort=True)["amount"].sum().to_frame("spend")
     by_day = ordered.groupby(DAY, observed=True, sort=True)
@@ -72,7 +72,7 @@ def roll_up(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def features(days: pd.DataFrame, cutoff: int, windows: list[int], active_days: int) -> pd.DataFrame:
-    """Days up to the cutoff in, one row per eligible customer and one column per feature out."""
+    """Return one row per eligible customer and one column per feature."""
     recent = days.loc[(days["day"] > cutoff - active_days) & (days["orders"] > 0), "customer_id"]
     days = days[days["customer_id"].isin(recent.unique())].copy()
     days["customer_id"] = days["customer_id"].cat.remove_unused_categories()
@@ -104,7 +104,7 @@ def features(days: pd.DataFrame, cutoff: int, windows: list[int], active_days: i
 
 
 def _summed(days: pd.DataFrame, cutoff: int, windows: list[int]) -> pd.DataFrame:
-    """Days in, every sum, smallest and largest value by customer out, from one group-by."""
+    """Return every sum, smallest and largest value by customer, from one group-by."""
     age, bought = cutoff - days["day"], days["orders"] > 0
     sums = {
         "bought": bought,
@@ -131,7 +131,7 @@ def _summed(days: pd.DataFrame, cutoff: int, windows: list[int]) -> pd.DataFrame
 
 
 def _compared(table: pd.DataFrame, windows: list[int]) -> pd.DataFrame:
-    """Features in, the same and those that compare two of them out."""
+    """Return features with those that compare two of them."""
     for short, long in pairwise(windows):
         orders, spend = table[f"order_count_{long}d"], table[f"net_spend_{long}d"]
         table[f"order_rate_change_{short}d_{long}d"] = (

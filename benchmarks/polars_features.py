@@ -22,7 +22,7 @@ ENGINE = "streaming"
 def run(
     transactions: str, out: str, cutoffs: list[str], windows: list[int], active_days: int, rolled_up: bool
 ) -> dict[str, Any]:
-    """The path of the transactions in, one file of features per cutoff in `out` and the number of features out."""
+    """Write one file of features per cutoff to `out`, and return the number of features."""
     lines = pl.scan_parquet(transactions)
     whole = roll_up(lines).collect(engine=ENGINE).lazy() if rolled_up else None
     made: dict[str, Any] = {"features": 0, "snapshots": 0}
@@ -38,7 +38,7 @@ def run(
 
 
 def roll_up(lines: pl.LazyFrame) -> pl.LazyFrame:
-    """Lines in, one row per customer and day out, with gaps between purchase days."""
+    """Return one row per customer and day, with gaps between purchase days."""
     money = pl.col("amount").cast(pl.Float64)
     lines = lines.with_columns(amount=pl.when("is_return").then(-money.abs()).otherwise(money))
     ordered = ~pl.col("is_return") & (pl.col("amount").is_null() | (pl.col("amount") > 0))
@@ -64,14 +64,14 @@ def roll_up(lines: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _gaps() -> dict[str, pl.Expr]:
-    """For days in order of customer and day: shifted whole, which is cheaper than a window over each customer."""
+    """Return gaps for days in order of customer and day: shifted whole, which is cheaper than a window per customer."""
     day, who = pl.col("order_date"), pl.col("customer_id")
     gaps = {n: (day - pl.when(who == who.shift(n)).then(day.shift(n))).dt.total_days() for n in (1, 2, 3)}
     return {"gap": gaps[1], "recent_gap": pl.coalesce(gaps[3] / 3, gaps[2] / 2, gaps[1] / 1)}
 
 
 def features(days: pl.LazyFrame, cutoff: date, windows: list[int], active_days: int) -> pl.LazyFrame:
-    """Days up to the cutoff in, one row per eligible customer and one column per feature out."""
+    """Return one row per eligible customer and one column per feature."""
     bought, age = pl.col("orders") > 0, (pl.lit(cutoff) - pl.col("order_date")).dt.total_days()
     recent = days.filter(bought & (pl.col("order_date") > cutoff - timedelta(days=active_days)))
     eligible = recent.select("customer_id").unique()

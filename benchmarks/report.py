@@ -20,7 +20,7 @@ OPENS, CLOSES = "<!-- what benchmarks/features.py measured -->", "<!-- until her
 
 
 def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> str:
-    """What was measured in, the report in `path` and as text out, the smaller logs first."""
+    """Write the report to `path` and return its text, the smaller logs first."""
     results = dict(sorted(results.items(), key=lambda row: row[0][0]))
     parts = [
         "# What the features cost",
@@ -43,7 +43,7 @@ def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> st
 
 
 def write_readme(results: Results, path: Path, threads: int) -> None:
-    """What was measured and the project's README in, its table of costs, between two comments, anew."""
+    """Write the README's table of costs, between two comments, anew."""
     before, rest = path.read_text(encoding="utf-8").split(OPENS)
     after = rest.split(CLOSES)[1]
     results = dict(sorted(results.items(), key=lambda row: row[0][0]))
@@ -58,7 +58,7 @@ def write_readme(results: Results, path: Path, threads: int) -> None:
 
 
 def machine(threads: int) -> str:
-    """The number of threads in; processor, memory, system, versions and the day out, in one paragraph."""
+    """Return processor, memory, system, versions and the day in one paragraph."""
     model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
@@ -72,7 +72,7 @@ def machine(threads: int) -> str:
 
 
 def sizes(results: Results) -> str:
-    """What was measured in, one row per log out: what it holds."""
+    """Return one row per log: what it holds."""
     names = ("customers", "transactions", "events", "feedback", "subscriptions")
     logs = [(name, found) for (_, name), found in results.items() if name.startswith("simulated log") and found.result]
     rows = [(name, *(f"{found.result[n]:,}" for n in names), f"{found.seconds:,.0f}") for name, found in logs]
@@ -80,7 +80,7 @@ def sizes(results: Results) -> str:
 
 
 def measurements(results: Results, cutoffs: int) -> str:
-    """What was measured in, one row per size and thing out."""
+    """Return one row per size and thing measured."""
     rows = []
     for (lines, name), found in results.items():
         if name.startswith("simulated log"):
@@ -90,7 +90,7 @@ def measurements(results: Results, cutoffs: int) -> str:
 
 
 def further_cutoffs(results: Results, cutoffs: int) -> list[str]:
-    """What was measured in, what one further cutoff costs on a log and on one twice as dense out."""
+    """Return what one further cutoff costs on a log and on one twice as dense."""
     rows = []
     for lines in sorted({lines for lines, name in results if name == with_cutoffs(FEW)}):
         for log, name, more in (("", "lapse", cutoffs), (", twice as dense", with_cutoffs(SOME), SOME)):
@@ -103,7 +103,7 @@ def further_cutoffs(results: Results, cutoffs: int) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A head and rows of text in, a Markdown table out."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -17,7 +17,7 @@ ROLLED_UP = "{}, rolled up once"
 
 
 def measure_rivals(bench: Bench, lines: int, log: Path) -> None:
-    """A validated log in; lapse on its transactions alone, which is all that the rivals read, and the rivals noted."""
+    """Measure lapse on the transactions alone, which is all that the rivals read, and the rivals."""
     if lines > max(LARGEST.values()):
         for baseline, most in LARGEST.items():
             bench.note(lines, baseline, Measured(failure=f"not run beyond {most:,} lines"))

@@ -28,12 +28,12 @@ class RunFailed(Exception):
 
 
 def with_cutoffs(cutoffs: int) -> str:
-    """A number of cutoffs other than that of the command in, what a run of lapse with it is called out."""
+    """Return the name of a run of lapse with another number of cutoffs than the command's."""
     return f"lapse, {cutoffs} cutoffs"
 
 
 def verdicts(results: Results) -> list[tuple[str, str, str]]:
-    """What was measured in, one row (promise, measured, verdict) per target out."""
+    """Return one row (promise, measured, verdict) per target."""
     rows = []
     for target in TARGETS:
         try:
@@ -48,7 +48,7 @@ def verdicts(results: Results) -> list[tuple[str, str, str]]:
 
 
 def seconds(results: Results, rows: int, name: str) -> float:
-    """Lines and a name in, its seconds out; KeyError where it was not measured, RunFailed where it failed."""
+    """Return the seconds of a measurement; KeyError where it was not made, RunFailed where it failed."""
     found = results[rows, name]
     if found.failure:
         raise RunFailed(f"{name}: {found.failure}")

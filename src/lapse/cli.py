@@ -45,7 +45,7 @@ def score(
 
     The same code as `dvc repro score lists`, without DVC and without training. The champion scores where one was
     promoted, else models/lapse (which DVC's stage score always takes); the manifest says which.
-    Outputs appear whole or not at all. The same sources, params and model give the same bytes, manifest aside.
+    Outputs appear whole or not at all. The same sources, params and model give the same bytes, except for the manifest.
     """
     from lapse.nightly import score_once
 
@@ -134,8 +134,8 @@ def leakage(
 
     found = Workspace().leakage(cutoffs)
     for cutoff, moved in found.items():
-        said = f"{len(moved)} features look ahead: {', '.join(moved[:5])}" if moved else "no feature looks ahead"
-        typer.echo(f"{cutoff}: {said}")
+        message = f"{len(moved)} features look ahead: {', '.join(moved[:5])}" if moved else "no feature looks ahead"
+        typer.echo(f"{cutoff}: {message}")
     if any(found.values()):
         raise typer.Exit(DataError.exit_code)
 
@@ -179,7 +179,7 @@ def backtest(
     origins: Annotated[int, typer.Option(min=0, help="The most test cutoffs; 0: as many as the history allows.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for report.html, its figures and plots.")] = Path("data/backtest"),
 ) -> None:
-    """Test the recipe at cutoff after cutoff, as if each were today, against its rivals. Changes no model.
+    """Test the training procedure at cutoff after cutoff, as if each were today, against baselines. Changes no model.
 
     At each test cutoff the model is made anew from what was known then. Run `dvc repro train` first.
     """

@@ -88,8 +88,8 @@ def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Pat
     """Write the Parquet table, retention.json and the plot."""
     with atomic_write(table) as temporary:
         pd.DataFrame(rows, columns=list(CRR.names)).to_parquet(temporary, index=False)
-    told = [{**row, "period_start": str(row["period_start"]), "period_end": str(row["period_end"])} for row in rows]
-    by_kind = {kind: [row for row in told if row["period_kind"] == kind] for kind in ("month", "quarter")}
+    rows_as_text = [{**row, "period_start": str(row["period_start"]), "period_end": str(row["period_end"])} for row in rows]
+    by_kind = {kind: [row for row in rows_as_text if row["period_kind"] == kind] for kind in ("month", "quarter")}
     write_json(report, {
         "definition": "crr = (E - N) / S * 100: S customers_at_start, N new_customers, E customers_at_end",
         "active_days": active_days,

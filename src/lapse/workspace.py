@@ -1,7 +1,7 @@
 """A workspace: the folder that holds params.yaml, and one method for every stage that runs in it.
 
 DVC's stage files, the command line, the nightly run and the benchmarks all call these methods, so that what a stage reads,
-writes and is told by params.yaml is said once. What a stage does stands beside its subject, in the room that it calls.
+writes and takes from params.yaml is written once. What a stage does stands beside its subject, in the room that it calls.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Workspace:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """What the features are made for: columns, windows, event types, features of one's own."""
+        """What the features are made for: columns, windows, event types, features of your own."""
         from lapse.features.own import feature_inputs
 
         return feature_inputs(self.profile, self.windows, self.settings.features.model_dump(), self.root)
@@ -211,19 +211,19 @@ class Workspace:
 
         train, value, paths = self.settings.train, self.settings.value, self.paths
         require_usable(paths.usability)
-        stage_logger("train").info("fitting the judged model and the one that ships")
+        stage_logger("train").info("fitting the evaluation model and the final model")
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
             evaluation_model, final_model = write_models(
                 paths.features, paths.labels, paths.models, self.inputs, self.windows, train.model_dump(), rates
             )
-            for name, bundle in (("evaluation", evaluation_model), ("final_model", final_model)):
+            for name, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
                 fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
                 stage_logger("train").info(
                     f"{name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}"
                 )
-            stage_logger("train").info(f"ships as {final_model.version}")
+            stage_logger("train").info(f"final model: version {final_model.version}")
             names = [feature.name for feature in all_features(self.inputs)]
             print_summary(write_value_models(
                 engine, tables["purchase_days"], (paths.features, paths.labels), paths.models, names, self.windows,

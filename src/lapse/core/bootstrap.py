@@ -30,7 +30,7 @@ def draws(customers: Ints, rounds: int, seed: int) -> Iterator[Floats]:
         yield copies[customers].astype("float64")
 
 
-def judge(
+def compare_risks(
     customer_ids: Sequence[Any], churned: Ints, risks: Mapping[str, Floats], ours: str, rounds: int, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Return the metrics of every set of risks, their intervals, and how far ours is ahead of each.

@@ -19,7 +19,7 @@ LIBRARIES = ("duckdb", "ibis-framework", "sqlglot")
 
 
 class Cache:
-    """The ledger of a folder: which file was made from what."""
+    """The index of a folder: which file was made from what."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

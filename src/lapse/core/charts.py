@@ -70,20 +70,20 @@ def draw_roc(points: Sequence[dict[str, Any]], auroc: float | None, path: Path) 
     _save(figure, axes, path)
 
 
-def draw_profit(points: Sequence[dict[str, Any]], told: Mapping[str, Any] | None, path: Path) -> None:
+def draw_profit(points: Sequence[dict[str, Any]], campaign: Mapping[str, Any] | None, path: Path) -> None:
     """Draw the profit along each list; without money an empty chart that says so."""
     figure, axes = _sheet()
     axes.set_title("The delivery has no amounts: no profit is known")
-    if points and told:
+    if points and campaign:
         _by_ranking(axes, pd.DataFrame(points), "customers", "profit", ours="expected_profit")
-        best = told["ranked_by"]["expected_profit"]
+        best = campaign["ranked_by"]["expected_profit"]
         axes.axhline(0, color="#cccccc", linestyle="--")
         if best["planned_length"]:
             axes.axvline(
                 best["planned_length"], color=OURS, linewidth=0.8, label=f"planned: {best['planned_length']:,} customers"
             )
             axes.set_title(
-                f"Contacting the best {best['planned_length']:,} of {told['customers']:,} earns {best['profit']:,.0f}"
+                f"Contacting the best {best['planned_length']:,} of {campaign['customers']:,} earns {best['profit']:,.0f}"
             )
         else:
             axes.set_title("At these costs nobody is worth contacting")
@@ -154,7 +154,9 @@ def draw_base_rate(points: Sequence[Mapping[str, Any]], path: Path) -> None:
     share, low, high = (frame[name].to_numpy("float64") for name in ("churn_rate", "low", "high"))
     axes.fill_between(frame["cutoff_date"], low, high, color=THEIRS[0], alpha=0.25, label="95 % interval")
     axes.plot(frame["cutoff_date"], share, "o-", color=THEIRS[2], label="share that left")
-    axes.plot(frame["cutoff_date"], frame["mean_risk"], "D", color=OURS, label="mean risk told beforehand (test cutoffs)")
+    axes.plot(
+        frame["cutoff_date"], frame["mean_risk"], "D", color=OURS, label="mean risk predicted beforehand (test cutoffs)"
+    )
     axes.set_title(f"The share that left lay between {share.min():.1%} and {share.max():.1%}")
     axes.set_ylim(0, max(float(high.max()), float(frame["mean_risk"].max(skipna=True) or 0)) * 1.08)
     axes.set_xlabel("cutoff (day)")
@@ -174,10 +176,10 @@ def draw_scores(points: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.bar(middle + (place - 0.5) * width * 0.42, frame[column] / max(total, 1), width * 0.42, color=colour,
                  label=f"{total:,} who {label}")  # fmt: skip
     low, left = frame[frame["risk_to"] <= 0.2], frame["churned"].sum()
-    said = f", as were {low['churned'].sum() / left:.0%} of those who left" if left else ""
-    axes.set_title(fill(f"{low['stayed'].sum() / max(frame['stayed'].sum(), 1):.0%} of those who stayed were told less than "
-                        f"20% risk{said}", TITLE_WIDTH))  # fmt: skip
-    axes.set_xlabel("churn risk told (probability)")
+    churners = f", as were {low['churned'].sum() / left:.0%} of those who left" if left else ""
+    stayers = low["stayed"].sum() / max(frame["stayed"].sum(), 1)
+    axes.set_title(fill(f"{stayers:.0%} of those who stayed had a predicted risk below 20%{churners}", TITLE_WIDTH))
+    axes.set_xlabel("predicted churn risk (probability)")
     axes.set_ylabel("share of each group")
     _save(figure, axes, path)
 
@@ -196,10 +198,10 @@ def draw_leads(leads: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     axes.invert_yaxis()
     ahead = sum(lead["interval"][0] > 0 for lead in known.values())
     axes.set_title(
-        f"Shown to rank better than {ahead} of {len(known)} rivals" if known else "One class only: nothing to rank"
+        f"Shown to rank better than {ahead} of {len(known)} baselines" if known else "One class only: nothing to rank"
     )
     axes.set_xlabel("lead in AUROC and its 95 % interval")
-    axes.set_ylabel("rival")
+    axes.set_ylabel("baseline")
     _save(figure, axes, path)
 
 
@@ -223,7 +225,7 @@ def draw_crr(months: Sequence[dict[str, Any]], path: Path) -> None:
 def _by_ranking(
     axes: Axes, frame: pd.DataFrame, x: str, y: str, ours: str = "lapse", from_origin: bool = True, marker: str = ""
 ) -> None:
-    """A line per ranking; ours last, on top of the others."""
+    """Draw a line per ranking; ours last, on top of the others."""
     named = list(dict.fromkeys(frame["ranking"]))
     for place, name in enumerate([*[name for name in named if name != ours], ours]):
         points, main = frame[frame["ranking"] == name], name == ours

@@ -1,4 +1,4 @@
-"""What can go wrong, and how a person is told.
+"""What can go wrong, and which exit code and message it ends in.
 
     LapseError                 exit 1: anything below, when nothing more exact fits
     ├── SettingsError          exit 2: params.yaml is wrong

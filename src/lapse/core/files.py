@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: written aside, then renamed."""
+"""Outputs appear whole or not at all: written to a temporary path, then renamed."""
 
 from __future__ import annotations
 

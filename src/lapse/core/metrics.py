@@ -11,7 +11,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 SHARES = (0.05, 0.1, 0.2)
-"""The tops of the list at which lift and capture are told."""
+"""The tops of the list at which lift and capture are reported."""
 EDGE = 1e-9
 
 
@@ -60,7 +60,7 @@ def scorecard(churned: Ints, risk: Floats, weight: Floats | None = None) -> dict
 
 
 class Ranked:
-    """Outcomes sorted by score once, so that any weights on the rows (a resample) are judged in one pass."""
+    """Outcomes sorted by score once, so that any weights on the rows (a resample) are measured in one pass."""
 
     def __init__(self, churned: Ints, score: Floats) -> None:
         self.churned = np.asarray(churned)
@@ -121,7 +121,7 @@ class Calibrated:
             level, tilt, bend = curve.sum(), curve @ self.logits, curve @ self.logits**2
             flat = level * bend - tilt**2
             if flat < EDGE:
-                return None  # churners and stayers are told apart without error: no finite slope
+                return None  # churners and stayers are separated without error: no finite slope
             one, other = error.sum(), error @ self.logits
             step = (level * other - tilt * one) / flat, (bend * one - tilt * other) / flat
             slope, intercept = slope + float(np.clip(step[0], -2, 2)), intercept + float(np.clip(step[1], -2, 2))

@@ -71,7 +71,7 @@ class Snapshots(Section):
 
 
 class SqlFeature(Section):
-    """A feature of one's own, as an SQL aggregate over the days of one activity table."""
+    """A feature of your own, as an SQL aggregate over the days of one activity table."""
 
     table: Literal["purchase_days", "category_days", "event_days", "feedback_days", "subscription_days"]
     expression: Annotated[str, Field(min_length=1)]
@@ -99,7 +99,7 @@ class Features(Section):
 
 
 class Train(Section):
-    """The recipe: what is fitted, on how much, and how it is checked inside the known cutoffs."""
+    """The training procedure: what is fitted, on how much, and how it is checked inside the known cutoffs."""
 
     seed: int
     calibrate_cutoffs: Positive
@@ -114,7 +114,7 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """How the recipe is measured."""
+    """How the training procedure is measured."""
 
     origins: Positive
     bootstrap_rounds: Positive

@@ -1,7 +1,7 @@
-"""Spark, made to say what DuckDB says: how a session is started, and where Ibis' SQL for it had to be mended.
+"""Spark, made to compute what DuckDB computes: how a session starts, and where Ibis' SQL for it had to be corrected.
 
 Imported by the engine alone, and only when LAPSE_ENGINE=spark asks for it. The expressions are written once; what the
-two engines would compute differently is mended here, where it can be, so that an expression need not know.
+two engines would compute differently is corrected here, where it can be, so that an expression need not know.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Compiler(PySparkCompiler):  # type: ignore[misc]
         return self.cast(super().visit_TimestampTruncate(op, arg=arg, unit=unit), op.dtype)
 
     def visit_Mean(self, op: Any, *, arg: Any, where: Any) -> Any:  # noqa: N802
-        """The mean of decimals is a decimal of four more digits. Here: the exact sum, divided as floats."""
+        """Divide the exact sum as floats: Spark's mean of decimals is a decimal of four more digits."""
         if not op.arg.dtype.is_decimal():
             return super().visit_Mean(op, arg=arg, where=where)
         total, count = self.agg.sum(arg, where=where), self.agg.count(arg, where=where)

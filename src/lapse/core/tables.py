@@ -271,8 +271,8 @@ FEEDBACK_DAYS = Table(
         Column("comments", "count", "Ratings with a comment.", "comments"),
         Column("comment_length", "count", "Characters of the comments.", "characters"),
         Column("sentiment_comments", "count", "Comments with a word that others had used before.", "comments"),
-        Column("sentiment_sum", "decimal", "Over those: how much better than usual ratings were, on earlier days, when others "
-               "used the same words.", "points"),
+        Column("sentiment_sum", "decimal", "Over those: how much better than usual ratings were, on earlier days, "
+               "when others used the same words.", "points"),
     ),
 )  # fmt: skip
 
@@ -344,7 +344,7 @@ TEST_PREDICTIONS = Table(
         CUSTOMER_ID,
         CUTOFF_DATE,
         LABELS.column("churned"),
-        Column("churn_risk", "number", "The judged model's calibrated P(churned).", "probability"),
+        Column("churn_risk", "number", "The evaluation model's calibrated P(churned).", "probability"),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""The back-test: at cutoff after cutoff, what the recipe would have made then, against its rivals on what came."""
+"""The back-test: at cutoff after cutoff, what the training procedure would have made then, against baselines."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.bootstrap import judge
+from lapse.core.bootstrap import compare_risks
 from lapse.core.metrics import Card
-from lapse.evaluation.baselines import rival_risks
+from lapse.evaluation.baselines import baseline_risks
 from lapse.features.buy_till_you_die import BgNbd
 from lapse.model.bundle import Bundle
 from lapse.model.split import known_before
@@ -31,7 +31,7 @@ SMALL, SMALL_CLASS = 100, 10
 
 @dataclass(frozen=True)
 class Origin:
-    """One test cutoff: the bundle made from what was known there, its customers and every risk they were told."""
+    """One test cutoff: the bundle made from what was known there, its customers and every predicted risk."""
 
     cutoff: date
     bundle: Bundle
@@ -46,7 +46,7 @@ def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundl
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
     kept = ["customer_id", "cutoff_date", "churned", *[name for name in ("tenure_days",) if name in test.columns]]
-    risks = {OURS: made.churn_risk(test), **rival_risks(experiment, cutoff, bg_nbd)}
+    risks = {OURS: made.churn_risk(test), **baseline_risks(experiment, cutoff, bg_nbd)}
     return Origin(cutoff, made, test[kept].reset_index(drop=True), risks)
 
 
@@ -56,11 +56,11 @@ def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[
     Origins are in time order. Intervals are over customers: one who was tested at several cutoffs is drawn with all
     rows. `segments`: customer_id -> segment, where the delivery has them.
     """
-    said = {}
+    by_cutoff = {}
     for origin in origins:
         many = rounds if origin is origins[-1] else min(rounds, BRIEF_ROUNDS)
-        cards = _judged([origin], many, seed)
-        said[str(origin.cutoff)] = {
+        cards = _compared([origin], many, seed)
+        by_cutoff[str(origin.cutoff)] = {
             "cutoffs": {role: list(days) for role, days in origin.bundle.cutoffs.items()},
             "kind": origin.bundle.kind,
             "members": list(origin.bundle.choice.get("members", [])),
@@ -69,19 +69,19 @@ def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[
             "season_shift": round(origin.bundle.season.at(origin.cutoff), 6) if origin.bundle.season else 0.0,
             **cards,
         }
-    pooled = _judged(origins, rounds, seed) if len(origins) > 1 else {
-        name: said[str(origins[-1].cutoff)][name] for name in (OURS, "baselines")
+    pooled = _compared(origins, rounds, seed) if len(origins) > 1 else {
+        name: by_cutoff[str(origins[-1].cutoff)][name] for name in (OURS, "baselines")
     }  # fmt: skip
     groups = by_group(origins, min(rounds, BRIEF_ROUNDS), seed, segments)
-    return {"origins": said, "pooled": pooled, "groups": groups}
+    return {"origins": by_cutoff, "pooled": pooled, "groups": groups}
 
 
-def _judged(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, Any]:
+def _compared(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, Any]:
     """Return `lapse` and `baselines` as bootstrap.judge returns them, with only the baselines that every origin has."""
     rows = pd.concat([origin.rows for origin in origins], ignore_index=True)
     names = [name for name in origins[-1].risks if all(name in origin.risks for origin in origins)]
     risks = {name: np.concatenate([origin.risks[name] for origin in origins]) for name in names}
-    cards = judge(rows["customer_id"].tolist(), rows["churned"].to_numpy("int64"), risks, OURS, rounds, seed)
+    cards = compare_risks(rows["customer_id"].tolist(), rows["churned"].to_numpy("int64"), risks, OURS, rounds, seed)
     return {OURS: cards[OURS], "baselines": {name: card for name, card in cards.items() if name != OURS}}
 
 
@@ -113,6 +113,6 @@ def _group_card(part: pd.DataFrame, rounds: int, seed: int) -> dict[str, Any]:
     if small:
         card: Mapping[str, Any] = Card(churned, risk).values(np.ones(len(part)))
         return {"small": True, "churners": left, **{name: card[name] for name in shown}}
-    card = judge(part["customer_id"].tolist(), churned, {OURS: risk}, OURS, rounds, seed)[OURS]
+    card = compare_risks(part["customer_id"].tolist(), churned, {OURS: risk}, OURS, rounds, seed)[OURS]
     spans = {f"{name}_interval": card["intervals"][name] for name in ("churn_rate", "auroc")}
     return {"small": False, "churners": left, **{name: card[name] for name in shown}, **spans}

@@ -30,7 +30,7 @@ MEANING = {
     P_ALIVE: "the BG/NBD model's chance that the customer has left",
     BASE_RATE: "the same risk for everybody",
 }
-"""Every rival that the report may hold, in its order, in words."""
+"""Every baseline that the report may hold, in its order, in words."""
 
 
 def fit_bg_nbds(engine: Engine, purchase_days: ir.Table, cutoffs: Sequence[date]) -> dict[date, BgNbd | None]:
@@ -60,7 +60,7 @@ def _triples(purchase_days: ir.Table, cutoff: date) -> ir.Table:
     return table
 
 
-def rival_risks(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None) -> dict[str, Floats]:
+def baseline_risks(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None) -> dict[str, Floats]:
     """Return each baseline's churn risk per customer of a cutoff.
 
     A rule (one number) is turned into a probability by a logistic regression on that number, fitted like everything

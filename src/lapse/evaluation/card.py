@@ -8,8 +8,18 @@ from typing import Any
 
 from lapse.core.files import write_text
 from lapse.evaluation.backtest import OURS
-from lapse.evaluation.report import figure_rows, group_row, read_reports, rival_row
-from lapse.evaluation.wording import LEADS, NOT_FOR, calibrated, cautions, definition, headline, ordered, percent, shipped
+from lapse.evaluation.report import baseline_row, figure_rows, group_row, read_reports
+from lapse.evaluation.wording import (
+    LEADS,
+    NOT_FOR,
+    calibrated,
+    cautions,
+    definition,
+    final_model_sentence,
+    headline,
+    ordered,
+    percent,
+)
 
 CALIBRATION = "../data/reports/pictures/reliability.png"
 """Seen from models/README.md."""
@@ -20,9 +30,9 @@ def write_card(reports: Path, path: Path) -> None:
     write_text(path, model_card(read_reports(reports)))
 
 
-def model_card(told: Mapping[str, Any]) -> str:
+def model_card(reports: Mapping[str, Any]) -> str:
     """Return the model card as Markdown for what report.read_reports returned: the same reports, the same bytes."""
-    metrics, backtest, population = told["metrics"], told["backtest"], told["population"]
+    metrics, backtest, population = reports["metrics"], reports["backtest"], reports["population"]
     groups = ordered(backtest["groups"])
     parts = [
         "# Model card",
@@ -35,14 +45,14 @@ def model_card(told: Mapping[str, Any]) -> str:
         "## Metrics", _metrics_table(metrics, backtest),
         "Intervals are 95 %, over resampled customers.",
         "## Calibration", calibrated(backtest["choice"]),
-        f"![Risk told against what happened, in tenths of the customers at {metrics['test_cutoff']}]({CALIBRATION})",
+        f"![Predicted risk against what happened, in tenths of the customers at {metrics['test_cutoff']}]({CALIBRATION})",
         "## Rivals", "On the same customers and cutoffs, over all test cutoffs. A lead above 0 is in our favour.",
-        _rivals_table(backtest),
+        _baselines_table(backtest),
         "## Segments and tenure", *_groups(groups),
         "## Intended use", "To choose whom to contact before they stop buying, by people who see the reasons and decide.",
         "## What it must not be used for", _listed(NOT_FOR),
         *_attributes(population["attributes"]),
-        "## Limits", _listed(cautions(metrics, groups, told["base_rate"])),
+        "## Limits", _listed(cautions(metrics, groups, reports["base_rate"])),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -52,8 +62,9 @@ def _model(metrics: Mapping[str, Any], backtest: Mapping[str, Any], population: 
     rows = [(row["family"], f"{row['features']}", f"`{row['example']}`") for row in population["features"]]
     count = sum(row["features"] for row in population["features"])
     return [
-        f"Version `{final_model['version']}` (content hash), made by lapse {population['lapse']}. {shipped(final_model)} It was fitted "
-        "by the recipe that is judged here, on every cutoff whose outcome is known.",
+        f"Version `{final_model['version']}` (content hash), made by lapse {population['lapse']}. "
+        f"{final_model_sentence(final_model)} It was fitted by the training procedure that is "
+        "evaluated here, on every cutoff whose outcome is known.",
         f"It reads {count} features:",
         _table(("family", "features", "for example"), rows),
         "Each of them is in the data dictionary, `data/README.md`.",
@@ -66,14 +77,14 @@ def _data(metrics: Mapping[str, Any], population: Mapping[str, Any]) -> list[str
         "fitted on": metrics["cutoffs"]["fit"],
         "calibrated on": metrics["cutoffs"]["calibrate"],
         "tested on": [metrics["test_cutoff"]],
-        "recipe tested on, each with a model made then": metrics["pooled"]["cutoffs"],
+        "training procedure tested on, each with a model made then": metrics["pooled"]["cutoffs"],
     }
     return [
         f"A log from {period['first_day']} to {period['last_complete_day']} ({delivered}). {population['snapshots']:,} "
         f"snapshots of {population['customers']:,} customers at {population['cutoffs']} cutoffs, "
         f"{population['first_cutoff']} to {population['last_cutoff']}. "
         "Every outcome that a model learned from was over before its test cutoff.",
-        _table(("the judged model was", "cutoffs"), [(role, ", ".join(days)) for role, days in roles.items()]),
+        _table(("the evaluation model was", "cutoffs"), [(role, ", ".join(days)) for role, days in roles.items()]),
     ]
 
 
@@ -86,18 +97,18 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
     return _table(head, [size, *figure_rows(pooled, latest)])
 
 
-def _rivals_table(backtest: Mapping[str, Any]) -> str:
-    head = ("rival", "what it is", "AUROC (95 %)", *(f"our lead in {name} (95 %)" for name in LEADS.values()))
+def _baselines_table(backtest: Mapping[str, Any]) -> str:
+    head = ("baseline", "what it is", "AUROC (95 %)", *(f"our difference in {name} (95 %)" for name in LEADS.values()))
     cards = backtest["pooled"]["baselines"]
-    rows = [rival_row(name, card, backtest["baselines"]) for name, card in cards.items()]
+    rows = [baseline_row(name, card, backtest["baselines"]) for name, card in cards.items()]
     return _table(head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["leads"])) for row in rows])
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     if not groups:
         return ["The delivery has no segments, and tenure is not known."]
-    head = ("group", "", "customers", "who left", "left", "told", "AUROC (95 %)", "lift in the top 10 %", "ECE", "")
-    names = ("by", "value", "n", "churners", "left", "told", "auroc", "lift", "ece")
+    head = ("group", "", "customers", "who left", "left", "predicted", "AUROC (95 %)", "lift in the top 10 %", "ECE", "")
+    names = ("by", "value", "n", "churners", "left", "predicted", "auroc", "lift", "ece")
     rows = [(*(row[name] for name in names), "small" if row["small"] else "") for row in map(group_row, groups)]
     return ["Over all test cutoffs. Figures of small groups are mostly chance.", _table(head, rows)]
 

@@ -23,9 +23,9 @@ def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict
     parts = np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk)))
     points = []
     for part in parts:
-        told, share, n = float(risk[part].mean()), float(churned[part].mean()), len(part)
+        mean_risk, share, n = float(risk[part].mean()), float(churned[part].mean()), len(part)
         low, high = wilson(share, n)
-        points.append({"mean_churn_risk": told, "churned_share": share, "low": low, "high": high, "n": n})
+        points.append({"mean_churn_risk": mean_risk, "churned_share": share, "low": low, "high": high, "n": n})
     return points
 
 

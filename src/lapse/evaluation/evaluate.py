@@ -1,4 +1,4 @@
-"""Stage evaluate and command backtest: the recipe and its rivals at test cutoffs that none of them had seen."""
+"""Stage evaluate and command backtest: the training procedure and baselines at test cutoffs that none had seen."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ from lapse.snapshots import cutoffs_in
 
 LOG = stage_logger("evaluate")
 
-SCHEMA = 2
+CHOSEN = ("name", "members", "why", "calibration", "level", "season_missed")
+"""What metrics.json repeats of how the final model was chosen."""
+SCHEMA = 3
 """Of metrics.json and backtest.json; raised when a key changes its meaning."""
 
 
@@ -95,8 +97,8 @@ def run_backtest(
     cutoffs = test_origins(experiment.cutoffs, experiment.windows, most)
     if not cutoffs:
         raise HistoryTooShort(
-            f"evaluate: the {len(experiment.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate and "
-            "one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
+            f"evaluate: the {len(experiment.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate "
+            "and one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
         )
     fits = fit_bg_nbds(engine, purchase_days, cutoffs)
     origins = []
@@ -142,7 +144,7 @@ def headline(origins: list[Origin], tested: Mapping[str, Any], final_model: Bund
         "cutoffs": latest["cutoffs"],
         "grade": grade,
         "final_model": {"kind": final_model.kind, "version": final_model.version, **{
-            name: final_model.choice.get(name) for name in ("name", "members", "why", "calibration", "level", "season_missed")}},
+            name: final_model.choice.get(name) for name in CHOSEN}},
         "test": _brief(latest[OURS]),
         "baselines": baselines,
         "pooled": {
@@ -151,9 +153,9 @@ def headline(origins: list[Origin], tested: Mapping[str, Any], final_model: Bund
             "baselines": {name: _brief(card) for name, card in pooled["baselines"].items()},
         },
         "origins": [
-            {"test_cutoff": day, "metrics": {**_brief(said[OURS]), "baselines": {
-                name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in said["baselines"].items()}}}
-            for day, said in tested["origins"].items()
+            {"test_cutoff": day, "metrics": {**_brief(origin[OURS]), "baselines": {
+                name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in origin["baselines"].items()}}}
+            for day, origin in tested["origins"].items()
         ],
         "trials": origins[-1].bundle.choice.get("trials", []),
         "verdict": verdict(grade, final_model),
@@ -183,7 +185,8 @@ def verdict(grade: Mapping[str, Any], final_model: Bundle) -> str:
     because = "; ".join(grade["because"])
     sentence = f"Grade {grade['grade']}. {grade['meaning']} {because[0].upper()}{because[1:]}."
     if final_model.kind == "rule":
-        sentence += f" The rule {final_model.choice['name']} ships, calibrated, because no model did better out of time."
+        rule = final_model.choice["name"]
+        sentence += f" The final model is the rule {rule}, calibrated, because no model did better out of time."
     return sentence
 
 
@@ -238,7 +241,7 @@ def print_summary(metrics: Mapping[str, Any]) -> None:
     parts |= {f"over {len(days)} cutoffs from {days[0]}": metrics["pooled"]} if len(days) > 1 else {}
     for title, part in parts.items():
         test = part["test"]
-        LOG.info(f"{title}: {test['n']:,} customers, {test['churn_rate']:.1%} churned, told {test['mean_risk']:.1%}; "
+        LOG.info(f"{title}: {test['n']:,} customers, {test['churn_rate']:.1%} churned, predicted {test['mean_risk']:.1%}; "
               f"calibration slope {_number(test['calibration_slope'])}")  # fmt: skip
         shown = ("auroc", "average_precision", "brier", "log_loss", "ece", "lift_at_10pct")
         LOG.info(f"{'':<22}" + "".join(f"{name:>18}" for name in shown) + "   lead in auroc")

@@ -16,10 +16,10 @@ MEANINGS = {
     "D": "Do not use: not better than chance, or worse than a rule of thumb.",
 }
 RULE = (
-    "A: over all test cutoffs the lead in AUROC over every rival has a 95 % interval above zero, at the latest cutoff no "
-    "rival ranks better, and the probabilities pass the calibration gate over all cutoffs and at the latest. "
-    "B: over all test cutoffs that interval is above zero for every rule of thumb (one number), no rival is shown to rank "
-    "better, and the probabilities pass the gate over all cutoffs. "
+    "A: over all test cutoffs the difference in AUROC to every baseline has a 95 % interval above zero, at the latest "
+    "cutoff no baseline ranks better, and the probabilities pass the calibration gate over all cutoffs and at the latest. "
+    "B: over all test cutoffs that interval is above zero for every rule of thumb (one number), no baseline is shown to "
+    "rank better, and the probabilities pass the gate over all cutoffs. "
     "D: the interval of AUROC does not lie above .5, or a rule of thumb is shown to rank better. C: everything else."
 )
 
@@ -61,7 +61,9 @@ def graded(
     ahead_now = [name for name, card in latest.items() if name != "lapse" and (card["lead"]["auroc"]["by"] or 0) < 0]
     missed, missed_now = gate.misses(pooled["lapse"]), gate.misses(latest["lapse"])
     facts = (
-        [f"it is not shown to rank better than {', '.join(unbeaten)}"] if unbeaten else ["it ranks better than every rival"]
+        [f"it is not shown to rank better than {', '.join(unbeaten)}"]
+        if unbeaten
+        else ["it ranks better than every baseline"]
     )
     facts += [f"it is shown to rank worse than {', '.join(behind)}"] if behind else []
     facts += [f"at the latest cutoff {', '.join(ahead_now)} ranked better"] if ahead_now else []
@@ -85,7 +87,9 @@ def _shown_behind(card: Mapping[str, Any]) -> bool:
 
 
 def _said(grade: str, because: Sequence[str], kind: str, gate: Gate) -> dict[str, Any]:
-    final_model = ["what ships is the rule itself, calibrated: no model did better out of time"] if kind == "rule" else []
+    final_model = (
+        ["the final model is the rule itself, calibrated: no model did better out of time"] if kind == "rule" else []
+    )
     return {
         "grade": grade,
         "meaning": MEANINGS[grade],

@@ -62,12 +62,12 @@ def _reads(bundle: Bundle, attribute: str) -> bool:
     return any(name.startswith(f"attribute_{slug(attribute)}") for name in bundle.features)
 
 
-def base_rate_points(experiment: Experiment, told: Mapping[str, float]) -> list[dict[str, Any]]:
+def base_rate_points(experiment: Experiment, predicted: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return who left after each labelled cutoff, with 95 % Wilson, beside the mean risk predicted at each test cutoff."""
     points = []
     for day in experiment.cutoffs:
         churned = experiment.churned([day])
         low, high = wilson(float(churned.mean()), len(churned))
         points.append({"cutoff_date": str(day), "n": len(churned), "churn_rate": float(churned.mean()), "low": low,
-                       "high": high, "mean_risk": told.get(str(day))})  # fmt: skip
+                       "high": high, "mean_risk": predicted.get(str(day))})  # fmt: skip
     return points

@@ -18,22 +18,22 @@ from lapse.evaluation.wording import (
     calibrated,
     cautions,
     definition,
+    final_model_sentence,
     headline,
     lead,
     number,
     ordered,
     percent,
-    shipped,
     span,
 )
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PAGE = "report.html"
 PICTURES = {
-    "leads": "Our lead in AUROC over each rival",
+    "leads": "Our difference in AUROC to each baseline",
     "over_time": "Ranking and probabilities at each test cutoff",
-    "reliability": "Risk told against what happened",
-    "base_rate": "Who left after each cutoff, and what was told",
+    "reliability": "Predicted risk against what happened",
+    "base_rate": "Who left after each cutoff, and what was predicted",
     "lift": "Churners caught along the list",
     "lift_curve": "Lift along the list",
     "roc": "ROC",
@@ -66,9 +66,9 @@ def read_pictures(reports: Path) -> dict[str, str]:
     }
 
 
-def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+def report_page(reports: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """Return the HTML page for what `read_reports` and `read_pictures` returned."""
-    metrics, backtest, population = told["metrics"], told["backtest"], told["population"]
+    metrics, backtest, population = reports["metrics"], reports["backtest"], reports["population"]
     groups, origins = ordered(backtest["groups"]), backtest["origins"]
     return rendered(
         TEMPLATE.read_text(encoding="utf-8"),
@@ -78,7 +78,9 @@ def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         headline=headline(metrics),
         definition=definition(population["churn"]),
         population=population,
-        baselines=[rival_row(name, card, backtest["baselines"]) for name, card in backtest["pooled"]["baselines"].items()],
+        baselines=[
+            baseline_row(name, card, backtest["baselines"]) for name, card in backtest["pooled"]["baselines"].items()
+        ],
         ours=backtest["pooled"][OURS],
         lead_names=list(LEADS.values()),
         figures=figure_rows(backtest["pooled"][OURS], origins[metrics["test_cutoff"]][OURS]),
@@ -86,13 +88,13 @@ def report_page(told: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         over_time_names=[METRICS[name].split(":")[0].split(" (")[0] for name in OVER_TIME],
         groups=[group_row(row) for row in groups],
         small=(SMALL, SMALL_CLASS),
-        shipped=shipped(metrics["final_model"]),
+        final_model=final_model_sentence(metrics["final_model"]),
         losses=sorted(backtest["choice"]["out_of_time_log_loss"].items(), key=lambda pair: (pair[1], pair[0])),
         calibrated=calibrated(backtest["choice"]),
-        cautions=cautions(metrics, groups, told["base_rate"]),
+        cautions=cautions(metrics, groups, reports["base_rate"]),
         not_for=NOT_FOR,
-        pictures=[(name, said, pictures[name]) for name, said in PICTURES.items() if name in pictures],
-        value=value_view(told["value"], pictures.get("profit")),
+        pictures=[(name, words, pictures[name]) for name, words in PICTURES.items() if name in pictures],
+        value=value_view(reports["value"], pictures.get("profit")),
         percent=percent,
         number=number,
         span=span,
@@ -104,7 +106,7 @@ def grade_rules(rule: str) -> list[tuple[str, str]]:
     return sorted(re.findall(r"\b([A-D]): (.*?)(?= [A-D]: |$)", rule))
 
 
-def rival_row(name: str, card: Mapping[str, Any], meaning: Mapping[str, str]) -> dict[str, Any]:
+def baseline_row(name: str, card: Mapping[str, Any], meaning: Mapping[str, str]) -> dict[str, Any]:
     """Return a baseline's row of the table: AUROC, and our difference in each metric with its interval."""
     leads = [lead(card["lead"][metric]) for metric in LEADS]
     auroc = f"{number(card['auroc'])} ({span(card['intervals']['auroc'])})" if card["intervals"]["auroc"] else "–"
@@ -114,15 +116,15 @@ def rival_row(name: str, card: Mapping[str, Any], meaning: Mapping[str, str]) ->
 def figure_rows(pooled: Mapping[str, Any], latest: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return, per metric, its words, value and interval over all test cutoffs and at the latest."""
     return [
-        (said, *(text for card in (pooled, latest) for text in (number(card[name]), span(card["intervals"].get(name)))))
-        for name, said in METRICS.items()
+        (words, *(text for card in (pooled, latest) for text in (number(card[name]), span(card["intervals"].get(name)))))
+        for name, words in METRICS.items()
     ]
 
 
 def origin_row(day: str, origin: Mapping[str, Any]) -> dict[str, Any]:
     """Return the table row of a test cutoff."""
     card = origin[OURS]
-    return {"day": day, "n": f"{card['n']:,}", "left": percent(card["churn_rate"]), "told": percent(card["mean_risk"]),
+    return {"day": day, "n": f"{card['n']:,}", "left": percent(card["churn_rate"]), "predicted": percent(card["mean_risk"]),
             "made_of": ", ".join(origin["members"]), "values": [number(card[name]) for name in OVER_TIME]}  # fmt: skip
 
 
@@ -130,26 +132,26 @@ def group_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the table row of a group of customers."""
     auroc = number(row["auroc"], 3) + (f" ({span(row['auroc_interval'], 3)})" if row.get("auroc_interval") else "")
     return {"by": row["by"], "value": row["value"], "n": f"{row['n']:,}", "churners": f"{row['churners']:,}", "auroc": auroc,
-            "left": percent(row["churn_rate"]), "told": percent(row["mean_risk"]), "lift": number(row["lift_at_10pct"], 2),
-            "ece": number(row["ece"], 3), "small": row["small"]}  # fmt: skip
+            "left": percent(row["churn_rate"]), "predicted": percent(row["mean_risk"]),
+            "lift": number(row["lift_at_10pct"], 2), "ece": number(row["ece"], 3), "small": row["small"]}  # fmt: skip
 
 
 def value_view(value: Mapping[str, Any] | None, picture: str | None) -> dict[str, Any] | None:
     """Return what the section on value shows; None where there is no value model."""
     if value is None:
         return None
-    told = value.get("campaign")
+    campaign = value.get("campaign")
     lists = [
         (name.replace("_", " "), f"{row['planned_length']:,}", f"{row['profit']:,.0f}", span_money(row["profit_interval"]),
          f"{row['planned_profit']:,.0f}", f"{row['hindsight_length']:,}", f"{row['hindsight_profit']:,.0f}")
-        for name, row in (told["ranked_by"] if told else {}).items()
+        for name, row in (campaign["ranked_by"] if campaign else {}).items()
     ]  # fmt: skip
     changes = [
         (row["assumption"].replace("_", " "), f"{row['change']:+.0%}", f"{row['profit_as_planned']:,.0f}",
-         f"{row['planned_length']:,}", f"{row['profit']:,.0f}") for row in (told["sensitivity"] if told else ())
+         f"{row['planned_length']:,}", f"{row['profit']:,.0f}") for row in (campaign["sensitivity"] if campaign else ())
     ]  # fmt: skip
     cards = {**({OURS: value["test"]} if value.get("test") else {}), **value.get("baselines", {})}
-    given = {name: amount for name, amount in (told["assumptions"] if told else {}).items() if amount is not None}
+    given = {name: amount for name, amount in (campaign["assumptions"] if campaign else {}).items() if amount is not None}
     return {
         "why": value["why"],
         "days": value["value_days"],
@@ -158,9 +160,9 @@ def value_view(value: Mapping[str, Any] | None, picture: str | None) -> dict[str
         "lists": lists,
         "changes": changes,
         "assumptions": [(name.replace("_", " "), f"{amount:,.6g}") for name, amount in given.items()],
-        "everybody": f"{told['profit_of_contacting_everybody']:,.0f}" if told else None,
-        "customers": f"{told['customers']:,}" if told else None,
-        "picture": picture if told else None,
+        "everybody": f"{campaign['profit_of_contacting_everybody']:,.0f}" if campaign else None,
+        "customers": f"{campaign['customers']:,}" if campaign else None,
+        "picture": picture if campaign else None,
     }
 
 

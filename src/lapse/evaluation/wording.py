@@ -59,12 +59,15 @@ def span(pair: Sequence[float] | None, digits: int = 4, sign: str = "") -> str:
     return "–" if pair is None else f"{pair[0]:{sign}.{digits}f} to {pair[1]:{sign}.{digits}f}"
 
 
-def lead(said: Mapping[str, Any]) -> tuple[str, str]:
+def lead(difference: Mapping[str, Any]) -> tuple[str, str]:
     """Return the text of our difference to a baseline, and what it shows: ahead, behind or open."""
-    if said["by"] is None or said["interval"] is None:
+    if difference["by"] is None or difference["interval"] is None:
         return "–", "open"
-    low, high = said["interval"]
-    return f"{said['by']:+.4f} ({span((low, high), sign='+')})", "ahead" if low > 0 else "behind" if high < 0 else "open"
+    low, high = difference["interval"]
+    return (
+        f"{difference['by']:+.4f} ({span((low, high), sign='+')})",
+        "ahead" if low > 0 else "behind" if high < 0 else "open",
+    )
 
 
 def definition(churn: Mapping[str, Any]) -> list[str]:
@@ -92,13 +95,13 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
                 "nothing can be ranked."]  # fmt: skip
     return [
         f"Of the customers who left after {day}, {percent(test['capture_at_10pct'], 0)} stood in the tenth of the list that "
-        f"was told the highest risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at random.",
-        f"The {test['n']:,} customers were told a risk of {percent(test['mean_risk'])} on average; "
+        f"had the highest predicted risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at random.",
+        f"The {test['n']:,} customers had a predicted risk of {percent(test['mean_risk'])} on average; "
         f"{percent(test['churn_rate'])} left. Neither the model nor its calibration had seen what came.",
     ]
 
 
-def shipped(final_model: Mapping[str, Any]) -> str:
+def final_model_sentence(final_model: Mapping[str, Any]) -> str:
     """Return one sentence on the final model."""
     if final_model["kind"] == "rule":
         return (
@@ -112,8 +115,8 @@ def shipped(final_model: Mapping[str, Any]) -> str:
 def calibrated(choice: Mapping[str, Any]) -> str:
     """Return the calibration in words: what was chosen and why."""
     losses = choice["calibration_log_loss"]
-    told = ", ".join(f"{name} {number(loss, 5)}" for name, loss in losses.items())
-    reason = (f"Log loss out of time: {told}. Platt scaling is kept unless another one is lower by more than chance would "
+    listed = ", ".join(f"{name} {number(loss, 5)}" for name, loss in losses.items())
+    reason = (f"Log loss out of time: {listed}. Platt scaling stays unless another one is lower by more than chance would "
               "make it." if losses else "There were too few cutoffs to compare others.")  # fmt: skip
     missed = choice.get("season_missed")  # a bundle of an older lapse does not say
     share = "less than 1%" if missed and missed < 0.01 else percent(missed, 0)
@@ -136,7 +139,7 @@ def cautions(
             "Grade C: use the order of the list, but neither count on the probabilities nor on beating a rule of thumb."
         )
     if metrics["final_model"]["kind"] == "rule":
-        found.append("What ships is a rule of thumb: everybody with the same value of it is told the same risk.")
+        found.append("The final model is a rule of thumb: everybody with the same value of it gets the same risk.")
     if test["n"] < FEW_CUSTOMERS or min(churners, test["n"] - churners) < FEW_CHURNERS:
         found.append(f"Only {test['n']:,} customers were tested at the latest cutoff, of whom {churners:,} left: read the "
                      "intervals, not the figures.")  # fmt: skip
@@ -151,15 +154,19 @@ def cautions(
                      "average over cutoffs; at a single one all of them may be too high or too low together.")  # fmt: skip
     off = [row for row in rates if row["mean_risk"] is not None and not row["low"] <= row["mean_risk"] <= row["high"]]
     if off:
-        told = "; ".join(f"{row['cutoff_date']}: told {percent(row['mean_risk'])}, {percent(row['churn_rate'])} left"
-                         for row in off[-3:])  # fmt: skip
+        rates_text = "; ".join(f"{row['cutoff_date']}: {_predicted_and_left(row)}" for row in off[-3:])
         found.append(f"At {len(off)} of {len(days)} test cutoffs the mean risk lay outside the interval of what happened "
-                     f"({told}).")  # fmt: skip
+                     f"({rates_text}).")  # fmt: skip
     found += _group_cautions(groups, grade["gate"]["max_ece"])
     return [
         *found,
-        "Behaviour after a change of prices, range or rivals is new: watch the next cutoffs before trusting old figures.",
+        "Behaviour after a change of prices, range or competitors is new: watch the next cutoffs before "
+        "trusting old figures.",
     ]
+
+
+def _predicted_and_left(row: Mapping[str, Any]) -> str:
+    return f"predicted {percent(row['mean_risk'])}, {percent(row['churn_rate'])} left"
 
 
 def _group_cautions(groups: Sequence[Mapping[str, Any]], max_ece: float) -> list[str]:
@@ -170,8 +177,7 @@ def _group_cautions(groups: Sequence[Mapping[str, Any]], max_ece: float) -> list
                      "who left or stayed): their figures are mostly chance.")  # fmt: skip
     off = [row for row in groups if not row["small"] and row["ece"] > max_ece + row["ece_by_chance"]]
     if off:
-        named = ", ".join(f"{row['by']} {row['value']} (told {percent(row['mean_risk'])}, {percent(row['churn_rate'])} left)"
-                          for row in off[:3])  # fmt: skip
+        named = ", ".join(f"{row['by']} {row['value']} ({_predicted_and_left(row)})" for row in off[:3])
         found.append(f"In {len(off)} groups risks are off by more than the gate grants, e.g. {named}.")
     return found + _not_given(groups)
 

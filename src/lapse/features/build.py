@@ -40,13 +40,13 @@ def write_features(
     kept = Cache(out)
     kept.prune(map(str, cutoffs))
     names = [feature.name for feature in all_features(inputs, families)]
-    said = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json(), names)
+    base_key = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json(), names)
     template = Template(engine, activity, inputs, families)
     written = {}
     for cutoff in cutoffs:
         file = snapshots / f"{cutoff}.parquet"
         history_days = period.history_days(cutoff)
-        key = key_of(said, history_days, activity.up_to(cutoff), file_sha256(file))
+        key = key_of(base_key, history_days, activity.up_to(cutoff), file_sha256(file))
         if kept.has(str(cutoff), key):
             written[cutoff] = int(engine.read(file).count().to_pyarrow().as_py())
             LOG.info(f"{cutoff}: {written[cutoff]:,} customers, kept: nothing up to this day has changed")

@@ -87,7 +87,7 @@ class Inputs:
         types = set(profile.event_types)
         if len(types) > MOST_EVENT_TYPES or len({slug(one) for one in types}) < len(types) or not all(map(slug, types)):
             raise DataError(f"features: the events have {len(types)} types, e.g. {sample_keys(sorted(types))}. There may "
-                            f"be {MOST_EVENT_TYPES}, told apart by letters and digits. Derive a coarser one.")  # fmt: skip
+                            f"be {MOST_EVENT_TYPES}, which differ in letters or digits. Derive a coarser one.")  # fmt: skip
         looked = feature_windows(profile.median_gap_days, profile.period) if windows == "auto" else tuple(windows)
         pairs = {name: (pair[0], pair[1]) for name, pair in (responses or {}).items() if set(pair) <= types}
         cases = {name: (pair[0], pair[1]) for name, pair in (open_cases or {}).items() if set(pair) <= types}
@@ -131,17 +131,17 @@ class Inputs:
         return "contacted" if event_type in calls else "responds_less" if event_type in answers else "less_active"
 
     def to_json(self) -> dict[str, Any]:
-        """The inputs as plain values, for the bundle; the own features as their digest."""
+        """Return the inputs as plain values for the bundle, custom features as their digest."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "own"}
         return {**plain, "given": sorted(self.given)}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Inputs:
+    def from_json(cls, spec: Mapping[str, Any]) -> Inputs:
         """Return the inputs that `to_json` wrote, still without the workspace's own families."""
-        pairs = {name: {key: tuple(value) for key, value in said[name].items()}
+        pairs = {name: {key: tuple(value) for key, value in spec[name].items()}
                  for name in ("responses", "service", "open_cases", "attributes")}  # fmt: skip
-        lists = {"windows": tuple(said["windows"]), "event_types": tuple(said["event_types"])}
-        return cls(**{**said, **pairs, **lists, "given": frozenset(said["given"])})
+        lists = {"windows": tuple(spec["windows"]), "event_types": tuple(spec["event_types"])}
+        return cls(**{**spec, **pairs, **lists, "given": frozenset(spec["given"])})
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Family:
         self._makers.append(lambda _: iter([feature]))
 
     def missing(self, inputs: Inputs) -> list[str]:
-        """What the delivery lacks for this family to be built at all."""
+        """Return what the delivery lacks for this family to be built at all."""
         return [need for need in self.needs if need not in inputs.given]
 
     def features(self, inputs: Inputs) -> list[Feature]:
@@ -223,7 +223,7 @@ class Family:
     def aggregate(
         self, entry: Entry, over: Sequence[Over] = (), looks_back: int = 1, days: int = 0, *, whole: bool = False
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: the function takes the day rows (`age` = days from the row's day to the cutoff).
+        """Register a function of the day rows (`age` = days from the row's day to the cutoff).
 
         It reaches back over `looks_back` of its windows (2: it compares with the window before) and `days` more; with
         `whole` it also looks at everything before.
@@ -231,7 +231,7 @@ class Family:
         return self._register("aggregate", entry, over, looks_back, days, whole=whole)
 
     def derived(self, entry: Entry, over: Sequence[Over] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: the function takes the row of aggregated features of a customer."""
+        """Register a function of the row of aggregated features of a customer."""
         return self._register("derived", entry, over, 1, 0, whole=False)
 
     def _register(
@@ -268,12 +268,12 @@ class Family:
 
 
 def _common(inputs: Inputs) -> dict[str, Any]:
-    """The arguments that any feature may ask for."""
+    """Return the arguments that any feature may ask for."""
     return {"inputs": inputs, "horizon": inputs.horizon_days, "longest": inputs.windows[-1]}
 
 
 def _called(function: Callable[..., Any], arguments: Mapping[str, Any], table: Any) -> Any:
-    """A feature's function with those of the arguments that it asks for by name."""
+    """Call a feature's function with those of the arguments that it asks for by name."""
     asked = signature(function).parameters
     return function(table, **{key: value for key, value in arguments.items() if key in asked})
 
@@ -304,7 +304,8 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
         return fill(text)
 
     filled = replace(
-        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause), reference_feature=fill(entry.reference_feature),
+        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause),
+        reference_feature=fill(entry.reference_feature),
         reason=worded(entry.reason), protective_reason=worded(entry.protective_reason),
     )  # fmt: skip
     if arguments.get("about") in ("trouble", "contacted"):

@@ -1,7 +1,7 @@
-"""Features of one's own: Python files in pipelines/own_features, or SQL expressions in section features of params.yaml.
+"""Custom features: Python files in pipelines/own_features, or SQL expressions in section features of params.yaml.
 
 They join the table under the same rules as lapse's: cut at the cutoff, in the dictionary, in the reasons, under the
-leakage check. A model is only used with the very features of one's own that it was trained on.
+leakage check. A model is only used with the very custom features that it was trained on.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SQL_FAMILY = "own_sql"
 
 def feature_inputs(profile: DataProfile, churn: ChurnWindows, section: Mapping[str, Any], root: Path) -> Inputs:
     """Return the inputs for a delivery, the churn windows, section features of params and a workspace's own features."""
-    said = {name: value for name, value in section.items() if name != "sql"}
-    return Inputs.of(profile, churn, **said, **own_features(root, section["sql"]))
+    rest = {name: value for name, value in section.items() if name != "sql"}
+    return Inputs.of(profile, churn, **rest, **own_features(root, section["sql"]))
 
 
 def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -45,8 +45,8 @@ def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     names = [family.name for family in (*FAMILIES, *families)]
     if taken := sorted({name for name in names if names.count(name) > 1}):
         raise SettingsError(f"features: {taken[0]!r} names two families. Give yours a name of its own.")
-    said = key_of(digest(*files), sorted((name, sorted(one.items())) for name, one in sql.items()))
-    return {"own": tuple(families), "own_digest": said if files or sql else ""}
+    key = key_of(digest(*files), sorted((name, sorted(one.items())) for name, one in sql.items()))
+    return {"own": tuple(families), "own_digest": key if files or sql else ""}
 
 
 def with_own_features(inputs: Inputs, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Inputs:
@@ -84,22 +84,22 @@ def _families_in(file: Path) -> list[Family]:
 
 def _sql_families(sql: Mapping[str, Mapping[str, Any]]) -> list[Family]:
     families: dict[str, Family] = {}
-    for name, said in sorted(sql.items()):
-        table = said["table"]
+    for name, spec in sorted(sql.items()):
+        table = spec["table"]
         family = families.setdefault(
             table, Family(f"{SQL_FAMILY}_{table}", table, "of your own, in SQL", needs=_needs(table))
         )
         entry = Entry(
-            said["meaning"],
-            said["unit"],
+            spec["meaning"],
+            spec["unit"],
             "null where the expression is",
-            said["risk"],
+            spec["risk"],
             name.replace("_", " "),
-            said["reason"],
+            spec["reason"],
         )
-        expression = _aggregate(name, said["expression"])
+        expression = _aggregate(name, spec["expression"])
         compute = partial(_value, expression)
-        family.add(Feature(name, family.name, entry, "aggregate", compute, said["looks_back"], table=table))
+        family.add(Feature(name, family.name, entry, "aggregate", compute, spec["looks_back"], table=table))
     return list(families.values())
 
 

@@ -65,7 +65,8 @@ def p_alive(row: Any) -> Any:
 
 @peers.derived(
     Entry("Probability of no order in the outcome window, by the BG/NBD model of all customers.", "probability",
-          NOT_FITTED, "higher", "silence", BOUGHT, protective_reason=BOUGHT, reference_feature="overdue_ratio", relative_to_peers=True)
+          NOT_FITTED, "higher", "silence", BOUGHT, protective_reason=BOUGHT, reference_feature="overdue_ratio",
+          relative_to_peers=True)
 )  # fmt: skip
 def no_order_by_model(row: Any, horizon: int) -> Any:
     repeats = (row.purchase_days_count - 1).cast("float64")

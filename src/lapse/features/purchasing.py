@@ -130,7 +130,8 @@ def order_balance(days: Any) -> Any:
 @purchasing.aggregate(
     Entry("Orders in the days of a year ago that the outcome window corresponds to: the season.", "orders",
           "null where the log is younger than 365 days", "lower", "out_of_season", default=0,
-          protective_reason="{orders_same_season:#order} in the same weeks a year ago, others typically {others:,.0f}"), days=365,
+          protective_reason="{orders_same_season:#order} in the same weeks a year ago, others typically {others:,.0f}"),
+    days=365,
 )  # fmt: skip
 def orders_same_season(days: Any, horizon: int) -> Any:
     return days.orders.sum(where=(days.age >= 365 - horizon) & (days.age < 365))

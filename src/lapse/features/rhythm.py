@@ -86,7 +86,8 @@ def gap_slowdown(row: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Slope of the gaps over their number: how many days longer each gap is than the one before it.", "days per gap",
-          THREE_DAYS, "higher", "ordering_less", SLOPE, reference_value=0, protective_reason=SLOPE, reference_feature="gap_slowdown")
+          THREE_DAYS, "higher", "ordering_less", SLOPE, reference_value=0, protective_reason=SLOPE,
+          reference_feature="gap_slowdown")
 )  # fmt: skip
 def gap_days_slope(days: Any) -> Any:
     known = days.gap_days.notnull()

@@ -1,1 +1,1 @@
-"""The churn model: split, fit, calibrate, judge, bundle, record."""
+"""The churn model: split, fit, calibrate, bundle."""

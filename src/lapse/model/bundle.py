@@ -18,8 +18,8 @@ from lapse.core.errors import ModelError
 from lapse.core.files import digest, write_text
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
-from lapse.model.calibration import Calibrator, calibrator_of, calibrator_said
-from lapse.model.scorers import Scorer, scorer_of, scorer_said
+from lapse.model.calibration import Calibrator, calibrator_from_json, calibrator_to_json
+from lapse.model.scorers import Scorer, scorer_from_json, scorer_to_json
 from lapse.model.season import Season
 
 FORMAT, READ = 3, (2, 3)
@@ -159,10 +159,10 @@ class Bundle:
             "windows": asdict(self.windows),
             "kind": self.kind,
             "choice": self.choice,
-            "scorer": scorer_said(self.scorer, keep),
+            "scorer": scorer_to_json(self.scorer, keep),
             "files": sorted(texts),
-            "calibrator": calibrator_said(self.calibrator),
-            "season": self.season.said() if self.season else None,
+            "calibrator": calibrator_to_json(self.calibrator),
+            "season": self.season.to_json() if self.season else None,
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
         }
         for name, text in texts.items():
@@ -178,22 +178,22 @@ class Bundle:
         if not (folder / DESCRIPTION).exists():
             raise ModelError(f"{folder} holds no model. Run `dvc repro`, which trains one.")
         try:
-            said: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if said["format"] not in READ:
-                raise ModelError(f"{folder} is a bundle of format {said['format']}, this lapse reads {FORMAT}. Train again: "
+            spec: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            if spec["format"] not in READ:
+                raise ModelError(f"{folder} is a bundle of format {spec['format']}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
-            scorer = scorer_of(said["scorer"], lambda name: (folder / Path(name).name).read_text(encoding="utf-8"))
-            if list(scorer.features) != said["features"]:
+            scorer = scorer_from_json(spec["scorer"], lambda name: (folder / Path(name).name).read_text(encoding="utf-8"))
+            if list(scorer.features) != spec["features"]:
                 raise ValueError("its features are not those of its model")
             return cls(
                 scorer=scorer,
-                calibrator=calibrator_of(said["calibrator"]),
-                inputs=Inputs.from_json(said["inputs"]),
-                windows=ChurnWindows(**said["windows"]),
-                cutoffs=said["cutoffs"],
-                kind=said["kind"],
-                choice=said["choice"],
-                season=Season.of(said["season"]) if said.get("season") else None,
+                calibrator=calibrator_from_json(spec["calibrator"]),
+                inputs=Inputs.from_json(spec["inputs"]),
+                windows=ChurnWindows(**spec["windows"]),
+                cutoffs=spec["cutoffs"],
+                kind=spec["kind"],
+                choice=spec["choice"],
+                season=Season.from_json(spec["season"]) if spec.get("season") else None,
                 version=content_hash(folder),
             )
         except (KeyError, TypeError, ValueError, FileNotFoundError, AttributeError, lgb.basic.LightGBMError) as error:

@@ -98,20 +98,20 @@ class Calibration:
     calibrator: Calibrator
     chosen: str
     log_loss: Mapping[str, float]
-    """Kind -> out-of-time log loss of the curves, level aside; empty with a single fold."""
+    """Kind -> out-of-time log loss of the curves, intercept aside; empty with a single fold."""
     level: float
     shifts: tuple[float, ...]
     season_missed: float = 0.0
     """The share of the season that the models miss, 0 to 1."""
 
 
-def calibrator_of(said: Mapping[str, Any]) -> Calibrator:
+def calibrator_from_json(spec: Mapping[str, Any]) -> Calibrator:
     """Return the calibrator that `calibrator_said` wrote; KeyError or TypeError for anything else."""
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items() if name != "kind"}
-    return KINDS[said["kind"]](**values)
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in spec.items() if name != "kind"}
+    return KINDS[spec["kind"]](**values)
 
 
-def calibrator_said(calibrator: Calibrator) -> dict[str, Any]:
+def calibrator_to_json(calibrator: Calibrator) -> dict[str, Any]:
     """Return the plain values of a calibrator for a JSON file."""
     kind = next(name for name, made in KINDS.items() if isinstance(calibrator, made))
     return {"kind": kind, **asdict(calibrator)}
@@ -129,13 +129,15 @@ def calibrate(folds: Sequence[Fold], apart: float = 1.0, seasonal: Sequence[floa
     losses = _forward_losses(centred)
     # Platt is the standard that the others have to beat by more than chance would.
     chosen = min(losses, key=lambda kind: (losses[kind] + (0 if kind == "platt" else _MARGIN), kind)) if losses else "platt"
-    told = seasonal or [None] * len(folds)
-    missed = round(season_missed(shifts, told, apart), DIGITS)
-    left = [shift - missed * (one or 0.0) for shift, one in zip(shifts, told, strict=True)]
+    expected = seasonal or [None] * len(folds)
+    missed = round(season_missed(shifts, expected, apart), DIGITS)
+    left = [shift - missed * (one or 0.0) for shift, one in zip(shifts, expected, strict=True)]
     level = round(expected_level(left, apart), DIGITS)
     curve = fit_curve(chosen, _joined(centred), max(1.0, len(folds) * min(1.0, apart)))
-    said = {kind: round(value, DIGITS) for kind, value in losses.items()}
-    return Calibration(moved(curve, level), chosen, said, level, tuple(round(shift, DIGITS) for shift in shifts), missed)
+    log_losses = {kind: round(value, DIGITS) for kind, value in losses.items()}
+    return Calibration(
+        moved(curve, level), chosen, log_losses, level, tuple(round(shift, DIGITS) for shift in shifts), missed
+    )
 
 
 _MARGIN = 0.0005  # nats a customer
@@ -148,12 +150,12 @@ def season_missed(shifts: Sequence[float], seasonal: Sequence[float | None], apa
     again, or a single fold, says nothing; a large one that did says almost all. What all folds have in common is not a
     season.
     """
-    both = np.array([(told, shift) for shift, told in zip(shifts, seasonal, strict=True) if told is not None])
+    both = np.array([(expected, shift) for shift, expected in zip(shifts, seasonal, strict=True) if expected is not None])
     if len(both) < 2:
         return 0.0
-    told, came = (both - both.mean(axis=0)).T
+    expected, came = (both - both.mean(axis=0)).T
     weight = max(1.0, len(both) * min(1.0, apart)) / len(both)
-    return float(np.clip(weight * (told @ came) / (weight * (told @ told) + (_JUMP / _SEASON) ** 2), 0, 1))
+    return float(np.clip(weight * (expected @ came) / (weight * (expected @ expected) + (_JUMP / _SEASON) ** 2), 0, 1))
 
 
 def expected_level(shifts: Sequence[float], apart: float = 1.0) -> float:
@@ -266,7 +268,7 @@ def _forward_losses(centred: Sequence[Fold]) -> dict[str, float]:
         past, now = _joined(centred[:last]), centred[last]
         for kind in kinds:
             bent = logit(fit_curve(kind, past)(expit(now.log_odds)))
-            # The level of the fold that is judged is not the curve's business.
+            # The level of the fold that is tested is not the curve's business.
             risk = expit(bent + level_shift(bent, now.churned))
             total[kind] += float(log_loss(now.churned, risk, labels=[0, 1], normalize=False))
     rows = sum(len(fold.churned) for fold in centred[1:])

@@ -50,14 +50,14 @@ class Logistic:
         """Return log-odds of rows × features (in our order, NaN = null)."""
         return np.asarray(self.contributions(values).sum(axis=1))
 
-    def said(self) -> dict[str, Any]:
-        """The regression as plain values, for a JSON file."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the regression as plain values for a JSON file."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Logistic:
+    def from_json(cls, spec: Mapping[str, Any]) -> Logistic:
         """Return the regression of plain values; ValueError when the columns do not match."""
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in spec.items()}
         fitted = cls(**values)
         if {len(value) for value in vars(fitted).values() if isinstance(value, tuple)} != {len(fitted.features)}:
             raise ValueError("a logistic regression whose columns do not match")
@@ -85,10 +85,11 @@ def fit_logistic(
     logged = _prepared(values, low, high, fill)
     centre, spread = logged.mean(axis=0), logged.std(axis=0)
     share = null.mean(axis=0)
-    told = _first_of_each_pattern(null) & (share > 0) & (share < 1)
+    informative = _first_of_each_pattern(null) & (share > 0) & (share < 1)
     used = spread > 1e-12
     design = np.column_stack([
-        (logged[:, used] - centre[used]) / spread[used], (null[:, told] - share[told]) / np.sqrt(share * (1 - share))[told]
+        (logged[:, used] - centre[used]) / spread[used],
+        (null[:, informative] - share[informative]) / np.sqrt(share * (1 - share))[informative],
     ])  # fmt: skip
     if design.shape[1] == 0:
         rate = churned.mean()
@@ -100,7 +101,7 @@ def fit_logistic(
         coefficients, base = fitted.coef_[0], float(fitted.intercept_[0])
     weight, null_weight = np.zeros(len(names)), np.zeros(len(names))
     weight[used] = coefficients[: used.sum()] / spread[used]
-    null_weight[told] = coefficients[used.sum() :] / np.sqrt(share * (1 - share))[told]
+    null_weight[informative] = coefficients[used.sum() :] / np.sqrt(share * (1 - share))[informative]
     return Logistic(
         tuple(names),
         low=_rounded(low),
@@ -123,7 +124,7 @@ def require_both_classes(churned: npt.NDArray[np.int64]) -> None:
 
 
 def _logged(values: Floats) -> Floats:
-    """Counts, days and money are skewed: log(1 + x), keeping the sign of a negative balance."""
+    """Return log(1 + x), keeping the sign of a negative balance: counts, days and money are skewed."""
     return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
 
 

@@ -102,8 +102,8 @@ def fit_threshold(rows: pd.DataFrame, names: Sequence[str], churned: Ints) -> Th
     for name in names:
         value = rows[name].to_numpy("float64")
         null = np.isnan(value)
-        told = value[~null] if (~null).any() else np.zeros(1)
-        for cut in np.unique(np.quantile(told, np.linspace(0, 1, TRIED)[:-1], method="lower")):
+        known = value[~null] if (~null).any() else np.zeros(1)
+        for cut in np.unique(np.quantile(known, np.linspace(0, 1, TRIED)[:-1], method="lower")):
             groups = [~null & (value > cut), ~null & (value <= cut), null]
             rates = [(churned[group].sum() + 0.5) / (group.sum() + 1) for group in groups]
             fit = sum(float(churned[g].sum() * np.log(r) + (g.sum() - churned[g].sum()) * np.log(1 - r))
@@ -121,37 +121,37 @@ def values_of(scorer: Scorer, rows: pd.DataFrame) -> Floats:
     return rows[list(scorer.features)].to_numpy("float64")
 
 
-def scorer_said(scorer: Scorer, keep: Callable[[str], str]) -> dict[str, Any]:
+def scorer_to_json(scorer: Scorer, keep: Callable[[str], str]) -> dict[str, Any]:
     """Return the plain values of a scorer for a JSON file; `keep` stores the text of a booster and returns its file name."""
     if isinstance(scorer, Blend):
-        members = [{"name": n, "weight": w, "scorer": scorer_said(one, keep)} for n, w, one in scorer.members]
+        members = [{"name": n, "weight": w, "scorer": scorer_to_json(one, keep)} for n, w, one in scorer.members]
         return {"kind": "blend", "members": members}
     if isinstance(scorer, Boosted):
         return {"kind": "booster", "features": list(scorer.features), "file": keep(model_text(scorer.booster))}
     if isinstance(scorer, Logistic):
-        return {"kind": "logistic", **scorer.said()}
+        return {"kind": "logistic", **scorer.to_json()}
     if isinstance(scorer, Threshold):
         return {"kind": "threshold", **asdict(scorer), "features": list(scorer.features)}
     raise TypeError(f"{type(scorer).__name__} cannot be written")
 
 
-def scorer_of(said: Mapping[str, Any], text_of: Callable[[str], str]) -> Scorer:
+def scorer_from_json(spec: Mapping[str, Any], text_of: Callable[[str], str]) -> Scorer:
     """Return the scorer that `scorer_said` wrote; `text_of` reads a booster's file.
 
     KeyError, TypeError or ValueError when the values are damaged.
     """
     import lightgbm as lgb
 
-    rest = {name: value for name, value in said.items() if name != "kind"}
-    if said["kind"] == "blend":
-        return Blend(tuple((m["name"], float(m["weight"]), scorer_of(m["scorer"], text_of)) for m in said["members"]))
-    if said["kind"] == "booster":
-        booster = lgb.Booster(model_str=text_of(said["file"]))
-        if booster.num_feature() != len(said["features"]):
-            raise ValueError(f"{said['file']} has {booster.num_feature()} features, not {len(said['features'])}")
-        return Boosted(tuple(said["features"]), booster)
-    if said["kind"] == "logistic":
-        return Logistic.of(rest)
-    if said["kind"] == "threshold":
-        return Threshold(**{**rest, "features": tuple(said["features"])})
-    raise ValueError(f"unknown kind of model {said['kind']!r}")
+    rest = {name: value for name, value in spec.items() if name != "kind"}
+    if spec["kind"] == "blend":
+        return Blend(tuple((m["name"], float(m["weight"]), scorer_from_json(m["scorer"], text_of)) for m in spec["members"]))
+    if spec["kind"] == "booster":
+        booster = lgb.Booster(model_str=text_of(spec["file"]))
+        if booster.num_feature() != len(spec["features"]):
+            raise ValueError(f"{spec['file']} has {booster.num_feature()} features, not {len(spec['features'])}")
+        return Boosted(tuple(spec["features"]), booster)
+    if spec["kind"] == "logistic":
+        return Logistic.from_json(rest)
+    if spec["kind"] == "threshold":
+        return Threshold(**{**rest, "features": tuple(spec["features"])})
+    raise ValueError(f"unknown kind of model {spec['kind']!r}")

@@ -36,14 +36,14 @@ class Season:
             number -= -(-(number - known[-1]) // YEAR) * YEAR
         return float(np.interp(number, known, self.shifts)) if number >= known[0] else 0.0
 
-    def said(self) -> dict[str, Any]:
-        """The season as plain values, for a JSON file."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the season as plain values for a JSON file."""
         return {name: list(value) for name, value in asdict(self).items()}
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Season:
+    def from_json(cls, spec: Mapping[str, Any]) -> Season:
         """Return the season of plain values; ValueError for anything else."""
-        found = cls(tuple(said["days"]), tuple(float(shift) for shift in said["shifts"]))
+        found = cls(tuple(spec["days"]), tuple(float(shift) for shift in spec["shifts"]))
         if not found.days or len(found.days) != len(found.shifts) or list(found.days) != sorted(found.days):
             raise ValueError("a season whose days and shifts do not match")
         return found

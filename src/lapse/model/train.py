@@ -1,4 +1,4 @@
-"""Stage train: two models by one recipe, the one that is judged and the one that ships."""
+"""Stage train: two models by one training procedure, the evaluation model and the final model."""
 
 from __future__ import annotations
 

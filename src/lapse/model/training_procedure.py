@@ -1,4 +1,4 @@
-"""The one recipe by which every model of lapse is made: fit, choose, calibrate, each on cutoffs known at the time."""
+"""The one training procedure: fit, choose, calibrate, each on cutoffs whose outcomes were known at the time."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Experiment:
         self._place, days = pd.factorize(pd.to_datetime(rows["cutoff_date"]), sort=True)
         self.cutoffs = tuple(day.date() for day in days)
         self._churned = rows["churned"].to_numpy("int64")
-        self.told = {f.name: {"higher": 1, "lower": -1}.get(f.entry.risk, 0) for f in all_features(inputs)}
+        self.directions = {f.name: {"higher": 1, "lower": -1}.get(f.entry.risk, 0) for f in all_features(inputs)}
         self._fitted: dict[tuple[Any, ...], Scorer] = {}
         self._scored: dict[tuple[str, date], Floats] = {}
 
@@ -117,9 +117,9 @@ class Experiment:
         alone = beside.contributions(rows[self.names].to_numpy("float64"))[:, :-1]
         signs = []
         for i, name in enumerate(self.names):
-            told = self.told.get(name, 0)
-            agrees = told * beside.weight[i] > 0 and np.cov(alone[:, i], churned)[0, 1] > 0
-            signs.append(told if agrees else 0)
+            direction = self.directions.get(name, 0)
+            agrees = direction * beside.weight[i] > 0 and np.cov(alone[:, i], churned)[0, 1] > 0
+            signs.append(direction if agrees else 0)
         return signs
 
     def out_of_time(self, member: str, cutoff: date) -> Floats:
@@ -148,19 +148,19 @@ def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
         raise ModelError("train: at no cutoff before the last did both churners and stayers exist, so nothing can be "
                          "checked out of time. Choose another churn.horizon_days or churn.active_days.")  # fmt: skip
     choice = choose(experiment, usable)
-    told = [seasonal(experiment.rates, known_before(known, day, experiment.windows), day) for day in usable]
+    expected = [seasonal(experiment.rates, known_before(known, day, experiment.windows), day) for day in usable]
     calibration = calibrate(
-        [experiment.fold(choice.members, day) for day in usable], share_apart(known, experiment.windows), told
+        [experiment.fold(choice.members, day) for day in usable], share_apart(known, experiment.windows), expected
     )
     parts = [(name, 1 / len(choice.members), experiment.fit(name, known)) for name in choice.members]
     scorer = parts[0][2] if len(parts) == 1 else Blend(tuple(parts))
-    said = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], experiment.windows)}
+    roles = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], experiment.windows)}
     return Bundle(
         scorer,
         calibration.calibrator,
         experiment.inputs,
         experiment.windows,
-        {role: [str(day) for day in days] for role, days in said.items()},
+        {role: [str(day) for day in days] for role, days in roles.items()},
         choice.kind,
         _choice_said(choice, calibration, experiment, usable),
         season_after(experiment.rates, known, calibration.season_missed),

@@ -45,10 +45,10 @@ def tune(
         study.sampler = optuna.samplers.TPESampler(seed=experiment.params["seed"] + number, n_startup_trials=FIRST)
         study.optimize(lambda trial, first=number == 0: _loss(experiment, folds, {} if first else _drawn(trial)), n_trials=1)
         LOG.info(f"tuning: trial {number + 1} of {trials}, best log loss so far {study.best_value:.6f}")
-    said: list[dict[str, Any]] = [{"number": n, "params": dict(one.params), "metrics": {"log_loss": one.value}}
+    found: list[dict[str, Any]] = [{"number": n, "params": dict(one.params), "metrics": {"log_loss": one.value}}
             for n, one in enumerate(_finished(study)[:trials])]  # fmt: skip
-    best = min(said, key=lambda one: (one["metrics"]["log_loss"], one["number"]))
-    return {**experiment.params, **best["params"]}, said
+    best = min(found, key=lambda one: (one["metrics"]["log_loss"], one["number"]))
+    return {**experiment.params, **best["params"]}, found
 
 
 def _drawn(trial: Any) -> dict[str, Any]:

@@ -90,8 +90,8 @@ def about_list(
 
 def caution_in(metrics: Path) -> str | None:
     """Return the caution that the evaluation put on the lists; None without an evaluation."""
-    said: str | None = read_json(metrics).get("caution") if metrics.exists() else None
-    return said
+    caution: str | None = read_json(metrics).get("caution") if metrics.exists() else None
+    return caution
 
 
 def print_summary(listed: pd.DataFrame) -> None:

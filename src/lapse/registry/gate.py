@@ -36,10 +36,10 @@ class Check:
 
     name: str
     passed: bool
-    said: str
+    detail: str
 
     def __str__(self) -> str:
-        return f"{'pass' if self.passed else 'FAIL'}  {self.name:<12} {self.said}"
+        return f"{'pass' if self.passed else 'FAIL'}  {self.name:<12} {self.detail}"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Evidence:
     windows: ChurnWindows
     test_cutoff: date
     judged_on: Sequence[date]
-    """Every cutoff whose outcomes the judged model, its calibration or its tuning used."""
+    """Every cutoff whose outcomes the evaluation model, its calibration or its tuning used."""
     ships_on: Sequence[date]
     metrics: Mapping[str, Any]
     """The content of metrics.json."""
@@ -96,10 +96,10 @@ def decide(evidence: Evidence, windows: ChurnWindows, last_complete_day: date, t
 
 def same_definition(trained: ChurnWindows, wanted: ChurnWindows) -> Check:
     """Check that model and params.yaml have the same windows: else `lapse score` would refuse the champion."""
-    said = f"mode {wanted.mode}, active {wanted.active_days}, lead {wanted.lead_days}, horizon {wanted.horizon_days} days"
+    detail = f"mode {wanted.mode}, active {wanted.active_days}, lead {wanted.lead_days}, horizon {wanted.horizon_days} days"
     if trained != wanted:
-        said = f"trained for {trained}, but params.yaml says {wanted}"
-    return Check("definition", trained == wanted, said)
+        detail = f"trained for {trained}, but params.yaml says {wanted}"
+    return Check("definition", trained == wanted, detail)
 
 
 def mature(evidence: Evidence, last_complete_day: date) -> Check:
@@ -108,18 +108,19 @@ def mature(evidence: Evidence, last_complete_day: date) -> Check:
     seen = [cutoff for cutoff in evidence.judged_on if not windows.known_at(cutoff, test)]
     undecided = [cutoff for cutoff in (*evidence.ships_on, test) if not windows.is_mature(cutoff, last_complete_day)]
     if seen:
-        said = f"the judged model learned from {_days(seen)}, whose outcomes were not known at its test cutoff {test}"
+        detail = f"the evaluation model learned from {_days(seen)}, whose outcomes were not known at its test cutoff {test}"
     elif undecided:
-        said = f"the outcomes of {_days(undecided)} are not over on the last complete day, {last_complete_day}"
+        detail = f"the outcomes of {_days(undecided)} are not over on the last complete day, {last_complete_day}"
     else:
-        said = f"tested on {test}, learned from outcomes known by then; ships on cutoffs decided by {last_complete_day}"
-    return Check("maturity", not seen and not undecided, said)
+        final = f"the final model on cutoffs decided by {last_complete_day}"
+        detail = f"tested on {test}, learned from outcomes known by then; {final}"
+    return Check("maturity", not seen and not undecided, detail)
 
 
 def better_than_chance(auroc_interval: Sequence[float] | None) -> Check:
     """Check that the lower end of the 95 % interval of AUROC is above .5."""
     if auroc_interval is None:
-        return Check("chance", passed=False, said="no AUROC: the test customers all churned, or none did")
+        return Check("chance", passed=False, detail="no AUROC: the test customers all churned, or none did")
     low, high = auroc_interval
     return Check("chance", low > 0.5, f"AUROC {low:.4f} to {high:.4f} (95 %), to be above .5")
 
@@ -131,11 +132,11 @@ def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
     """
     ranked = {name: card["auroc"] for name, card in baselines.items() if card.get("auroc") is not None}
     if not ranked:
-        return Check("rule", passed=False, said="no rule was measured on the test cutoff")
+        return Check("rule", passed=False, detail="no rule was measured on the test cutoff")
     best = max(ranked, key=lambda name: (ranked[name], name))
     lead = baselines[best].get("lapse_leads_by_interval")
     if lead is None:
-        return Check("rule", passed=False, said=f"the lead over {best} could not be measured")
+        return Check("rule", passed=False, detail=f"the lead over {best} could not be measured")
     return Check("rule", lead[0] >= 0, f"leads the best rule, {best}, by {lead[0]:.4f} to {lead[1]:.4f} AUROC (95 %), "
                                        "to be not below 0")  # fmt: skip
 
@@ -147,17 +148,17 @@ def calibrated(found: Calibration | str, thresholds: Thresholds) -> Check:
     by .2. So a limit is broken only when the miscalibration is more than chance explains.
     """
     if isinstance(found, str):
-        return Check("calibration", passed=False, said=found)
+        return Check("calibration", passed=False, detail=found)
     most = max(thresholds.max_ece, found.ece_by_chance)
-    said = f"ECE {found.ece:.4f}, at most {most:.4f}"
+    detail = f"ECE {found.ece:.4f}, at most {most:.4f}"
     if most > thresholds.max_ece:
-        said += f" (chance alone, above {thresholds.max_ece})"
+        detail += f" (chance alone, above {thresholds.max_ece})"
     if found.slope is None or found.slope_error is None:
-        return Check("calibration", found.ece <= most, f"{said}; no slope, as risks or outcomes are all alike")
+        return Check("calibration", found.ece <= most, f"{detail}; no slope, as risks or outcomes are all alike")
     reach = Z95 * found.slope_error
     fits = found.slope + reach >= thresholds.min_slope and found.slope - reach <= thresholds.max_slope
-    said += f"; slope {found.slope:.3f} ± {reach:.3f} (95 %), to reach {thresholds.min_slope} to {thresholds.max_slope}"
-    return Check("calibration", found.ece <= most and fits, said)
+    detail += f"; slope {found.slope:.3f} ± {reach:.3f} (95 %), to reach {thresholds.min_slope} to {thresholds.max_slope}"
+    return Check("calibration", found.ece <= most and fits, detail)
 
 
 def not_worse(found: Comparison | str | None, max_auroc_loss: float) -> Check:
@@ -166,17 +167,17 @@ def not_worse(found: Comparison | str | None, max_auroc_loss: float) -> Check:
     Shown: the whole 95 % interval lies on the worse side. An AUROC lower by more than `max_auroc_loss` is refused, too.
     """
     if found is None:
-        return Check("champion", passed=True, said="there is none yet")
+        return Check("champion", passed=True, detail="there is none yet")
     if isinstance(found, str):
-        return Check("champion", passed=False, said=f"cannot be compared: {found}")
+        return Check("champion", passed=False, detail=f"cannot be compared: {found}")
     if found.auroc_interval is None or found.brier_interval is None:
-        return Check("champion", passed=False, said="cannot be compared: the test customers all churned, or none did")
+        return Check("champion", passed=False, detail="cannot be compared: the test customers all churned, or none did")
     (low, high), (less, more) = found.auroc_interval, found.brier_interval
-    said = (
+    detail = (
         f"against {found.basis}: AUROC {found.auroc:+.4f} ({low:+.4f} to {high:+.4f}), at least {-max_auroc_loss} and not "
         f"wholly below 0; Brier {found.brier:+.4f} ({less:+.4f} to {more:+.4f}), not wholly above 0"
     )
-    return Check("champion", high >= 0 and found.auroc >= -max_auroc_loss and less <= 0, said)
+    return Check("champion", high >= 0 and found.auroc >= -max_auroc_loss and less <= 0, detail)
 
 
 def measure_calibration(churned: Ints, risk: Floats, seed: int) -> Calibration:

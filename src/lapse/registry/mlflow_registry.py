@@ -68,23 +68,23 @@ def record_training(
     holds lapse/ and evaluation/. `features`: its newest rows give the example, whose values are medians: no row of a
     customer is logged.
     """
-    shipped = Bundle.read(models / "lapse")
+    final_model = Bundle.read(models / "lapse")
     with _mlflow(root) as mlflow:
         _open_experiment(mlflow, tracking_uri(root), experiment)
         with mlflow.start_run(run_name=f"{registered_model} {metrics['test_cutoff']}") as run:
-            said = description(metrics)
-            mlflow.set_tags({**_tags(root, metrics), "model_version": shipped.version, "mlflow.note.content": said})
+            text = description(metrics)
+            mlflow.set_tags({**_tags(root, metrics), "model_version": final_model.version, "mlflow.note.content": text})
             mlflow.log_params(flat_params(params))
             mlflow.log_metrics(flat_metrics({part: metrics[part] for part in PARTS if part in metrics}))
             _log_nested(mlflow, metrics.get("origins", ()), "origin")
             _log_nested(mlflow, metrics.get("trials", ()), "trial")
             _log_reports(mlflow, models, reports)
-            mlflow.log_text(feature_dictionary(shipped), "feature_dictionary.csv")
+            mlflow.log_text(feature_dictionary(final_model), "feature_dictionary.csv")
             rows = pd.read_parquet(features / f"{metrics['test_cutoff']}.parquet")
-            number = _register(mlflow, registered_model, models, reports / "metrics.json", shipped, rows)
+            number = _register(mlflow, registered_model, models, reports / "metrics.json", final_model, rows)
             client = mlflow.MlflowClient()
-            client.update_model_version(registered_model, str(number), description=said)
-            for key, value in (("model_version", shipped.version), ("test_cutoff", metrics["test_cutoff"])):
+            client.update_model_version(registered_model, str(number), description=text)
+            for key, value in (("model_version", final_model.version), ("test_cutoff", metrics["test_cutoff"])):
                 client.set_model_version_tag(registered_model, str(number), key, value)
             return str(run.info.run_id)
 
@@ -99,7 +99,7 @@ class Registered:
     metrics: Mapping[str, Any]
     """The content of metrics.json."""
     value: ValueModel | None = None
-    """The value model that ships with it; None where it was recorded without one."""
+    """The value model beside it; None where it was recorded without one."""
 
     @property
     def name(self) -> str:
@@ -147,8 +147,9 @@ class Registry:
                                  f"{shown_uri(self.root)}: {first_line(error)}. See what there is: `mlflow ui "
                                  f"--backend-store-uri {shown_uri(self.root)}`.") from None  # fmt: skip
             if not (place / "evaluation").exists() or not (place / "metrics.json").exists():
-                raise ModelError(f"version {number} of {self.model!r} was recorded by an older lapse, without the judged "
-                                 "model and its metrics. Record a new one: `dvc repro --force evaluate`.")  # fmt: skip
+                raise ModelError(f"version {number} of {self.model!r} was recorded by an older lapse, without the "
+                                 "evaluation model and its metrics. Record a new one: "
+                                 "`dvc repro --force evaluate`.")  # fmt: skip
             final_model, evaluation_model = Bundle.read(place / "lapse"), Bundle.read(place / "evaluation")
             return Registered(
                 number, final_model, evaluation_model, read_json(place / "metrics.json"), value_beside(place / "lapse")
@@ -231,7 +232,7 @@ def _log_reports(mlflow: Any, models: Path, reports: Path) -> None:
         mlflow.log_text((models / "README.md").read_text(encoding="utf-8"), "model_card.md")
 
 
-def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bundle, rows: pd.DataFrame) -> int:
+def _register(mlflow: Any, name: str, models: Path, metrics: Path, final_model: Bundle, rows: pd.DataFrame) -> int:
     """Register the bundles as a new version, and return its number.
 
     Every feature is a required column of the signature, whether or not it may be null: MLflow would fill an optional
@@ -240,11 +241,11 @@ def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bund
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    columns = [ColSpec("double", feature, required=True) for feature in shipped.features]
-    example = input_example(shipped.features, rows)
-    if shipped.season:
+    columns = [ColSpec("double", feature, required=True) for feature in final_model.features]
+    example = input_example(final_model.features, rows)
+    if final_model.season:
         columns.append(ColSpec("string", DAY, required=True))
-        example = example.assign(**{DAY: shipped.cutoffs["fit"][-1]})
+        example = example.assign(**{DAY: final_model.cutoffs["fit"][-1]})
     with TemporaryDirectory(prefix="lapse-code-") as temporary:
         code = Path(temporary) / "lapse"
         shutil.copytree(Path(lapse.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
@@ -262,7 +263,7 @@ def _register(mlflow: Any, name: str, models: Path, metrics: Path, shipped: Bund
 
 
 def _data_hash(lock: Path) -> str:
-    """The md5 that DVC has of data/features: the same rows, the same hash."""
+    """Return the md5 that DVC has of data/features: the same rows, the same hash."""
     from ruamel.yaml import YAML
 
     stages = YAML(typ="safe").load(lock.read_text(encoding="utf-8"))["stages"] if lock.exists() else {}

@@ -92,11 +92,11 @@ def promote(
         checks = decide(evidence, windows, last_day, thresholds)
         yield f"promote: {candidate.name} of {registered_model}, tested on {evidence.test_cutoff}"
         yield from (f"promote: {check}" for check in checks)
-        said, failed = tuple(map(str, checks)), [check for check in checks if not check.passed]
+        summaries, failed = tuple(map(str, checks)), [check for check in checks if not check.passed]
         if failed and not force:
-            transaction.write("refused", candidate, forced=False, reason=reason, checks=said)
+            transaction.write("refused", candidate, forced=False, reason=reason, checks=summaries)
             raise PromotionRefused(_refusal(candidate, failed, transaction.champion))
-        transaction.write("promoted", candidate, forced=bool(failed), reason=reason, checks=said)
+        transaction.write("promoted", candidate, forced=bool(failed), reason=reason, checks=summaries)
         was = "there was none before" if transaction.champion is None else f"before it was {_version(transaction.champion)}"
         yield f"promote: champion is now {candidate.name}; {was}{'. FORCED: ' + str(reason) if failed else ''}"
 
@@ -254,7 +254,7 @@ def _champion_risk(
     """
     if champion.final_model.windows != windows:
         return f"{champion.name} was trained for another definition of churn, {champion.final_model.windows}"
-    for basis, bundle in (("as it ships", champion.final_model), ("its judged model", champion.evaluation_model)):
+    for basis, bundle in (("final model", champion.final_model), ("evaluation model", champion.evaluation_model)):
         if all(windows.known_at(cutoff, test) for cutoff in _learned_from(bundle)):
             try:
                 return f"{champion.name} {basis}", bundle.churn_risk(rows)
@@ -293,6 +293,6 @@ def _version(number: int | None) -> str:
 
 
 def _refusal(candidate: Registered, failed: list[Check], champion: int | None) -> str:
-    why = "; ".join(f"{check.name}: {check.said}" for check in failed)
+    why = "; ".join(f"{check.name}: {check.detail}" for check in failed)
     return (f"promote: the gate refused {candidate.name}, and the champion stays {_version(champion)}. {why}. Mend that, or "
             "overrule the gate: --force --reason …; either is in models/promotions.jsonl.")  # fmt: skip

@@ -58,8 +58,8 @@ def read_history(path: Path) -> list[Line]:
     for number, text in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
         previous = lines[-1].hash if lines else ""
         try:
-            said: dict[str, Any] = json.loads(text)
-            line = Line(**{**said, "checks": tuple(said["checks"])})
+            spec: dict[str, Any] = json.loads(text)
+            line = Line(**{**spec, "checks": tuple(spec["checks"])})
         except (ValueError, TypeError, KeyError):
             raise ModelError(f"{path}: line {number} is no line of the history. {_restore(path)}") from None
         if line.number != number or line.previous != previous or line.hash != _hash(line):
@@ -91,9 +91,9 @@ def champions(lines: Sequence[Line]) -> list[int]:
 
 
 def _hash(line: Line) -> str:
-    said = asdict(line)
-    del said["hash"]
-    return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    spec = asdict(line)
+    del spec["hash"]
+    return hashlib.sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _restore(path: Path) -> str:

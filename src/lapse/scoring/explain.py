@@ -87,7 +87,7 @@ def _risk(scored: pd.DataFrame, scores: pd.DataFrame, anew: Callable[[pd.Series]
     protective = [row[f"protective_{i + 1}"] for i in range(MOST_PROTECTIVE) if pd.notna(row[f"protective_{i + 1}"])]
     if not reasons and not protective and anew is not None:
         why = anew(row)
-        reasons, protective = [said.text for said in why.reasons], [said.text for said in why.protective]
+        reasons, protective = [reason.text for reason in why.reasons], [reason.text for reason in why.protective]
     wordless = ("nothing about this customer raises the risk" if row["risk_band"] == "low"
                 else "what raises the risk is no usual sign of leaving, and has no words")  # fmt: skip
     return [

@@ -19,7 +19,7 @@ CAUSE_OF_SILENCE, OVERDUE = "silence", "overdue_ratio"
 
 
 @dataclass(frozen=True)
-class Said:
+class Reason:
     """One cause of one customer."""
 
     code: str
@@ -33,14 +33,14 @@ class Said:
 class Why:
     """What raises a customer's risk and what lowers it, the strongest first."""
 
-    reasons: tuple[Said, ...]
-    protective: tuple[Said, ...]
+    reasons: tuple[Reason, ...]
+    protective: tuple[Reason, ...]
 
 
 def typical_values(rows: pd.DataFrame, features: Sequence[Feature]) -> dict[str, float]:
     """Return the median of each feature over all customers scored: what is typical of others. NaN without any."""
-    told = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protective_reason)]
-    return {name: float(rows[name].median()) for name in told}
+    worded = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protective_reason)]
+    return {name: float(rows[name].median()) for name in worded}
 
 
 def cause_totals(
@@ -89,29 +89,29 @@ def strongest_causes(
     typical_values, over everybody scored and not only the rows given.
     """
     totals = cause_totals(rows, contributions, features, others).drop(columns=["base", *UNSAID], errors="ignore")
-    told = {cause: [f for f in features if f.entry.cause == cause and f.name in others and f.name in contributions.columns]
-            for cause in totals.columns}  # fmt: skip
-    leans = _leans(rows, features, told, others)
-    needed = {name for group in told.values() for f in group for d in (1, -1) for name in names_in(text_of(f, d))}
+    usable = [f for f in features if f.name in others and f.name in contributions.columns]
+    by_cause = {cause: [f for f in usable if f.entry.cause == cause] for cause in totals.columns}
+    leans = _leans(rows, features, by_cause, others)
+    needed = {name for group in by_cause.values() for f in group for d in (1, -1) for name in names_in(text_of(f, d))}
     values = rows[sorted((needed | {SILENCE}) & set(rows.columns))].astype("float64").to_dict("records")
-    shares = contributions[[f.name for group in told.values() for f in group]].to_dict("records")
+    shares = contributions[[f.name for group in by_cause.values() for f in group]].to_dict("records")
     found = []
     for number, (row, share, total) in enumerate(zip(values, shares, totals.to_dict("records"), strict=True)):
         speaks = {name: int(way[number]) for name, way in leans.items()}
-        customer = _Customer(row, share, total, speaks, told, others)
+        customer = _Customer(row, share, total, speaks, by_cause, others)
         reasons = customer.strongest(1, MOST_REASONS, set())
-        protective = customer.strongest(-1, MOST_PROTECTIVE, {said.fact for said in reasons})
+        protective = customer.strongest(-1, MOST_PROTECTIVE, {reason.fact for reason in reasons})
         found.append(Why(tuple(reasons), tuple(protective)))
     return found
 
 
 def _leans(
-    rows: pd.DataFrame, features: Sequence[Feature], told: Mapping[str, Sequence[Feature]], others: Mapping[str, float]
+    rows: pd.DataFrame, features: Sequence[Feature], by_cause: Mapping[str, Sequence[Feature]], others: Mapping[str, float]
 ) -> dict[str, Any]:
     """Per worded feature, which way each row's value speaks; 0 where the customer's own norm does not say the same."""
     by_name = {feature.name: feature for feature in features}
     leans = {}
-    for feature in (f for group in told.values() for f in group):
+    for feature in (f for group in by_cause.values() for f in group):
         speaks = _lean_of(feature, rows, others)
         reference_feature = by_name.get(feature.entry.reference_feature)
         if reference_feature is not None and reference_feature.name in rows.columns:
@@ -130,28 +130,28 @@ class _Customer:
     total: Mapping[Any, float]
     """Cause -> the sum of its features' contributions."""
     speaks: Mapping[str, int]
-    told: Mapping[str, Sequence[Feature]]
+    by_cause: Mapping[str, Sequence[Feature]]
     others: Mapping[str, float]
 
-    def strongest(self, direction: int, most: int, used: set[str]) -> list[Said]:
+    def strongest(self, direction: int, most: int, used: set[str]) -> list[Reason]:
         """Return the strongest causes of a direction, leaving out facts that were used already."""
         ranked = sorted((c for c in self.total if direction * self.total[c] > 0), key=lambda c: -direction * self.total[c])
-        found: list[Said] = []
+        found: list[Reason] = []
         for cause in ranked:
             if len(found) == most:
                 break
             # A window without orders is silence in other words, and is left to the silence itself.
-            taken = used | {said.fact for said in found} | ({SILENCE} if cause != CAUSE_OF_SILENCE else set())
-            said = next((one for one in self.wordings(cause, direction) if one.fact not in taken), None)
-            if said:
-                found.append(said)
+            taken = used | {reason.fact for reason in found} | ({SILENCE} if cause != CAUSE_OF_SILENCE else set())
+            reason = next((one for one in self.wordings(cause, direction) if one.fact not in taken), None)
+            if reason:
+                found.append(reason)
         return found
 
-    def wordings(self, cause: str, direction: int) -> Iterator[Said]:
+    def wordings(self, cause: str, direction: int) -> Iterator[Reason]:
         """Yield what can truly be said of a cause, the feature that contributes most first."""
-        group = [f for f in self.told[cause] if self.speaks[f.name] == direction]
+        group = [f for f in self.by_cause[cause] if self.speaks[f.name] == direction]
         for feature in sorted(group, key=lambda f: -direction * self.share[f.name]):
             text = text_of(feature, direction)
             words = worded(text, self.row, self.others[feature.name]) if text else None
             if words:
-                yield Said(slug(cause), words, fact(feature, text, self.row))
+                yield Reason(slug(cause), words, fact(feature, text, self.row))

@@ -120,9 +120,9 @@ def reason_columns(bundle: Bundle, rows: pd.DataFrame, shown: Any) -> dict[str, 
             found[place] = why
     columns: dict[str, list[str | None]] = {}
     for i in range(MOST_REASONS):
-        said = [why.reasons[i] if i < len(why.reasons) else None for why in found]
-        columns[f"reason_{i + 1}"] = [one.text if one else None for one in said]
-        columns[f"reason_{i + 1}_code"] = [one.code if one else None for one in said]
+        reason = [why.reasons[i] if i < len(why.reasons) else None for why in found]
+        columns[f"reason_{i + 1}"] = [one.text if one else None for one in reason]
+        columns[f"reason_{i + 1}_code"] = [one.code if one else None for one in reason]
     for i in range(MOST_PROTECTIVE):
         columns[f"protective_{i + 1}"] = [why.protective[i].text if i < len(why.protective) else None for why in found]
     return columns

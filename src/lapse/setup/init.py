@@ -69,16 +69,16 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
         and any(path.name not in (".git", ".dvc", ".dvcignore") for path in folder.iterdir())
     ):
         raise LapseError(f"{folder} is not empty and no workspace of lapse. Choose another folder.")
-    said = [] if state is None else _what_changed(str(state["lapse"]))
+    done = [] if state is None else _what_changed(str(state["lapse"]))
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "params.yaml").exists():
         write_text(folder / "params.yaml", _params(source, delivery))
-        said.append("params.yaml: every knob, with a comment")
+        done.append("params.yaml: every setting, with a comment")
     settings = load_settings(folder / "params.yaml")
-    said += _write_files(folder, _files(settings.sources.folder, bool(settings.land.tables)), state)
+    done += _write_files(folder, _files(settings.sources.folder, bool(settings.land.tables)), state)
     if not Path(settings.sources.folder).is_absolute():
         (folder / settings.sources.folder).mkdir(parents=True, exist_ok=True)
-    return said + _set_up_dvc(folder)
+    return done + _set_up_dvc(folder)
 
 
 def _params(source: str | None, delivery: str | None) -> str:
@@ -154,21 +154,21 @@ def _pipeline(text: str, lands_tables: bool) -> str:
 
 def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any] | None) -> list[str]:
     """Write the files that are new or not edited, and return which were renewed and which stay."""
-    said = []
+    done = []
     written = dict(state["files"]) if state else {}
     for name, text in files.items():
         path, new = folder / name, _hash(text)
         there = _hash(path.read_text(encoding="utf-8")) if path.exists() else None
         if there is not None and there not in (new, written.get(name)):
-            said.append(f"{name}: kept, because you edited it; the new one is beside it as {name}.new")
+            done.append(f"{name}: kept, because you edited it; the new one is beside it as {name}.new")
             write_text(folder / f"{name}.new", text)
             continue
         if there != new:
             write_text(path, text)
-            said.append(f"{name}: {'written' if there is None else 'renewed'}")
+            done.append(f"{name}: {'written' if there is None else 'renewed'}")
         written[name] = new
     write_json(folder / STATE, {"lapse": __version__, "files": dict(sorted(written.items()))})
-    return said
+    return done
 
 
 def _what_changed(before: str) -> list[str]:
@@ -182,10 +182,10 @@ def _what_changed(before: str) -> list[str]:
 
 def _set_up_dvc(folder: Path) -> list[str]:
     """Initialise git and DVC where they are not, and return what was done."""
-    said = []
+    done = []
     if shutil.which("git") and not _runs(folder, "git", "rev-parse", "--git-dir"):
         _run(folder, "git", "init", "--quiet")
-        said.append("git: initialised")
+        done.append("git: initialised")
     if not (folder / ".dvc").exists():
         in_git = shutil.which("git") is not None
         top = in_git and (folder / ".git").exists()
@@ -199,8 +199,8 @@ def _set_up_dvc(folder: Path) -> list[str]:
             *([] if top else ["--subdir"] if in_git else ["--no-scm"]),
         )
         _run(folder, sys.executable, "-m", "dvc", "config", "core.analytics", "false")
-        said.append("DVC: initialised")
-    return said
+        done.append("DVC: initialised")
+    return done
 
 
 def _run(folder: Path, *words: str) -> None:

@@ -169,7 +169,7 @@ def transaction_rows(block: Block, who: Ints, day: Ints, second: Ints) -> tuple[
 
 
 def _prices(shop: Shop) -> Floats:
-    """The price list: of the shop, not of a block, hence a seed of its own."""
+    """Return the price list: of the shop, not of a block, hence a seed of its own."""
     random = np.random.default_rng(np.random.SeedSequence(shop.seed, spawn_key=(0, 0)))
     return np.round(1.5 + random.lognormal(1.2, 0.8, len(PRODUCTS)), 2)
 

@@ -144,7 +144,7 @@ def _customers(block: Block, orders: Ints, returned: Ints, complained: Ints) -> 
 
 
 def _subscriptions(block: Block) -> pa.Table:
-    """The subscriptions of some customers, from joining to the departure; without an end while they run."""
+    """Return the subscriptions of some customers, from joining to the departure; without an end while they run."""
     shop, random = block.shop, block.random
     who = np.flatnonzero((random.random(len(block.joined)) < shop.subscribers) & (block.hidden.kind != TRIAL))
     ended = np.where(block.hidden.departure[who] < shop.days, block.hidden.departure[who], NEVER)

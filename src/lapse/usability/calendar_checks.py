@@ -205,12 +205,12 @@ def partial_month(calendar: Calendar) -> Finding | None:
         f"{calendar.first:%Y-%m} begins on day {calendar.first.day}" if calendar.first.day > 1 else "",
         f"{calendar.last:%Y-%m} ends on day {calendar.last.day}" if following.day > 1 else "",
     ]
-    said = [part for part in parts if part]
-    if not said:
+    present = [part for part in parts if part]
+    if not present:
         return None
     return Finding(
-        "note", "partial_month", "transactions", "ordered_at", len(said),
-        f"The log does not begin and end with a month: {' and '.join(said)}.",
+        "note", "partial_month", "transactions", "ordered_at", len(present),
+        f"The log does not begin and end with a month: {' and '.join(present)}.",
         "Nothing: retention by month and quarter leaves partial periods out. Do not compare their sums with whole ones.",
     )  # fmt: skip
 

@@ -85,7 +85,7 @@ def _attributes(delivered: Delivered) -> list[Attribute]:
 
 
 def _label(delivered: Delivered, cutoff: date, windows: ChurnWindows) -> bool:
-    """The eligible customers at a cutoff with their outcome, as table checked_labels; whether they are enough."""
+    """Fill table checked_labels with the eligible customers of a cutoff; return whether they are enough."""
     active, outcome = windows.active(cutoff), windows.outcome(cutoff)
     delivered.engine.connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE checked_labels AS
@@ -129,7 +129,7 @@ def predicts(delivered: Delivered, attribute: Attribute, cutoff: date) -> Findin
                   f"{attribute.ordered} IS NULL ORDER BY {attribute.ordered}))::VARCHAR END")  # fmt: skip
     else:
         bucket = f"coalesce({text}, '')"
-    # Each half of the customers is judged by the churn rates of the other half: no group is judged by itself.
+    # Each half of the customers is predicted by the churn rates of the other half: no group predicts itself.
     found = _auroc(delivered, f"""
         WITH grouped AS (SELECT churned, half, {bucket} AS label_of {labelled}),
         pooled AS (SELECT churned, half, CASE WHEN count(*) OVER (PARTITION BY label_of) < {GROUP} THEN '(rare)'

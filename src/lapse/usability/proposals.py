@@ -79,7 +79,7 @@ class Tried:
         return self.independent_cutoffs >= ROLES and self.cutoffs[-1].smaller_class >= ENOUGH_OF_EACH
 
     def to_json(self) -> dict[str, object]:
-        """The row of the table of windows, as plain values."""
+        """Return the row of the table of windows as plain values."""
         last = self.cutoffs[-1] if self.cutoffs else None
         return {
             "active_days": self.windows.active_days, "horizon_days": self.windows.horizon_days,
@@ -207,7 +207,7 @@ def candidates(rhythm: Rhythm, set_now: ChurnWindows) -> list[ChurnWindows]:
 
 
 def _rung(days: int) -> int:
-    """The rung of LADDER that is nearest by ratio: 34 days are a month, not two."""
+    """Return the position in LADDER that is nearest by ratio: 34 days are a month, not two."""
     return min(range(len(LADDER)), key=lambda i: max(LADDER[i] / max(days, 1), max(days, 1) / LADDER[i]))
 
 

@@ -11,7 +11,7 @@ from lapse.usability.proposals import Tried
 from lapse.usability.usability_report import Report, headline, params_of, remark, rhythm_sentences, verdict
 
 TITLES = {
-    "stop": "Stops: no model until these are mended",
+    "stop": "Stops: no model until these are put right",
     "warning": "Warnings: they change what the figures mean",
     "note": "Notes: good to know",
 }

@@ -185,22 +185,22 @@ def rhythm_sentences(report: Report) -> list[str]:
             f"Rhythm: {repeat} bought on two days or more. That is too few to read a rhythm from, so no churn windows "
             "are proposed."
         ]
-    said = [
+    parts = [
         f"Rhythm: {repeat} bought on two days or more. Half of their gaps last up to {plural(gaps[0.5], 'day')}, nine in "
         f"ten up to {gaps[0.9]:,}, 98 in 100 up to {gaps[0.98]:,} (every customer counts the same; gaps still open are "
         "not in it)."
     ]
     if report.proposed is None or report.proposed.windows != wanted:
-        said.append(
+        parts.append(
             f"That asks for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but this log "
             "does not leave enough cutoffs, churners or stayers for it, or too many are gone by then."
         )
     if report.proposed is None:
-        return [*said, "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from."]
+        return [*parts, "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from."]
     params = ", ".join(f"{name} {value}" for name, value in params_of(report.proposed).items())
     active = report.proposed.windows.active_days
     return [
-        *said,
+        *parts,
         f"Proposal: {params}. That leaves {plural(report.proposed.snapshots, 'snapshot')} at "
         f"{plural(len(report.proposed.cutoffs), 'cutoff')}, of which {share_of(report.proposed.churn_rate, 1)} churned. "
         f"On the same rhythm: retention.active_days {active}, value.value_days {active} or more.",
@@ -216,11 +216,11 @@ def params_of(proposed: Tried) -> dict[str, int]:
 
 def remark(tried: Tried, report: Report) -> str:
     """Return what to say beside a row of the table of windows."""
-    said = ["set in params"] if tried.is_set else []
+    parts = ["set in params"] if tried.is_set else []
     if tried == report.proposed:
-        said.append("proposed")
+        parts.append("proposed")
     if tried.independent_cutoffs < ROLES:
-        said.append("too few cutoffs")
+        parts.append("too few cutoffs")
     elif not tried.can_train:
-        said.append("too few churners or stayers")
-    return f"  {', '.join(said)}" if said else ""
+        parts.append("too few churners or stayers")
+    return f"  {', '.join(parts)}" if parts else ""

@@ -116,8 +116,8 @@ def fit_gamma_gamma(repeat_days: Floats, mean: Floats) -> GammaGamma | None:
     Customers without repeat days, or with a mean that is not positive, say nothing about spend per day. q stays above
     1, where the population has a mean. Margins are divided by their mean first, which only scales gamma.
     """
-    told = (repeat_days > 0) & (mean > 0)
-    x, m = repeat_days[told], mean[told]
+    usable = (repeat_days > 0) & (mean > 0)
+    x, m = repeat_days[usable], mean[usable]
     if len(x) < 2:
         return None
     unit = float(m.mean())
@@ -148,9 +148,9 @@ def fit_purchase_rate(repeat_days: Floats, observed_days: Floats) -> PurchaseRat
     return PurchaseRate(float(np.exp(r)), float(np.exp(a)))
 
 
-def _level(said: Floats, came: Floats) -> float:
+def _level(expected: Floats, came: Floats) -> float:
     """Return the factor that makes the totals of expected and actual margins equal; 1 where nothing was expected."""
-    total = float(np.sum(said))
+    total = float(np.sum(expected))
     return max(round(float(np.sum(came)) / total, DIGITS), 0.0) if total > 0 else 1.0
 
 

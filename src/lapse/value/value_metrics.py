@@ -1,4 +1,4 @@
-"""How good expected margins are, and whether the value model beats its rivals: all on customers it had not seen."""
+"""How good expected margins are, and whether the value model beats its baselines: all on customers it had not seen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lapse.value.value_model import ValueModel
 Floats = npt.NDArray[np.float64]
 MODEL = "lapse"
 RIVAL = "last_year"
-"""The rival that decides what ships."""
+"""The baseline that decides whether the model is used."""
 
 
 def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
@@ -29,53 +29,56 @@ def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[p
     known = rows[kept & by_cutoff.isin(list(evaluation_model.cutoffs["fit"]))]
     test = rows[kept & by_cutoff.isin(list(evaluation_model.cutoffs["test"]))].reset_index(drop=True)
     days = evaluation_model.learned_days
-    said = {MODEL: evaluation_model.learned_margin(test)} if evaluation_model.kind == "model" else {}
-    said["last_year"] = fit_last_year(known, days).margin(test, days)
-    said["gamma_gamma"] = fit_gamma_gamma_rule(known, days).margin(test, days)
-    return test, said
+    expected = {MODEL: evaluation_model.learned_margin(test)} if evaluation_model.kind == "model" else {}
+    expected["last_year"] = fit_last_year(known, days).margin(test, days)
+    expected["gamma_gamma"] = fit_gamma_gamma_rule(known, days).margin(test, days)
+    return test, expected
 
 
-def margin_card(came: Floats, said: Floats) -> dict[str, float | None]:
+def margin_card(came: Floats, expected: Floats) -> dict[str, float | None]:
     """Return the metrics of expected against actual margins; None where one is not defined.
 
     mae, rmse: of the delivery's currency, per customer. spearman: of the ranks. capture_at_10pct: the share of all they
     brought that the tenth with the highest expectation brought. total_ratio: expected over actual total; 1 is right.
     """
-    gap, total = said - came, float(came.sum())
-    ranked = len(came) > 1 and len(np.unique(came)) > 1 and len(np.unique(said)) > 1
+    gap, total = expected - came, float(came.sum())
+    ranked = len(came) > 1 and len(np.unique(came)) > 1 and len(np.unique(expected)) > 1
     cents = np.round(np.maximum(came, 0.0) * 100).astype("int64")
     return {
         "mae": float(np.abs(gap).mean()) if len(gap) else None,
         "rmse": float(np.sqrt((gap**2).mean())) if len(gap) else None,
-        "spearman": float(pd.Series(came).corr(pd.Series(said), method="spearman")) if ranked else None,
-        "capture_at_10pct": capture_at(cents, said, 0.1) if len(gap) else None,
-        "total_ratio": float(said.sum()) / total if total > 0 else None,
+        "spearman": float(pd.Series(came).corr(pd.Series(expected), method="spearman")) if ranked else None,
+        "capture_at_10pct": capture_at(cents, expected, 0.1) if len(gap) else None,
+        "total_ratio": float(expected.sum()) / total if total > 0 else None,
     }
 
 
-def bootstrap_errors(came: Floats, said: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Floats]]:
+def bootstrap_errors(came: Floats, expected: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Floats]]:
     """Return mae and rmse of each expectation on every resample of the customers.
 
     All see the same resamples, so differences between them are paired (Efron 1979).
     """
     random = np.random.default_rng(seed)
     size = len(came)
-    errors = np.column_stack([np.abs(values - came) for values in said.values()])
+    errors = np.column_stack([np.abs(values - came) for values in expected.values()])
     powers = np.hstack([errors, errors**2])
     means = np.array([np.bincount(random.integers(0, size, size), minlength=size) @ powers / size for _ in range(rounds)])
-    return {name: {"mae": means[:, place], "rmse": np.sqrt(means[:, place + len(said)])} for place, name in enumerate(said)}
+    return {
+        name: {"mae": means[:, place], "rmse": np.sqrt(means[:, place + len(expected)])}
+        for place, name in enumerate(expected)
+    }
 
 
-def value_cards(test: pd.DataFrame, said: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Any]]:
+def value_cards(test: pd.DataFrame, expected: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Any]]:
     """Return the card of each expectation on retained test customers, with 95 % intervals over customers.
 
     A baseline's card says by how much the model's error is smaller than its own (`lapse_leads_by`), above 0 when it is.
     """
     came = test["margin_after"].to_numpy("float64")
-    cards: dict[str, dict[str, Any]] = {name: dict(margin_card(came, values)) for name, values in said.items()}
+    cards: dict[str, dict[str, Any]] = {name: dict(margin_card(came, values)) for name, values in expected.items()}
     if not len(came):
         return cards
-    found = bootstrap_errors(came, said, rounds, seed)
+    found = bootstrap_errors(came, expected, rounds, seed)
     for name, card in cards.items():
         card["mae_interval"] = interval(found[name]["mae"])
         if MODEL in found and name != MODEL:

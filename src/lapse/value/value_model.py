@@ -3,7 +3,7 @@
 A weighted mean of two: a regression on three numbers (spend_regression.py), and a Tweedie booster that starts from the
 Gamma-Gamma rule and learns by how much the features move a customer away from it. Both have a log link, so that totals
 are right. The booster's weight grows with the kept customers to learn from, so that few leave the model near the rules.
-Where it is not shown to be better than last year's spend on customers it had not seen, last year's spend is what ships. It
+Where it is not shown to be better than last year's spend on customers it had not seen, last year's spend is used. It
 has files of its own beside the bundle's.
 """
 
@@ -61,7 +61,7 @@ TREES, MIN_LEAF_ROWS = 200, 40
 
 @dataclass(frozen=True)
 class ValueRoles:
-    """What the value model learns from: over how many days, up to which cutoffs, judged on which."""
+    """What the value model learns from: over how many days, up to which cutoffs, tested on which."""
 
     learned_days: int
     """value_days; or horizon_days where the log is too short for that, and then the result is multiplied up."""
@@ -133,7 +133,7 @@ class ValueModel:
         Money in units of the floor, so that the currency does not matter to a log of 1 + x.
         """
         silence = rows["days_since_last_order"].fillna(rows["covered_days"]).to_numpy("float64")
-        return np.column_stack([*(said / self.floor for said in self.rules(rows)), silence])
+        return np.column_stack([*(expected / self.floor for expected in self.rules(rows)), silence])
 
     def rules(self, rows: pd.DataFrame) -> list[Floats]:
         """Return what last year's spend and Gamma-Gamma expect."""
@@ -162,13 +162,13 @@ class ValueModel:
 
     def write(self, folder: Path) -> str:
         """Write the value model's own files to a folder, and return their content hash."""
-        said = {
+        spec = {
             name: value for name, value in asdict(replace(self, booster=None)).items() if name not in ("booster", "version")
         }
         (folder / MODEL).unlink(missing_ok=True)
         if self.booster is not None:
             write_text(folder / MODEL, model_text(self.booster))
-        write_text(folder / DESCRIPTION, json.dumps({"format": FORMAT, **said}, indent=2, sort_keys=True) + "\n")
+        write_text(folder / DESCRIPTION, json.dumps({"format": FORMAT, **spec}, indent=2, sort_keys=True) + "\n")
         return content_hash(folder)
 
     @classmethod
@@ -179,14 +179,14 @@ class ValueModel:
         if not (folder / DESCRIPTION).exists():
             raise ModelError(f"{folder} holds no value model. Run `dvc repro`, which trains one.")
         try:
-            said: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if (found := said.pop("format")) != FORMAT:
+            spec: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            if (found := spec.pop("format")) != FORMAT:
                 raise ModelError(f"{folder} holds a value model of format {found}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
-            rule, line = said.pop("gamma_gamma"), said.pop("regression")
+            rule, line = spec.pop("gamma_gamma"), spec.pop("regression")
             spend, rate = rule["spend"], rule["rate"]
             model = cls(
-                **{**said, "features": tuple(said["features"]), "last_year": LastYear(**said["last_year"])},
+                **{**spec, "features": tuple(spec["features"]), "last_year": LastYear(**spec["last_year"])},
                 gamma_gamma=GammaGammaRule(
                     GammaGamma(**spend) if spend else None, PurchaseRate(**rate) if rate else None, rule["level"]
                 ),

@@ -1,6 +1,6 @@
-"""Stage evaluate, the money: expected margins against their rivals, and what a campaign would have earned.
+"""Stage evaluate, the money: expected margins against their baselines, and what a campaign would have earned.
 
-A campaign is judged on the customers of the churn model's test cutoff by who really left. What a churner would have
+A campaign is measured on the customers of the churn model's test cutoff by who really left. What a churner would have
 brought, had they stayed, nobody can observe: there the value model's word stands in, and how far to trust it says the
 comparison on those who stayed.
 """
@@ -77,9 +77,9 @@ def write_value_report(
         share, days = evaluation_model.margin_share, evaluation_model.learned_days
         rows = value_rows(engine, purchase_days, folders, cutoffs, windows, days, share, period, most_rows)
         report |= back_test(evaluation_model, rows, final_model.kind, rounds, seed)
-        # What ships decides whose word is taken: the judged model's, or its own last year's spend.
-        told = replace(evaluation_model, kind=final_model.kind)
-        cutoff, given = campaign_inputs(engine, purchase_days, folders[0], out, told, period)
+        # The final model's kind decides which prediction is used: the evaluation model's, or its own last year's spend.
+        predictor = replace(evaluation_model, kind=final_model.kind)
+        cutoff, given = campaign_inputs(engine, purchase_days, folders[0], out, predictor, period)
         campaign_costs, weight = campaign_costs_of(params), params["acceptance_weight"]
         report["campaign"] = {"test_cutoff": str(cutoff), **campaign(campaign_costs, *given, weight, rounds, seed)}
         curve = curve_points(campaign_costs, *given)
@@ -90,22 +90,22 @@ def write_value_report(
 
 
 def campaign_inputs(
-    engine: Engine, purchase_days: ir.Table, features: Path, reports: Path, told: ValueModel, period: Period
+    engine: Engine, purchase_days: ir.Table, features: Path, reports: Path, predictor: ValueModel, period: Period
 ) -> tuple[date, tuple[Floats, Floats, Ints]]:
     """Return the cutoff of the churn model's test predictions and, per customer, risk, expected margin and outcome."""
     predictions = pd.read_parquet(reports / "test_predictions.parquet")
     cutoff = pd.to_datetime(predictions["cutoff_date"]).dt.date.iloc[0]
     rows = pd.read_parquet(features / f"{cutoff}.parquet")
-    rows = history_rows(engine, purchase_days, rows, cutoff, period, told.margin_share)
+    rows = history_rows(engine, purchase_days, rows, cutoff, period, predictor.margin_share)
     rows = rows.merge(predictions[["customer_id", "churned", "churn_risk"]], on="customer_id", validate="one_to_one")
     risk, churned = rows["churn_risk"].to_numpy("float64"), rows["churned"].to_numpy("int64")
-    return cutoff, (risk, told.expected_margin(rows), churned)
+    return cutoff, (risk, predictor.expected_margin(rows), churned)
 
 
 def back_test(evaluation_model: ValueModel, rows: pd.DataFrame, final_model: str, rounds: int, seed: int) -> dict[str, Any]:
     """Return value.json's part on expected margins."""
-    test, said = margins_at_test(evaluation_model, rows)
-    cards = value_cards(test, said, rounds, seed)
+    test, expected = margins_at_test(evaluation_model, rows)
+    cards = value_cards(test, expected, rounds, seed)
     notes = [scaled_note(evaluation_model)] if evaluation_model.learned_days != evaluation_model.value_days else []
     notes += off_note(cards.get("lapse" if final_model == "model" else final_model, {}).get("total_ratio"))
     return {
@@ -209,12 +209,12 @@ def print_summary(report: Mapping[str, Any]) -> None:
           f"{report['why']}")  # fmt: skip
     if report["note"]:
         LOG.info(f"value: {report['note']}")
-    told = report["campaign"]
-    best, by_risk = told["ranked_by"][RANKING], told["ranked_by"]["churn_risk"]
+    outcome = report["campaign"]
+    best, by_risk = outcome["ranked_by"][RANKING], outcome["ranked_by"]["churn_risk"]
     low, high = best["profit_interval"]
-    LOG.info(f"profit: contacting {best['planned_length']:,} of {told['customers']:,} customers at "
-          f"{told['test_cutoff']}, by {RANKING}, earns {best['profit']:,.0f} (95 % {low:,.0f} to {high:,.0f}); by "
-          f"churn_risk {by_risk['profit']:,.0f}, everybody {told['profit_of_contacting_everybody']:,.0f}")  # fmt: skip
-    worst = min(told["sensitivity"], key=lambda row: row["profit_as_planned"])
+    LOG.info(f"profit: contacting {best['planned_length']:,} of {outcome['customers']:,} customers at "
+          f"{outcome['test_cutoff']}, by {RANKING}, earns {best['profit']:,.0f} (95 % {low:,.0f} to {high:,.0f}); by "
+          f"churn_risk {by_risk['profit']:,.0f}, everybody {outcome['profit_of_contacting_everybody']:,.0f}")  # fmt: skip
+    worst = min(outcome["sensitivity"], key=lambda row: row["profit_as_planned"])
     LOG.info(f"profit: what hurts that plan most is {worst['assumption']} {worst['change']:+.0%}: "
           f"{worst['profit_as_planned']:,.0f}, or {worst['profit']:,.0f} when planned for it")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Stage train's second model: what kept customers bring, the one that is judged and the one that ships."""
+"""Stage train's second model: what retained customers bring, the evaluation model and the final one."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def fit_both(
     given = feature_names, value_days, roles.learned_days, margin_share, seed
     evaluation_model = fit_value_model(rows, roles.known_at_test, *given)
     evaluation_model = replace(evaluation_model, cutoffs={**evaluation_model.cutoffs, "test": [str(roles.test)]})
-    test, said = margins_at_test(evaluation_model, rows)
-    beats, why = beats_last_year(value_cards(test, said, rounds, seed))
+    test, expected = margins_at_test(evaluation_model, rows)
+    beats, why = beats_last_year(value_cards(test, expected, rounds, seed))
     final_model = fit_value_model(rows, roles.known_now, *given)
     if not beats:
         final_model = replace(final_model, kind="last_year", booster=None, why=why)
-    # Too little to learn from now, or not: that is the ships's own finding.
+    # Too little to learn from now, or not: that is the final model's own finding.
     return evaluation_model, replace(final_model, why=final_model.why or why)
 
 
@@ -81,7 +81,7 @@ def print_summary(final_model: ValueModel) -> None:
         LOG.info(f"no value model: {final_model.why}")
         return
     what = "a model" if final_model.kind == "model" else "last year's spend"
-    LOG.info(f"value over {final_model.value_days} days by {what}: {final_model.why}; ships as {final_model.version}")
+    LOG.info(f"value over {final_model.value_days} days by {what}: {final_model.why}; version {final_model.version}")
     if final_model.learned_days != final_model.value_days:
         LOG.info(f"{scaled_note(final_model)}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lapse.core.bootstrap import MOST_DRAWS, draws, judge
+from lapse.core.bootstrap import MOST_DRAWS, compare_risks, draws
 
 
 def test_a_customer_is_drawn_with_all_rows() -> None:
@@ -19,7 +19,7 @@ def test_the_interval_is_that_of_theory_for_single_rows() -> None:
     random = np.random.default_rng(0)
     churned = (random.random(2_000) < 0.3).astype("int64")
     risk = np.full(2_000, 0.3)
-    low, high = judge(list(range(2_000)), churned, {"x": risk}, "x", 400, 1)["x"]["intervals"]["churn_rate"]
+    low, high = compare_risks(list(range(2_000)), churned, {"x": risk}, "x", 400, 1)["x"]["intervals"]["churn_rate"]
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.3 * 0.7 / 2_000), rel=0.15)
 
 
@@ -29,7 +29,7 @@ def test_rows_of_the_same_customers_tell_less() -> None:
     risk = np.clip(0.4 + 0.1 * churned + random.normal(0, 0.1, 1_500), 0.01, 0.99)
     widths = {}
     for name, ids in (("alone", range(1_500)), ("same", np.tile(np.arange(300), 5))):
-        low, high = judge(list(ids), churned, {"x": risk}, "x", 200, 1)["x"]["intervals"]["churn_rate"]
+        low, high = compare_risks(list(ids), churned, {"x": risk}, "x", 200, 1)["x"]["intervals"]["churn_rate"]
         widths[name] = high - low
     assert widths["same"] > 1.8 * widths["alone"]
 
@@ -38,7 +38,7 @@ def test_leads_are_paired_and_in_our_favour() -> None:
     random = np.random.default_rng(2)
     risk = random.uniform(0.05, 0.9, 800)
     churned = (random.random(800) < risk).astype("int64")
-    found = judge(list(range(800)), churned, {"us": risk, "same": risk, "flat": np.full(800, 0.5)}, "us", 100, 1)
+    found = compare_risks(list(range(800)), churned, {"us": risk, "same": risk, "flat": np.full(800, 0.5)}, "us", 100, 1)
     for lead in found["same"]["lead"].values():
         assert lead["by"] == 0 and lead["interval"] == (0, 0)
     assert all(lead["interval"][0] > 0 for lead in found["flat"]["lead"].values()), "losses count the other way round"

@@ -27,11 +27,11 @@ def _raising(error: BaseException) -> Callable[[], None]:
     ],
 )  # fmt: skip
 def test_a_stage_ends_with_one_message_that_names_what_failed(
-    error: BaseException, told: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, translate_errors: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         run(_raising(error))
-    assert (ended.value.code, capsys.readouterr().err) == (1, told)
+    assert (ended.value.code, capsys.readouterr().err) == (1, translate_errors)
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,8 +59,10 @@ def test_the_rule_finds_the_threshold_that_was_put_in() -> None:
     rule = fit_threshold(frame, ["noise", "silence"], churned)
     assert rule.features == ("silence",) and 28 <= rule.threshold <= 32
     assert 1 / (1 + np.exp(-rule.above)) == pytest.approx(0.7, abs=0.05)
-    told = rule.log_odds(np.array([[10.0], [50.0], [np.nan]]))
-    assert told[0] == rule.below < told[1] == rule.above and told[2] == rule.null == 0, "half of one is nobody's rate"
+    translate_errors = rule.log_odds(np.array([[10.0], [50.0], [np.nan]]))
+    assert translate_errors[0] == rule.below < translate_errors[1] == rule.above and translate_errors[2] == rule.null == 0, (
+        "half of one is nobody's rate"
+    )
 
 
 def test_more_rows_bear_larger_trees() -> None:

@@ -77,21 +77,23 @@ def test_between_its_days_lies_a_straight_line_and_after_them_the_year_before() 
     assert season.at(date(2024, 1, 15)) == pytest.approx(0.14)
     assert season.at(date(2023, 12, 31)) == 0
     assert season.at(date(2024, 12, 31)) == season.at(date(2024, 1, 2)) == season.at(date(2025, 12, 30)) != 0
-    assert Season.of(season.said()) == season
+    assert Season.from_json(season.to_json()) == season
     with pytest.raises(ValueError, match="do not match"):
-        Season.of({"days": ["2024-01-01"], "shifts": []})
+        Season.from_json({"days": ["2024-01-01"], "shifts": []})
 
 
 def test_a_season_that_the_models_miss_is_told_from_one_that_did_not_come() -> None:
-    random, told = np.random.default_rng(3), [float(swing(day)) for day in cutoffs(10)]
-    came = season_missed([0.9 * one + random.normal(0, 0.05) for one in told], told)
+    random, translate_errors = np.random.default_rng(3), [float(swing(day)) for day in cutoffs(10)]
+    came = season_missed([0.9 * one + random.normal(0, 0.05) for one in translate_errors], translate_errors)
     assert 0.7 < came <= 0.9
-    assert season_missed(random.normal(0, 0.1, 10).tolist(), told) < 0.15
-    assert season_missed([-one for one in told], told) == 0
-    assert season_missed([0.3] * 10, [0.4 + one / 20 for one in told]) < 0.01, "what lasts is no season"
-    assert season_missed([one / 10 for one in told], [one / 10 for one in told]) < 0.4, "a small swing says little"
-    assert season_missed(told, told, apart=0.3) < season_missed(told, told)
-    assert season_missed(told[:1], told[:1]) == season_missed(told, [None] * 10) == 0
+    assert season_missed(random.normal(0, 0.1, 10).tolist(), translate_errors) < 0.15
+    assert season_missed([-one for one in translate_errors], translate_errors) == 0
+    assert season_missed([0.3] * 10, [0.4 + one / 20 for one in translate_errors]) < 0.01, "what lasts is no season"
+    assert season_missed([one / 10 for one in translate_errors], [one / 10 for one in translate_errors]) < 0.4, (
+        "a small swing says little"
+    )
+    assert season_missed(translate_errors, translate_errors, apart=0.3) < season_missed(translate_errors, translate_errors)
+    assert season_missed(translate_errors[:1], translate_errors[:1]) == season_missed(translate_errors, [None] * 10) == 0
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +118,9 @@ def test_a_model_learns_the_season_and_tells_it_on_the_day(experiment: Experimen
         Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.params), known
     )
     left = test["churned"].mean()
-    told, without = (abs(one.churn_risk(test).mean() - left) for one in (made, blind))
+    translate_errors, without = (abs(one.churn_risk(test).mean() - left) for one in (made, blind))
     assert made.season is not None and blind.season is None and blind.choice["season_missed"] == 0
-    assert 0.4 < made.choice["season_missed"] <= 1 and told < 0.6 * without, (told, without)
+    assert 0.4 < made.choice["season_missed"] <= 1 and translate_errors < 0.6 * without, (translate_errors, without)
     made.write(tmp_path)
     assert (Bundle.read(tmp_path).churn_risk(test) == made.churn_risk(test)).all()
     assert (replace(made, season=None).raw_score(test) == made.raw_score(test)).all(), "reasons add up without it"
@@ -153,8 +155,8 @@ def test_rates_of_the_future_do_not_reach_a_model(experiment: Experiment) -> Non
 
 def test_the_level_is_what_the_season_leaves(experiment: Experiment) -> None:
     folds = [experiment.fold(("rfm_logistic",), day) for day in experiment.cutoffs[-8:]]
-    told = [float(swing(day)) for day in experiment.cutoffs[-8:]]
-    found = calibrate(folds, 1.0, told)
-    rest = np.array(found.shifts) - found.season_missed * np.array(told)
+    translate_errors = [float(swing(day)) for day in experiment.cutoffs[-8:]]
+    found = calibrate(folds, 1.0, translate_errors)
+    rest = np.array(found.shifts) - found.season_missed * np.array(translate_errors)
     assert found.season_missed > 0.4 and np.std(rest) < np.std(found.shifts)
     assert calibrate(folds).season_missed == calibrate(folds, 1.0, [None] * 8).season_missed == 0

@@ -161,7 +161,9 @@ def test_features_of_another_version_are_refused(tmp_path: Path) -> None:
 def test_directions_hold_only_where_the_rows_agree(experiment: Experiment, known: tuple[date, ...]) -> None:
     found = dict(zip(NAMES, experiment._directions(experiment.at(known), known, None), strict=True))
     assert found["noise"] == 0, "the dictionary says nothing of it"
-    assert all(found[name] in (0, experiment.told[name]) for name in NAMES if name in experiment.told)
+    assert all(
+        found[name] in (0, experiment.translate_errors[name]) for name in NAMES if name in experiment.translate_errors
+    )
     turned = shop_experiment(shop_rows().assign(churned=lambda rows: 1 - rows["churned"]))
     against = dict(zip(NAMES, turned._directions(turned.at(known), known, None), strict=True))
     assert found["overdue_ratio"] == 1 and against["overdue_ratio"] == 0, "against the rows it is not held to"

@@ -35,7 +35,7 @@ GOOD = Evidence(
 
 
 def failed(evidence: Evidence, windows: ChurnWindows = WINDOWS, last_day: date = LAST_DAY) -> dict[str, str]:
-    return {check.name: check.said for check in decide(evidence, windows, last_day, THRESHOLDS) if not check.passed}
+    return {check.name: check.detail for check in decide(evidence, windows, last_day, THRESHOLDS) if not check.passed}
 
 
 def with_rivals(**leads: tuple[float, Any]) -> Evidence:
@@ -69,9 +69,9 @@ def test_a_good_model_passes_with_and_without_a_champion() -> None:
         (replace(GOOD, comparison=Comparison("v", 0.0, None, 0.0, (0.0, 0.0))), "champion", "all churned, or none"),
     ],
 )  # fmt: skip
-def test_one_reason_is_enough_and_is_named(evidence: Evidence, name: str, said: str) -> None:
+def test_one_reason_is_enough_and_is_named(evidence: Evidence, name: str, detail: str) -> None:
     found = failed(evidence)
-    assert list(found) == [name] and said in found[name]
+    assert list(found) == [name] and detail in found[name]
 
 
 def test_another_definition_of_churn_is_refused() -> None:

@@ -75,8 +75,8 @@ def test_every_move_is_a_line_and_rollback_goes_back_one_by_one(registry: MadeUp
     assert "there was none before" in move(root, 1)
     move(root, 2, "more data")
     move(root, 3)
-    said = "\n".join(rollback(root, "lapse", "sales fell"))
-    assert said == "rollback: champion is version 2 again; before it was version 3" and registry.alias == 2
+    detail = "\n".join(rollback(root, "lapse", "sales fell"))
+    assert detail == "rollback: champion is version 2 again; before it was version 3" and registry.alias == 2
     list(rollback(root, "lapse"))
     assert registry.alias == 1
     with pytest.raises(ModelError, match="no champion before the present one"):

@@ -95,12 +95,12 @@ def test_through_the_gate_and_back(recorded: Path, tmp_path: Path) -> None:
     assert scoring_model(recorded, "lapse", None, tmp_path).origin == {"from": "models/lapse"}
     with pytest.raises(ModelError, match="has no champion"):
         scoring_model(recorded, "lapse", "champion", tmp_path)
-    said = gated(recorded, 1)
-    assert "FAIL" not in said and "there was none before" in said
+    detail = gated(recorded, 1)
+    assert "FAIL" not in detail and "there was none before" in detail
     with pytest.raises(PromotionRefused, match=r"chance: AUROC .*calibration: could not be measured.*champion: cannot be"):
         gated(recorded, 2)
-    said = gated(recorded)
-    assert "FAIL" not in said and "against version 1" in said and "its judged model: AUROC" in said
+    detail = gated(recorded)
+    assert "FAIL" not in detail and "against version 1" in detail and "its judged model: AUROC" in detail
     scoring = scoring_model(recorded, "lapse", None, tmp_path)
     assert scoring.origin["registered_version"] == 3 and read_json(scoring.metrics)["test"]["auroc"] > 0.7
     assert scoring_model(recorded, "lapse", "latest", tmp_path).bundle.version == scoring.bundle.version
@@ -209,7 +209,7 @@ def test_a_model_with_a_season_is_served_by_the_day(tmp_path: Path, monkeypatch:
         bundle = Registry(tmp_path, "lapse").fetch(1).final_model
         rows = pd.read_parquet(tmp_path / f"data/features/{TEST}.parquet")[list(bundle.features)]
         summer, winter = (rows.assign(cutoff_date=day) for day in ("2024-07-01", "2025-01-01"))
-        told = [served.predict(one)["churn_risk"].to_numpy() for one in (summer, winter)]
-        assert (told[1] == bundle.churn_risk(winter)).all() and (told[1] > told[0]).all()
+        translate_errors = [served.predict(one)["churn_risk"].to_numpy() for one in (summer, winter)]
+        assert (translate_errors[1] == bundle.churn_risk(winter)).all() and (translate_errors[1] > translate_errors[0]).all()
         with pytest.raises(MlflowException, match=r"missing inputs \['cutoff_date'\]"):
             served.predict(rows)

@@ -12,7 +12,7 @@ import pytest
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.scoring.explain import explanation
-from lapse.scoring.reasons import Said, Why
+from lapse.scoring.reasons import Reason, Why
 
 DAYS = ibis.memtable(pd.DataFrame({
     "customer_id": ["ann", "ann", "bob"], "activity_date": [date(2024, 1, 1), date(2024, 1, 8), date(2024, 1, 9)], "orders": [1, 2, 1],
@@ -41,7 +41,7 @@ def test_a_customer_of_low_risk_is_explained_anew(engine: Engine) -> None:
 
     def anew(scored: Any) -> Why:
         asked.append(scored["customer_id"])
-        return Why((), (Said("silence", "last ordered today", "days_since_last_order"),))
+        return Why((), (Reason("silence", "last ordered today", "days_since_last_order"),))
 
     text = explanation(engine, DAYS, SCORES, "bob", anew)
     assert asked == ["bob"] and "nothing about this customer raises the risk\n  against it: last ordered today" in text

@@ -45,7 +45,7 @@ def whys(given: pd.DataFrame, contributed: pd.DataFrame, **others: float) -> lis
 
 
 def texts(why: Why) -> list[str]:
-    return [said.text for said in why.reasons]
+    return [reason.text for reason in why.reasons]
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def texts(why: Why) -> list[str]:
         ("{n:per 90}", ["0.0", "3.0", "6.0", "3,702.0"]),
     ],
 )
-def test_numbers_read_as_english(text: str, said: list[str]) -> None:
-    assert [WORDING.format(text, n=n) for n in (0, 1, 2, 1234)] == said
+def test_numbers_read_as_english(text: str, reason: list[str]) -> None:
+    assert [WORDING.format(text, n=n) for n in (0, 1, 2, 1234)] == reason
 
 
 def test_a_change_has_its_own_word_for_either_way() -> None:
@@ -70,8 +70,8 @@ def test_a_change_has_its_own_word_for_either_way() -> None:
 def test_causes_are_a_closed_list_and_each_has_words() -> None:
     every = all_features(EXAMPLE)
     assert {feature.entry.cause for feature in every} == set(CAUSES)
-    told = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
-    assert told == set(CAUSES) - set(UNSAID)
+    translate_errors = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
+    assert translate_errors == set(CAUSES) - set(UNSAID)
     assert all(re.fullmatch(r"[a-z_]+", cause) for cause in CAUSES)
     assert {f.entry.reference_feature for f in every if f.entry.reference_feature} <= {f.name for f in every}
 
@@ -84,7 +84,7 @@ def test_the_strongest_cause_first_each_cause_once() -> None:
         days_since_last_order=[0.5, 0.1], overdue_ratio=[0.6, 0], gap_slowdown=[0.9, 0], order_count_30d=[0.2, -1]
     )
     first, second = whys(given, contributed)
-    assert [(said.code, said.text) for said in first.reasons] == [
+    assert [(reason.code, reason.text) for reason in first.reasons] == [
         ("silence", "last ordered 40 days ago, usually orders every 10 days"),
         ("ordering_less", "orders every 61 days lately, used to order every 23 days"),
     ], "no orders in 30 days is the silence again"
@@ -98,9 +98,9 @@ def test_what_is_normal_for_them_is_not_said_and_counts_for_the_level() -> None:
     others = {"days_since_last_order": 3.0, "gap_days_median": 3.0}
     totals = cause_totals(given, contributed, FEATURES, others)
     assert totals["seldom"].tolist() == [0.6, 0, -0.4] and totals["ordering_less"].tolist() == [0, 0.6, 0]
-    said = whys(given, contributed, **others)
-    assert texts(said[0]) == ["usually orders every 90 days, others typically every 3 days"]
-    assert texts(said[1])[0].startswith("last ordered 50 days ago")
+    reason = whys(given, contributed, **others)
+    assert texts(reason[0]) == ["usually orders every 90 days, others typically every 3 days"]
+    assert texts(reason[1])[0].startswith("last ordered 50 days ago")
 
 
 def test_a_window_without_orders_is_silence_only_where_they_are_overdue() -> None:
@@ -108,9 +108,9 @@ def test_a_window_without_orders_is_silence_only_where_they_are_overdue() -> Non
     contributed = shares(net_spend_30d=[1, 1])
     totals = cause_totals(given, contributed, FEATURES, {})
     assert totals["silence"].tolist() == [1, 0] and totals["low_spend"].tolist() == [0, 1]
-    said = whys(given, contributed, net_spend_30d=80.0, net_spend_90d=240.0, days_since_last_order=5.0)
-    assert texts(said[0]) == ["last ordered 40 days ago, others typically 5 days ago"]
-    assert texts(said[1]) == ["spent 50 in the last 90 days, others typically 240"]
+    reason = whys(given, contributed, net_spend_30d=80.0, net_spend_90d=240.0, days_since_last_order=5.0)
+    assert texts(reason[0]) == ["last ordered 40 days ago, others typically 5 days ago"]
+    assert texts(reason[1]) == ["spent 50 in the last 90 days, others typically 240"]
 
 
 def test_numbers_that_say_nothing_are_not_said() -> None:
@@ -139,10 +139,10 @@ def test_a_text_of_ones_own_is_no_protection_unless_it_says_so() -> None:
         return Feature("big", "own", Entry("m.", "u", "n", "lower", "few big shops", reason), "derived", lambda row: row)
 
     assert text_of(own("few big shops"), -1) == "" and text_of(own("{big:.0f}, others {others:.0f}"), -1)
-    said = strongest_causes(
+    reason = strongest_causes(
         pd.DataFrame({"big": [0.0]}), pd.DataFrame({"big": [1.0], "base": [0.0]}), [own("few big shops")], {"big": 5.0}
     )
-    assert said[0].reasons[0].code == "few_big_shops"
+    assert reason[0].reasons[0].code == "few_big_shops"
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -158,14 +158,14 @@ def test_nothing_that_is_said_contradicts_the_data(seed: int) -> None:
     for i, why in enumerate(found):
         row = given.iloc[i].to_dict()
         both = [*why.reasons, *why.protective]
-        assert len({said.code for said in both}) == len(both) == len({said.fact for said in both})
+        assert len({reason.code for reason in both}) == len(both) == len({reason.fact for reason in both})
         assert len(why.reasons) <= 3 and len(why.protective) <= 2
         for direction, group in ((1, why.reasons), (-1, why.protective)):
-            strengths = [direction * totals[said.code].iloc[i] for said in group]
+            strengths = [direction * totals[reason.code].iloc[i] for reason in group]
             assert strengths == sorted(strengths, reverse=True) and all(strength > 0 for strength in strengths)
-            for said in group:
-                assert said.text in _true_texts(said.code, direction, row, others), said
-                assert "nan" not in said.text and "{" not in said.text.replace("{x}", ""), said
+            for reason in group:
+                assert reason.text in _true_texts(reason.code, direction, row, others), reason
+                assert "nan" not in reason.text and "{" not in reason.text.replace("{x}", ""), reason
     assert sum(len(why.reasons) for why in found) > size, "enough is said to mean something"
 
 
@@ -189,8 +189,8 @@ def test_every_text_can_be_said() -> None:
     for feature in FEATURES:
         for direction in (1, -1):
             if text := text_of(feature, direction):
-                said = WORDING.format(text, **{**row, "others": 1.0})
-                assert said[0] != " " and "{" not in said.replace("{x}", "") and "_" not in said, said
+                reason = WORDING.format(text, **{**row, "others": 1.0})
+                assert reason[0] != " " and "{" not in reason.replace("{x}", "") and "_" not in reason, reason
 
 
 @pytest.mark.parametrize("kind", KINDS)

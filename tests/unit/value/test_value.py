@@ -207,13 +207,15 @@ def test_a_campaign_is_judged_by_who_left() -> None:
     risk, margin = random.random(500), random.gamma(2, 50, 500)
     churned = (random.random(500) < risk).astype("int64")
     campaign_costs = CampaignCosts(1.0, 10.0, 0.3)
-    told = campaign(campaign_costs, risk, margin, churned, 20.0, 100, 1)
-    best = told["ranked_by"]["expected_profit"]
-    assert best["planned_profit"] >= max(one["planned_profit"] for one in told["ranked_by"].values())
+    translate_errors = campaign(campaign_costs, risk, margin, churned, 20.0, 100, 1)
+    best = translate_errors["ranked_by"]["expected_profit"]
+    assert best["planned_profit"] >= max(one["planned_profit"] for one in translate_errors["ranked_by"].values())
     assert best["profit_interval"][0] <= best["profit"] <= best["profit_interval"][1]
-    assert all(one["profit"] <= one["hindsight_profit"] for one in told["ranked_by"].values())
+    assert all(one["profit"] <= one["hindsight_profit"] for one in translate_errors["ranked_by"].values())
     points = pd.DataFrame(curve_points(campaign_costs, risk, margin, churned))
     ends = points[points["customers"] == 500]["profit"]
-    assert len(ends) == 3 and ends.to_numpy() == pytest.approx(np.full(3, told["profit_of_contacting_everybody"]))
+    assert len(ends) == 3 and ends.to_numpy() == pytest.approx(
+        np.full(3, translate_errors["profit_of_contacting_everybody"])
+    )
     nobody = campaign(CampaignCosts(1e6, 0.0, 0.3), risk, margin, churned, 20.0, 10, 1)
     assert nobody["ranked_by"]["churn_risk"]["planned_length"] == 0 and nobody["empc"] == pytest.approx(0)

@@ -54,7 +54,7 @@ def purchase_days(
         return_lines=priced.is_return.sum(),
         first_hour=priced.ordered_at.hour().min(where=priced.is_order_line).cast("int64"),
     )
-    # Gaps are told before the day's sums are joined: a window carries every column of its table along.
+    # Gaps are computed before the day's sums are joined: a window carries every column of its table along.
     counts = _with_gaps(_breadth(lines, new, since), earlier)
     breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for part in BREADTH.values() for name in part if name}
     # Of 64 bits, as the lines' own amounts are: sums of a day fit, and sums over days are several times as fast.
@@ -142,7 +142,7 @@ def _with_gaps(days: Any, earlier: ir.Table | None) -> Any:
 
 
 def _last_purchase_days(bought: Any, earlier: ir.Table | None) -> Any:
-    """The up to three last purchase days before the new ones, of the customers who bought anew."""
+    """Return the up to three last purchase days before the new ones, of the customers who bought anew."""
     if earlier is None:
         return None
     rows: Any = earlier

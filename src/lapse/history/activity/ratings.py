@@ -91,17 +91,17 @@ def _sentiments(rows: Any) -> Any:
     """Per customer and day: the sum over comments of how much better than usual their words were rated before."""
     spoken = rows.filter(rows.length > 0)
     # One comment is one (customer, day, text): who says the same twice on a day says it once.
-    said = spoken.group_by("customer_id", "activity_date", "comment").aggregate(
+    comments = spoken.group_by("customer_id", "activity_date", "comment").aggregate(
         ratings=spoken.count(), total=spoken.rating.sum().cast("decimal(38, 4)")
     )
-    letters = said.comment.lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip()
-    words = said.mutate(word=letters.split(" ")[:MOST_WORDS].unnest()).filter(lambda t: t.word != "")
+    letters = comments.comment.lower().re_replace(r"[^\p{L}\p{N}]+", " ").strip()
+    words = comments.mutate(word=letters.split(" ")[:MOST_WORDS].unnest()).filter(lambda t: t.word != "")
     uses = words.group_by("customer_id", "activity_date", "comment", "word").aggregate(
         ratings=words.ratings.max(), total=words.total.max()
     )
     own = _before(_per(uses, "customer_id", "word"), ["customer_id", "word"], "own")
     known = _before(_per(uses, "word"), ["word"], "word")
-    overall = _before(_per(said), [], "all")
+    overall = _before(_per(comments), [], "all")
     joined = (
         uses.join(own, ["customer_id", "word", "activity_date"])
         .join(known, ["word", "activity_date"])

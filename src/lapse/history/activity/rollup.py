@@ -124,8 +124,8 @@ def write_activity(
             lambda rows, *_: subscription_days(rows, counted_reasons)),
         Log(ATTRIBUTES, known, "", engine.fingerprints(known, "valid_from"), lambda rows, *_: attributes(rows)),
     )  # fmt: skip
-    said = key_of(_code(), scale, counted_reasons)
-    return {log.table.name: _write_months(engine, log, out / log.table.name, said) for log in logs}
+    base_key = key_of(_code(), scale, counted_reasons)
+    return {log.table.name: _write_months(engine, log, out / log.table.name, base_key) for log in logs}
 
 
 def roll_up(
@@ -182,16 +182,16 @@ def _since(roll_up: Callable[[Any], Any]) -> RollUp:
     return since_then
 
 
-def _write_months(engine: Engine, log: Log, folder: Path, said: str) -> int:
+def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
     """Write one file per month of a log, and return the rows of all of them."""
     kept, name = Cache(folder), f"rolled_{log.table.name}"
-    keys = _keys_of_months(said, log.prints) if log.day else {}
-    keys = keys or {WHOLE: key_of(said, *log.prints.items())}
+    keys = _keys_of_months(base_key, log.prints) if log.day else {}
+    keys = keys or {WHOLE: key_of(base_key, *log.prints.items())}
     kept.prune(keys)
     fresh = list(takewhile(lambda month: kept.has(month, keys[month]), keys))
     stale = list(keys)[len(fresh) :]
     if stale:
-        # The ledger is as long as the log has days: it is written once, not once for a month.
+        # The index is as long as the log has days: it is written once, not once for a month.
         kept.forget(stale)
         since = date.fromisoformat(f"{stale[0]}-01") if fresh else None
         earlier = engine.read_files([folder / f"{month}.parquet" for month in fresh]) if fresh else None
@@ -224,10 +224,10 @@ def _with_part(days: Any, keys: Mapping[str, str]) -> Any:
     return days.mutate(**{PART: month})
 
 
-def _keys_of_months(said: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
+def _keys_of_months(base_key: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
     """Return, per month, the cache key of everything up to its end, oldest first."""
     keys: dict[str, str] = {}
-    key = said
+    key = base_key
     for day, (_, value) in sorted(prints.items()):
         key = key_of(key, day, value)
         keys[_month(day)] = key

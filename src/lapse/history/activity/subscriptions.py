@@ -24,11 +24,11 @@ def subscription_days(subscriptions: ir.Table, counted_reasons: Sequence[str] | 
     noticed = (ended.end_recorded_date < ended.ended_date).fill_null(False)  # noqa: FBT003
     # An end that was entered late was not known before it was entered.
     known = ibis.coalesce(ibis.greatest(ended.ended_date, ended.end_recorded_date), ended.ended_date)
-    told = ended.filter(noticed)
+    with_notice = ended.filter(noticed)
     changes: Any = (
         _changes(rows, rows.started_date, starts=~rows.is_trial, trial_starts=rows.is_trial)
         .union(_changes(ended, known, ends=always, counted_ends=counts, noticed_ends=noticed))
-        .union(_changes(told, told.end_recorded_date, notices=always))
+        .union(_changes(with_notice, with_notice.end_recorded_date, notices=always))
     )
     names = [name for name in SUBSCRIPTION_DAYS.names if name not in ("customer_id", "activity_date", "running")]
     days = changes.group_by("customer_id", "activity_date").aggregate(**{name: changes[name].sum() for name in names})

@@ -229,6 +229,6 @@ def translate_errors(url: Secret, where: str) -> Iterator[None]:
     except LapseError:
         raise
     except Exception as error:  # each driver has errors of its own, below SQLAlchemy's and beside them
-        said = url.without_secrets(getattr(error, "orig", None) or error)
-        raise DataError(f"{where}: {url} did not answer ({type(error).__name__}: {said}). Check the URL, the table or "
+        message = url.without_secrets(getattr(error, "orig", None) or error)
+        raise DataError(f"{where}: {url} did not answer ({type(error).__name__}: {message}). Check the URL, the table or "
                         "query, and the rights of the user.") from None  # fmt: skip

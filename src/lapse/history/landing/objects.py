@@ -51,6 +51,7 @@ def _store(url: Secret) -> tuple[Any, str, dict[str, Any]]:
 
 @contextmanager
 def translate_errors(url: Secret, where: str) -> Iterator[None]:
+    """Raise whatever a store says as a DataError without a password."""
     try:
         yield
     except DataError:

@@ -20,7 +20,7 @@ class Secret:
     hidden: tuple[str, ...] = field(repr=False, default=())
 
     def __str__(self) -> str:
-        """The URL as params have it."""
+        """Return the URL as params have it."""
         return self.shown
 
     @property

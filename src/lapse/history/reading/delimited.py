@@ -1,4 +1,4 @@
-"""Reading CSV and its kin: every cell as text, every line a row or counted as broken, nothing sniffed but the delimiter."""
+"""Reading CSV and other delimited text: every cell as text, every line a row or counted as broken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.source_settings import Reading
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.staging import Part, distinct_names, positions, text_of, told
+from lapse.history.reading.staging import Part, distinct_names, positions, text_of, translate_errors
 from lapse.history.reading.text_files import Text, readable_text
 
 DELIMITERS = (",", ";", "\t", "|", "\x01")
@@ -37,7 +37,7 @@ def read_delimited(engine: DuckEngine, path: Path, reading: Reading, table: str,
     notes = (
         [] if reading.encoding or text.encoding in ("utf-8", "utf-8-sig") else [f"{path.name} was read as {text.encoding}"]
     )
-    with told(where, path, ADVICE):
+    with translate_errors(where, path, ADVICE):
         rows = _load(engine, text, table, shape, '"')
         if text.has_quotes and _swallows(engine, table, len(names), delimiter):
             plain = f"{table}_plain"

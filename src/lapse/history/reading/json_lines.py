@@ -8,7 +8,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.source_settings import Reading
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.staging import Part, positions, text_of, told
+from lapse.history.reading.staging import Part, positions, text_of, translate_errors
 from lapse.history.reading.text_files import readable_text
 
 ADVICE = "Deliver one JSON object per line, in UTF-8."
@@ -23,7 +23,7 @@ def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str
     compression = "gzip" if text.path.suffix.casefold() == ".gz" else "none"
     lines, broken = quoted(f"{table}_lines"), quoted(f"{table}_broken")
     connection = engine.connection
-    with told(where, path, ADVICE):
+    with translate_errors(where, path, ADVICE):
         # \x1e separates records in JSON text sequences and may not stand bare inside JSON: no line is cut at it.
         connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
         connection.execute(

@@ -16,7 +16,7 @@ from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.json_lines import read_json_lines
 from lapse.history.reading.spreadsheets import read_spreadsheet
-from lapse.history.reading.staging import Part, first_line, part_of, positions, text_of, told
+from lapse.history.reading.staging import Part, first_line, part_of, positions, text_of, translate_errors
 
 PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)
@@ -100,7 +100,9 @@ def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable
         for reading, part in zip(source.joins, parts[1:], strict=True):
             joined = _joined(engine, joined, part, reading.on, f"sources.{name}.joins ({reading.path})", reading.path)
         staged = f"staged_{name}"
-        with told(f"sources.{name}", source_path(folder, name, source), "Check the file; ask for the delivery again."):
+        with translate_errors(
+            f"sources.{name}", source_path(folder, name, source), "Check the file; ask for the delivery again."
+        ):
             engine.connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT *, count(*) AS copies FROM {joined.relation} GROUP BY ALL"
             )
@@ -124,7 +126,7 @@ def _read(
     }
     for endings, read in readers.items():
         if ending.endswith(endings):
-            with told(where, path, "Check the path and who may read it."):
+            with translate_errors(where, path, "Check the path and who may read it."):
                 if path.stat().st_size == 0:
                     raise DataError(f"{where}: {path} is an empty file. Ask for the delivery again.")
             return read()
@@ -134,7 +136,7 @@ def _read(
 
 def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str, table: str, where: str) -> Part:
     """Read Parquet files; folders called key=value become text columns."""
-    with told(where, path, "Check that it is whole; ask for the delivery again."):
+    with translate_errors(where, path, "Check that it is whole; ask for the delivery again."):
         for file in files:
             if file.stat().st_size == 0:
                 raise DataError(f"{where}: {file} is an empty file. Ask for the delivery again.")

@@ -13,7 +13,7 @@ from lapse.core.errors import DataError, SettingsError
 from lapse.core.source_settings import Reading
 from lapse.core.tables import nearest
 from lapse.history.reading.expressions import quoted
-from lapse.history.reading.staging import Part, distinct_names, first_line, positions, text_of, told
+from lapse.history.reading.staging import Part, distinct_names, first_line, positions, text_of, translate_errors
 
 ROWS_AT_ONCE = 20_000
 LARGEST = 2 << 30
@@ -34,7 +34,7 @@ def read_spreadsheet(
     rows = _filled_rows(path, reading.sheet, where)
     names = distinct_names([_text(cell, time_format) or "" for cell in next(rows)])
     schema = pa.schema([(name, pa.string()) for name in positions(len(names))])
-    with told(where, path, "Save it again, or deliver CSV."):
+    with translate_errors(where, path, "Save it again, or deliver CSV."):
         with pq.ParquetWriter(temporary, schema) as writer:
             while batch := [row for _, row in zip(range(ROWS_AT_ONCE), rows, strict=False)]:
                 cells = [[_text(cell, time_format) for cell in column] for column in zip(*batch, strict=True)]

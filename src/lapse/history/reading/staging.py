@@ -28,7 +28,7 @@ class Part:
 
 
 def positions(count: int) -> list[str]:
-    """Return the column names c1, c2, …"""
+    """Return the names c1, c2, … of as many columns."""
     return [f"c{place}" for place in range(1, count + 1)]
 
 
@@ -59,7 +59,7 @@ def part_of(engine: DuckEngine, reader: str, table: str) -> Part:
 
 
 @contextmanager
-def told(where: str, path: Path, advice: str) -> Iterator[None]:
+def translate_errors(where: str, path: Path, advice: str) -> Iterator[None]:
     """Raise whatever DuckDB, Arrow or the system finds wrong with a file as a DataError that names it."""
     import duckdb
 

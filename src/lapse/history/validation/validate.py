@@ -43,7 +43,7 @@ class Count:
     """What was found out about how to read the files, e.g. an encoding that nobody named."""
 
     def __str__(self) -> str:
-        """The equation that was checked, and the most frequent reasons."""
+        """Return the row equation that was checked, and the most frequent reasons."""
         text = (f"{self.rows_in:,} rows in = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
                 f"+ {self.rows_duplicate:,} duplicates")  # fmt: skip
         text += f" ({self.rows_after_until:,} after sources.until left out)" if self.rows_after_until else ""
