@@ -64,13 +64,13 @@ def promote(
     Run it in the project's folder; stages and experiments cannot.
     """
     from lapse.core.settings import load_settings
-    from lapse.registry.gate import Thresholds
+    from lapse.registry.gate import GateSettings
     from lapse.registry.promotion import promote as move
 
     settings = load_settings()
-    thresholds, section = Thresholds(**settings.promote.model_dump()), settings.evaluate
-    names = Path(), section.registered_model, version, settings.churn.windows, thresholds
-    for line in move(*names, section.bootstrap_rounds, settings.train.seed, reason, force):
+    evaluate = settings.evaluate
+    gate = GateSettings(settings.churn.windows, settings.promote, evaluate.bootstrap_rounds, settings.train.seed)
+    for line in move(Path(), evaluate.registered_model, version, gate, reason=reason, force=force):
         typer.echo(line)
 
 
@@ -150,10 +150,10 @@ def at_risk(
     from lapse.core.settings import load_settings
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
     from lapse.outreach.lists import about_list, at_risk_list, caution_in
-    from lapse.value.profit import campaign_costs_of
+    from lapse.value.profit import CampaignCosts
 
     settings = load_settings()
-    section, campaign_costs = settings.lists, campaign_costs_of(settings.value.model_dump())
+    section, campaign_costs = settings.lists, CampaignCosts.of(settings.value)
     scores = _scores()
     caution = caution_in(Path("data/reports/metrics.json"))
     listed = at_risk_list(scores, section.min_risk, top, caution, section.rank_by, campaign_costs)
@@ -206,7 +206,7 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
         activity = here.activity_tables(engine)
 
         def anew(scored: pd.Series) -> Why:
-            return explain_anew(engine, activity, here.final_bundle(), here.period, scored)
+            return explain_anew(engine, activity, here.final_bundle(), here.profile, scored)
 
         typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id, anew))
 

@@ -21,9 +21,9 @@ from lapse.history.reading.sources import source_files
 from lapse.outreach.lists import caution_in, print_summary, write_lists
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.scoring.bands import bands_for
-from lapse.scoring.score import consenting_customers, score_customers, with_own_features, write_scores
+from lapse.scoring.score import ScoringModel, consenting_customers, score_customers, with_own_features, write_scores
 from lapse.scoring.score import print_summary as print_score_summary
-from lapse.value.profit import campaign_costs_of
+from lapse.value.profit import CampaignCosts
 from lapse.value.value_model import ValueModel
 from lapse.workspace import Workspace
 
@@ -72,10 +72,11 @@ def _score(
     started = datetime.now(UTC)
     night = Workspace(root, settings=settings, data=work)
     caution = caution_in(scoring.metrics)
-    bundle = with_own_features(scoring.bundle, root, settings.features.model_dump()["sql"])
-    section, campaign_costs = settings.score, campaign_costs_of(settings.value.model_dump())
+    bundle = with_own_features(scoring.bundle, root, settings.features.sql)
+    campaign_costs = CampaignCosts.of(settings.value)
     # Refused, if at all, before the log is read.
-    bands = bands_for(section.high_risk, section.medium_risk, bundle)
+    bands = bands_for(settings.score.high_risk, settings.score.medium_risk, bundle)
+    model = ScoringModel(bundle, bands, value, campaign_costs)
     with open_duckdb() as reader:
         counts = night.validate_sources(reader)
     for name, count in counts.items():
@@ -84,8 +85,10 @@ def _score(
     with open_engine() as engine:
         night.roll_up(engine)
         agreed = consenting_customers(night.paths.customers, night.profile.columns, day)
-        worth = value, campaign_costs, agreed, bands.explained_from(settings.lists.min_risk)
-        scores = score_customers(engine, night.activity_tables(engine), day, bundle, night.period, bands, *worth)
+        scores = score_customers(
+            engine, night.activity_tables(engine), day, model, night.profile, consenting=agreed,
+            explained_from=bands.explained_from(settings.lists.min_risk),
+        )  # fmt: skip
     write_scores(scores, night.paths.scores)
     chosen = settings.lists
     listed = write_lists(

@@ -48,7 +48,7 @@ def data_dictionary(own: Sequence[Family] = ()) -> str:
 
 def own_families(root: Path) -> Sequence[Family]:
     """Return a workspace's own families of features, in Python and in SQL."""
-    families: Sequence[Family] = own_features(root, load_settings(root / "params.yaml").features.model_dump()["sql"])["own"]
+    families: Sequence[Family] = own_features(root, load_settings(root / "params.yaml").features.sql).families
     return families
 
 

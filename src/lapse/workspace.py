@@ -80,7 +80,7 @@ class Workspace:
         """What the features are made for: columns, windows, event types, features of your own."""
         from lapse.features.own import feature_inputs
 
-        return feature_inputs(self.profile, self.windows, self.settings.features.model_dump(), self.root)
+        return feature_inputs(self.profile, self.windows, self.settings.features, self.root)
 
     def land(self) -> None:
         """Copy what params name that is no file to data/raw, where DVC sees when it changes."""
@@ -186,8 +186,8 @@ class Workspace:
         chosen = known[:: max(1, -(-len(known) // most))]
         with self.engine() as engine:
             return check_leakage(
-                engine, self.paths.validated, chosen, self.windows, self.period, self.inputs, self.profile.rating_scale,
-                self.settings.churn.reasons,
+                engine, self.paths.validated, chosen, windows=self.windows, profile=self.profile, inputs=self.inputs,
+                counted_reasons=self.settings.churn.reasons,
             )  # fmt: skip
 
     def retention(self) -> None:
@@ -207,27 +207,26 @@ class Workspace:
         from lapse.labels import churn_log_odds
         from lapse.model.train import require_usable, write_models
         from lapse.snapshots import cutoffs_in
+        from lapse.value.spend import SpendLog
         from lapse.value.value_training import print_summary, write_value_models
 
-        train, value, paths = self.settings.train, self.settings.value, self.paths
+        train, paths, log = self.settings.train, self.paths, stage_logger("train")
         require_usable(paths.usability)
-        stage_logger("train").info("fitting the evaluation model and the final model")
+        log.info("fitting the evaluation model and the final model")
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
             evaluation_model, final_model = write_models(
-                paths.features, paths.labels, paths.models, self.inputs, self.windows, train.model_dump(), rates
+                paths.features, paths.labels, paths.models, self.inputs, self.windows, train, rates
             )
             for name, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
                 fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
-                stage_logger("train").info(
-                    f"{name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}"
-                )
-            stage_logger("train").info(f"final model: version {final_model.version}")
-            names = [feature.name for feature in all_features(self.inputs)]
+                log.info(f"{name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")
+            log.info(f"final model: version {final_model.version}")
             print_summary(write_value_models(
-                engine, tables["purchase_days"], (paths.features, paths.labels), paths.models, names, self.windows,
-                self.period, value.model_dump(), self.settings.evaluate.bootstrap_rounds, train.seed, train.most_rows,
+                SpendLog(engine, tables["purchase_days"], self.period), paths,
+                [feature.name for feature in all_features(self.inputs)], windows=self.windows, value=self.settings.value,
+                train=train, rounds=self.settings.evaluate.bootstrap_rounds,
             ))  # fmt: skip
 
     def evaluate(self) -> None:
@@ -235,6 +234,7 @@ class Workspace:
         from lapse.evaluation.card import write_card
         from lapse.evaluation.report import write_report
         from lapse.registry.mlflow_registry import record_training
+        from lapse.value.spend import SpendLog
         from lapse.value.value_report import print_summary as print_value_summary
         from lapse.value.value_report import write_value_report
 
@@ -242,9 +242,8 @@ class Workspace:
         metrics = self.backtest(paths.reports, settings.evaluate.origins)
         with self.engine() as engine:
             print_value_summary(write_value_report(
-                engine, self.activity_tables(engine)["purchase_days"], (paths.features, paths.labels), paths.models,
-                paths.reports, self.windows, self.period, settings.value.model_dump(), settings.evaluate.bootstrap_rounds,
-                settings.train.seed, settings.train.most_rows,
+                SpendLog(engine, self.activity_tables(engine)["purchase_days"], self.period), paths, windows=self.windows,
+                value=settings.value, train=settings.train, rounds=settings.evaluate.bootstrap_rounds,
             ))  # fmt: skip
         write_card(paths.reports, paths.models / "README.md")
         stage_logger("evaluate").info(f"all of it as a page: {write_report(paths.reports)}")
@@ -263,10 +262,10 @@ class Workspace:
         settings, paths = self.settings, self.paths
         evaluation_model, final_model = Bundle.read(paths.evaluation_model), Bundle.read(paths.final_model)
         evaluation_model.require_windows(self.windows)
-        train, limits = settings.train.model_dump(), settings.promote.model_dump()
         metrics = evaluate(
-            paths.data, evaluation_model, final_model, out, train, limits, settings.evaluate.bootstrap_rounds, origins
-        )
+            paths, evaluation_model, final_model, out, train=settings.train, promote=settings.promote,
+            rounds=settings.evaluate.bootstrap_rounds, origins=origins,
+        )  # fmt: skip
         print_summary(metrics)
         return metrics
 
@@ -275,14 +274,14 @@ class Workspace:
         from lapse.model.bundle import Bundle
         from lapse.scoring.score import with_own_features
 
-        return with_own_features(Bundle.read(self.paths.final_model), self.root, self.settings.features.model_dump()["sql"])
+        return with_own_features(Bundle.read(self.paths.final_model), self.root, self.settings.features.sql)
 
     def score(self) -> None:
         """Give every eligible customer at `score.as_of` a calibrated churn risk and reasons."""
         from lapse.core.windows import resolve_as_of
         from lapse.scoring.bands import bands_for
-        from lapse.scoring.score import consenting_customers, print_summary, score_customers, write_scores
-        from lapse.value.profit import campaign_costs_of
+        from lapse.scoring.score import ScoringModel, consenting_customers, print_summary, score_customers, write_scores
+        from lapse.value.profit import CampaignCosts
         from lapse.value.value_model import ValueModel
 
         score, money, paths = self.settings.score, self.settings.value, self.paths
@@ -291,10 +290,11 @@ class Workspace:
         bundle = self.final_bundle()
         bands = bands_for(score.high_risk, score.medium_risk, bundle)
         value = ValueModel.read(paths.final_model).require(money.value_days, money.margin_share)
+        model = ScoringModel(bundle, bands, value, CampaignCosts.of(money))
         with self.engine() as engine:
             scores = score_customers(
-                engine, self.activity_tables(engine), as_of, bundle, self.period, bands, value,
-                campaign_costs_of(money.model_dump()), agreed, bands.explained_from(self.settings.lists.min_risk),
+                engine, self.activity_tables(engine), as_of, model, self.profile, consenting=agreed,
+                explained_from=bands.explained_from(self.settings.lists.min_risk),
             )  # fmt: skip
         write_scores(scores, paths.scores)
         print_summary(scores, bands)
@@ -304,11 +304,11 @@ class Workspace:
         import pandas as pd
 
         from lapse.outreach.lists import caution_in, print_summary, write_lists
-        from lapse.value.profit import campaign_costs_of
+        from lapse.value.profit import CampaignCosts
 
         lists, paths = self.settings.lists, self.paths
         scores, caution = pd.read_parquet(paths.scores), caution_in(paths.metrics)
-        campaign_costs = campaign_costs_of(self.settings.value.model_dump())
+        campaign_costs = CampaignCosts.of(self.settings.value)
         print_summary(
             write_lists(scores, paths.lists, lists.min_risk, lists.max_customers, caution, lists.rank_by, campaign_costs)
         )

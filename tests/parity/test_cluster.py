@@ -18,7 +18,7 @@ INTERPRETED = ";spark.sql.codegen.wholeStage=false;spark.sql.codegen.factoryMode
 
 
 def tasks_by_worker(spark: Any) -> dict[str, int]:
-    listed = spark.backend.session.sparkContext._jsc.sc().statusStore().executorList(False)  # noqa: FBT003
+    listed = spark.backend.session.sparkContext._jsc.sc().statusStore().executorList(False)
     executors = [listed.apply(number) for number in range(listed.size())]
     return {one.id(): one.completedTasks() for one in executors if one.id() != "driver"}
 

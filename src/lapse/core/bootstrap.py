@@ -13,7 +13,7 @@ from lapse.core.metrics import Card, interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-LEADS = {"auroc": 1, "average_precision": 1, "brier": -1, "log_loss": -1}
+COMPARED_BY = {"auroc": 1, "average_precision": 1, "brier": -1, "log_loss": -1}
 """Metrics that rankings are compared by, and whether more (1) or less (-1) of it is better."""
 MOST_DRAWS = 5_000_000
 """Rows drawn at most: with very many customers the intervals are narrow, and fewer rounds tell them."""
@@ -46,17 +46,19 @@ def compare_risks(
         for name, card in cards.items():
             found[name].append(card.values(weight, with_line=name == ours))
     table = {name: pd.DataFrame(values).astype("float64") for name, values in found.items()}
-    evaluation_model: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, values in whole.items():
         measured = [metric for metric in values if metric not in UNMEASURED]
-        evaluation_model[name] = {**values, "intervals": {metric: interval(table[name][metric]) for metric in measured}}
+        results[name] = {**values, "intervals": {metric: interval(table[name][metric]) for metric in measured}}
         if name != ours:
-            evaluation_model[name]["lead"] = {m: _lead(m, whole[ours], values, table[ours], table[name]) for m in LEADS}
-    return evaluation_model
+            results[name]["difference"] = {
+                m: _difference(m, whole[ours], values, table[ours], table[name]) for m in COMPARED_BY
+            }
+    return results
 
 
-def _lead(metric: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], our_draws: Any, their_draws: Any) -> Any:
-    sign = LEADS[metric]
+def _difference(metric: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], our_draws: Any, their_draws: Any) -> Any:
+    sign = COMPARED_BY[metric]
     if ours[metric] is None or theirs[metric] is None:
         return {"by": None, "interval": None}
     drawn = sign * (our_draws[metric] - their_draws[metric])

@@ -223,7 +223,7 @@ def draw_crr(months: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _by_ranking(
-    axes: Axes, frame: pd.DataFrame, x: str, y: str, ours: str = "lapse", from_origin: bool = True, marker: str = ""
+    axes: Axes, frame: pd.DataFrame, x: str, y: str, ours: str = "lapse", *, from_origin: bool = True, marker: str = ""
 ) -> None:
     """Draw a line per ranking; ours last, on top of the others."""
     named = list(dict.fromkeys(frame["ranking"]))

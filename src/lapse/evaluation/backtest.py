@@ -14,7 +14,7 @@ import pandas as pd
 
 from lapse.core.bootstrap import compare_risks
 from lapse.core.metrics import Card
-from lapse.evaluation.baselines import baseline_risks
+from lapse.evaluation.baselines import ExperimentAt, baseline_risks
 from lapse.features.buy_till_you_die import BgNbd
 from lapse.model.bundle import Bundle
 from lapse.model.split import known_before
@@ -46,7 +46,7 @@ def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundl
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
     kept = ["customer_id", "cutoff_date", "churned", *[name for name in ("tenure_days",) if name in test.columns]]
-    risks = {OURS: made.churn_risk(test), **baseline_risks(experiment, cutoff, bg_nbd)}
+    risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd))}
     return Origin(cutoff, made, test[kept].reset_index(drop=True), risks)
 
 
@@ -77,7 +77,7 @@ def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[
 
 
 def _compared(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, Any]:
-    """Return `lapse` and `baselines` as bootstrap.judge returns them, with only the baselines that every origin has."""
+    """Return the cards of `lapse`, and of the `baselines` that every origin has."""
     rows = pd.concat([origin.rows for origin in origins], ignore_index=True)
     names = [name for name in origins[-1].risks if all(name in origin.risks for origin in origins)]
     risks = {name: np.concatenate([origin.risks[name] for origin in origins]) for name in names}

@@ -1,9 +1,14 @@
-"""What the model has to beat, on the same customers and cutoffs, as probabilities like its own."""
+"""Baselines: what the model has to beat, on the same customers and cutoffs, as probabilities like its own.
+
+A further one is a further entry of BASELINES.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import ibis
@@ -11,26 +16,115 @@ import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit
 
 from lapse.core.engine import Engine
 from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 from lapse.model.logistic import fit_logistic
 from lapse.model.scorers import values_of
 from lapse.model.split import known_before
-from lapse.model.training_procedure import RFM, RULES, Experiment
+from lapse.model.training_procedure import RFM, Experiment
 
 Floats = npt.NDArray[np.float64]
-BG_NBD, P_ALIVE, BASE_RATE = "bg_nbd", "p_alive", "base_rate"
-MEANING = {
-    "days_since_last_order": "how long the customer has been silent",
-    "overdue_ratio": "the silence over the customer's own usual gap",
-    "inactivity_rule": "one threshold on one of the two",
-    RFM: "recency, frequency and spend",
-    BG_NBD: "the BG/NBD model's chance of no order in the horizon",
-    P_ALIVE: "the BG/NBD model's chance that the customer has left",
-    BASE_RATE: "the same risk for everybody",
-}
-"""Every baseline that the report may hold, in its order, in words."""
+BG_NBD_COLUMNS = {"purchase_days_count", "tenure_days", "days_since_last_order"}
+
+
+@dataclass(frozen=True)
+class ExperimentAt:
+    """What a baseline may look at: a test cutoff, and the cutoffs whose outcomes were known by then."""
+
+    experiment: Experiment
+    cutoff: date
+    bg_nbd: BgNbd | None
+    """The BG/NBD fit of everybody who had ever ordered by then."""
+
+    @cached_property
+    def known(self) -> tuple[date, ...]:
+        """The cutoffs to learn from."""
+        return known_before(self.experiment.cutoffs, self.cutoff, self.experiment.windows)
+
+    @cached_property
+    def test(self) -> pd.DataFrame:
+        """The rows of the test cutoff."""
+        return self.experiment.at([self.cutoff])
+
+    @property
+    def base_rate(self) -> float:
+        """The churn rate of the cutoffs to learn from."""
+        return float(self.experiment.churned(self.known).mean())
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Something simpler that the model has to beat, as a probability like its own."""
+
+    name: str
+    meaning: str
+    risks: Callable[[ExperimentAt], Floats | None]
+    """The churn risk per test customer; None where it cannot be fitted on these features."""
+    is_rule: bool = False
+    """A rule of thumb on one number, which a person could follow without any software."""
+
+
+def fitted(member: str) -> Callable[[ExperimentAt], Floats | None]:
+    """Return the risks of a member of the experiment, fitted like everything else on the cutoffs known at the time.
+
+    A rule (one number) becomes a probability by a logistic regression on that number.
+    """
+
+    def risks(at: ExperimentAt) -> Floats | None:
+        if member not in at.experiment.members():
+            return None
+        scorer = at.experiment.fit(member, at.known)
+        return np.asarray(expit(scorer.log_odds(values_of(scorer, at.test))))
+
+    return risks
+
+
+def no_order(at: ExperimentAt) -> Floats | None:
+    """Return the BG/NBD model's chance of no order in the lead and the horizon; the base rate where it knows nothing."""
+    if at.bg_nbd is None or not set(at.experiment.names) >= BG_NBD_COLUMNS:
+        return None
+    windows = at.experiment.windows
+    silent = at.bg_nbd.p_no_order(*_bg_nbd_columns(at.test), windows.lead_days + windows.horizon_days)
+    return np.where(np.isnan(silent), at.base_rate, silent)
+
+
+def gone(at: ExperimentAt) -> Floats | None:
+    """Return the BG/NBD model's chance that the customer has left, turned into a churn risk as a rule is."""
+    if at.bg_nbd is None or not set(at.experiment.names) >= BG_NBD_COLUMNS:
+        return None
+    learned = at.experiment.at(at.known)
+    left = [pd.DataFrame({"gone": 1 - at.bg_nbd.p_alive(*_bg_nbd_columns(rows))}) for rows in (learned, at.test)]
+    line = fit_logistic(left[0], ["gone"], learned["churned"].to_numpy("int64"))
+    return np.asarray(expit(line.log_odds(left[1].to_numpy("float64"))))
+
+
+def same_for_all(at: ExperimentAt) -> Floats:
+    """Return the base rate for everybody."""
+    return np.full(len(at.test), at.base_rate)
+
+
+BASELINES = (
+    Baseline(
+        "days_since_last_order", "how long the customer has been silent", fitted("days_since_last_order"), is_rule=True
+    ),
+    Baseline("overdue_ratio", "the silence over the customer's own usual gap", fitted("overdue_ratio"), is_rule=True),
+    Baseline("inactivity_rule", "one threshold on one of the two", fitted("inactivity_rule"), is_rule=True),
+    Baseline(RFM, "recency, frequency and spend", fitted(RFM)),
+    Baseline("bg_nbd", "the BG/NBD model's chance of no order in the horizon", no_order),
+    Baseline("p_alive", "the BG/NBD model's chance that the customer has left", gone),
+    Baseline("base_rate", "the same risk for everybody", same_for_all),
+)
+"""Every baseline, in the order of the reports. Grade, gate, report and model card follow from this list."""
+MEANING = {baseline.name: baseline.meaning for baseline in BASELINES}
+RULES = tuple(baseline.name for baseline in BASELINES if baseline.is_rule)
+
+
+def baseline_risks(at: ExperimentAt) -> dict[str, Floats]:
+    """Return the churn risks of every baseline that can be fitted, by its name."""
+    risks = {baseline.name: baseline.risks(at) for baseline in BASELINES}
+    return {name: risk for name, risk in risks.items() if risk is not None}
 
 
 def fit_bg_nbds(engine: Engine, purchase_days: ir.Table, cutoffs: Sequence[date]) -> dict[date, BgNbd | None]:
@@ -60,39 +154,12 @@ def _triples(purchase_days: ir.Table, cutoff: date) -> ir.Table:
     return table
 
 
-def baseline_risks(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None) -> dict[str, Floats]:
-    """Return each baseline's churn risk per customer of a cutoff.
-
-    A rule (one number) is turned into a probability by a logistic regression on that number, fitted like everything
-    else on the cutoffs whose outcomes were known.
-    """
-    from scipy.special import expit
-
-    known = known_before(experiment.cutoffs, cutoff, experiment.windows)
-    test = experiment.at([cutoff])
-    rate = float(experiment.churned(known).mean())
-    risks = {}
-    for name in (*RULES, RFM):
-        if name in experiment.members():
-            scorer = experiment.fit(name, known)
-            risks[name] = np.asarray(expit(scorer.log_odds(values_of(scorer, test))))
-    if bg_nbd is not None and {"purchase_days_count", "tenure_days", "days_since_last_order"} <= set(experiment.names):
-        silent = bg_nbd.p_no_order(*_bg_nbd_columns(test), experiment.windows.lead_days + experiment.windows.horizon_days)
-        risks[BG_NBD] = np.where(np.isnan(silent), rate, silent)
-        learned = experiment.at(known)
-        gone = [pd.DataFrame({"gone": 1 - bg_nbd.p_alive(*_bg_nbd_columns(rows))}) for rows in (learned, test)]
-        fitted = fit_logistic(gone[0], ["gone"], learned["churned"].to_numpy("int64"))
-        risks[P_ALIVE] = np.asarray(expit(fitted.log_odds(gone[1].to_numpy("float64"))))
-    risks[BASE_RATE] = np.full(len(test), rate)
-    return risks
-
-
 def _bg_nbd_columns(rows: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
     age = rows["tenure_days"].to_numpy("float64")
     last = rows["days_since_last_order"].to_numpy("float64")
     return rows["purchase_days_count"].to_numpy("float64") - 1, age - last, age
 
 
-def leaders(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def not_beaten(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the baselines that our AUROC is not shown to be above: the interval of the difference reaches 0."""
-    return [name for name, card in cards.items() if not ((lead := card["lead"]["auroc"]["interval"]) and lead[0] > 0)]
+    return [name for name, card in cards.items() if not ((lead := card["difference"]["auroc"]["interval"]) and lead[0] > 0)]

@@ -10,7 +10,7 @@ from lapse.core.files import write_text
 from lapse.evaluation.backtest import OURS
 from lapse.evaluation.report import baseline_row, figure_rows, group_row, read_reports
 from lapse.evaluation.wording import (
-    LEADS,
+    COMPARED_BY,
     NOT_FOR,
     calibrated,
     cautions,
@@ -98,7 +98,7 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
 
 
 def _baselines_table(backtest: Mapping[str, Any]) -> str:
-    head = ("baseline", "what it is", "AUROC (95 %)", *(f"our difference in {name} (95 %)" for name in LEADS.values()))
+    head = ("baseline", "what it is", "AUROC (95 %)", *(f"our difference in {name} (95 %)" for name in COMPARED_BY.values()))
     cards = backtest["pooled"]["baselines"]
     rows = [baseline_row(name, card, backtest["baselines"]) for name, card in cards.items()]
     return _table(head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["leads"])) for row in rows])

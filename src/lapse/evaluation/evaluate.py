@@ -24,6 +24,8 @@ from lapse.core.engine import Engine, open_engine
 from lapse.core.errors import HistoryTooShort
 from lapse.core.files import atomic_write, write_json
 from lapse.core.logging import stage_logger
+from lapse.core.paths import Paths
+from lapse.core.settings import Promote, Train
 from lapse.core.tables import TEST_PREDICTIONS
 from lapse.evaluation.backtest import OURS, Origin, report, run_origin
 from lapse.evaluation.baselines import MEANING, fit_bg_nbds
@@ -35,7 +37,7 @@ from lapse.evaluation.curves import (
     roc_points,
     score_counts,
 )
-from lapse.evaluation.grade import Gate, graded
+from lapse.evaluation.grade import CalibrationLimits, graded
 from lapse.evaluation.population import write_population
 from lapse.history.activity.rollup import read_activity
 from lapse.history.profile import DataProfile
@@ -55,12 +57,13 @@ SCHEMA = 3
 
 
 def evaluate(
-    data: Path,
+    paths: Paths,
     evaluation_model: Bundle,
     final_model: Bundle,
     out: Path,
-    train: Mapping[str, Any],
-    limits: Mapping[str, Any],
+    *,
+    train: Train,
+    promote: Promote,
     rounds: int,
     origins: int,
 ) -> dict[str, Any]:
@@ -69,19 +72,15 @@ def evaluate(
     `origins`: the most test cutoffs. Where the size of the trees was tuned, only the latest is one: the tuning has seen
     the others.
     """
-    profile = DataProfile.read(data / "validated" / "profile.json")
+    profile, windows = DataProfile.read(paths.profile), evaluation_model.windows
     with open_engine() as engine:
-        activity = read_activity(engine, data / "activity")
-        rates = churn_log_odds(engine, activity, cutoffs_in(data / "labels"), evaluation_model.windows, profile.period)
-        experiment = open_experiment(
-            data / "features", data / "labels", evaluation_model.inputs, evaluation_model.windows, train, rates
-        )
-        tested = run_backtest(
-            experiment, engine, activity["purchase_days"], 1 if train["tuning_trials"] else origins, evaluation_model
-        )
-    gate = Gate(limits["max_ece"], limits["min_slope"], limits["max_slope"])
-    segments = read_segments(data / "validated" / "customers.parquet")
-    metrics = write_evaluation(tested, final_model, out, rounds, train["seed"], gate, segments)
+        activity = read_activity(engine, paths.activity)
+        rates = churn_log_odds(engine, activity, cutoffs_in(paths.labels), windows, profile.period)
+        experiment = open_experiment(paths.features, paths.labels, evaluation_model.inputs, windows, train, rates)
+        most = 1 if train.tuning_trials else origins
+        tested = run_backtest(experiment, engine, activity["purchase_days"], most, evaluation_model)
+    limits, segments = CalibrationLimits.of(promote), read_segments(paths.customers)
+    metrics = write_evaluation(tested, final_model, out, rounds, train.seed, limits, segments)
     write_population(experiment, final_model, profile, metrics, out)
     return metrics
 
@@ -115,12 +114,12 @@ def write_evaluation(
     out: Path,
     rounds: int,
     seed: int,
-    gate: Gate,
+    limits: CalibrationLimits,
     segments: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Write reports, predictions and plots to `out`, and return the content of metrics.json."""
     tested = report(origins, rounds, seed, segments)
-    metrics = headline(origins, tested, final_model, gate)
+    metrics = headline(origins, tested, final_model, limits)
     write_json(out / "metrics.json", metrics)
     write_json(out / "backtest.json", {"schema": SCHEMA, "baselines": MEANING, **tested, "choice": final_model.choice})
     latest = origins[-1]
@@ -131,12 +130,14 @@ def write_evaluation(
     return metrics
 
 
-def headline(origins: list[Origin], tested: Mapping[str, Any], final_model: Bundle, gate: Gate) -> dict[str, Any]:
+def headline(
+    origins: list[Origin], tested: Mapping[str, Any], final_model: Bundle, limits: CalibrationLimits
+) -> dict[str, Any]:
     """Return the content of metrics.json: the latest cutoff, all of them together, the grade."""
     latest = tested["origins"][str(origins[-1].cutoff)]
     pooled = tested["pooled"]
     over_all, at_latest = ({OURS: part[OURS], **part["baselines"]} for part in (pooled, latest))
-    grade = graded(over_all, at_latest, final_model.kind, gate)
+    grade = graded(over_all, at_latest, final_model.kind, limits)
     baselines = {name: _brief(card) for name, card in latest["baselines"].items()}
     return {
         "schema": SCHEMA,
@@ -165,11 +166,11 @@ def headline(origins: list[Origin], tested: Mapping[str, Any], final_model: Bund
 
 def _brief(card: Mapping[str, Any]) -> dict[str, Any]:
     """Return a card's figures with the interval of AUROC and of our difference in it; the rest is in backtest.json."""
-    figures = {name: value for name, value in card.items() if name not in ("intervals", "lead")}
+    figures = {name: value for name, value in card.items() if name not in ("intervals", "difference")}
     figures["auroc_interval"] = card["intervals"]["auroc"]
-    if "lead" in card:
-        figures["lapse_leads_by"] = card["lead"]["auroc"]["by"]
-        figures["lapse_leads_by_interval"] = card["lead"]["auroc"]["interval"]
+    if "difference" in card:
+        figures["auroc_difference"] = card["difference"]["auroc"]["by"]
+        figures["auroc_difference_interval"] = card["difference"]["auroc"]["interval"]
     else:
         figures["calibration_slope_interval"] = card["intervals"]["calibration_slope"]
     return figures
@@ -230,7 +231,7 @@ def _draw(
     # The base rate has one risk for everybody: it ranks nobody.
     ranked = [row for row in points["over_time"] if row["ranking"] != "base_rate"]
     draw_over_time(ranked, pictures / "over_time.png")
-    leads = {name: card["lead"]["auroc"] for name, card in tested["pooled"]["baselines"].items()}
+    leads = {name: card["difference"]["auroc"] for name, card in tested["pooled"]["baselines"].items()}
     draw_leads(leads, pictures / "leads.png")
 
 
@@ -246,8 +247,8 @@ def print_summary(metrics: Mapping[str, Any]) -> None:
         shown = ("auroc", "average_precision", "brier", "log_loss", "ece", "lift_at_10pct")
         LOG.info(f"{'':<22}" + "".join(f"{name:>18}" for name in shown) + "   lead in auroc")
         for name, card in {OURS: test, **part["baselines"]}.items():
-            span = card.get("lapse_leads_by_interval")
-            lead = f"   {card['lapse_leads_by']:+.4f} ({span[0]:+.4f} to {span[1]:+.4f})" if span else ""
+            span = card.get("auroc_difference_interval")
+            lead = f"   {card['auroc_difference']:+.4f} ({span[0]:+.4f} to {span[1]:+.4f})" if span else ""
             LOG.info(f"{name:<22}" + "".join(f"{_number(card[metric]):>18}" for metric in shown) + lead)
     LOG.info(f"{metrics['verdict']}")
     if metrics["caution"]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lapse.evaluation.baselines import leaders
-from lapse.model.training_procedure import RULES
+from lapse.core.settings import Promote
+from lapse.evaluation.baselines import RULES, not_beaten
 
 MEANINGS = {
     "A": "Better than every rule and model it was compared with, and its probabilities can be taken at their word.",
@@ -25,12 +25,17 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Gate:
-    """How far probabilities may be off."""
+class CalibrationLimits:
+    """How far probabilities may be off: stage evaluate grades by it, command promote decides by it."""
 
     max_ece: float
     min_slope: float
     max_slope: float
+
+    @classmethod
+    def of(cls, promote: Promote) -> CalibrationLimits:
+        """Return the limits in section promote of params."""
+        return cls(promote.max_ece, promote.min_slope, promote.max_slope)
 
     def misses(self, card: Mapping[str, Any]) -> list[str]:
         """Return what a card misses, in words; nothing when it passes.
@@ -49,17 +54,17 @@ class Gate:
 
 
 def graded(
-    pooled: Mapping[str, Mapping[str, Any]], latest: Mapping[str, Mapping[str, Any]], kind: str, gate: Gate
+    pooled: Mapping[str, Mapping[str, Any]], latest: Mapping[str, Mapping[str, Any]], kind: str, limits: CalibrationLimits
 ) -> dict[str, Any]:
     """Return the grade and its reasons for the cards of all test cutoffs together and of the latest (ours under `lapse`)."""
     reasons = _refusals(pooled)
     if reasons:
-        return _said("D", reasons, kind, gate)
+        return _document("D", reasons, kind, limits)
     baselines = {name: card for name, card in pooled.items() if name != "lapse"}
-    unbeaten = leaders(baselines)
+    unbeaten = not_beaten(baselines)
     behind = [name for name, card in baselines.items() if _shown_behind(card)]
-    ahead_now = [name for name, card in latest.items() if name != "lapse" and (card["lead"]["auroc"]["by"] or 0) < 0]
-    missed, missed_now = gate.misses(pooled["lapse"]), gate.misses(latest["lapse"])
+    ahead_now = [name for name, card in latest.items() if name != "lapse" and (card["difference"]["auroc"]["by"] or 0) < 0]
+    missed, missed_now = limits.misses(pooled["lapse"]), limits.misses(latest["lapse"])
     facts = (
         [f"it is not shown to rank better than {', '.join(unbeaten)}"]
         if unbeaten
@@ -69,9 +74,9 @@ def graded(
     facts += [f"at the latest cutoff {', '.join(ahead_now)} ranked better"] if ahead_now else []
     facts += missed + [f"at the latest cutoff {text}" for text in missed_now] or ["it passes the calibration gate"]
     if not (unbeaten or behind or ahead_now or missed or missed_now):
-        return _said("A", facts, kind, gate)
+        return _document("A", facts, kind, limits)
     simple = [name for name in unbeaten if name in RULES]
-    return _said("C" if simple or behind or missed or kind == "rule" else "B", facts, kind, gate)
+    return _document("C" if simple or behind or missed or kind == "rule" else "B", facts, kind, limits)
 
 
 def _refusals(pooled: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -82,11 +87,11 @@ def _refusals(pooled: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _shown_behind(card: Mapping[str, Any]) -> bool:
-    lead = card["lead"]["auroc"]["interval"]
+    lead = card["difference"]["auroc"]["interval"]
     return bool(lead and lead[1] < 0)
 
 
-def _said(grade: str, because: Sequence[str], kind: str, gate: Gate) -> dict[str, Any]:
+def _document(grade: str, because: Sequence[str], kind: str, limits: CalibrationLimits) -> dict[str, Any]:
     final_model = (
         ["the final model is the rule itself, calibrated: no model did better out of time"] if kind == "rule" else []
     )
@@ -96,5 +101,5 @@ def _said(grade: str, because: Sequence[str], kind: str, gate: Gate) -> dict[str
         "because": [*final_model, *because],
         "refuse_promotion": grade == "D",
         "rule": RULE,
-        "gate": asdict(gate),
+        "gate": asdict(limits),
     }

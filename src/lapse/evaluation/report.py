@@ -12,7 +12,7 @@ from lapse.core.files import read_json, write_text
 from lapse.core.html import rendered
 from lapse.evaluation.backtest import OURS, SMALL, SMALL_CLASS
 from lapse.evaluation.wording import (
-    LEADS,
+    COMPARED_BY,
     METRICS,
     NOT_FOR,
     calibrated,
@@ -82,7 +82,7 @@ def report_page(reports: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
             baseline_row(name, card, backtest["baselines"]) for name, card in backtest["pooled"]["baselines"].items()
         ],
         ours=backtest["pooled"][OURS],
-        lead_names=list(LEADS.values()),
+        lead_names=list(COMPARED_BY.values()),
         figures=figure_rows(backtest["pooled"][OURS], origins[metrics["test_cutoff"]][OURS]),
         over_time=[origin_row(day, origin) for day, origin in origins.items()],
         over_time_names=[METRICS[name].split(":")[0].split(" (")[0] for name in OVER_TIME],
@@ -108,7 +108,7 @@ def grade_rules(rule: str) -> list[tuple[str, str]]:
 
 def baseline_row(name: str, card: Mapping[str, Any], meaning: Mapping[str, str]) -> dict[str, Any]:
     """Return a baseline's row of the table: AUROC, and our difference in each metric with its interval."""
-    leads = [lead(card["lead"][metric]) for metric in LEADS]
+    leads = [lead(card["difference"][metric]) for metric in COMPARED_BY]
     auroc = f"{number(card['auroc'])} ({span(card['intervals']['auroc'])})" if card["intervals"]["auroc"] else "–"
     return {"name": name, "meaning": meaning.get(name, ""), "auroc": auroc, "leads": leads}
 

@@ -25,7 +25,7 @@ METRICS = {
     "capture_at_20pct": "share of the churners in the top 20 %",
 }
 """Metric -> what it is, in the order of the reports."""
-LEADS = {"auroc": "AUROC", "average_precision": "average precision", "brier": "Brier score", "log_loss": "log loss"}
+COMPARED_BY = {"auroc": "AUROC", "average_precision": "average precision", "brier": "Brier score", "log_loss": "log loss"}
 FEW_CUSTOMERS, FEW_CHURNERS = 500, 50
 """Below either, one test cutoff tells little by itself."""
 DRIFT = 1.25

@@ -16,6 +16,7 @@ import ibis
 import ibis.expr.types as ir
 
 from lapse.core.errors import DataError, sample_keys
+from lapse.core.settings import Features
 from lapse.core.windows import ChurnWindows, feature_windows
 from lapse.history.profile import DataProfile
 
@@ -45,6 +46,14 @@ def _slugs(names: Iterable[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class OwnFeatures:
+    """A workspace's own families, and what identifies them."""
+
+    families: tuple[Family, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What features may be built from: the windows in days, and what the delivery holds."""
 
@@ -68,17 +77,7 @@ class Inputs:
     """What identifies them: a model is only used with the very features that it was trained on."""
 
     @classmethod
-    def of(
-        cls,
-        profile: DataProfile,
-        churn: ChurnWindows,
-        windows: Sequence[int] | Literal["auto"],
-        responses: Mapping[str, Sequence[str]] | None = None,
-        service: Mapping[str, Sequence[str]] | None = None,
-        open_cases: Mapping[str, Sequence[str]] | None = None,
-        own: Sequence[Family] = (),
-        own_digest: str = "",
-    ) -> Inputs:
+    def of(cls, profile: DataProfile, churn: ChurnWindows, section: Features, custom: OwnFeatures | None = None) -> Inputs:
         """Return the inputs for a delivery, the churn windows and section features of params.
 
         Windows `auto` follow the customers' own rhythm. Settings that name an event type which the delivery lacks are
@@ -88,15 +87,21 @@ class Inputs:
         if len(types) > MOST_EVENT_TYPES or len({slug(one) for one in types}) < len(types) or not all(map(slug, types)):
             raise DataError(f"features: the events have {len(types)} types, e.g. {sample_keys(sorted(types))}. There may "
                             f"be {MOST_EVENT_TYPES}, which differ in letters or digits. Derive a coarser one.")  # fmt: skip
-        looked = feature_windows(profile.median_gap_days, profile.period) if windows == "auto" else tuple(windows)
-        pairs = {name: (pair[0], pair[1]) for name, pair in (responses or {}).items() if set(pair) <= types}
-        cases = {name: (pair[0], pair[1]) for name, pair in (open_cases or {}).items() if set(pair) <= types}
-        troubles = {name: tuple(sorted(types & set(kinds))) for name, kinds in (service or {}).items()}
+        windows = section.windows
+        lengths = feature_windows(profile.median_gap_days, profile.period) if windows == "auto" else tuple(windows)
+        services = {name: tuple(sorted(types & set(kinds))) for name, kinds in section.service.items()}
         return cls(
-            looked, profile.given, tuple(profile.event_types), pairs, churn.horizon_days,
-            {name: kinds for name, kinds in troubles.items() if kinds}, cases,
-            {name: tuple(levels) for name, levels in profile.attributes.items()}, tuple(own), own_digest,
-        )  # fmt: skip
+            windows=lengths,
+            given=profile.given,
+            event_types=tuple(profile.event_types),
+            responses={name: (a, b) for name, (a, b) in section.responses.items() if {a, b} <= types},
+            horizon_days=churn.horizon_days,
+            service={name: kinds for name, kinds in services.items() if kinds},
+            open_cases={name: (a, b) for name, (a, b) in section.open_cases.items() if {a, b} <= types},
+            attributes={name: tuple(levels) for name, levels in profile.attributes.items()},
+            own=custom.families if custom else (),
+            own_digest=custom.digest if custom else "",
+        )
 
     def choices(self, over: Over) -> list[dict[str, Any]]:
         """Return the arguments of each repetition of a feature over one thing."""

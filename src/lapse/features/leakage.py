@@ -12,11 +12,11 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.engine import Engine
-from lapse.core.windows import ChurnWindows, Period
+from lapse.core.windows import ChurnWindows
 from lapse.features.build import build_features
-from lapse.features.catalogue import FAMILIES
-from lapse.features.family import Family, Inputs
+from lapse.features.family import Inputs
 from lapse.history.activity.rollup import roll_up
+from lapse.history.profile import DataProfile
 from lapse.snapshots import population
 
 Log = Mapping[str, ir.Table]
@@ -51,10 +51,10 @@ def check_leakage(
     engine: Engine,
     validated: Path,
     cutoffs: Sequence[date],
+    *,
     windows: ChurnWindows,
-    period: Period,
+    profile: DataProfile,
     inputs: Inputs,
-    scale: tuple[float, float] | None,
     counted_reasons: Sequence[str] | None,
 ) -> dict[date, list[str]]:
     """Return, per cutoff, the features that change when everything after it is deleted. None should.
@@ -64,37 +64,28 @@ def check_leakage(
     log: dict[str, Any] = {name: engine.read(validated / f"{name}.parquet") for name in DATE_OF}
     moved = {}
     for cutoff in cutoffs:
-        rolled = {
-            name: engine.keep(table, f"leakage_{name}") for name, table in roll_up(log, scale, counted_reasons).items()
-        }
-        eligible = engine.keep(population(rolled, cutoff, windows, period), "leakage_eligible")
-        moved[cutoff] = moved_features(
-            engine, log, up_to(log, cutoff), lambda one: roll_up(one, scale, counted_reasons), eligible, cutoff,
-            period.history_days(cutoff), inputs,
-        )  # fmt: skip
+
+        def rolled(one: Log) -> dict[str, ir.Table]:
+            return roll_up(one, profile.rating_scale, counted_reasons)
+
+        whole = {name: engine.keep(table, f"leakage_{name}") for name, table in rolled(log).items()}
+        eligible = engine.keep(population(whole, cutoff, windows, profile.period), "leakage_eligible")
+        history_days = profile.period.history_days(cutoff)
+
+        def built(one: Log, cutoff: date = cutoff, history_days: int = history_days, eligible: Any = eligible) -> ir.Table:
+            return build_features(engine, rolled(one), eligible, cutoff, history_days, inputs)
+
+        moved[cutoff] = moved_features(engine, log, up_to(log, cutoff), built)
     return moved
 
 
-def moved_features(
-    engine: Engine,
-    one: Log,
-    other: Log,
-    rolled: Callable[[Log], Mapping[str, ir.Table]],
-    snapshots: ir.Table,
-    cutoff: date,
-    history_days: int,
-    inputs: Inputs,
-    families: Sequence[Family] = FAMILIES,
-) -> list[str]:
+def moved_features(engine: Engine, one: Log, other: Log, built: Callable[[Log], ir.Table]) -> list[str]:
     """Return the names of the features that differ between two logs, which may differ only where no feature may look.
 
-    `rolled` makes the activity tables of a log. Values are compared exactly: the last bit counts. With `other` =
+    `built` makes the features of a log. Values are compared exactly: the last bit counts. With `other` =
     `up_to(one, cutoff)` this is the leakage check for anybody's own data.
     """
-    first, second = (
-        _rows(engine, build_features(engine, rolled(log), snapshots, cutoff, history_days, inputs, families))
-        for log in (one, other)
-    )
+    first, second = (_rows(engine, built(log)) for log in (one, other))
     if first.index.tolist() != second.index.tolist():
         return ["customer_id"]
     return [name for name in first.columns if not first[name].equals(second[name])]

@@ -18,23 +18,23 @@ from typing import Any
 from lapse.core.cache import key_of
 from lapse.core.errors import ModelError, SettingsError
 from lapse.core.files import digest
+from lapse.core.settings import Features, SqlFeature
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import FAMILIES
-from lapse.features.family import Entry, Family, Feature, Inputs, share
+from lapse.features.family import Entry, Family, Feature, Inputs, OwnFeatures, share
 from lapse.history.profile import DataProfile
 
 FOLDER = Path("pipelines") / "own_features"
 SQL_FAMILY = "own_sql"
 
 
-def feature_inputs(profile: DataProfile, churn: ChurnWindows, section: Mapping[str, Any], root: Path) -> Inputs:
+def feature_inputs(profile: DataProfile, churn: ChurnWindows, section: Features, root: Path) -> Inputs:
     """Return the inputs for a delivery, the churn windows, section features of params and a workspace's own features."""
-    rest = {name: value for name, value in section.items() if name != "sql"}
-    return Inputs.of(profile, churn, **rest, **own_features(root, section["sql"]))
+    return Inputs.of(profile, churn, section, own_features(root, section.sql))
 
 
-def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a workspace's own families and what identifies them, as arguments of `Inputs.of`.
+def own_features(root: Path, sql: Mapping[str, SqlFeature]) -> OwnFeatures:
+    """Return a workspace's own families and what identifies them.
 
     Every `Family` that a Python file there makes is taken. SettingsError for a file that does not run or makes none,
     for SQL that is not an aggregate over one table, and for a name that is taken.
@@ -45,20 +45,20 @@ def own_features(root: Path, sql: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     names = [family.name for family in (*FAMILIES, *families)]
     if taken := sorted({name for name in names if names.count(name) > 1}):
         raise SettingsError(f"features: {taken[0]!r} names two families. Give yours a name of its own.")
-    key = key_of(digest(*files), sorted((name, sorted(one.items())) for name, one in sql.items()))
-    return {"own": tuple(families), "own_digest": key if files or sql else ""}
+    key = key_of(digest(*files), sorted((name, sorted(one.model_dump().items())) for name, one in sql.items()))
+    return OwnFeatures(tuple(families), key if files or sql else "")
 
 
-def with_own_features(inputs: Inputs, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Inputs:
+def with_own_features(inputs: Inputs, root: Path, sql: Mapping[str, SqlFeature]) -> Inputs:
     """Return a model's inputs with the workspace's own features.
 
     ModelError when they are not those that the model was trained with.
     """
     found = own_features(root, sql)
-    if found["own_digest"] != inputs.own_digest:
+    if found.digest != inputs.own_digest:
         raise ModelError(f"score: the features of your own ({root / FOLDER} and features.sql) are not those that the model "
                          "was trained with. Put them back, or train again: `dvc repro`.")  # fmt: skip
-    return replace(inputs, own=found["own"])
+    return replace(inputs, own=found.families)
 
 
 def _families_in(file: Path) -> list[Family]:
@@ -82,24 +82,24 @@ def _families_in(file: Path) -> list[Family]:
     return list(made.values())
 
 
-def _sql_families(sql: Mapping[str, Mapping[str, Any]]) -> list[Family]:
+def _sql_families(sql: Mapping[str, SqlFeature]) -> list[Family]:
     families: dict[str, Family] = {}
     for name, spec in sorted(sql.items()):
-        table = spec["table"]
+        table = spec.table
         family = families.setdefault(
             table, Family(f"{SQL_FAMILY}_{table}", table, "of your own, in SQL", needs=_needs(table))
         )
         entry = Entry(
-            spec["meaning"],
-            spec["unit"],
+            spec.meaning,
+            spec.unit,
             "null where the expression is",
-            spec["risk"],
+            spec.risk,
             name.replace("_", " "),
-            spec["reason"],
+            spec.reason,
         )
-        expression = _aggregate(name, spec["expression"])
+        expression = _aggregate(name, spec.expression)
         compute = partial(_value, expression)
-        family.add(Feature(name, family.name, entry, "aggregate", compute, spec["looks_back"], table=table))
+        family.add(Feature(name, family.name, entry, "aggregate", compute, spec.looks_back, table=table))
     return list(families.values())
 
 

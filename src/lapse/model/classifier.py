@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lapse.core.settings import Train
 from lapse.model.logistic import require_both_classes
 
 if TYPE_CHECKING:
@@ -50,27 +51,26 @@ def size_for(rows: int) -> dict[str, int]:
 
 
 def fit_booster(
-    features: pd.DataFrame, churned: pd.Series, params: Mapping[str, Any], directions: Sequence[int] | None = None
+    features: pd.DataFrame, churned: pd.Series, train: Train, directions: Sequence[int] | None = None
 ) -> lgb.Booster:
     """Return a booster fitted to feature rows (float64, NaN = null) and 0/1 labels.
 
     No resampling and no class weights: they would bend the probabilities. ModelError when only one class is there.
-    `params`: seed, trees, learning_rate, leaves, min_leaf_rows, feature_share, l2 (section train of params.yaml; a size
-    that is None is chosen by the number of rows). `directions`: per feature 1 where the risk may only rise with it, -1
-    where it may only fall, 0 where it may do both.
+    A size in `train` that is None is chosen by the number of rows. `directions`: per feature 1 where the risk may only
+    rise with it, -1 where it may only fall, 0 where it may do both.
     """
     import lightgbm as lgb
 
     require_both_classes(churned.to_numpy())
-    size = {name: value if params[name] is None else params[name] for name, value in size_for(len(churned)).items()}
+    size = {name: getattr(train, name) or value for name, value in size_for(len(churned)).items()}
     settings = {
         "objective": "binary",
-        "learning_rate": params["learning_rate"],
+        "learning_rate": train.learning_rate,
         "num_leaves": size["leaves"],
         "min_data_in_leaf": min(size["min_leaf_rows"], max(1, len(churned) // 20)),
-        "feature_fraction": params["feature_share"],
-        "lambda_l2": params["l2"],
-        "seed": params["seed"],
+        "feature_fraction": train.feature_share,
+        "lambda_l2": train.l2,
+        "seed": train.seed,
         "deterministic": True,
         "force_row_wise": True,
         "verbosity": -1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,6 +12,7 @@ import pandas as pd
 
 from lapse.core.errors import DataError
 from lapse.core.files import read_json
+from lapse.core.settings import Train
 from lapse.core.tables import LABELS
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features
@@ -30,7 +31,7 @@ def write_models(
     out: Path,
     inputs: Inputs,
     windows: ChurnWindows,
-    params: Mapping[str, Any],
+    train: Train,
     rates: Rates | None = None,
 ) -> tuple[Bundle, Bundle]:
     """Write the evaluation model and the final model to `evaluation/` and `lapse/` in `out`, and return both.
@@ -39,12 +40,12 @@ def write_models(
     final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: the
     churn rates of earlier years, too, for the season.
     """
-    experiment = open_experiment(features, labels, inputs, windows, params, rates)
+    experiment = open_experiment(features, labels, inputs, windows, train, rates)
     before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
     trials: list[dict[str, Any]] = []
-    if params["tuning_trials"]:
+    if train.tuning_trials:
         # On what was known at the test cutoff, for both: the test stays unseen.
-        experiment.params, trials = tune(experiment, before, params["tuning_trials"], out / "tuning.log")
+        experiment.train, trials = tune(experiment, before, out / "tuning.log")
     for name, known in (("evaluation", before), ("lapse", experiment.cutoffs)):
         made = fit_bundle(experiment, known)
         replace(made, choice={**made.choice, "trials": trials}).write(out / name)
@@ -56,17 +57,17 @@ def open_experiment(
     labels: Path,
     inputs: Inputs,
     windows: ChurnWindows,
-    params: Mapping[str, Any],
+    train: Train,
     rates: Rates | None = None,
 ) -> Experiment:
     """Return an experiment over all cutoffs with features and labels; of more rows than `most_rows`, over a sample."""
-    rows = read_rows(features, labels, cutoffs_in(labels), params["most_rows"])
+    rows = read_rows(features, labels, cutoffs_in(labels), train.most_rows)
     names = [name for name in rows.columns if name not in LABELS.names]
     lacking = [feature.name for feature in all_features(inputs) if feature.name not in names]
     if lacking:
         raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
                         "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
-    return Experiment(rows, names, inputs, windows, params, rates)
+    return Experiment(rows, names, inputs, windows, train, rates)
 
 
 def require_usable(usability: Path) -> None:

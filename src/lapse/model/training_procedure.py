@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lapse.core.errors import ModelError
+from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
@@ -56,9 +57,9 @@ class Experiment:
     """
 
     def __init__(self, rows: pd.DataFrame, names: Sequence[str], inputs: Inputs, windows: ChurnWindows,
-                 params: Mapping[str, Any], rates: Rates | None = None) -> None:  # fmt: skip
+                 train: Train, rates: Rates | None = None) -> None:  # fmt: skip
         self.rates = rates or {}
-        self.rows, self.names, self.windows, self.params, self.inputs = rows, list(names), windows, params, inputs
+        self.rows, self.names, self.windows, self.train, self.inputs = rows, list(names), windows, train, inputs
         self._place, days = pd.factorize(pd.to_datetime(rows["cutoff_date"]), sort=True)
         self.cutoffs = tuple(day.date() for day in days)
         self._churned = rows["churned"].to_numpy("int64")
@@ -97,7 +98,7 @@ class Experiment:
         churned = rows["churned"].to_numpy("int64")
         if member in BOOSTERS:
             directions = None if member == "booster" else self._directions(rows, cutoffs, most)
-            return Boosted(tuple(self.names), fit_booster(rows[self.names], rows["churned"], self.params, directions))
+            return Boosted(tuple(self.names), fit_booster(rows[self.names], rows["churned"], self.train, directions))
         if member in STRENGTHS:
             return fit_logistic(rows, self.names, churned, STRENGTHS[member])
         if member == "inactivity_rule":
@@ -141,7 +142,7 @@ def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
     known then, candidates are compared and the winner's scores calibrated. It is then fitted on all of the cutoffs.
     """
     known = tuple(sorted(cutoffs))
-    folds = fold_cutoffs(known, experiment.windows, experiment.params["calibrate_cutoffs"])
+    folds = fold_cutoffs(known, experiment.windows, experiment.train.calibrate_cutoffs)
     usable = [day for day in folds if len(set(experiment.churned(known_before(known, day, experiment.windows)))) == 2]
     if not usable:
         experiment.fit("days_since_last_order", known)  # says that only one class is there
@@ -162,7 +163,7 @@ def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
         experiment.windows,
         {role: [str(day) for day in days] for role, days in roles.items()},
         choice.kind,
-        _choice_said(choice, calibration, experiment, usable),
+        _choice_document(choice, calibration, experiment, usable),
         season_after(experiment.rates, known, calibration.season_missed),
     )
 
@@ -232,7 +233,9 @@ def _better_by(ours: Floats, theirs: Floats, customers: npt.NDArray[np.int64]) -
     return float(gain.sum()) / spread if spread > 0 else 0.0
 
 
-def _choice_said(choice: Choice, calibration: Calibration, experiment: Experiment, folds: Sequence[date]) -> dict[str, Any]:
+def _choice_document(
+    choice: Choice, calibration: Calibration, experiment: Experiment, folds: Sequence[date]
+) -> dict[str, Any]:
     return {
         "name": choice.name,
         "members": list(choice.members),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.logging import stage_logger
+from lapse.core.settings import Train
 from lapse.model.split import fold_cutoffs
 from lapse.model.training_procedure import Experiment, fold_losses
 
@@ -21,10 +22,8 @@ FIRST = 8
 """Trials drawn at random before Optuna's model of the losses (TPE, Bergstra et al. 2011) takes over."""
 
 
-def tune(
-    experiment: Experiment, cutoffs: Sequence[date], trials: int, journal: Path
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the params to use, and every trial.
+def tune(experiment: Experiment, cutoffs: Sequence[date], journal: Path) -> tuple[Train, list[dict[str, Any]]]:
+    """Return the settings to use, and every trial.
 
     A trial is measured as candidates are: by its out-of-time log loss on the folds. The first one is the params as they
     are, which stay unless another does better. `journal`: a file that remembers the trials; an interrupted search over
@@ -33,8 +32,8 @@ def tune(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    known = tuple(sorted(cutoffs))
-    folds = fold_cutoffs(known, experiment.windows, experiment.params["calibrate_cutoffs"])
+    known, trials = tuple(sorted(cutoffs)), experiment.train.tuning_trials
+    folds = fold_cutoffs(known, experiment.windows, experiment.train.calibrate_cutoffs)
     journal.parent.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     study = optuna.create_study(storage=storage, study_name=_name(experiment, known), load_if_exists=True)
@@ -42,13 +41,13 @@ def tune(
         study.enqueue_trial({})  # keeps its number: trial 0 is the params as they are
     while (number := len(_finished(study))) < trials:
         # A sampler of its own for each trial: what it draws depends on the trials before, not on when they ran.
-        study.sampler = optuna.samplers.TPESampler(seed=experiment.params["seed"] + number, n_startup_trials=FIRST)
+        study.sampler = optuna.samplers.TPESampler(seed=experiment.train.seed + number, n_startup_trials=FIRST)
         study.optimize(lambda trial, first=number == 0: _loss(experiment, folds, {} if first else _drawn(trial)), n_trials=1)
         LOG.info(f"tuning: trial {number + 1} of {trials}, best log loss so far {study.best_value:.6f}")
     found: list[dict[str, Any]] = [{"number": n, "params": dict(one.params), "metrics": {"log_loss": one.value}}
             for n, one in enumerate(_finished(study)[:trials])]  # fmt: skip
     best = min(found, key=lambda one: (one["metrics"]["log_loss"], one["number"]))
-    return {**experiment.params, **best["params"]}, found
+    return experiment.train.model_copy(update=best["params"]), found
 
 
 def _drawn(trial: Any) -> dict[str, Any]:
@@ -65,9 +64,8 @@ def _drawn(trial: Any) -> dict[str, Any]:
 
 def _loss(experiment: Experiment, folds: Sequence[date], drawn: Mapping[str, Any]) -> float:
     """Return the out-of-time log loss of trees with the drawn params."""
-    tried = Experiment(
-        experiment.rows, experiment.names, experiment.inputs, experiment.windows, {**experiment.params, **drawn}
-    )
+    train = experiment.train.model_copy(update=dict(drawn))
+    tried = Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, train)
     return round(float(fold_losses(tried, ("booster",), folds).mean()), 9)
 
 
@@ -82,6 +80,6 @@ def _name(experiment: Experiment, known: Sequence[date]) -> str:
     """Return a name that other rows, cutoffs or params do not share."""
     rows: Any = experiment.at(known)[["customer_id", "churned", *experiment.names]]
     hashed = np.asarray(pd.util.hash_pandas_object(rows, index=False), dtype="uint64")
-    params = {name: value for name, value in experiment.params.items() if name != "tuning_trials"}
+    params = experiment.train.model_dump(exclude={"tuning_trials"})
     text = repr((sorted(params.items()), experiment.names, [str(day) for day in known], int(np.bitwise_xor.reduce(hashed))))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -15,16 +15,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from lapse.core.bootstrap import compare_risks
 from lapse.core.errors import DataError, LapseError, ModelError, PromotionRefused, SettingsError
 from lapse.core.files import write_json
 from lapse.core.metrics import auroc
 from lapse.core.windows import ChurnWindows
+from lapse.evaluation.backtest import OURS
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle, content_hash
 from lapse.model.train import read_rows
-from lapse.registry.gate import Calibration, Check, Comparison, Evidence, Thresholds, compare, decide, measure_calibration
+from lapse.registry.gate import Check, Comparison, Evidence, GateSettings, compare, decide
 from lapse.registry.mlflow_registry import Registered, Registry, shown_uri
-from lapse.registry.promotion_history import PROMOTIONS, Action, Line, append, champions, read_history
+from lapse.registry.promotion_history import PROMOTIONS, Action, PromotionRecord, append, champions, read_history
 from lapse.value.value_model import ValueModel, value_beside
 
 Choice = Literal["champion", "latest"]
@@ -35,7 +37,7 @@ class PromotionTransaction:
     """The project, its registered model and what was read of both: where a move of the champion is written down."""
 
     registry: Registry
-    lines: list[Line]
+    records: list[PromotionRecord]
     champion: int | None
 
     @property
@@ -43,9 +45,9 @@ class PromotionTransaction:
         """The history's file."""
         return self.registry.root / PROMOTIONS
 
-    def write(self, action: Action, to: Registered, forced: bool, reason: str | None, checks: tuple[str, ...]) -> None:
+    def write(self, action: Action, to: Registered, *, forced: bool, reason: str | None, checks: tuple[str, ...]) -> None:
         """Write the record first, then move the alias, then store the chain hash: killed between, the next run finishes."""
-        new = Line(
+        new = PromotionRecord(
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             by=who(self.registry.root),
             action=action,
@@ -57,20 +59,18 @@ class PromotionTransaction:
             reason=reason,
             checks=checks,
         )
-        sealed = append(self.path, self.lines, new)
+        appended = append(self.path, self.records, new)
         if action != "refused":
             self.registry.move_champion(to.number)
-        self.registry.chain_hash(sealed.hash)
+        self.registry.chain_hash(appended.hash)
 
 
 def promote(
     root: Path,
     registered_model: str,
     number: int | None,
-    windows: ChurnWindows,
-    thresholds: Thresholds,
-    rounds: int,
-    seed: int,
+    gate: GateSettings,
+    *,
     reason: str | None = None,
     force: bool = False,
 ) -> Iterator[str]:
@@ -87,9 +87,9 @@ def promote(
             yield f"promote: {candidate.name} is the champion already"
             return
         champion = _champion(transaction)
-        evidence = gather(root, candidate, champion, rounds, seed)
+        evidence = gather(root, candidate, champion, gate.rounds, gate.seed)
         last_day = DataProfile.read(root / "data/validated/profile.json").period.last_complete_day
-        checks = decide(evidence, windows, last_day, thresholds)
+        checks = decide(evidence, gate.windows, last_day, gate.limits)
         yield f"promote: {candidate.name} of {registered_model}, tested on {evidence.test_cutoff}"
         yield from (f"promote: {check}" for check in checks)
         summaries, failed = tuple(map(str, checks)), [check for check in checks if not check.passed]
@@ -107,7 +107,7 @@ def rollback(root: Path, registered_model: str, reason: str | None = None) -> It
     Again: back to the one before that. ModelError when there is none.
     """
     with _open_transaction(root, registered_model, overrule=False) as transaction:
-        stack = champions(_of(transaction.lines, registered_model))
+        stack = champions(_of(transaction.records, registered_model))
         if len(stack) < 2:
             raise ModelError(f"rollback: {registered_model!r} has no champion before the present one in {PROMOTIONS}. "
                              "Nothing was changed.")  # fmt: skip
@@ -124,7 +124,7 @@ def gather(root: Path, candidate: Registered, champion: Registered | str | None,
     """
     metrics, evaluation_model = candidate.metrics, candidate.evaluation_model
     test = date.fromisoformat(metrics["test_cutoff"])
-    calibration: Calibration | str
+    calibration: Mapping[str, Any] | str
     comparison: Comparison | str | None = None
     try:
         rows = read_rows(root / "data/features", root / "data/labels", [test])
@@ -135,7 +135,8 @@ def gather(root: Path, candidate: Registered, champion: Registered | str | None,
         calibration = f"could not be measured: {why}"
         comparison = None if champion is None else why
     else:
-        calibration = measure_calibration(churned, risk, seed)
+        customers = rows["customer_id"].tolist()
+        calibration = compare_risks(customers, churned, {OURS: risk}, OURS, rounds, seed)[OURS]
         if isinstance(champion, str):
             comparison = champion
         elif champion is not None:
@@ -191,7 +192,7 @@ def who(root: Path) -> str:
 
 
 @contextmanager
-def _open_transaction(root: Path, registered_model: str, overrule: bool) -> Iterator[PromotionTransaction]:
+def _open_transaction(root: Path, registered_model: str, *, overrule: bool) -> Iterator[PromotionTransaction]:
     """Yield a promotion transaction, held by one command at a time; ModelError where history and registry differ.
 
     `overrule`: what someone moved in MLflow by hand is taken as it is, and the next record says so.
@@ -205,21 +206,23 @@ def _open_transaction(root: Path, registered_model: str, overrule: bool) -> Iter
     (root / PROMOTIONS).parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(root / PROMOTIONS.with_suffix(".lock"), timeout=0):
-            lines = read_history(root / PROMOTIONS)
-            yield PromotionTransaction(registry, lines, _in_step(registry, _of(lines, registered_model), overrule))
+            records = read_history(root / PROMOTIONS)
+            yield PromotionTransaction(
+                registry, records, _in_step(registry, _of(records, registered_model), overrule=overrule)
+            )
     except Timeout:
         raise LapseError(f"Another promotion or rollback holds {PROMOTIONS}. Wait for it, and run this again.") from None
 
 
-def _in_step(registry: Registry, lines: list[Line], overrule: bool) -> int | None:
+def _in_step(registry: Registry, records: list[PromotionRecord], *, overrule: bool) -> int | None:
     """Return the champion by registry and history; a move that was killed half-way is finished."""
     champion, chain_hash = registry.champion()
-    stack = champions(lines)
+    stack = champions(records)
     wanted = stack[-1] if stack else None
-    hashes = ["", *(line.hash for line in lines)]
+    hashes = ["", *(record.hash for record in records)]
     if (chain_hash or "") == hashes[-1] and champion == wanted:
         return champion
-    if lines and (chain_hash or "") == hashes[-2] and champion in (lines[-1].from_version, wanted):
+    if records and (chain_hash or "") == hashes[-2] and champion in (records[-1].from_version, wanted):
         if wanted is not None and champion != wanted:
             registry.move_champion(wanted)
         registry.chain_hash(hashes[-1])
@@ -279,8 +282,8 @@ def _learned_from(bundle: Bundle) -> list[date]:
     return sorted({date.fromisoformat(day) for days in bundle.cutoffs.values() for day in days})
 
 
-def _of(lines: list[Line], registered_model: str) -> list[Line]:
-    return [line for line in lines if line.registered_model == registered_model]
+def _of(records: list[PromotionRecord], registered_model: str) -> list[PromotionRecord]:
+    return [record for record in records if record.registered_model == registered_model]
 
 
 def _shipped(root: Path) -> Path:

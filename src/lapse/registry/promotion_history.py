@@ -20,7 +20,7 @@ Action = Literal["promoted", "refused", "rolled back"]
 
 
 @dataclass(frozen=True)
-class Line:
+class PromotionRecord:
     """One promotion, refusal or rollback. Versions are those of the registry; the hash of the bundle stands beside."""
 
     at: str
@@ -46,52 +46,52 @@ class Line:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
-def read_history(path: Path) -> list[Line]:
+def read_history(path: Path) -> list[PromotionRecord]:
     """Return the records of the history, oldest first; ModelError when one is not what was written.
 
     A missing file is an empty history.
     """
-    lines: list[Line] = []
+    records: list[PromotionRecord] = []
     if not path.exists():
-        return lines
+        return records
     # Not splitlines: a reason may hold what Unicode calls a line separator.
     for number, text in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
-        previous = lines[-1].hash if lines else ""
+        previous = records[-1].hash if records else ""
         try:
             spec: dict[str, Any] = json.loads(text)
-            line = Line(**{**spec, "checks": tuple(spec["checks"])})
+            record = PromotionRecord(**{**spec, "checks": tuple(spec["checks"])})
         except (ValueError, TypeError, KeyError):
             raise ModelError(f"{path}: line {number} is no line of the history. {_restore(path)}") from None
-        if line.number != number or line.previous != previous or line.hash != _hash(line):
+        if record.number != number or record.previous != previous or record.hash != _hash(record):
             raise ModelError(f"{path}: line {number} is not what was written there: its hash does not fit. {_restore(path)}")
-        lines.append(line)
-    return lines
+        records.append(record)
+    return records
 
 
-def append(path: Path, lines: Sequence[Line], new: Line) -> Line:
+def append(path: Path, records: Sequence[PromotionRecord], new: PromotionRecord) -> PromotionRecord:
     """Write the whole history with a new record, and return that record as numbered."""
-    numbered = replace(new, number=len(lines) + 1, previous=lines[-1].hash if lines else "")
-    sealed = replace(numbered, hash=_hash(numbered))
-    write_text(path, "".join(f"{line.text()}\n" for line in (*lines, sealed)))
-    return sealed
+    numbered = replace(new, number=len(records) + 1, previous=records[-1].hash if records else "")
+    appended = replace(numbered, hash=_hash(numbered))
+    write_text(path, "".join(f"{record.text()}\n" for record in (*records, appended)))
+    return appended
 
 
-def champions(lines: Sequence[Line]) -> list[int]:
+def champions(records: Sequence[PromotionRecord]) -> list[int]:
     """Return the versions that rollback would go back through, the champion last.
 
     A promotion adds a version, a rollback takes one away, a refusal changes nothing.
     """
     stack: list[int] = []
-    for line in lines:
-        if line.action == "promoted":
-            stack.append(line.to_version)
-        elif line.action == "rolled back":
+    for record in records:
+        if record.action == "promoted":
+            stack.append(record.to_version)
+        elif record.action == "rolled back":
             stack = stack[:-1]
     return stack
 
 
-def _hash(line: Line) -> str:
-    spec = asdict(line)
+def _hash(record: PromotionRecord) -> str:
+    spec = asdict(record)
     del spec["hash"]
     return hashlib.sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

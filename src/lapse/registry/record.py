@@ -47,7 +47,7 @@ def description(metrics: Mapping[str, Any]) -> str:
     """Return the Markdown that the run and the registered version open with."""
     test = metrics["test"]
     rows = [("**lapse**", test, "")]
-    rows += [(name, card, _interval(card.get("lapse_leads_by_interval"))) for name, card in metrics["baselines"].items()]
+    rows += [(name, card, _interval(card.get("auroc_difference_interval"))) for name, card in metrics["baselines"].items()]
     table = ["| out of time | " + " | ".join(SHOWN) + " | lapse leads by (AUROC, 95 %) |", "| --- " * (len(SHOWN) + 2) + "|"]
     table += [f"| {name} | " + " | ".join(_shown(card.get(m)) for m in SHOWN) + f" | {lead} |" for name, card, lead in rows]
     cutoffs = [f"- {role}: {', '.join(days)}" for role, days in metrics["cutoffs"].items()]

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, ModelError, sample_keys
-from lapse.core.windows import Period
 from lapse.features.catalogue import all_features
+from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.scoring.reason_wording import WORDING
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
@@ -63,7 +63,9 @@ def explanation(
     return "\n".join(lines)
 
 
-def explain_anew(engine: Engine, activity: Mapping[str, ir.Table], bundle: Bundle, period: Period, scored: pd.Series) -> Why:
+def explain_anew(
+    engine: Engine, activity: Mapping[str, ir.Table], bundle: Bundle, profile: DataProfile, scored: pd.Series
+) -> Why:
     """Return why a scored customer's risk is what it is.
 
     The features of everybody on that day are computed once more: what is typical of others is theirs. ModelError when
@@ -72,7 +74,7 @@ def explain_anew(engine: Engine, activity: Mapping[str, ir.Table], bundle: Bundl
     if bundle.version != scored["model_version"]:
         raise ModelError(f"explain: the scores are of model {scored['model_version']}, models/lapse is {bundle.version}. "
                          "Score again: `dvc repro`.")  # fmt: skip
-    rows = feature_rows(engine, activity, pd.Timestamp(scored["cutoff_date"]).date(), bundle, period)
+    rows = feature_rows(engine, activity, pd.Timestamp(scored["cutoff_date"]).date(), bundle, profile)
     features = all_features(bundle.inputs)
     one = rows[rows["customer_id"] == scored["customer_id"]]
     return strongest_causes(one, bundle.contributions(one), features, typical_values(rows, features))[0]

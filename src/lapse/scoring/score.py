@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,20 @@ from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort
 from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
+from lapse.core.settings import SqlFeature
 from lapse.core.tables import SCORES
-from lapse.core.windows import Period, observation_window
+from lapse.core.windows import observation_window
 from lapse.features import own
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.history.activity.rollup import EVER
+from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.scoring.bands import Bands
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
 from lapse.snapshots import population
 from lapse.value.profit import CampaignCosts
-from lapse.value.spend import history_rows
+from lapse.value.spend import SpendLog
 from lapse.value.value_model import DIGITS, ValueModel
 
 LOG = stage_logger("score")
@@ -38,7 +40,17 @@ BLOCK = 50_000
 """Customers whose contributions are in memory at once."""
 
 
-def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, Mapping[str, Any]]) -> Bundle:
+@dataclass(frozen=True)
+class ScoringModel:
+    """All that turns a customer's history into a row of scores."""
+
+    bundle: Bundle
+    bands: Bands
+    value: ValueModel
+    campaign_costs: CampaignCosts
+
+
+def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, SqlFeature]) -> Bundle:
     """Return a bundle with the workspace's own features.
 
     ModelError when they are not those that it was trained with.
@@ -47,18 +59,20 @@ def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, Mapping[str,
 
 
 def feature_rows(
-    engine: Engine, activity: Mapping[str, ir.Table], as_of: date, bundle: Bundle, period: Period
+    engine: Engine, activity: Mapping[str, ir.Table], as_of: date, bundle: Bundle, profile: DataProfile
 ) -> pd.DataFrame:
     """Return the feature rows of everyone eligible on a day, as the model was trained on.
 
-    DataError when nobody is eligible.
+    ModelError when the delivery lacks a table or column that the model was trained with, whose features would all be 0
+    or null; DataError when nobody is eligible.
     """
-    covered, needed = period.history_days(as_of), bundle.windows.active_days
+    bundle.require_inputs(profile.given)
+    covered, needed = profile.period.history_days(as_of), bundle.windows.active_days
     if covered < needed:
         raise HistoryTooShort(f"score: on {as_of} the log covers {covered} days, fewer than churn.active_days ({needed}). "
                               "Choose a later day.")  # fmt: skip
-    snapshots = population(activity, as_of, bundle.windows, period)
-    features = build_features(engine, activity, snapshots, as_of, period.history_days(as_of), bundle.inputs)
+    snapshots = population(activity, as_of, bundle.windows, profile.period)
+    features = build_features(engine, activity, snapshots, as_of, covered, bundle.inputs)
     rows = engine.frame(features.order_by("customer_id"))
     if rows.empty:
         raise DataError(f"score: nobody was a customer on {as_of} (churn.mode {bundle.windows.mode}, active_days "
@@ -71,39 +85,37 @@ def score_customers(
     engine: Engine,
     activity: Mapping[str, ir.Table],
     as_of: date,
-    bundle: Bundle,
-    period: Period,
-    bands: Bands,
-    value: ValueModel,
-    campaign_costs: CampaignCosts,
+    model: ScoringModel,
+    profile: DataProfile,
+    *,
     consenting: set[str] | None = None,
     explained_from: float = 0,
 ) -> pd.DataFrame:
     """Return one row per eligible customer (tables.SCORES), by customer_id.
 
-    Values are null where the value model knows no money. `campaign_costs`: what contacting one costs and does.
-    `consenting`: who agreed to be contacted; None when the delivery does not say, and then everybody may be. Customers
-    with a lower risk than `explained_from` get no reasons: contributions cost much more than scores.
+    Values are null where the value model knows no money. `consenting`: who agreed to be contacted; None when the
+    delivery does not say, and then everybody may be. Customers with a lower risk than `explained_from` get no reasons:
+    contributions cost much more than scores.
     """
-    rows = feature_rows(engine, activity, as_of, bundle, period)
-    risk = bundle.churn_risk(rows)
-    history = history_rows(engine, activity["purchase_days"], rows, as_of, period, value.margin_share)
-    margin = value.expected_margin(history)
+    rows = feature_rows(engine, activity, as_of, model.bundle, profile)
+    risk = model.bundle.churn_risk(rows)
+    log = SpendLog(engine, activity["purchase_days"], profile.period)
+    margin = model.value.expected_margin(log.history_rows(rows, as_of, model.value.margin_share))
     scores = pd.DataFrame({
         "customer_id": rows["customer_id"],
         "cutoff_date": as_of,
         "churn_risk": risk,
-        "risk_band": [bands.of(value) for value in risk],
+        "risk_band": [model.bands.of(one) for one in risk],
         "expected_margin": margin,
         "value_at_stake": np.round(risk * margin, DIGITS),
-        "expected_profit": np.round(campaign_costs.expected_profit(risk, margin), DIGITS),
-        **reason_columns(bundle, rows, risk >= explained_from),
+        "expected_profit": np.round(model.campaign_costs.expected_profit(risk, margin), DIGITS),
+        **reason_columns(model.bundle, rows, risk >= explained_from),
     })  # fmt: skip
-    facts = engine.frame(customer_facts(activity["purchase_days"], as_of))
-    scores = scores.merge(facts, on="customer_id", how="left", validate="one_to_one")
+    last_orders = engine.frame(customer_facts(activity["purchase_days"], as_of))
+    scores = scores.merge(last_orders, on="customer_id", how="left", validate="one_to_one")
     scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
     scores["may_contact"] = consenting is None or scores["customer_id"].isin(consenting or set())
-    scores["model_version"] = bundle.version
+    scores["model_version"] = model.bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
 
 

@@ -75,7 +75,7 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
         write_text(folder / "params.yaml", _params(source, delivery))
         done.append("params.yaml: every setting, with a comment")
     settings = load_settings(folder / "params.yaml")
-    done += _write_files(folder, _files(settings.sources.folder, bool(settings.land.tables)), state)
+    done += _write_files(folder, _files(settings.sources.folder, lands_tables=bool(settings.land.tables)), state)
     if not Path(settings.sources.folder).is_absolute():
         (folder / settings.sources.folder).mkdir(parents=True, exist_ok=True)
     return done + _set_up_dvc(folder)
@@ -125,7 +125,7 @@ OWN: dict[str, Any] = {
 """What a workspace without a known source begins with: the least that a delivery needs, under our own names."""
 
 
-def _files(delivery: str, lands_tables: bool) -> dict[str, str]:
+def _files(delivery: str, *, lands_tables: bool) -> dict[str, str]:
     """Return the files of a workspace by their path."""
     stages = [path for path in _packaged_folder("pipelines").iterdir() if path.name.endswith(".py")]
     return {
@@ -133,14 +133,14 @@ def _files(delivery: str, lands_tables: bool) -> dict[str, str]:
             f"pipelines/{path.name}": path.read_text(encoding="utf-8") for path in sorted(stages, key=lambda path: path.name)
         },
         "pipelines/own_features/README.md": _packaged("pipelines/own_features/README.md"),
-        "dvc.yaml": _pipeline(_packaged("dvc.yaml"), lands_tables),
+        "dvc.yaml": _pipeline(_packaged("dvc.yaml"), lands_tables=lands_tables),
         "data/README.md": _dictionary(),
         ".gitignore": IGNORED,
         "README.md": README.format(version=__version__, folder=delivery),
     }
 
 
-def _pipeline(text: str, lands_tables: bool) -> str:
+def _pipeline(text: str, *, lands_tables: bool) -> str:
     """Return the repository's dvc.yaml for a workspace: lapse is installed there, so stages depend on its version."""
     text = re.sub(r"(      - src/lapse/\S+\n)+", f"      - {STATE}\n", text)
     text = re.sub(

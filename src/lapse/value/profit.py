@@ -11,13 +11,15 @@ would have stayed anyway the share `stayer_acceptance` takes the incentive: 1 in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lapse.core.settings import Value
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -38,6 +40,11 @@ class CampaignCosts:
     """The share of those who would have stayed anyway that takes the incentive, too."""
     budget: float | None = None
     """The most that the whole list is expected to cost; None: no limit."""
+
+    @classmethod
+    def of(cls, value: Value) -> CampaignCosts:
+        """Return the campaign costs in section value of params."""
+        return cls(value.contact_cost, value.incentive_cost, value.acceptance_rate, value.stayer_acceptance, value.budget)
 
     def expected_profit(self, churn_risk: Floats, expected_margin: Floats) -> Floats:
         """Return what contacting each customer is expected to earn after all costs.
@@ -196,8 +203,3 @@ def roc_hull(churned: Ints, churn_risk: Floats) -> tuple[Floats, Floats]:
 def _turns_up(first: Sequence[float], second: Sequence[float], third: Sequence[float]) -> bool:
     """Whether `second` lies on or below the line from first to third."""
     return (second[0] - first[0]) * (third[1] - first[1]) >= (second[1] - first[1]) * (third[0] - first[0])
-
-
-def campaign_costs_of(params: Mapping[str, Any]) -> CampaignCosts:
-    """Return the campaign costs in section value of params."""
-    return CampaignCosts(**{name: params[name] for name in CampaignCosts.__dataclass_fields__})

@@ -7,8 +7,8 @@ Only `spend_after` looks past a cutoff, and only as far as the value window of `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import ibis
@@ -17,19 +17,13 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
+from lapse.core.paths import Paths
 from lapse.core.windows import ChurnWindows, Period, observation_window
 from lapse.model.train import read_rows
 
 YEAR = 365
 HISTORY = ("margin_last_year", "covered_days", "repeat_days", "repeat_margin", "observed_days")
 """The columns of spend_before, besides customer_id."""
-
-
-def has_money(engine: Engine, purchase_days: ir.Table) -> bool:
-    """Return whether the delivery says what anything costs."""
-    days: Any = purchase_days
-    found = engine.frame(days.aggregate(known=days.net_spend.count()))
-    return bool(found["known"].iloc[0] > 0)
 
 
 def margin_sum(days: Any, margin_share: float, where: Any) -> Any:
@@ -85,49 +79,52 @@ def spend_after(
     return table
 
 
-def history_rows(
-    engine: Engine, purchase_days: ir.Table, rows: pd.DataFrame, cutoff: date, period: Period, margin_share: float
-) -> pd.DataFrame:
-    """Return the rows of a cutoff, in the same order, with the columns HISTORY.
+@dataclass(frozen=True)
+class SpendLog:
+    """The purchase days, the engine that holds them, and the days that they cover."""
 
-    Who has no day at all (a subscriber who never ordered) brought nothing on no day.
-    """
-    before = engine.frame(spend_before(purchase_days, cutoff, period, margin_share))
-    joined = rows.merge(before, on="customer_id", how="left", validate="one_to_one")
-    covered = float(min(YEAR, period.history_days(cutoff)))
-    default = {
-        "margin_last_year": 0.0,
-        "covered_days": covered,
-        "repeat_days": 0.0,
-        "repeat_margin": 0.0,
-        "observed_days": 0.0,
-    }
-    return joined.fillna(default)
+    engine: Engine
+    purchase_days: ir.Table
+    period: Period
 
+    def has_money(self) -> bool:
+        """Return whether the delivery says what anything costs."""
+        days: Any = self.purchase_days
+        found = self.engine.frame(days.aggregate(known=days.net_spend.count()))
+        return bool(found["known"].iloc[0] > 0)
 
-def value_rows(
-    engine: Engine,
-    purchase_days: ir.Table,
-    folders: tuple[Path, Path],
-    cutoffs: Sequence[date],
-    windows: ChurnWindows,
-    days: int,
-    margin_share: float,
-    period: Period,
-    most_rows: int | None = None,
-) -> pd.DataFrame:
-    """Return the rows of mature cutoffs with HISTORY and `margin_after`.
+    def history_rows(self, rows: pd.DataFrame, cutoff: date, margin_share: float) -> pd.DataFrame:
+        """Return the rows of a cutoff, in the same order, with the columns HISTORY.
 
-    Of more than `most_rows`, the rows of some customers only, as train.read_rows takes them. `margin_after` is the
-    margin over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
-    """
-    frames = []
-    known = read_rows(*folders, cutoffs, most_rows)
-    by_cutoff = pd.to_datetime(known["cutoff_date"]).dt.date
-    for cutoff in cutoffs:
-        seen = known[by_cutoff == cutoff]
-        rows = history_rows(engine, purchase_days, seen, cutoff, period, margin_share)
-        after = engine.frame(spend_after(purchase_days, cutoff, windows, days, margin_share, period.last_complete_day))
-        joined = rows.merge(after, on="customer_id", how="left", validate="one_to_one")
-        frames.append(joined.fillna({"margin_after": 0.0}))
-    return pd.concat(frames, ignore_index=True)
+        Who has no day at all (a subscriber who never ordered) brought nothing on no day.
+        """
+        before = self.engine.frame(spend_before(self.purchase_days, cutoff, self.period, margin_share))
+        joined = rows.merge(before, on="customer_id", how="left", validate="one_to_one")
+        nothing = dict.fromkeys(HISTORY, 0.0)
+        return joined.fillna({**nothing, "covered_days": float(min(YEAR, self.period.history_days(cutoff)))})
+
+    def value_rows(
+        self,
+        paths: Paths,
+        cutoffs: Sequence[date],
+        *,
+        windows: ChurnWindows,
+        days: int,
+        margin_share: float,
+        most_rows: int | None = None,
+    ) -> pd.DataFrame:
+        """Return the rows of mature cutoffs with HISTORY and `margin_after`.
+
+        Of more than `most_rows`, the rows of some customers only, as train.read_rows takes them. `margin_after` is the
+        margin over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
+        """
+        frames = []
+        known = read_rows(paths.features, paths.labels, cutoffs, most_rows)
+        by_cutoff = pd.to_datetime(known["cutoff_date"]).dt.date
+        last = self.period.last_complete_day
+        for cutoff in cutoffs:
+            rows = self.history_rows(known[by_cutoff == cutoff], cutoff, margin_share)
+            after = self.engine.frame(spend_after(self.purchase_days, cutoff, windows, days, margin_share, last))
+            joined = rows.merge(after, on="customer_id", how="left", validate="one_to_one")
+            frames.append(joined.fillna({"margin_after": 0.0}))
+        return pd.concat(frames, ignore_index=True)

@@ -72,7 +72,7 @@ def bootstrap_errors(came: Floats, expected: Mapping[str, Floats], rounds: int, 
 def value_cards(test: pd.DataFrame, expected: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Any]]:
     """Return the card of each expectation on retained test customers, with 95 % intervals over customers.
 
-    A baseline's card says by how much the model's error is smaller than its own (`lapse_leads_by`), above 0 when it is.
+    A baseline's card says by how much the model's error is smaller than its own (`error_reduction`), above 0 when it is.
     """
     came = test["margin_after"].to_numpy("float64")
     cards: dict[str, dict[str, Any]] = {name: dict(margin_card(came, values)) for name, values in expected.items()}
@@ -82,7 +82,7 @@ def value_cards(test: pd.DataFrame, expected: Mapping[str, Floats], rounds: int,
     for name, card in cards.items():
         card["mae_interval"] = interval(found[name]["mae"])
         if MODEL in found and name != MODEL:
-            card["lapse_leads_by"] = {
+            card["error_reduction"] = {
                 metric: interval(found[name][metric] - found[MODEL][metric]) for metric in ("mae", "rmse")
             }
     return cards
@@ -94,9 +94,9 @@ def beats_last_year(cards: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
     Its MAE must be smaller than that of last year's spend, the whole 95 % interval of the difference above 0; and its
     RMSE, which a few large customers rule, must not be shown to be larger.
     """
-    if MODEL not in cards or "lapse_leads_by" not in cards[RIVAL]:
+    if MODEL not in cards or "error_reduction" not in cards[RIVAL]:
         return False, "there was too little to learn a model from"
-    mae, rmse = (cards[RIVAL]["lapse_leads_by"][metric] for metric in ("mae", "rmse"))
+    mae, rmse = (cards[RIVAL]["error_reduction"][metric] for metric in ("mae", "rmse"))
     ours, theirs = cards[MODEL]["mae"], cards[RIVAL]["mae"]
     numbers = f"mean error {ours:,.2f} against {theirs:,.2f}, 95 % interval of the lead {mae[0]:,.2f} to {mae[1]:,.2f}"
     if mae[0] <= 0:

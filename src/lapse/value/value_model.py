@@ -218,12 +218,13 @@ def fit_value_model(
     rows: pd.DataFrame,
     cutoffs: Sequence[date],
     feature_names: Sequence[str],
+    *,
     value_days: int,
     learned_days: int,
     margin_share: float,
     seed: int,
 ) -> ValueModel:
-    """Return the value model fitted to the retained customers among spend.value_rows of some cutoffs.
+    """Return the value model fitted to the retained customers among SpendLog.value_rows of some cutoffs.
 
     Returns can leave a customer's margin below 0; the booster learns from such as from 0. Its kind is `model`, or
     `last_year` with fewer than FEWEST retained customers or when none of them brought anything.

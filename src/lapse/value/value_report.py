@@ -8,34 +8,32 @@ comparison on those who stayed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
-import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from lapse.core.charts import draw_profit
-from lapse.core.engine import Engine
 from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
 from lapse.core.metrics import interval
-from lapse.core.windows import ChurnWindows, Period
+from lapse.core.paths import Paths
+from lapse.core.settings import Train, Value
+from lapse.core.windows import ChurnWindows
 from lapse.value.profit import (
     CampaignCosts,
     best_length,
     bootstrap_profit,
-    campaign_costs_of,
     empc,
     list_order,
     planned_length,
     profit_curve,
     sensitivity,
 )
-from lapse.value.spend import history_rows, value_rows
+from lapse.value.spend import SpendLog
 from lapse.value.value_metrics import margins_at_test, value_cards
 from lapse.value.value_model import ValueModel
 from lapse.value.value_training import scaled_note
@@ -52,54 +50,61 @@ FAR_OFF = 1.25
 
 
 def write_value_report(
-    engine: Engine,
-    purchase_days: ir.Table,
-    folders: tuple[Path, Path],
-    models: Path,
-    out: Path,
+    log: SpendLog,
+    paths: Paths,
+    *,
     windows: ChurnWindows,
-    period: Period,
-    params: Mapping[str, Any],
+    value: Value,
+    train: Train,
     rounds: int,
-    seed: int,
-    most_rows: int,
 ) -> dict[str, Any]:
-    """Write value.json and the profit curve to `out`, and return the content of value.json.
+    """Write value.json and the profit curve to the reports, and return the content of value.json.
 
-    Reads test_predictions.parquet in `out` for the risks and outcomes of the churn model's test cutoff.
+    Reads test_predictions.parquet there for the risks and outcomes of the churn model's test cutoff.
     """
-    evaluation_model, final_model = ValueModel.read(models / "evaluation"), ValueModel.read(models / "lapse")
+    evaluation_model, final_model = ValueModel.read(paths.evaluation_model), ValueModel.read(paths.final_model)
     curve: list[dict[str, Any]] = []
     report: dict[str, Any] = {"final_model": final_model.kind, "why": final_model.why, "value_days": final_model.value_days}
     if final_model.kind != "none":
         # The very rows that stage train decided on, so that both say the same.
         cutoffs = [date.fromisoformat(day) for day in final_model.cutoffs["fit"]]
-        share, days = evaluation_model.margin_share, evaluation_model.learned_days
-        rows = value_rows(engine, purchase_days, folders, cutoffs, windows, days, share, period, most_rows)
-        report |= back_test(evaluation_model, rows, final_model.kind, rounds, seed)
+        rows = log.value_rows(
+            paths, cutoffs, windows=windows, days=evaluation_model.learned_days,
+            margin_share=evaluation_model.margin_share, most_rows=train.most_rows,
+        )  # fmt: skip
+        report |= back_test(evaluation_model, rows, final_model.kind, rounds, train.seed)
         # The final model's kind decides which prediction is used: the evaluation model's, or its own last year's spend.
         predictor = replace(evaluation_model, kind=final_model.kind)
-        cutoff, given = campaign_inputs(engine, purchase_days, folders[0], out, predictor, period)
-        campaign_costs, weight = campaign_costs_of(params), params["acceptance_weight"]
-        report["campaign"] = {"test_cutoff": str(cutoff), **campaign(campaign_costs, *given, weight, rounds, seed)}
-        curve = curve_points(campaign_costs, *given)
-    write_json(out / "value.json", report)
-    write_json(out / "plots" / "profit.json", curve)
-    draw_profit(curve, report.get("campaign"), out / "pictures" / "profit.png")
+        tested = campaign_test(log, paths, predictor)
+        costs = CampaignCosts.of(value)
+        outcome = campaign(costs, tested, value.acceptance_weight, rounds, train.seed)
+        report["campaign"] = {"test_cutoff": str(tested.cutoff), **outcome}
+        curve = curve_points(costs, tested)
+    write_json(paths.reports / "value.json", report)
+    write_json(paths.reports / "plots" / "profit.json", curve)
+    draw_profit(curve, report.get("campaign"), paths.reports / "pictures" / "profit.png")
     return report
 
 
-def campaign_inputs(
-    engine: Engine, purchase_days: ir.Table, features: Path, reports: Path, predictor: ValueModel, period: Period
-) -> tuple[date, tuple[Floats, Floats, Ints]]:
-    """Return the cutoff of the churn model's test predictions and, per customer, risk, expected margin and outcome."""
-    predictions = pd.read_parquet(reports / "test_predictions.parquet")
+@dataclass(frozen=True)
+class CampaignTest:
+    """The customers of the churn model's test cutoff, on whom a campaign is tried after the fact."""
+
+    cutoff: date
+    churn_risk: Floats
+    expected_margin: Floats
+    churned: Ints
+
+
+def campaign_test(log: SpendLog, paths: Paths, predictor: ValueModel) -> CampaignTest:
+    """Return the churn model's test predictions with the margins that a value model expected then."""
+    predictions = pd.read_parquet(paths.reports / "test_predictions.parquet")
     cutoff = pd.to_datetime(predictions["cutoff_date"]).dt.date.iloc[0]
-    rows = pd.read_parquet(features / f"{cutoff}.parquet")
-    rows = history_rows(engine, purchase_days, rows, cutoff, period, predictor.margin_share)
+    rows = pd.read_parquet(paths.features / f"{cutoff}.parquet")
+    rows = log.history_rows(rows, cutoff, predictor.margin_share)
     rows = rows.merge(predictions[["customer_id", "churned", "churn_risk"]], on="customer_id", validate="one_to_one")
     risk, churned = rows["churn_risk"].to_numpy("float64"), rows["churned"].to_numpy("int64")
-    return cutoff, (risk, predictor.expected_margin(rows), churned)
+    return CampaignTest(cutoff, risk, predictor.expected_margin(rows), churned)
 
 
 def back_test(evaluation_model: ValueModel, rows: pd.DataFrame, final_model: str, rounds: int, seed: int) -> dict[str, Any]:
@@ -138,19 +143,14 @@ def rankings(campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin:
 
 
 def campaign(
-    campaign_costs: CampaignCosts,
-    churn_risk: Floats,
-    expected_margin: Floats,
-    churned: Ints,
-    acceptance_weight: float,
-    rounds: int,
-    seed: int,
+    campaign_costs: CampaignCosts, tested: CampaignTest, acceptance_weight: float, rounds: int, seed: int
 ) -> dict[str, Any]:
     """Return what contacting the test customers would have earned.
 
     Per ranking: the length planned from risks alone, what it earns by the outcomes, with a 95 % interval over
     customers, and the length that hindsight would have chosen. The planned one is the honest figure.
     """
+    churn_risk, expected_margin, churned = tested.churn_risk, tested.expected_margin, tested.churned
     happened = churned.astype("float64")
     profits, costs = campaign_costs.expected_profit(happened, expected_margin), campaign_costs.expected_cost(churn_risk)
     lists = {}
@@ -184,10 +184,9 @@ def campaign(
     }
 
 
-def curve_points(
-    campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, churned: Ints
-) -> list[dict[str, Any]]:
+def curve_points(campaign_costs: CampaignCosts, tested: CampaignTest) -> list[dict[str, Any]]:
     """Return the profit of each ranking at every hundredth of its list."""
+    churn_risk, expected_margin, churned = tested.churn_risk, tested.expected_margin, tested.churned
     profits = campaign_costs.expected_profit(churned.astype("float64"), expected_margin)
     lengths = np.unique(np.linspace(0, len(churned), POINTS + 1).round().astype("int64"))
     points = []

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from datetime import date
 
-import ibis.expr.types as ir
 import pandas as pd
 
-from lapse.core.engine import Engine
 from lapse.core.logging import stage_logger
-from lapse.core.windows import ChurnWindows, Period
+from lapse.core.paths import Paths
+from lapse.core.settings import Train, Value
+from lapse.core.windows import ChurnWindows
 from lapse.snapshots import cutoffs_in
-from lapse.value.spend import has_money, value_rows
+from lapse.value.spend import SpendLog
 from lapse.value.value_metrics import beats_last_year, margins_at_test, value_cards
 from lapse.value.value_model import NO_MONEY, ValueModel, ValueRoles, fit_value_model, value_roles
 
@@ -22,53 +21,56 @@ LOG = stage_logger("train")
 
 
 def write_value_models(
-    engine: Engine,
-    purchase_days: ir.Table,
-    folders: tuple[Path, Path],
-    out: Path,
+    log: SpendLog,
+    paths: Paths,
     feature_names: Sequence[str],
+    *,
     windows: ChurnWindows,
-    period: Period,
-    params: Mapping[str, Any],
+    value: Value,
+    train: Train,
     rounds: int,
-    seed: int,
-    most_rows: int,
 ) -> ValueModel:
-    """Write value models to `evaluation/` and `lapse/` in `out`, and return the final one.
+    """Write value models beside the bundles, and return the final one.
 
     The evaluation model learns from what was known at its test cutoff. The final one, by the same training procedure
     from every mature cutoff, is a model only where the evaluation model beat last year's spend. Without money both are
     of kind `none`.
     """
-    days, share = params["value_days"], params["margin_share"]
-    if not has_money(engine, purchase_days):
+    days, share = value.value_days, value.margin_share
+    if not log.has_money():
         final_model = evaluation_model = ValueModel("none", days, days, share, NO_MONEY)
     else:
-        roles = value_roles(cutoffs_in(folders[1]), windows, days, period.last_complete_day)
-        counted = windows, roles.learned_days, share, period, most_rows
-        rows = value_rows(engine, purchase_days, folders, roles.known_now, *counted)
-        evaluation_model, final_model = fit_both(rows, roles, feature_names, days, share, rounds, seed)
-    evaluation_model.write(out / "evaluation")
-    final_model.write(out / "lapse")
-    return ValueModel.read(out / "lapse")
+        roles = value_roles(cutoffs_in(paths.labels), windows, days, log.period.last_complete_day)
+        rows = log.value_rows(
+            paths, roles.known_now, windows=windows, days=roles.learned_days, margin_share=share, most_rows=train.most_rows
+        )
+        evaluation_model, final_model = fit_both(rows, roles, feature_names, value, rounds, train.seed)
+    evaluation_model.write(paths.evaluation_model)
+    final_model.write(paths.final_model)
+    return ValueModel.read(paths.final_model)
 
 
 def fit_both(
     rows: pd.DataFrame,
     roles: ValueRoles,
     feature_names: Sequence[str],
-    value_days: int,
-    margin_share: float,
+    value: Value,
     rounds: int,
     seed: int,
 ) -> tuple[ValueModel, ValueModel]:
-    """Return the evaluation model and the final model for spend.value_rows of all mature cutoffs."""
-    given = feature_names, value_days, roles.learned_days, margin_share, seed
-    evaluation_model = fit_value_model(rows, roles.known_at_test, *given)
+    """Return the evaluation model and the final model for SpendLog.value_rows of all mature cutoffs."""
+
+    def fitted(cutoffs: Sequence[date]) -> ValueModel:
+        return fit_value_model(
+            rows, cutoffs, feature_names, value_days=value.value_days, learned_days=roles.learned_days,
+            margin_share=value.margin_share, seed=seed,
+        )  # fmt: skip
+
+    evaluation_model = fitted(roles.known_at_test)
     evaluation_model = replace(evaluation_model, cutoffs={**evaluation_model.cutoffs, "test": [str(roles.test)]})
     test, expected = margins_at_test(evaluation_model, rows)
     beats, why = beats_last_year(value_cards(test, expected, rounds, seed))
-    final_model = fit_value_model(rows, roles.known_now, *given)
+    final_model = fitted(roles.known_now)
     if not beats:
         final_model = replace(final_model, kind="last_year", booster=None, why=why)
     # Too little to learn from now, or not: that is the final model's own finding.

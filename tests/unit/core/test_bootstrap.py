@@ -39,10 +39,10 @@ def test_leads_are_paired_and_in_our_favour() -> None:
     risk = random.uniform(0.05, 0.9, 800)
     churned = (random.random(800) < risk).astype("int64")
     found = compare_risks(list(range(800)), churned, {"us": risk, "same": risk, "flat": np.full(800, 0.5)}, "us", 100, 1)
-    for lead in found["same"]["lead"].values():
+    for lead in found["same"]["difference"].values():
         assert lead["by"] == 0 and lead["interval"] == (0, 0)
-    assert all(lead["interval"][0] > 0 for lead in found["flat"]["lead"].values()), "losses count the other way round"
-    assert "lead" not in found["us"]
+    assert all(lead["interval"][0] > 0 for lead in found["flat"]["difference"].values()), "losses count the other way round"
+    assert "difference" not in found["us"]
 
 
 def test_very_many_rows_take_fewer_rounds() -> None:

@@ -22,7 +22,7 @@ def card(**changes: Any) -> dict[str, Any]:
 
 
 def baseline(by: float, low: float, high: float) -> dict[str, Any]:
-    return {"lead": {"auroc": {"by": by, "interval": (low, high)}}}
+    return {"difference": {"auroc": {"by": by, "interval": (low, high)}}}
 
 
 def cards(ours: dict[str, Any] | None = None, **baselines: dict[str, Any]) -> dict[str, dict[str, Any]]:

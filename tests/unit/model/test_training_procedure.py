@@ -122,7 +122,7 @@ def test_what_can_be_learned_is_graded_and_pooled_over_customers(experiment: Exp
     assert said["pooled"][OURS]["n"] == sum(part[OURS]["n"] for part in said["origins"].values()) == 900
     assert set(said["pooled"]["baselines"]) == {*RULES, "rfm_logistic", "base_rate"}
     base = said["pooled"]["baselines"]["base_rate"]
-    assert base["auroc"] < 0.56 and base["lead"]["auroc"]["interval"][0] > 0 and base["lead"]["brier"]["by"] > 0
+    assert base["auroc"] < 0.56 and base["difference"]["auroc"]["interval"][0] > 0 and base["difference"]["brier"]["by"] > 0
     groups = {(one["by"], one["value"]): one for one in said["groups"]}
     assert groups["segment", "north"]["small"] and not groups["segment", "south"]["small"]
     assert sum(one["n"] for one in said["groups"] if one["by"] == "segment") == 900

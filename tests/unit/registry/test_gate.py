@@ -11,22 +11,22 @@ import pytest
 from scipy.special import expit, logit
 
 from lapse.core.windows import ChurnWindows
-from lapse.registry.gate import Calibration, Comparison, Evidence, Thresholds, compare, decide, measure_calibration
+from lapse.registry.gate import Calibration, Comparison, Evidence, PromotionLimits, compare, decide, measure_calibration
 
 WINDOWS = ChurnWindows(90, 30)
 TEST = date(2024, 6, 1)
 LAST_DAY = date(2024, 7, 1)
-THRESHOLDS = Thresholds(max_ece=0.05, min_slope=0.8, max_slope=1.25, max_auroc_loss=0.01)
+LIMITS = PromotionLimits(max_ece=0.05, min_slope=0.8, max_slope=1.25, max_auroc_loss=0.01)
 GOOD = Evidence(
     windows=WINDOWS,
     test_cutoff=TEST,
-    judged_on=[date(2024, 4, 1), date(2024, 5, 2)],
-    ships_on=[date(2024, 5, 2), TEST],
+    evaluation_cutoffs=[date(2024, 4, 1), date(2024, 5, 2)],
+    final_cutoffs=[date(2024, 5, 2), TEST],
     metrics={
         "test": {"auroc_interval": [0.8, 0.9]},
         "baselines": {
-            "weak": {"auroc": 0.6, "lapse_leads_by_interval": [0.2, 0.3]},
-            "strong": {"auroc": 0.8, "lapse_leads_by_interval": [0.01, 0.05]},
+            "weak": {"auroc": 0.6, "auroc_difference_interval": [0.2, 0.3]},
+            "strong": {"auroc": 0.8, "auroc_difference_interval": [0.01, 0.05]},
         },
     },
     calibration=Calibration(ece=0.02, ece_by_chance=0.03, slope=1.05, slope_error=0.05),
@@ -35,11 +35,11 @@ GOOD = Evidence(
 
 
 def failed(evidence: Evidence, windows: ChurnWindows = WINDOWS, last_day: date = LAST_DAY) -> dict[str, str]:
-    return {check.name: check.detail for check in decide(evidence, windows, last_day, THRESHOLDS) if not check.passed}
+    return {check.name: check.detail for check in decide(evidence, windows, last_day, LIMITS) if not check.passed}
 
 
 def with_rivals(**leads: tuple[float, Any]) -> Evidence:
-    baselines = {name: {"auroc": a, "lapse_leads_by_interval": lead} for name, (a, lead) in leads.items()}
+    baselines = {name: {"auroc": a, "auroc_difference_interval": lead} for name, (a, lead) in leads.items()}
     return replace(GOOD, metrics={**GOOD.metrics, "baselines": baselines})
 
 
@@ -51,8 +51,8 @@ def test_a_good_model_passes_with_and_without_a_champion() -> None:
 @pytest.mark.parametrize(
     ("evidence", "name", "said"),
     [
-        (replace(GOOD, judged_on=[date(2024, 5, 3)]), "maturity", "learned from 2024-05-03"),
-        (replace(GOOD, ships_on=[date(2024, 6, 2)]), "maturity", "the outcomes of 2024-06-02 are not over"),
+        (replace(GOOD, evaluation_cutoffs=[date(2024, 5, 3)]), "maturity", "learned from 2024-05-03"),
+        (replace(GOOD, final_cutoffs=[date(2024, 6, 2)]), "maturity", "the outcomes of 2024-06-02 are not over"),
         (replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": [0.5, 0.6]}}), "chance", "0.5000 to 0.6000"),
         (replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": None}}), "chance", "no AUROC"),
         (with_rivals(best=(0.8, [-0.001, 0.05]), weak=(0.7, [0.1, 0.2])), "rule", "the best rule, best, by -0.0010"),

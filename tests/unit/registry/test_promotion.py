@@ -19,7 +19,7 @@ from lapse.registry.promotion import promote, rollback
 from lapse.registry.promotion_history import PROMOTIONS, champions, read_history
 from tests.conftest import ROOT
 from tests.project.imports import import_closure
-from tests.unit.registry.test_gate import GOOD, LAST_DAY, THRESHOLDS, WINDOWS
+from tests.unit.registry.test_gate import GOOD, LAST_DAY, LIMITS, WINDOWS
 
 BAD = replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": [0.4, 0.6]}})
 
@@ -67,7 +67,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUpRegistry:
 
 
 def move(root: Path, number: int, reason: str | None = None, force: bool = False) -> str:
-    return "\n".join(promote(root, "lapse", number, WINDOWS, THRESHOLDS, 10, 1, reason, force))
+    return "\n".join(promote(root, "lapse", number, WINDOWS, LIMITS, 10, 1, reason, force))
 
 
 def test_every_move_is_a_line_and_rollback_goes_back_one_by_one(registry: MadeUpRegistry) -> None:

@@ -27,7 +27,7 @@ from lapse.features.family import Inputs
 from lapse.history.profile import DataProfile
 from lapse.model.season import Season
 from lapse.model.train import open_experiment, write_models
-from lapse.registry.gate import Thresholds
+from lapse.registry.gate import PromotionLimits
 from lapse.registry.mlflow_registry import Registry, record_training, tracking_uri
 from lapse.registry.promotion import promote, rollback, scoring_model
 from tests.conftest import ROOT
@@ -36,7 +36,7 @@ from tests.unit.registry.test_gate import LAST_DAY, TEST, WINDOWS
 INPUTS = Inputs((30, 90), frozenset({"amount"}))
 CUTOFFS = [date(2024, 2, 1), date(2024, 3, 2), date(2024, 4, 1), date(2024, 5, 1), TEST]
 PARAMS = {**load_settings(ROOT / "params.yaml").train.model_dump(), "trees": 25, "learning_rate": 0.25, "leaves": 4}
-LOOSE = Thresholds(max_ece=0.05, min_slope=0.6, max_slope=1.6, max_auroc_loss=0.02)
+LOOSE = PromotionLimits(max_ece=0.05, min_slope=0.6, max_slope=1.6, max_auroc_loss=0.02)
 
 
 def write_customers(root: Path, cutoffs: list[date], labels_follow: bool = True, seed: int = 5) -> None:
@@ -128,8 +128,8 @@ def test_the_run_says_what_a_person_wants(recorded: Path) -> None:
         "test/brier",
         "test/auroc_low",
         "rivals/rfm_logistic/auroc",
-        "rivals/rfm_logistic/lapse_leads_by_interval_low",
-    } & set(run.metrics) == {"test/brier", "rivals/rfm_logistic/auroc", "rivals/rfm_logistic/lapse_leads_by_interval_low"}
+        "rivals/rfm_logistic/auroc_difference_interval_low",
+    } & set(run.metrics) == {"test/brier", "rivals/rfm_logistic/auroc", "rivals/rfm_logistic/auroc_difference_interval_low"}
     assert (
         run.tags["mlflow.note.content"].startswith(f"**{run.tags['verdict']}**")
         and "| rfm_logistic |" in run.tags["mlflow.note.content"]
