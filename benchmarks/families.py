@@ -60,7 +60,7 @@ def main() -> None:
         write_snapshots(engine, activity, work / "snapshots", windows, profile.period, step, most)
         last = profile.period.last_complete_day
         write_labels(engine, work / "snapshots", activity, work / "labels", windows, last)
-        inputs = feature_inputs(profile, windows, settings.features.model_dump(), Path())
+        inputs = feature_inputs(profile, windows, settings.features, Path())
         write_features(engine, activity, work / "snapshots", work / "features", profile.period, inputs)
         cutoffs = cutoffs_in(work / "labels")
         rows = read_rows(work / "features", work / "labels", cutoffs)
@@ -70,13 +70,13 @@ def main() -> None:
     print(f"\n{len(test):,} customers at {cutoffs[-1]}, {test['churned'].mean():.1%} churned; {len(known)} cutoffs to learn "
           f"from; windows {inputs.windows}\n")  # fmt: skip
     print(f"| features | number | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
-    churned, params = test["churned"].to_numpy(), settings.train.model_dump()
-    experiment = Experiment(rows, [f.name for f in features], inputs, windows, params)
+    churned, train = test["churned"].to_numpy(), settings.train
+    experiment = Experiment(rows, [f.name for f in features], inputs, windows, train)
     _row("all, the recipe", experiment, scorecard(churned, fit_bundle(experiment, known).churn_risk(test)))
     whole = _averaged(experiment, cutoffs[-1])
     _row("all, averaged", experiment, whole)
     for family in () if asked.only_all else dict.fromkeys(f.family for f in features):
-        experiment = Experiment(rows, [f.name for f in features if f.family != family], inputs, windows, params)
+        experiment = Experiment(rows, [f.name for f in features if f.family != family], inputs, windows, train)
         _row(f"without {family}", experiment, _averaged(experiment, cutoffs[-1]), whole)
 
 

@@ -78,9 +78,9 @@ def _shop(customers: int, seed: int, asked: argparse.Namespace) -> dict[str, Any
         profile.write(work / "validated" / "profile.json")
         run(str(work / "shop" / "params.yaml"), str(work / "validated"), str(work), asked.cutoffs, 2)
         profile = DataProfile.read(work / "validated" / "profile.json")
-        section = settings.features.model_dump() | {"service": {"complaint": ["complaint"]}}
+        section = settings.features.model_copy(update={"service": {"complaint": ["complaint"]}})
         inputs = feature_inputs(profile, windows, section, work / "validated")
-        experiment = open_experiment(work / "features", work / "labels", inputs, windows, settings.train.model_dump())
+        experiment = open_experiment(work / "features", work / "labels", inputs, windows, settings.train)
         cutoff = experiment.cutoffs[-1]
         known = known_before(experiment.cutoffs, cutoff, windows)
         with open_engine() as engine:

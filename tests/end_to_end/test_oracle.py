@@ -86,7 +86,7 @@ def aurocs(shop, folder):
         write_snapshots(engine, activity, folder / "snapshots", windows, profile.period, step, CUTOFFS)
         last = profile.period.last_complete_day
         write_labels(engine, folder / "snapshots", activity, folder / "labels", windows, last)
-        inputs = feature_inputs(profile, windows, settings.features.model_dump(), Path())
+        inputs = feature_inputs(profile, windows, settings.features, Path())
         write_features(engine, activity, folder / "snapshots", folder / "features", profile.period, inputs)
         fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs_in(folder / "labels")[-1:])
     cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())

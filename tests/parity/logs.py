@@ -109,8 +109,7 @@ def _delivered(settings: Settings, folder: Path, cutoffs: int, *, subscriptions:
         profile, _ = validate(
             engine, settings.sources, settings.business_timezone, out, folder / "report.json", date(2026, 1, 1)
         )
-    said = settings.features.model_dump(exclude={"sql"})
-    inputs = Inputs.of(profile, churn, **said)
+    inputs = Inputs.of(profile, churn, settings.features)
     return Log(out, profile.period, churn, inputs, profile.rating_scale, cutoffs, subscriptions)
 
 

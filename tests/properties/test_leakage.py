@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lapse.core.engine import Engine
 from lapse.core.tables import TRANSACTIONS
 from lapse.core.windows import ChurnWindows, Period
+from lapse.features.build import build_features
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Entry, Family, Inputs
 from lapse.features.leakage import moved_features, up_to
@@ -80,7 +81,9 @@ def moved(engine: Engine, one: Any, other: Any, families: Sequence[Family] = FAM
     """Two sets of rows in, the features that differ for the customers eligible by the first out."""
     first, second = log_of(engine, **one), log_of(engine, **other)
     snapshots = engine.keep(eligible_customers(roll_up(first)["purchase_days"], CUTOFF, WINDOWS, PERIOD), "eligible")
-    return moved_features(engine, first, second, make, snapshots, CUTOFF, HISTORY, INPUTS, families)
+    return moved_features(
+        engine, first, second, lambda log: build_features(engine, make(log), snapshots, CUTOFF, HISTORY, INPUTS, families)
+    )
 
 
 @SLOW
@@ -103,7 +106,11 @@ def test_a_log_cut_at_the_cutoff_gives_the_same_features(engine: Engine, golden_
     snapshots = engine.keep(eligible_customers(roll_up(golden_log)["purchase_days"], cutoff, WINDOWS, PERIOD), "eligible")
     cut = up_to(golden_log, cutoff)
     assert engine.frame(cut["transactions"].count().as_table()).iloc[0, 0] == 16
-    assert moved_features(engine, golden_log, cut, roll_up, snapshots, cutoff, history_days, INPUTS) == []
+
+    def built(log: Any) -> Any:
+        return build_features(engine, roll_up(log), snapshots, cutoff, history_days, INPUTS)
+
+    assert moved_features(engine, golden_log, cut, built) == []
 
 
 def leaky_roll_up(log: Any) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from lapse.evaluation.grade import MEANINGS, Gate, graded
+from lapse.evaluation.grade import MEANINGS, CalibrationLimits, graded
 
-GATE = Gate(max_ece=0.05, min_slope=0.8, max_slope=1.25)
+GATE = CalibrationLimits(max_ece=0.05, min_slope=0.8, max_slope=1.25)
 
 
 def card(**changes: Any) -> dict[str, Any]:
@@ -39,7 +39,7 @@ OFF = card(ece=0.08)
 @pytest.mark.parametrize(
     ("pooled", "latest", "kind", "grade", "said"),
     [
-        (cards(), cards(), "model", "A", "ranks better than every rival"),
+        (cards(), cards(), "model", "A", "ranks better than every baseline"),
         (cards(rfm_logistic=OPEN), cards(), "model", "B", "not shown to rank better than rfm_logistic"),
         (cards(), cards(bg_nbd=baseline(-0.01, -0.02, 0.01)), "model", "B", "at the latest cutoff bg_nbd ranked better"),
         (cards(), cards(OFF), "model", "B", "at the latest cutoff its risks are off by 0.080"),

@@ -20,7 +20,7 @@ from lapse.core.windows import Period
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS, Origin, run_origin
 from lapse.evaluation.card import CALIBRATION, model_card, write_card
 from lapse.evaluation.evaluate import write_evaluation
-from lapse.evaluation.grade import MEANINGS, Gate
+from lapse.evaluation.grade import MEANINGS, CalibrationLimits
 from lapse.evaluation.population import write_population
 from lapse.evaluation.report import PICTURES, grade_rules, read_pictures, read_reports, report_page, write_report
 from lapse.evaluation.wording import calibrated, cautions, definition, ordered
@@ -38,7 +38,7 @@ def evaluated(
     experiment: Experiment, origins: list[Origin], out: Path, segments: dict[str, str] | None = SEGMENTS, **final_model: Any
 ) -> Path:
     bundle = replace(origins[-1].bundle, version="0123456789ab", **final_model)
-    metrics = write_evaluation(origins, bundle, out, 60, 1, Gate(0.05, 0.8, 1.25), segments)
+    metrics = write_evaluation(origins, bundle, out, 60, 1, CalibrationLimits(0.05, 0.8, 1.25), segments)
     write_population(experiment, bundle, CONTENTS, metrics, out)
     return out
 
@@ -80,9 +80,9 @@ def numbers_in(text: str) -> list[str]:
     return re.findall(r"[+-]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+)%?", bare)
 
 
-def made_up(text: str, translate_errors: dict[str, Any], also: set[int]) -> list[str]:
+def made_up(text: str, predicted: dict[str, Any], also: set[int]) -> list[str]:
     """The numbers in a text that are no rounding of a figure in the reports."""
-    figures = np.array(sorted({*map(float, leaves(translate_errors)), *map(float, SAID | also)}))
+    figures = np.array(sorted({*map(float, leaves(predicted)), *map(float, SAID | also)}))
     wrong = []
     for shown in numbers_in(text):
         value = float(shown.replace(",", "").rstrip("%")) / (100 if shown.endswith("%") else 1)
@@ -102,42 +102,42 @@ def test_the_page_opens_without_a_network(reports: Path) -> None:
 
 
 def test_every_number_is_in_the_reports(reports: Path) -> None:
-    translate_errors = read_reports(reports)
-    counted = {len(translate_errors["metrics"]["pooled"]["cutoffs"]), len(translate_errors["backtest"]["groups"]), 500, 50,
-               *(round(part["n"] * part["churn_rate"]) for part in (translate_errors["metrics"]["test"],)),
-               sum(row["small"] for row in translate_errors["backtest"]["groups"]), 2,
-               len(translate_errors["backtest"]["choice"]["churn_rates"]), sum(row["features"] for row in translate_errors["population"]["features"])}  # fmt: skip
-    assert made_up(words_of(page_of(reports)), translate_errors, counted) == []
+    predicted = read_reports(reports)
+    counted = {len(predicted["metrics"]["pooled"]["cutoffs"]), len(predicted["backtest"]["groups"]), 500, 50,
+               *(round(part["n"] * part["churn_rate"]) for part in (predicted["metrics"]["test"],)),
+               sum(row["small"] for row in predicted["backtest"]["groups"]), 2,
+               len(predicted["backtest"]["choice"]["churn_rates"]), sum(row["features"] for row in predicted["population"]["features"])}  # fmt: skip
+    assert made_up(words_of(page_of(reports)), predicted, counted) == []
     # Mitchell et al. wrote in 2019; nothing else of the card is not in the reports.
-    assert made_up(model_card(translate_errors), translate_errors, {*counted, 2019}) == []
-    assert made_up("0.123456, 98.7% and 7,777", translate_errors, counted) == ["0.123456", "98.7%", "7,777"]
+    assert made_up(model_card(predicted), predicted, {*counted, 2019}) == []
+    assert made_up("0.123456, 98.7% and 7,777", predicted, counted) == ["0.123456", "98.7%", "7,777"]
 
 
 @pytest.mark.parametrize("letter", "ABCD")
 def test_every_grade_says_itself_and_its_rule(reports: Path, letter: str) -> None:
-    translate_errors = json.loads(json.dumps(read_reports(reports)))
-    translate_errors["metrics"]["grade"] |= {"grade": letter, "meaning": MEANINGS[letter], "because": ["because of this"]}
-    translate_errors["metrics"]["caution"] = "worse than a coin" if letter == "D" else None
-    page = report_page(translate_errors, read_pictures(reports))
+    predicted = json.loads(json.dumps(read_reports(reports)))
+    predicted["metrics"]["grade"] |= {"grade": letter, "meaning": MEANINGS[letter], "because": ["because of this"]}
+    predicted["metrics"]["caution"] = "worse than a coin" if letter == "D" else None
+    page = report_page(predicted, read_pictures(reports))
     assert f'<div class="letter">{letter}</div>' in page and MEANINGS[letter] in page and "because of this" in page
-    assert [name for name, _ in grade_rules(translate_errors["metrics"]["grade"]["rule"])] == list("ABCD")
+    assert [name for name, _ in grade_rules(predicted["metrics"]["grade"]["rule"])] == list("ABCD")
     assert ("worse than a coin" in page) == (letter == "D")
 
 
 def test_a_rule_that_ships(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
     experiment, origins = tested
     choice = {**origins[-1].bundle.choice, "name": "overdue_ratio", "members": ["overdue_ratio"]}
-    translate_errors = read_reports(evaluated(experiment, origins, tmp_path, kind="rule", choice=choice))
-    for text in (words_of(page_of(tmp_path)), model_card(translate_errors)):
-        assert "The rule overdue_ratio" in text and "What ships is a rule of thumb" in text
+    predicted = read_reports(evaluated(experiment, origins, tmp_path, kind="rule", choice=choice))
+    for text in (words_of(page_of(tmp_path)), model_card(predicted)):
+        assert "The rule overdue_ratio" in text and "The final model is a rule of thumb" in text
 
 
 def test_one_class_only(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
     experiment, origins = tested
     nobody = replace(origins[-1], rows=origins[-1].rows.assign(churned=0))
-    translate_errors = read_reports(evaluated(experiment, [nobody], tmp_path))
-    assert translate_errors["metrics"]["grade"]["grade"] == "D"
-    for text in (words_of(page_of(tmp_path)), model_card(translate_errors)):
+    predicted = read_reports(evaluated(experiment, [nobody], tmp_path))
+    assert predicted["metrics"]["grade"]["grade"] == "D"
+    for text in (words_of(page_of(tmp_path)), model_card(predicted)):
         assert "nothing can be ranked" in text and "nan" not in text.casefold().split() and "None" not in text
         assert "There is one test cutoff only" in text
 
@@ -145,9 +145,9 @@ def test_one_class_only(tested: tuple[Experiment, list[Origin]], tmp_path: Path)
 def test_without_segments_and_tenure(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
     experiment, origins = tested
     bare = [replace(origin, rows=origin.rows.drop(columns="tenure_days")) for origin in origins]
-    translate_errors = read_reports(evaluated(experiment, bare, tmp_path, segments=None))
-    assert translate_errors["backtest"]["groups"] == []
-    assert "By segment" not in page_of(tmp_path) and "The delivery has no segments" in model_card(translate_errors)
+    predicted = read_reports(evaluated(experiment, bare, tmp_path, segments=None))
+    assert predicted["backtest"]["groups"] == []
+    assert "By segment" not in page_of(tmp_path) and "The delivery has no segments" in model_card(predicted)
 
 
 def test_groups_are_in_order_escaped_and_the_small_ones_marked(reports: Path) -> None:
@@ -163,14 +163,13 @@ def test_groups_are_in_order_escaped_and_the_small_ones_marked(reports: Path) ->
 
 
 def test_segments_that_know_the_future_are_suspected(reports: Path) -> None:
-    translate_errors = read_reports(reports)
+    predicted = read_reports(reports)
     group = {"by": "segment", "n": 1000, "small": False, "ece": 0.0, "ece_by_chance": 0.0, "mean_risk": 0.1}
     blank = {**group, "value": "not given", "churners": 300, "churn_rate": 0.3}
     given = {**group, "value": "gold", "churners": 20, "churn_rate": 0.02}
     alike = {**given, "churners": 200, "churn_rate": 0.2}
     said = [
-        "filled in later" in " ".join(cautions(translate_errors["metrics"], pair, []))
-        for pair in ([blank, given], [blank, alike])
+        "filled in later" in " ".join(cautions(predicted["metrics"], pair, [])) for pair in ([blank, given], [blank, alike])
     ]
     assert said == [True, False]
 

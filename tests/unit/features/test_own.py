@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
 from typing import Any
 
 import pytest
 
 from lapse.core.engine import Engine
 from lapse.core.errors import ModelError, SettingsError
+from lapse.core.settings import SqlFeature
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
-from lapse.features.family import Inputs
+from lapse.features.family import Inputs, OwnFeatures
 from lapse.features.leakage import moved_features, up_to
 from lapse.features.own import own_features, with_own_features
 from lapse.pages import data_dictionary, own_families
@@ -24,9 +24,13 @@ EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "pipelines/own_features/READ
 GIVEN = frozenset({"amount", "order_id"})
 
 
-def sql(expression: str, looks_back: int = 0, table: str = "purchase_days") -> dict[str, Any]:
-    return {"table": table, "expression": expression, "meaning": "Made.", "unit": "lines", "risk": "lower",
-            "reason": "few lines", "looks_back": looks_back}  # fmt: skip
+def sql(expression: str, looks_back: int = 0, table: str = "purchase_days") -> SqlFeature:
+    return SqlFeature(table=table, expression=expression, meaning="Made.", unit="lines", risk="lower",
+                      reason="few lines", looks_back=looks_back)  # fmt: skip
+
+
+def with_own(own: OwnFeatures) -> Inputs:
+    return Inputs((30, 60), GIVEN, own=own.families, own_digest=own.digest)
 
 
 @pytest.fixture
@@ -37,10 +41,10 @@ def workspace(tmp_path):
     return tmp_path
 
 
-def values(engine: Engine, log: Any, own: dict[str, Any]) -> Any:
+def values(engine: Engine, log: Any, own: OwnFeatures) -> Any:
     activity = roll_up(log)
     snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
-    inputs = Inputs((30, 60), GIVEN, **own)
+    inputs = with_own(own)
     return engine.frame(build_features(engine, activity, snapshots, GOLDEN_CUTOFF, 91, inputs, families=())).set_index(
         "customer_id"
     )
@@ -51,7 +55,7 @@ def test_the_worked_example_joins_the_table(engine, golden_log, workspace) -> No
     made = values(engine, golden_log, own)
     assert list(made.columns[1:]) == ["big_basket_share_30d", "big_basket_share_60d"]
     assert made.loc["anna", "big_basket_share_60d"] == 0
-    named = {feature.name: feature.entry.meaning for feature in all_features(Inputs((30, 60), GIVEN, **own))}
+    named = {feature.name: feature.entry.meaning for feature in all_features(with_own(own))}
     assert named["big_basket_share_30d"] == "Share of purchase days in the last 30 days with ten lines or more."
 
 
@@ -88,7 +92,7 @@ def test_the_dictionary_holds_ones_own(workspace) -> None:
     (workspace / "params.yaml").write_text(
         (ROOT / "params.yaml")
         .read_text("utf-8")
-        .replace("  sql: {}\n", f"  sql: {{mine: {json.dumps(sql('count(*)'))}}}\n"),
+        .replace("  sql: {}\n", f"  sql: {{mine: {json.dumps(sql('count(*)').model_dump())}}}\n"),
         encoding="utf-8",
     )
     page = data_dictionary(own_families(workspace))
@@ -131,11 +135,11 @@ def test_a_file_that_does_not_run_or_makes_nothing_is_refused(workspace) -> None
 def test_a_name_that_is_taken_is_refused(tmp_path) -> None:
     own = own_features(tmp_path, {"tenure_days": sql("max(age)")})
     with pytest.raises(SettingsError, match="tenure_days"):
-        all_features(Inputs((30, 60), GIVEN, **own))
+        all_features(with_own(own))
 
 
 def test_a_model_is_used_only_with_the_features_that_it_was_trained_with(workspace, tmp_path) -> None:
-    inputs = Inputs.from_json(Inputs((30, 60), GIVEN, **own_features(workspace, {})).to_json())
+    inputs = Inputs.from_json(with_own(own_features(workspace, {})).to_json())
     assert inputs.own == ()
     assert len(with_own_features(inputs, workspace, {}).own) == 1
     with pytest.raises(ModelError, match="not those that the model was trained with"):
@@ -152,17 +156,21 @@ def test_a_feature_of_ones_own_that_looks_ahead_is_caught(engine, golden_log, wo
         encoding="utf-8",
     )
     own = own_features(workspace, {})
-    inputs = Inputs((30, 60), GIVEN, **own)
+    inputs = with_own(own)
     snapshots = engine.keep(
         eligible_customers(roll_up(golden_log)["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD),
         "own_eligible",
     )
 
     def rolled(log: Any) -> Any:
-        leaky = next(family for family in own["own"] if family.name == "ahead")
+        leaky = next(family for family in own.families if family.name == "ahead")
         leaky.features(inputs)[0].compute.args[0].__globals__["ALL"] = log["transactions"]
         return roll_up(log)
 
     cut = up_to(golden_log, GOLDEN_CUTOFF)
-    moved = moved_features(engine, golden_log, cut, rolled, snapshots, date(2024, 3, 31), 91, inputs, families=())
+
+    def built(log: Any) -> Any:
+        return build_features(engine, rolled(log), snapshots, GOLDEN_CUTOFF, 91, inputs, families=())
+
+    moved = moved_features(engine, golden_log, cut, built)
     assert moved == ["rows_of_all"]

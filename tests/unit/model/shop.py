@@ -8,30 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
 from lapse.model.training_procedure import Experiment
 
 WINDOWS = ChurnWindows(90, 28)
 INPUTS = Inputs((30, 90), frozenset({"amount"}))
-PARAMS: dict[str, Any] = {
-    "seed": 1,
-    "calibrate_cutoffs": 8,
-    "most_rows": 1_000_000,
-    "tuning_trials": 0,
-    "trees": 40,
-    "learning_rate": 0.08,
-    "leaves": 4,
-    "min_leaf_rows": 20,
-    "feature_share": 0.7,
-    "l2": 5.0,
-}
+TRAIN = Train(
+    seed=1, calibrate_cutoffs=8, most_rows=1_000_000, tuning_trials=0, trees=40, learning_rate=0.08, leaves=4,
+    min_leaf_rows=20, feature_share=0.7, l2=5.0,
+)  # fmt: skip
 NAMES = ["days_since_last_order", "overdue_ratio", "purchase_days_count", "tenure_days", "net_spend_90d", "gap_days_median",
          "order_count_30d", "noise"]  # fmt: skip
 
 
 def shop_rows(customers: int = 300, cutoffs: int = 7, seed: int = 0) -> pd.DataFrame:
-    """How many customers and cutoffs in, feature rows with labels out; half the risk is in plain sight, half is luck."""
+    """Return feature rows with labels; half the risk is in plain sight, half is luck."""
     random = np.random.default_rng(seed)
     gap = random.gamma(2, 6, customers) + 2
     frames = []
@@ -59,12 +52,12 @@ def shop_rows(customers: int = 300, cutoffs: int = 7, seed: int = 0) -> pd.DataF
 
 
 def shop_experiment(rows: pd.DataFrame | None = None, **params: Any) -> Experiment:
-    """Rows (or the usual ones) in, a lab over them out."""
-    return Experiment(shop_rows() if rows is None else rows, NAMES, INPUTS, WINDOWS, {**PARAMS, **params})
+    """Return an experiment over rows, the usual ones by default."""
+    return Experiment(shop_rows() if rows is None else rows, NAMES, INPUTS, WINDOWS, TRAIN.model_copy(update=params))
 
 
 def permuted(rows: pd.DataFrame, seed: int = 3) -> pd.DataFrame:
-    """Rows in, the same with the labels of each cutoff dealt out anew: nothing is left to learn."""
+    """Return the rows with the labels of each cutoff dealt out anew: nothing is left to learn."""
     random = np.random.default_rng(seed)
     dealt = rows.groupby("cutoff_date")["churned"].transform(lambda labels: random.permutation(labels.to_numpy()))
     return rows.assign(churned=dealt.astype("int64"))

@@ -19,7 +19,7 @@ from lapse.model.calibration import Beta, Calibrator, Isotonic, Platt
 from lapse.model.classifier import Boosted, fit_booster, model_text
 from lapse.model.logistic import fit_logistic
 from lapse.model.scorers import Blend, Scorer, fit_threshold
-from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, shop_rows
+from tests.unit.model.shop import INPUTS, NAMES, TRAIN, WINDOWS, shop_rows
 
 KINDS = ("booster", "logistic", "rule", "threshold", "blend")
 
@@ -32,7 +32,7 @@ def rows() -> pd.DataFrame:
 def scorer_of_kind(kind: str, rows: pd.DataFrame) -> Scorer:
     churned = rows["churned"].to_numpy("int64")
     if kind == "booster":
-        return Boosted(tuple(NAMES), fit_booster(rows[NAMES], rows["churned"], PARAMS))
+        return Boosted(tuple(NAMES), fit_booster(rows[NAMES], rows["churned"], TRAIN))
     if kind == "logistic":
         return fit_logistic(rows, NAMES, churned, 0.01)
     if kind == "rule":
@@ -81,7 +81,7 @@ def test_every_calibrator_survives(calibrator: Calibrator, rows: pd.DataFrame, t
 
 
 def test_same_rows_same_text(rows: pd.DataFrame) -> None:
-    texts = {model_text(fit_booster(rows[NAMES], rows["churned"], PARAMS)) for _ in range(3)}
+    texts = {model_text(fit_booster(rows[NAMES], rows["churned"], TRAIN)) for _ in range(3)}
     assert len(texts) == 1 and "num_threads" not in texts.pop()
 
 

@@ -11,7 +11,7 @@ from lapse.core.errors import ModelError
 from lapse.model.classifier import fit_booster, model_text, size_for
 from lapse.model.logistic import Logistic, fit_logistic
 from lapse.model.scorers import fit_threshold
-from tests.unit.model.shop import NAMES, PARAMS, shop_rows
+from tests.unit.model.shop import NAMES, TRAIN, shop_rows
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_nulls_constants_and_nothing_at_all(rows: pd.DataFrame) -> None:
     assert np.isfinite(fitted.log_odds(values)).all()
     alone = fit_logistic(odd, ["empty", "constant"], churned)
     assert np.allclose(alone.log_odds(values[:, :2]), np.log(churned.mean() / (1 - churned.mean())))
-    trees = fit_booster(odd[["overdue_ratio", "empty", "constant"]], odd["churned"], PARAMS)
+    trees = fit_booster(odd[["overdue_ratio", "empty", "constant"]], odd["churned"], TRAIN)
     assert np.isfinite(trees.predict(values)).all()
 
 
@@ -59,8 +59,8 @@ def test_the_rule_finds_the_threshold_that_was_put_in() -> None:
     rule = fit_threshold(frame, ["noise", "silence"], churned)
     assert rule.features == ("silence",) and 28 <= rule.threshold <= 32
     assert 1 / (1 + np.exp(-rule.above)) == pytest.approx(0.7, abs=0.05)
-    translate_errors = rule.log_odds(np.array([[10.0], [50.0], [np.nan]]))
-    assert translate_errors[0] == rule.below < translate_errors[1] == rule.above and translate_errors[2] == rule.null == 0, (
+    expected = rule.log_odds(np.array([[10.0], [50.0], [np.nan]]))
+    assert expected[0] == rule.below < expected[1] == rule.above and expected[2] == rule.null == 0, (
         "half of one is nobody's rate"
     )
 
@@ -74,8 +74,8 @@ def test_more_rows_bear_larger_trees() -> None:
 
 def test_a_direction_is_kept(rows: pd.DataFrame) -> None:
     turned = rows.assign(churned=(rows["net_spend_90d"] < rows["net_spend_90d"].median()).astype("int64"))
-    free = fit_booster(turned[["net_spend_90d"]], turned["churned"], PARAMS)
-    bound = fit_booster(turned[["net_spend_90d"]], turned["churned"], PARAMS, [1])
+    free = fit_booster(turned[["net_spend_90d"]], turned["churned"], TRAIN)
+    bound = fit_booster(turned[["net_spend_90d"]], turned["churned"], TRAIN, [1])
     line = np.linspace(0, 400, 50).reshape(-1, 1)
     assert (np.diff(free.predict(line)) < 0).any() and not (np.diff(bound.predict(line)) < 0).any()
 
@@ -83,7 +83,7 @@ def test_a_direction_is_kept(rows: pd.DataFrame) -> None:
 @pytest.mark.parametrize(("value", "who"), [(0, "nobody"), (1, "everybody")])
 def test_one_class_cannot_be_learned(value: int, who: str, rows: pd.DataFrame) -> None:
     labels = np.full(len(rows), value)
-    for fit in (lambda: fit_booster(rows[NAMES], pd.Series(labels), PARAMS), lambda: fit_logistic(rows, NAMES, labels),
+    for fit in (lambda: fit_booster(rows[NAMES], pd.Series(labels), TRAIN), lambda: fit_logistic(rows, NAMES, labels),
                 lambda: fit_threshold(rows, NAMES[:1], labels)):  # fmt: skip
         with pytest.raises(ModelError, match=who):
             fit()
@@ -93,7 +93,7 @@ def test_the_number_of_threads_changes_nothing(rows: pd.DataFrame) -> None:
     from threadpoolctl import threadpool_limits
 
     def all_of_them() -> tuple[str, Logistic]:
-        return (model_text(fit_booster(rows[NAMES], rows["churned"], PARAMS)),
+        return (model_text(fit_booster(rows[NAMES], rows["churned"], TRAIN)),
                 fit_logistic(rows, NAMES, rows["churned"].to_numpy("int64"), 0.1))  # fmt: skip
 
     with threadpool_limits(1):
@@ -109,5 +109,5 @@ def test_a_large_booster_is_the_same_on_one_thread_and_two(monkeypatch: pytest.M
     texts = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            texts.append(model_text(fit_booster(rows[NAMES], rows["churned"], PARAMS)))
+            texts.append(model_text(fit_booster(rows[NAMES], rows["churned"], TRAIN)))
     assert texts[0] == texts[1]

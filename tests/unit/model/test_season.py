@@ -17,7 +17,7 @@ from lapse.model.calibration import calibrate, season_missed
 from lapse.model.season import Rates, Season, season_after, seasonal
 from lapse.model.split import known_before
 from lapse.model.training_procedure import Experiment, fit_bundle
-from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, shop_rows
+from tests.unit.model.shop import INPUTS, NAMES, TRAIN, WINDOWS, shop_rows
 
 FIRST = date(2022, 1, 3)
 
@@ -83,17 +83,15 @@ def test_between_its_days_lies_a_straight_line_and_after_them_the_year_before() 
 
 
 def test_a_season_that_the_models_miss_is_told_from_one_that_did_not_come() -> None:
-    random, translate_errors = np.random.default_rng(3), [float(swing(day)) for day in cutoffs(10)]
-    came = season_missed([0.9 * one + random.normal(0, 0.05) for one in translate_errors], translate_errors)
+    random, expected = np.random.default_rng(3), [float(swing(day)) for day in cutoffs(10)]
+    came = season_missed([0.9 * one + random.normal(0, 0.05) for one in expected], expected)
     assert 0.7 < came <= 0.9
-    assert season_missed(random.normal(0, 0.1, 10).tolist(), translate_errors) < 0.15
-    assert season_missed([-one for one in translate_errors], translate_errors) == 0
-    assert season_missed([0.3] * 10, [0.4 + one / 20 for one in translate_errors]) < 0.01, "what lasts is no season"
-    assert season_missed([one / 10 for one in translate_errors], [one / 10 for one in translate_errors]) < 0.4, (
-        "a small swing says little"
-    )
-    assert season_missed(translate_errors, translate_errors, apart=0.3) < season_missed(translate_errors, translate_errors)
-    assert season_missed(translate_errors[:1], translate_errors[:1]) == season_missed(translate_errors, [None] * 10) == 0
+    assert season_missed(random.normal(0, 0.1, 10).tolist(), expected) < 0.15
+    assert season_missed([-one for one in expected], expected) == 0
+    assert season_missed([0.3] * 10, [0.4 + one / 20 for one in expected]) < 0.01, "what lasts is no season"
+    assert season_missed([one / 10 for one in expected], [one / 10 for one in expected]) < 0.4, "a small swing says little"
+    assert season_missed(expected, expected, apart=0.3) < season_missed(expected, expected)
+    assert season_missed(expected[:1], expected[:1]) == season_missed(expected, [None] * 10) == 0
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +105,7 @@ def experiment() -> Experiment:
     rows["churned"] = (random.random(len(rows)) < expit(clear + 1.5 * level)).astype("int64")
     share = rows.groupby("cutoff_date")["churned"].mean()
     rates = {day: float(np.log(rate / (1 - rate))) for day, rate in share.items()}
-    return Experiment(rows[rows["cutoff_date"] > cutoffs(34)[19]], NAMES, INPUTS, WINDOWS, PARAMS, rates)
+    return Experiment(rows[rows["cutoff_date"] > cutoffs(34)[19]], NAMES, INPUTS, WINDOWS, TRAIN, rates)
 
 
 def test_a_model_learns_the_season_and_tells_it_on_the_day(experiment: Experiment, tmp_path: Path) -> None:
@@ -115,12 +113,12 @@ def test_a_model_learns_the_season_and_tells_it_on_the_day(experiment: Experimen
     known, test = known_before(experiment.cutoffs, day, WINDOWS), experiment.at([day])
     made = fit_bundle(experiment, known)
     blind = fit_bundle(
-        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.params), known
+        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.train), known
     )
     left = test["churned"].mean()
-    translate_errors, without = (abs(one.churn_risk(test).mean() - left) for one in (made, blind))
+    expected, without = (abs(one.churn_risk(test).mean() - left) for one in (made, blind))
     assert made.season is not None and blind.season is None and blind.choice["season_missed"] == 0
-    assert 0.4 < made.choice["season_missed"] <= 1 and translate_errors < 0.6 * without, (translate_errors, without)
+    assert 0.4 < made.choice["season_missed"] <= 1 and expected < 0.6 * without, (expected, without)
     made.write(tmp_path)
     assert (Bundle.read(tmp_path).churn_risk(test) == made.churn_risk(test)).all()
     assert (replace(made, season=None).raw_score(test) == made.raw_score(test)).all(), "reasons add up without it"
@@ -135,7 +133,7 @@ def test_a_model_learns_the_season_and_tells_it_on_the_day(experiment: Experimen
 
 def test_a_bundle_from_before_seasons_has_none(experiment: Experiment, tmp_path: Path) -> None:
     made = fit_bundle(
-        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.params),
+        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.train),
         experiment.cutoffs,
     )
     made.write(tmp_path)
@@ -149,14 +147,14 @@ def test_a_bundle_from_before_seasons_has_none(experiment: Experiment, tmp_path:
 def test_rates_of_the_future_do_not_reach_a_model(experiment: Experiment) -> None:
     known = known_before(experiment.cutoffs, experiment.cutoffs[-1], WINDOWS)
     torn = {day: rate if day <= known[-1] else 5.0 for day, rate in experiment.rates.items()}
-    other = Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.params, torn)
+    other = Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.train, torn)
     assert fit_bundle(other, known).season == fit_bundle(experiment, known).season
 
 
 def test_the_level_is_what_the_season_leaves(experiment: Experiment) -> None:
     folds = [experiment.fold(("rfm_logistic",), day) for day in experiment.cutoffs[-8:]]
-    translate_errors = [float(swing(day)) for day in experiment.cutoffs[-8:]]
-    found = calibrate(folds, 1.0, translate_errors)
-    rest = np.array(found.shifts) - found.season_missed * np.array(translate_errors)
+    expected = [float(swing(day)) for day in experiment.cutoffs[-8:]]
+    found = calibrate(folds, 1.0, expected)
+    rest = np.array(found.shifts) - found.season_missed * np.array(expected)
     assert found.season_missed > 0.4 and np.std(rest) < np.std(found.shifts)
     assert calibrate(folds).season_missed == calibrate(folds, 1.0, [None] * 8).season_missed == 0

@@ -13,15 +13,15 @@ import pytest
 from lapse.core.errors import DataError, HistoryTooShort, ModelError
 from lapse.core.metrics import auroc
 from lapse.evaluation.backtest import OURS, report, run_origin
-from lapse.evaluation.grade import Gate, graded
+from lapse.evaluation.grade import CalibrationLimits, graded
 from lapse.model.bundle import Bundle
 from lapse.model.split import known_before
 from lapse.model.split import test_origins as origins_of
 from lapse.model.train import open_experiment
 from lapse.model.training_procedure import RULES, Experiment, fit_bundle, rfm_columns, sampled
-from tests.unit.model.shop import INPUTS, NAMES, PARAMS, WINDOWS, permuted, shop_experiment, shop_rows
+from tests.unit.model.shop import INPUTS, NAMES, TRAIN, WINDOWS, permuted, shop_experiment, shop_rows
 
-LOOSE = Gate(0.05, 0.8, 1.25)
+LOOSE = CalibrationLimits(0.05, 0.8, 1.25)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_where_bg_nbd_is_the_truth_it_ships_calibrated() -> None:
     truth = random.beta(2, 3, len(rows))
     rows["no_order_by_model"] = truth
     rows["churned"] = (random.random(len(rows)) < truth).astype("int64")
-    experiment = Experiment(rows, [*NAMES, "no_order_by_model"], INPUTS, WINDOWS, PARAMS)
+    experiment = Experiment(rows, [*NAMES, "no_order_by_model"], INPUTS, WINDOWS, TRAIN)
     made = fit_bundle(experiment, sorted(set(rows["cutoff_date"])))
     assert made.kind == "model" and made.choice["name"] == "bg_nbd" and made.features == ("no_order_by_model",)
     assert np.corrcoef(made.churn_risk(rows), truth)[0, 1] > 0.97
@@ -155,15 +155,13 @@ def test_features_of_another_version_are_refused(tmp_path: Path) -> None:
         for day, part in rows.groupby("cutoff_date"):
             part[["customer_id", "cutoff_date", *columns]].to_parquet(tmp_path / folder / f"{day}.parquet", index=False)
     with pytest.raises(DataError, match=r"lacks \d+ features, e\.g\."):
-        open_experiment(tmp_path / "features", tmp_path / "labels", INPUTS, WINDOWS, PARAMS)
+        open_experiment(tmp_path / "features", tmp_path / "labels", INPUTS, WINDOWS, TRAIN)
 
 
 def test_directions_hold_only_where_the_rows_agree(experiment: Experiment, known: tuple[date, ...]) -> None:
     found = dict(zip(NAMES, experiment._directions(experiment.at(known), known, None), strict=True))
     assert found["noise"] == 0, "the dictionary says nothing of it"
-    assert all(
-        found[name] in (0, experiment.translate_errors[name]) for name in NAMES if name in experiment.translate_errors
-    )
+    assert all(found[name] in (0, experiment.directions[name]) for name in NAMES if name in experiment.directions)
     turned = shop_experiment(shop_rows().assign(churned=lambda rows: 1 - rows["churned"]))
     against = dict(zip(NAMES, turned._directions(turned.at(known), known, None), strict=True))
     assert found["overdue_ratio"] == 1 and against["overdue_ratio"] == 0, "against the rows it is not held to"
@@ -208,13 +206,14 @@ def test_few_customers_or_few_churners_are_not_overfitted(customers: int, rate: 
 def test_tuning_is_taken_up_again_and_ends_the_same(tmp_path: Path) -> None:
     from lapse.model.tuning import tune
 
-    small = shop_experiment(shop_rows(60, 5), calibrate_cutoffs=2)
+    small = shop_experiment(shop_rows(60, 5), calibrate_cutoffs=2, tuning_trials=4)
+    shorter = shop_experiment(shop_rows(60, 5), calibrate_cutoffs=2, tuning_trials=2)
     cutoffs = small.cutoffs[:-1]
-    at_once, trials = tune(small, cutoffs, 4, tmp_path / "one.log")
-    tune(small, cutoffs, 2, tmp_path / "two.log")
-    resumed, again = tune(small, cutoffs, 4, tmp_path / "two.log")
+    at_once, trials = tune(small, cutoffs, tmp_path / "one.log")
+    tune(shorter, cutoffs, tmp_path / "two.log")
+    resumed, again = tune(small, cutoffs, tmp_path / "two.log")
     assert resumed == at_once and again == trials and len(trials) == 4
     assert trials[0]["params"] == {}, "the params as they are come first"
     best = min(trials, key=lambda one: one["metrics"]["log_loss"])
-    assert {name: at_once[name] for name in best["params"]} == best["params"]
-    assert tune(small, cutoffs, 4, tmp_path / "two.log")[1] == trials, "nothing left to do"
+    assert {name: getattr(at_once, name) for name in best["params"]} == best["params"]
+    assert tune(small, cutoffs, tmp_path / "two.log")[1] == trials, "nothing left to do"

@@ -10,13 +10,22 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from lapse.core.settings import Promote
 from lapse.core.windows import ChurnWindows
-from lapse.registry.gate import Calibration, Comparison, Evidence, PromotionLimits, compare, decide, measure_calibration
+from lapse.evaluation.grade import CalibrationLimits
+from lapse.registry.gate import Comparison, Evidence, compare, decide
 
 WINDOWS = ChurnWindows(90, 30)
 TEST = date(2024, 6, 1)
 LAST_DAY = date(2024, 7, 1)
-LIMITS = PromotionLimits(max_ece=0.05, min_slope=0.8, max_slope=1.25, max_auroc_loss=0.01)
+LIMITS = Promote(max_ece=0.05, min_slope=0.8, max_slope=1.25, max_auroc_loss=0.01)
+
+
+def card(ece: float, by_chance: float, slope: float | None, reach: float = 0.1) -> dict[str, Any]:
+    interval = None if slope is None else (slope - reach, slope + reach)
+    return {"ece": ece, "ece_by_chance": by_chance, "calibration_slope": slope, "intervals": {"calibration_slope": interval}}
+
+
 GOOD = Evidence(
     windows=WINDOWS,
     test_cutoff=TEST,
@@ -25,11 +34,11 @@ GOOD = Evidence(
     metrics={
         "test": {"auroc_interval": [0.8, 0.9]},
         "baselines": {
-            "weak": {"auroc": 0.6, "auroc_difference_interval": [0.2, 0.3]},
-            "strong": {"auroc": 0.8, "auroc_difference_interval": [0.01, 0.05]},
+            "overdue_ratio": {"auroc": 0.6, "auroc_difference_interval": [0.2, 0.3]},
+            "inactivity_rule": {"auroc": 0.8, "auroc_difference_interval": [0.01, 0.05]},
         },
     },
-    calibration=Calibration(ece=0.02, ece_by_chance=0.03, slope=1.05, slope_error=0.05),
+    calibration=card(0.02, 0.03, 1.05),
     comparison=Comparison("version 1", 0.004, (-0.002, 0.01), -0.001, (-0.003, 0.001)),
 )
 
@@ -38,8 +47,8 @@ def failed(evidence: Evidence, windows: ChurnWindows = WINDOWS, last_day: date =
     return {check.name: check.detail for check in decide(evidence, windows, last_day, LIMITS) if not check.passed}
 
 
-def with_rivals(**leads: tuple[float, Any]) -> Evidence:
-    baselines = {name: {"auroc": a, "auroc_difference_interval": lead} for name, (a, lead) in leads.items()}
+def with_baselines(**differences: tuple[float, Any]) -> Evidence:
+    baselines = {name: {"auroc": a, "auroc_difference_interval": lead} for name, (a, lead) in differences.items()}
     return replace(GOOD, metrics={**GOOD.metrics, "baselines": baselines})
 
 
@@ -49,18 +58,19 @@ def test_a_good_model_passes_with_and_without_a_champion() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "name", "said"),
+    ("evidence", "name", "detail"),
     [
         (replace(GOOD, evaluation_cutoffs=[date(2024, 5, 3)]), "maturity", "learned from 2024-05-03"),
         (replace(GOOD, final_cutoffs=[date(2024, 6, 2)]), "maturity", "the outcomes of 2024-06-02 are not over"),
         (replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": [0.5, 0.6]}}), "chance", "0.5000 to 0.6000"),
         (replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": None}}), "chance", "no AUROC"),
-        (with_rivals(best=(0.8, [-0.001, 0.05]), weak=(0.7, [0.1, 0.2])), "rule", "the best rule, best, by -0.0010"),
-        (with_rivals(best=(0.8, None)), "rule", "could not be measured"),
-        (with_rivals(), "rule", "no rule was measured"),
-        (replace(GOOD, calibration=Calibration(0.06, 0.03, 1.0, 0.05)), "calibration", "ECE 0.0600, at most 0.0500"),
-        (replace(GOOD, calibration=Calibration(0.02, 0.03, 0.6, 0.05)), "calibration", "slope 0.600 ± 0.098"),
-        (replace(GOOD, calibration=Calibration(0.02, 0.03, 1.5, 0.05)), "calibration", "slope 1.500"),
+        (with_baselines(overdue_ratio=(0.8, [-0.001, 0.05]), inactivity_rule=(0.7, [0.1, 0.2])), "rule", "the best rule, overdue_ratio: -0.0010"),
+        (with_baselines(overdue_ratio=(0.8, None)), "rule", "could not be measured"),
+        (with_baselines(), "rule", "no rule was measured"),
+        (with_baselines(bg_nbd=(0.9, [0.1, 0.2])), "rule", "no rule was measured"),
+        (replace(GOOD, calibration=card(0.09, 0.03, 1.0)), "calibration", "off by 0.090 on average (gate 0.05, plus 0.030 by chance)"),
+        (replace(GOOD, calibration=card(0.02, 0.03, 0.6)), "calibration", "slope is 0.60"),
+        (replace(GOOD, calibration=card(0.02, 0.03, 1.5)), "calibration", "slope is 1.50"),
         (replace(GOOD, calibration="no data"), "calibration", "no data"),
         (replace(GOOD, comparison="it had seen them"), "champion", "cannot be compared: it had seen them"),
         (replace(GOOD, comparison=Comparison("v", -0.002, (-0.004, -0.001), 0.0, (-0.1, 0.1))), "champion", "-0.0020"),
@@ -83,13 +93,23 @@ def test_outcomes_that_are_not_over_are_refused() -> None:
 
 
 def test_chance_is_no_miscalibration_on_few_customers() -> None:
-    """ECE above the limit but within what chance makes, and a slope whose interval reaches the limits."""
-    assert failed(replace(GOOD, calibration=Calibration(0.07, 0.08, 0.6, 0.2))) == {}
-    assert failed(replace(GOOD, calibration=Calibration(0.02, 0.03, None, None))) == {}
+    """ECE above the limit but within limit plus chance, as the grade has it, and a slope whose interval reaches the limits."""
+    assert failed(replace(GOOD, calibration=card(0.062, 0.03, 0.6, 0.3))) == {}
+    assert failed(replace(GOOD, calibration=card(0.02, 0.03, None))) == {}
+
+
+def test_a_baseline_that_is_no_rule_of_thumb_does_not_decide() -> None:
+    assert failed(with_baselines(overdue_ratio=(0.7, [0.1, 0.2]), bg_nbd=(0.9, [-0.1, 0.1]))) == {}
+
+
+def test_grade_and_gate_ask_the_same_of_calibration() -> None:
+    for ece in (0.04, 0.062, 0.081):
+        given = card(ece, 0.03, 1.0)
+        assert bool(CalibrationLimits.of(LIMITS).misses(given)) == bool(failed(replace(GOOD, calibration=given)))
 
 
 def test_a_rule_that_ships_leads_itself_by_nothing() -> None:
-    assert failed(with_rivals(best=(0.8, [0.0, 0.0]))) == {}
+    assert failed(with_baselines(overdue_ratio=(0.8, [0.0, 0.0]))) == {}
 
 
 def drawn(customers: int, stretch: float, seed: int = 3) -> tuple[Any, Any]:
@@ -97,27 +117,6 @@ def drawn(customers: int, stretch: float, seed: int = 3) -> tuple[Any, Any]:
     random = np.random.default_rng(seed)
     truth = expit(random.normal(-1, 1, customers))
     return (random.random(customers) < truth).astype("int64"), expit(stretch * logit(truth))
-
-
-def test_calibration_of_the_truth_and_of_an_exaggeration() -> None:
-    right, wrong = (measure_calibration(*drawn(10_000, stretch), seed=1) for stretch in (1.0, 2.0))
-    assert right.slope is not None and right.slope_error is not None
-    assert abs(right.slope - 1) < 2.5 * right.slope_error and right.ece < right.ece_by_chance < 0.02
-    assert wrong.slope == pytest.approx(0.5, abs=0.05) and wrong.ece > 3 * wrong.ece_by_chance
-    few = measure_calibration(*drawn(150, 1.0), seed=1)
-    assert few.ece_by_chance > 0.05
-
-
-def test_the_error_of_the_slope_is_its_spread_over_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lapse.registry.gate.SIMULATIONS", 1)
-    found = [measure_calibration(*drawn(500, 1.0, seed), seed=1) for seed in range(40)]
-    spread = np.std([one.slope for one in found])
-    assert np.mean([one.slope_error for one in found]) == pytest.approx(spread, rel=0.3)
-
-
-def test_one_risk_for_everybody_has_no_slope() -> None:
-    churned, _ = drawn(300, 1.0)
-    assert measure_calibration(churned, np.full(300, churned.mean()), seed=1).slope is None
 
 
 def test_the_comparison_is_paired() -> None:

@@ -14,11 +14,12 @@ from lapse.core.errors import LapseError, ModelError, PromotionRefused, Settings
 from lapse.core.windows import Period
 from lapse.history.profile import DataProfile
 from lapse.registry import promotion
+from lapse.registry.gate import GateSettings
 from lapse.registry.mlflow_registry import tracking_uri
 from lapse.registry.promotion import promote, rollback
 from lapse.registry.promotion_history import PROMOTIONS, champions, read_history
 from tests.conftest import ROOT
-from tests.project.imports import import_closure
+from tests.project.imports import stage_files
 from tests.unit.registry.test_gate import GOOD, LAST_DAY, LIMITS, WINDOWS
 
 BAD = replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": [0.4, 0.6]}})
@@ -67,7 +68,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUpRegistry:
 
 
 def move(root: Path, number: int, reason: str | None = None, force: bool = False) -> str:
-    return "\n".join(promote(root, "lapse", number, WINDOWS, LIMITS, 10, 1, reason, force))
+    return "\n".join(promote(root, "lapse", number, GateSettings(WINDOWS, LIMITS, 10, 1), reason=reason, force=force))
 
 
 def test_every_move_is_a_line_and_rollback_goes_back_one_by_one(registry: MadeUpRegistry) -> None:
@@ -204,7 +205,7 @@ def test_neither_a_stage_nor_an_experiment_moves_it(registry: MadeUpRegistry, mo
         move(registry.root, 1)
     mover = Path(promotion.__file__)
     for stage in (ROOT / "pipelines").glob("*.py"):
-        assert mover not in import_closure(stage), stage
+        assert mover not in stage_files(stage.stem), stage
 
 
 def test_an_experiment_records_in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

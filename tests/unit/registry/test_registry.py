@@ -17,17 +17,17 @@ from scipy.special import expit
 
 from lapse.core.errors import ModelError, PromotionRefused
 from lapse.core.files import read_json
-from lapse.core.settings import load_settings
+from lapse.core.settings import Promote, load_settings
 from lapse.core.windows import ChurnWindows, Period
 from lapse.evaluation.backtest import run_origin
 from lapse.evaluation.evaluate import write_evaluation
-from lapse.evaluation.grade import Gate
+from lapse.evaluation.grade import CalibrationLimits
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
 from lapse.history.profile import DataProfile
 from lapse.model.season import Season
 from lapse.model.train import open_experiment, write_models
-from lapse.registry.gate import PromotionLimits
+from lapse.registry.gate import GateSettings
 from lapse.registry.mlflow_registry import Registry, record_training, tracking_uri
 from lapse.registry.promotion import promote, rollback, scoring_model
 from tests.conftest import ROOT
@@ -35,8 +35,8 @@ from tests.unit.registry.test_gate import LAST_DAY, TEST, WINDOWS
 
 INPUTS = Inputs((30, 90), frozenset({"amount"}))
 CUTOFFS = [date(2024, 2, 1), date(2024, 3, 2), date(2024, 4, 1), date(2024, 5, 1), TEST]
-PARAMS = {**load_settings(ROOT / "params.yaml").train.model_dump(), "trees": 25, "learning_rate": 0.25, "leaves": 4}
-LOOSE = PromotionLimits(max_ece=0.05, min_slope=0.6, max_slope=1.6, max_auroc_loss=0.02)
+TRAIN = load_settings(ROOT / "params.yaml").train.model_copy(update={"trees": 25, "learning_rate": 0.25, "leaves": 4})
+LOOSE = Promote(max_ece=0.05, min_slope=0.6, max_slope=1.6, max_auroc_loss=0.02)
 
 
 def write_customers(root: Path, cutoffs: list[date], labels_follow: bool = True, seed: int = 5) -> None:
@@ -57,17 +57,19 @@ def write_customers(root: Path, cutoffs: list[date], labels_follow: bool = True,
 def train_and_record(root: Path, **changes: Any) -> str:
     """Stages train and evaluate on what `write_customers` left, and the record; with origins and trials as back-tests give."""
     data, models, reports = root / "data", root / "models", root / "data/reports"
-    params = {**PARAMS, **changes}
-    evaluation_model, final_model = write_models(data / "features", data / "labels", models, INPUTS, WINDOWS, params)
-    experiment = open_experiment(data / "features", data / "labels", INPUTS, WINDOWS, params)
+    train = TRAIN.model_copy(update=changes)
+    evaluation_model, final_model = write_models(data / "features", data / "labels", models, INPUTS, WINDOWS, train)
+    experiment = open_experiment(data / "features", data / "labels", INPUTS, WINDOWS, train)
     tested = [run_origin(experiment, TEST, None, evaluation_model)]
-    metrics = write_evaluation(tested, final_model, reports, 200, 1, Gate(0.05, 0.6, 1.6), None)
+    metrics = write_evaluation(tested, final_model, reports, 200, 1, CalibrationLimits(0.05, 0.6, 1.6), None)
     origins = [{"test_cutoff": str(day), "metrics": {"auroc": 0.7, "auroc_interval": [0.6, 0.8]}} for day in CUTOFFS[2:4]]
     trials = [{"number": 4, "params": {"leaves": 8}, "metrics": {"log_loss": 0.3}}]
     recorded = {**metrics, "origins": origins, "trials": trials}
     DataProfile(Period(date(2023, 1, 1), LAST_DAY, LAST_DAY), {"transactions": []}).write(data / "validated/profile.json")
     (models / "README.md").write_text("# Model card\n", encoding="utf-8")
-    return record_training(root, "shop", "lapse", {"train": PARAMS}, recorded, models, reports, data / "features")
+    return record_training(
+        root, "shop", "lapse", {"train": TRAIN.model_dump()}, recorded, models, reports, data / "features"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def gated(root: Path, number: int | None = None, windows: ChurnWindows = WINDOWS) -> str:
-    return "\n".join(promote(root, "lapse", number, windows, LOOSE, 200, 1))
+    return "\n".join(promote(root, "lapse", number, GateSettings(windows, LOOSE, 200, 1)))
 
 
 def test_through_the_gate_and_back(recorded: Path, tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_through_the_gate_and_back(recorded: Path, tmp_path: Path) -> None:
     with pytest.raises(PromotionRefused, match=r"chance: AUROC .*calibration: could not be measured.*champion: cannot be"):
         gated(recorded, 2)
     detail = gated(recorded)
-    assert "FAIL" not in detail and "against version 1" in detail and "its judged model: AUROC" in detail
+    assert "FAIL" not in detail and "against version 1" in detail and "evaluation model: AUROC" in detail
     scoring = scoring_model(recorded, "lapse", None, tmp_path)
     assert scoring.origin["registered_version"] == 3 and read_json(scoring.metrics)["test"]["auroc"] > 0.7
     assert scoring_model(recorded, "lapse", "latest", tmp_path).bundle.version == scoring.bundle.version
@@ -127,14 +129,18 @@ def test_the_run_says_what_a_person_wants(recorded: Path) -> None:
     assert {
         "test/brier",
         "test/auroc_low",
-        "rivals/rfm_logistic/auroc",
-        "rivals/rfm_logistic/auroc_difference_interval_low",
-    } & set(run.metrics) == {"test/brier", "rivals/rfm_logistic/auroc", "rivals/rfm_logistic/auroc_difference_interval_low"}
+        "baselines/rfm_logistic/auroc",
+        "baselines/rfm_logistic/auroc_difference_interval_low",
+    } & set(run.metrics) == {
+        "test/brier",
+        "baselines/rfm_logistic/auroc",
+        "baselines/rfm_logistic/auroc_difference_interval_low",
+    }
     assert (
         run.tags["mlflow.note.content"].startswith(f"**{run.tags['verdict']}**")
         and "| rfm_logistic |" in run.tags["mlflow.note.content"]
     )
-    assert run.params["train.leaves"] == str(PARAMS["leaves"])
+    assert run.params["train.leaves"] == str(TRAIN.leaves)
     assert {"feature_dictionary.csv", "model_card.md", "reports/metrics.json", "reports/roc.png"} <= names
     assert sorted((one.data.tags["kind"], one.info.run_name) for one in nested) == [
         ("origin", f"origin {CUTOFFS[2]}"), ("origin", f"origin {CUTOFFS[3]}"), ("trial", "trial 4")]  # fmt: skip
@@ -184,7 +190,7 @@ def test_what_cannot_be_compared_is_said(recorded: Path) -> None:
     knowing = replace(first, evaluation_model=first.final_model)
     assert f"learned from outcomes up to cutoff {TEST}" in str(gather(recorded, third, knowing, 20, 1).comparison)
     fresh = replace(first, final_model=replace(first.final_model, cutoffs={"fit": [str(CUTOFFS[0])]}))
-    assert "as it ships" in getattr(gather(recorded, third, fresh, 20, 1).comparison, "basis", "")
+    assert "final model" in getattr(gather(recorded, third, fresh, 20, 1).comparison, "basis", "")
     rows = pd.read_parquet(recorded / f"data/features/{TEST}.parquet").drop(columns="tenure_days")
     assert "missing: tenure_days" in str(_champion_risk(first, rows, TEST, WINDOWS))
     moved = replace(third, metrics={**third.metrics, "test_cutoff": "2024-06-02"})

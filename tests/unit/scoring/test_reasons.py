@@ -49,7 +49,7 @@ def texts(why: Why) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("{n:#order}", ["no orders", "1 order", "2 orders", "1,234 orders"]),
         ("{n:ago}", ["today", "1 day ago", "2 days ago", "1,234 days ago"]),

@@ -13,7 +13,7 @@ from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.windows import ChurnWindows, Period
 from lapse.history.activity.rollup import purchase_days
-from lapse.value.spend import has_money, history_rows, spend_after, spend_before
+from lapse.value.spend import SpendLog, spend_after, spend_before
 from tests.conftest import transactions
 
 CUTOFF = date(2024, 3, 31)
@@ -67,7 +67,8 @@ def test_before_and_after_by_hand(engine: Engine) -> None:
         },
     }
     assert after(engine, days) == {"a": 12.5, "b": -15.0}, "the lead is not counted, the last day is, the day after is not"
-    assert has_money(engine, days) and not has_money(engine, days.mutate(net_spend=ibis.null("decimal(38, 4)")))
+    free = days.mutate(net_spend=ibis.null("decimal(38, 4)"))
+    assert SpendLog(engine, days, PERIOD).has_money() and not SpendLog(engine, free, PERIOD).has_money()
 
 
 def test_a_margin_that_is_known_is_taken(engine: Engine) -> None:
@@ -97,6 +98,6 @@ def test_a_window_that_is_not_over_has_no_value(engine: Engine) -> None:
 
 def test_who_never_ordered_brought_nothing(engine: Engine) -> None:
     rows = pd.DataFrame({"customer_id": ["z", "b"], "days_since_last_order": [None, 59.0]})
-    found = history_rows(engine, days_of(engine, LINES), rows, CUTOFF, PERIOD, 0.5)
+    found = SpendLog(engine, days_of(engine, LINES), PERIOD).history_rows(rows, CUTOFF, 0.5)
     assert found["customer_id"].tolist() == ["z", "b"] and found["margin_last_year"].tolist() == [0.0, -15.0]
     assert found["covered_days"].tolist() == [365.0, 365.0] and found["observed_days"].tolist() == [0.0, 59.0]

@@ -15,14 +15,17 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from lapse.core.errors import HistoryTooShort, ModelError
+from lapse.core.settings import load_settings
 from lapse.core.windows import ChurnWindows
 from lapse.value.profit import CampaignCosts
 from lapse.value.value_metrics import bootstrap_errors, margin_card
 from lapse.value.value_model import ValueModel, ValueRoles, fit_value_model, value_beside, value_roles
-from lapse.value.value_report import campaign, curve_points, off_note
+from lapse.value.value_report import CampaignTest, campaign, curve_points, off_note
 from lapse.value.value_training import fit_both
+from tests.conftest import ROOT
 
 CUTOFFS = tuple(date(2024, 1, 1) + timedelta(days=30 * n) for n in range(4))
+VALUE = load_settings(ROOT / "params.yaml").value.model_copy(update={"value_days": 30, "margin_share": 0.5})
 ROLES = ValueRoles(30, CUTOFFS[-1], CUTOFFS[:-1], CUTOFFS)
 FEATURES = ["days_since_last_order", "engaged"]
 
@@ -55,12 +58,12 @@ def customers(size: int = 400, seed: int = 1, **columns: Any) -> pd.DataFrame:
 
 
 def fitted(rows: pd.DataFrame, value_days: int = 30) -> ValueModel:
-    return fit_value_model(rows, CUTOFFS, FEATURES, value_days, 30, 0.5, 1)
+    return fit_value_model(rows, CUTOFFS, FEATURES, value_days=value_days, learned_days=30, margin_share=0.5, seed=1)
 
 
 def test_what_the_features_say_is_learned_and_totals_are_right() -> None:
     rows = customers()
-    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 200, 1)
+    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, VALUE, 200, 1)
     assert evaluation_model.kind == final_model.kind == "model" and "is better than last year's spend" in final_model.why
     assert evaluation_model.cutoffs == {"fit": [str(day) for day in CUTOFFS[:3]], "test": [str(CUTOFFS[3])]}
     test = rows[(rows["cutoff_date"] == CUTOFFS[3]) & (rows["churned"] == 0)]
@@ -73,7 +76,7 @@ def test_what_the_features_say_is_learned_and_totals_are_right() -> None:
 def test_where_last_year_says_it_all_last_year_ships() -> None:
     rows = customers()
     rows["margin_after"] = rows["margin_last_year"] * 30 / 200
-    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 200, 1)
+    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, VALUE, 200, 1)
     assert evaluation_model.kind == "model" and final_model.kind == "last_year" and final_model.booster is None
     assert "not shown to be better" in final_model.why
     assert final_model.expected_margin(rows) == pytest.approx(rows["margin_after"], abs=1e-3)
@@ -84,7 +87,12 @@ def test_who_churned_and_what_was_not_known_teach_nothing() -> None:
     other = rows.copy()
     other.loc[other["churned"] == 1, "margin_after"] = 1e6
     other.loc[other["cutoff_date"] == CUTOFFS[3], "margin_after"] = 1e6
-    texts = [fit_value_model(frame, CUTOFFS[:3], FEATURES, 30, 30, 0.5, 1).expected_margin(rows) for frame in (rows, other)]
+    texts = [
+        fit_value_model(
+            frame, CUTOFFS[:3], FEATURES, value_days=30, learned_days=30, margin_share=0.5, seed=1
+        ).expected_margin(rows)
+        for frame in (rows, other)
+    ]
     assert (texts[0] == texts[1]).all()
 
 
@@ -133,13 +141,13 @@ def test_odd_customers(columns: dict[str, Any], kind: str) -> None:
     assert model.kind == kind and np.isfinite(said).all() and (said >= 0).all()
     if columns.get("margin_after") == 7.0:
         assert said == pytest.approx(np.full(len(rows), 7.0), rel=1e-3)
-    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 20, 1)
+    evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, VALUE, 20, 1)
     assert np.isfinite(final_model.expected_margin(rows)).all() and evaluation_model.cutoffs["test"] == [str(CUTOFFS[3])]
 
 
 def test_one_customer() -> None:
     rows = customers(1, churned=0)
-    _, final_model = fit_both(rows, ROLES, FEATURES, 30, 0.5, 20, 1)
+    _, final_model = fit_both(rows, ROLES, FEATURES, VALUE, 20, 1)
     assert final_model.kind == "last_year" and final_model.expected_margin(rows).shape == (4,)
     card = margin_card(np.array([3.0]), np.array([4.0]))
     assert card["mae"] == 1 and card["spearman"] is None and card["total_ratio"] == pytest.approx(4 / 3)
@@ -207,15 +215,14 @@ def test_a_campaign_is_judged_by_who_left() -> None:
     risk, margin = random.random(500), random.gamma(2, 50, 500)
     churned = (random.random(500) < risk).astype("int64")
     campaign_costs = CampaignCosts(1.0, 10.0, 0.3)
-    translate_errors = campaign(campaign_costs, risk, margin, churned, 20.0, 100, 1)
-    best = translate_errors["ranked_by"]["expected_profit"]
-    assert best["planned_profit"] >= max(one["planned_profit"] for one in translate_errors["ranked_by"].values())
+    tested = CampaignTest(date(2024, 6, 1), risk, margin, churned)
+    outcome = campaign(campaign_costs, tested, 20.0, 100, 1)
+    best = outcome["ranked_by"]["expected_profit"]
+    assert best["planned_profit"] >= max(one["planned_profit"] for one in outcome["ranked_by"].values())
     assert best["profit_interval"][0] <= best["profit"] <= best["profit_interval"][1]
-    assert all(one["profit"] <= one["hindsight_profit"] for one in translate_errors["ranked_by"].values())
-    points = pd.DataFrame(curve_points(campaign_costs, risk, margin, churned))
+    assert all(one["profit"] <= one["hindsight_profit"] for one in outcome["ranked_by"].values())
+    points = pd.DataFrame(curve_points(campaign_costs, tested))
     ends = points[points["customers"] == 500]["profit"]
-    assert len(ends) == 3 and ends.to_numpy() == pytest.approx(
-        np.full(3, translate_errors["profit_of_contacting_everybody"])
-    )
-    nobody = campaign(CampaignCosts(1e6, 0.0, 0.3), risk, margin, churned, 20.0, 10, 1)
+    assert len(ends) == 3 and ends.to_numpy() == pytest.approx(np.full(3, outcome["profit_of_contacting_everybody"]))
+    nobody = campaign(CampaignCosts(1e6, 0.0, 0.3), tested, 20.0, 10, 1)
     assert nobody["ranked_by"]["churn_risk"]["planned_length"] == 0 and nobody["empc"] == pytest.approx(0)
