@@ -57,9 +57,11 @@ def main() -> None:
         write_activity(engine, work / "validated", work / "activity", profile.rating_scale, churn.reasons)
         activity = read_activity(engine, work / "activity")
         step, most = asked.step or settings.snapshots.step_days, settings.snapshots.max_cutoffs
-        write_snapshots(engine, activity, work / "snapshots", windows, profile.period, step, most)
+        write_snapshots(
+            engine, activity, work / "snapshots", windows=windows, period=profile.period, step_days=step, max_cutoffs=most
+        )
         last = profile.period.last_complete_day
-        write_labels(engine, work / "snapshots", activity, work / "labels", windows, last)
+        write_labels(engine, work / "snapshots", activity, work / "labels", windows=windows, last_complete_day=last)
         inputs = feature_inputs(profile, windows, settings.features, Path())
         write_features(engine, activity, work / "snapshots", work / "features", profile.period, inputs)
         cutoffs = cutoffs_in(work / "labels")

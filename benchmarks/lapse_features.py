@@ -62,11 +62,15 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int, only
         write_activity(engine, source, out / "activity", profile.rating_scale, settings.churn.reasons)
         clock.append(_now())
         activity = read_activity(engine, out / "activity")
-        counted = write_snapshots(engine, activity, out / "snapshots", windows, period, step, cutoffs)
+        counted = write_snapshots(
+            engine, activity, out / "snapshots", windows=windows, period=period, step_days=step, max_cutoffs=cutoffs
+        )
         clock.append(_now())
         write_features(engine, activity, out / "snapshots", out / "features", period, inputs, families)
         clock.append(_now())
-        write_labels(engine, out / "snapshots", activity, out / "labels", windows, period.last_complete_day)
+        write_labels(
+            engine, out / "snapshots", activity, out / "labels", windows=windows, last_complete_day=period.last_complete_day
+        )
         clock.append(_now())
     return {
         "stages": {name: clock[number + 1][0] - clock[number][0] for number, name in enumerate(STAGES)},

@@ -1,9 +1,10 @@
-"""Stage labels: what came of each snapshot in its outcome window."""
+"""Stage labels: the outcome of each snapshot, and churn rates at many cutoffs at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,36 @@ from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.files import prune
 from lapse.core.tables import LABELS
-from lapse.core.windows import YEAR, ChurnWindows, Period
-from lapse.snapshots import cutoffs_in, population
+from lapse.core.windows import SEASON_DAYS, ChurnWindows, Period, Window
+from lapse.snapshots import cutoffs_in, in_window, is_eligible, subscriptions_at
 
 YEARS = 5
-"""Of so many years churn rates are looked up; before them, the shop was another one."""
+"""How far back churn rates are looked up; before that, the shop was a different one."""
 WIDEST_STEP = 60
-"""Days between cutoffs, beyond which a season is not seen."""
+"""With more days than this between cutoffs, a season cannot be seen."""
 FEWEST = 100
-"""With fewer customers, a churn rate is mostly chance."""
+"""With fewer customers than this, a churn rate is mostly chance."""
+CUTOFFS_AT_ONCE = 26
+"""Cutoffs counted in one query, which has two columns for each."""
+
+
+@dataclass(frozen=True)
+class ChurnCount:
+    """How many customers were eligible at a cutoff and how many of them churned."""
+
+    cutoff_date: date
+    eligible: int
+    churned: int
+
+    @property
+    def churn_rate(self) -> float:
+        """Share of the eligible who churned; 0 when nobody is eligible."""
+        return self.churned / self.eligible if self.eligible else 0.0
+
+    @property
+    def smaller_class(self) -> int:
+        """The churners or the stayers, whichever are fewer."""
+        return min(self.churned, self.eligible - self.churned)
 
 
 def write_labels(
@@ -31,66 +53,42 @@ def write_labels(
     snapshots: Path,
     activity: Mapping[str, ir.Table],
     out: Path,
+    *,
     windows: ChurnWindows,
     last_complete_day: date,
 ) -> dict[date, float]:
-    """Write one file of labels per cutoff to `out`, and return the churn rate of each."""
+    """Write one file of labels per cutoff of the snapshots and return the churn rate of each."""
     prune(out, cutoffs_in(snapshots))
     rates = {}
     for cutoff in cutoffs_in(snapshots):
         rows = engine.read(snapshots / f"{cutoff}.parquet")
-        labels = outcome_labels(rows, activity["purchase_days"], cutoff, windows, last_complete_day)
-        if windows.mode == "subscription":
-            labels = contract_labels(labels, activity["subscription_days"], cutoff, windows)
-        engine.write(labels, out / f"{cutoff}.parquet", LABELS.key)
+        engine.write(churn_labels(rows, activity, cutoff, windows, last_complete_day), out / f"{cutoff}.parquet", LABELS.key)
         written: Any = engine.read(out / f"{cutoff}.parquet")
         rates[cutoff] = float(written.churned.mean().to_pyarrow().as_py() or 0.0)
     return rates
 
 
-def churn_log_odds(
-    engine: Engine, activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows, period: Period
-) -> dict[date, float]:
-    """Return the log-odds of the churn rate at mature cutoffs, and equally far apart at earlier ones back into the log.
-
-    At a week's distance or more, without a gap, over YEARS; half a churner and half a stayer are added. They end where
-    fewer than FEWEST customers were active. Empty where no season can be seen in them: cutoffs far apart, a young log.
-    """
-    newest, apart = max(cutoffs), len(cutoffs) - 1
-    step = round((newest - min(cutoffs)).days / apart) if apart else WIDEST_STEP + 1
-    first = period.first_day + timedelta(days=windows.active_days - 1)
-    if not 0 < step <= WIDEST_STEP or (newest - first).days < YEAR:
-        return {}
-    step *= -(-7 // step)
-    rates = {}
-    for day in (newest - timedelta(days=n) for n in range(0, min(YEARS * YEAR, (newest - first).days) + 1, step)):
-        labels: Any = outcome_labels(
-            population(activity, day, windows, period), activity["purchase_days"], day, windows, period.last_complete_day
-        )
-        if windows.mode == "subscription":
-            labels = contract_labels(labels, activity["subscription_days"], day, windows)
-        counted = engine.frame(labels.aggregate(customers=labels.count(), left=labels.churned.sum().coalesce(0)))
-        customers, left = (int(counted[name].iloc[0]) for name in ("customers", "left"))
-        if customers < FEWEST:
-            break
-        rates[day] = math.log((left + 0.5) / (customers - left + 0.5))
-    return rates
+def churn_labels(
+    snapshots: ir.Table, activity: Mapping[str, ir.Table], cutoff: date, windows: ChurnWindows, last_complete_day: date
+) -> ir.Table:
+    """Return the labels of the snapshots of one mature cutoff, by the mode of churn (tables.LABELS)."""
+    labels = outcome_labels(snapshots, activity["purchase_days"], cutoff, windows, last_complete_day)
+    if windows.mode == "subscription":
+        return contract_labels(labels, activity["subscription_days"], cutoff, windows)
+    return labels
 
 
 def outcome_labels(
     snapshots: ir.Table, purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, last_complete_day: date
 ) -> ir.Table:
-    """Return the snapshots of a mature cutoff with churned and the outcome window's orders and spend (tables.LABELS).
+    """Return churned by orders, and the orders and spend of the outcome window (tables.LABELS).
 
     churned = 1 when no order falls into `(cutoff + lead, cutoff + lead + horizon]`. Raises DataError for an immature
     cutoff: its outcome is not known, so it has no label.
     """
-    outcome = windows.outcome(cutoff)
-    if not windows.is_mature(cutoff, last_complete_day):
-        raise DataError(f"labels: cutoff {cutoff} is not mature: its label is decided on {windows.decided_on(cutoff)}, the "
-                        f"complete days of the log end on {last_complete_day}. Use an earlier cutoff.")  # fmt: skip
+    _require_mature(cutoff, windows, last_complete_day)
     days: Any = purchase_days
-    inside = days.filter((days.activity_date > outcome.start) & (days.activity_date <= outcome.end))
+    inside = days.filter(in_window(days, windows.outcome(cutoff)))
     came: Any = inside.group_by("customer_id").aggregate(
         outcome_orders=inside.orders.sum(), outcome_spend=inside.net_spend.sum().cast("float64")
     )
@@ -108,24 +106,89 @@ def outcome_labels(
 
 
 def contract_labels(labels: ir.Table, subscription_days: ir.Table, cutoff: date, windows: ChurnWindows) -> ir.Table:
-    """Return labels with `churned` by subscription in place of `churned` by orders.
-
-    churned = 1 when a paid subscription ended between the cutoff and the end of the outcome window (in the lead, too:
-    who is gone by then has not stayed) for a reason that counts, and none runs at its end or starts within
-    `renewal_days` after it.
-    """
+    """Return labels by orders with `churned` by subscription instead, as `has_churned` defines it."""
     days: Any = subscription_days
-    outcome, decided = windows.outcome(cutoff), windows.decided_on(cutoff)
-    start, end = ibis.literal(cutoff, type="date"), ibis.literal(outcome.end, type="date")
-    seen = days.filter(days.activity_date <= ibis.literal(decided, type="date"))
-    day = seen.activity_date
-    held: Any = seen.group_by("customer_id").aggregate(
-        lost=seen.counted_ends.sum(where=(day > start) & (day <= end)).coalesce(0),
-        running=(seen.starts - seen.ends).sum(where=day <= end).coalesce(0),
-        renewed=seen.starts.sum(where=day > end).coalesce(0),
-    )
+    held: Any = days.group_by("customer_id").aggregate(churned=has_churned(days, cutoff, windows))
     joined = labels.left_join(held, "customer_id")
-    churned = (held.lost > 0) & (held.running <= 0) & (held.renewed == 0)
     others = {name: labels[name] for name in labels.columns if name != "churned"}
-    table: ir.Table = joined.select(**others, churned=churned.cast("int64"))
+    table: ir.Table = joined.select(**others, churned=held.churned.cast("int64"))
     return table.select(LABELS.names)
+
+
+def has_churned(activity_days: ir.Table, cutoff: date, windows: ChurnWindows) -> Any:
+    """Return the aggregate over a customer's days that is true when they churned, given that they were eligible.
+
+    By orders: none falls into the outcome window. By subscription: a paid one ended between the cutoff and the end of the
+    outcome window (in the lead, too: a customer gone by then has not stayed) for a reason that counts, none runs at its
+    end, and none starts within `renewal_days` after it.
+
+    `activity_days`: subscription days in mode subscription, else purchase days.
+    """
+    days: Any = activity_days
+    outcome = windows.outcome(cutoff)
+    if windows.mode != "subscription":
+        return days.orders.sum(where=in_window(days, outcome)).coalesce(0) == 0
+    lost = days.counted_ends.sum(where=in_window(days, Window(cutoff, outcome.end))).coalesce(0)
+    renewed = days.starts.sum(where=in_window(days, Window(outcome.end, windows.decided_on(cutoff)))).coalesce(0)
+    return (lost > 0) & (subscriptions_at(days, outcome.end) <= 0) & (renewed == 0)
+
+
+def count_churners(
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    cutoffs: Sequence[date],
+    windows: ChurnWindows,
+    last_complete_day: date,
+) -> list[ChurnCount]:
+    """Return what `population` and `churn_labels` make of each cutoff, counted in one pass over the activity.
+
+    Raises DataError for an immature cutoff.
+    """
+    if not cutoffs:
+        return []
+    days: Any = activity["subscription_days" if windows.mode == "subscription" else "purchase_days"]
+    of_customer = {}
+    for number, cutoff in enumerate(cutoffs):
+        _require_mature(cutoff, windows, last_complete_day)
+        of_customer[f"eligible_{number}"] = is_eligible(days, cutoff, windows)
+        of_customer[f"churned_{number}"] = has_churned(days, cutoff, windows)
+    customers: Any = days.group_by("customer_id").aggregate(**of_customer)
+    totals = {}
+    for number in range(len(cutoffs)):
+        eligible = customers[f"eligible_{number}"]
+        totals[f"eligible_{number}"] = eligible.sum().coalesce(0)
+        totals[f"churned_{number}"] = (eligible & customers[f"churned_{number}"]).sum().coalesce(0)
+    row = engine.frame(customers.aggregate(**totals)).iloc[0]
+    return [ChurnCount(day, int(row[f"eligible_{n}"]), int(row[f"churned_{n}"])) for n, day in enumerate(cutoffs)]
+
+
+def churn_log_odds(
+    engine: Engine, activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows, period: Period
+) -> dict[date, float]:
+    """Return the log-odds of the churn rate at mature cutoffs, and equally far apart before them, back into the log.
+
+    They lie at least a week apart, without a gap, over YEARS, and end where fewer than FEWEST customers were eligible.
+    Half a churner and half a stayer are added to each. Empty where no season can be seen: cutoffs far apart, or a young log.
+    """
+    newest, intervals = max(cutoffs), len(cutoffs) - 1
+    step = round((newest - min(cutoffs)).days / intervals) if intervals else WIDEST_STEP + 1
+    first = period.first_day + timedelta(days=windows.active_days - 1)
+    reach = (newest - first).days
+    if not 0 < step <= WIDEST_STEP or reach < SEASON_DAYS:
+        return {}
+    step *= -(-7 // step)
+    days = [newest - timedelta(days=back) for back in range(0, min(YEARS * SEASON_DAYS, reach) + 1, step)]
+    rates: dict[date, float] = {}
+    for start in range(0, len(days), CUTOFFS_AT_ONCE):
+        at_once = days[start : start + CUTOFFS_AT_ONCE]
+        for count in count_churners(engine, activity, at_once, windows, period.last_complete_day):
+            if count.eligible < FEWEST:
+                return rates
+            rates[count.cutoff_date] = math.log((count.churned + 0.5) / (count.eligible - count.churned + 0.5))
+    return rates
+
+
+def _require_mature(cutoff: date, windows: ChurnWindows, last_complete_day: date) -> None:
+    if not windows.is_mature(cutoff, last_complete_day):
+        raise DataError(f"labels: cutoff {cutoff} is not mature: its label is decided on {windows.decided_on(cutoff)}, the "
+                        f"complete days of the log end on {last_complete_day}. Use an earlier cutoff.")  # fmt: skip

@@ -14,20 +14,24 @@ from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.files import prune
 from lapse.core.tables import SNAPSHOTS
-from lapse.core.windows import ChurnWindows, Period, mature_cutoffs
+from lapse.core.windows import ChurnWindows, Period, Window, mature_cutoffs
 
 
 def write_snapshots(
     engine: Engine,
     activity: Mapping[str, ir.Table],
     out: Path,
+    *,
     windows: ChurnWindows,
     period: Period,
     step_days: int,
     max_cutoffs: int,
     anchor: date | None = None,
 ) -> dict[date, int]:
-    """Write one file per mature cutoff to `out`, and return the customers of each."""
+    """Write one file of eligible customers per mature cutoff and return how many each holds.
+
+    `anchor` as in `windows.mature_cutoffs`.
+    """
     cutoffs = mature_cutoffs(period, windows, step_days, max_cutoffs, anchor)
     prune(out, cutoffs)
     counted = {}
@@ -38,7 +42,7 @@ def write_snapshots(
 
 
 def cutoffs_in(folder: Path) -> list[date]:
-    """Return the cutoffs of a folder of `<cutoff_date>.parquet`, oldest first; DataError when there are none."""
+    """Return the cutoffs of a folder of `<cutoff_date>.parquet`, oldest first; raises DataError when there are none."""
     cutoffs = sorted(date.fromisoformat(path.stem) for path in folder.glob("*.parquet"))
     if not cutoffs:
         raise DataError(f"{folder} holds no cutoffs. Run `dvc repro`, which makes them.")
@@ -46,32 +50,56 @@ def cutoffs_in(folder: Path) -> list[date]:
 
 
 def population(activity: Mapping[str, ir.Table], cutoff: date, windows: ChurnWindows, period: Period) -> ir.Table:
-    """Return who is eligible at a cutoff, by the mode of churn (tables.SNAPSHOTS)."""
+    """Return the customers eligible at a cutoff, by the mode of churn (tables.SNAPSHOTS)."""
     if windows.mode == "subscription":
         return subscribed_customers(activity["subscription_days"], cutoff, period)
     return eligible_customers(activity["purchase_days"], cutoff, windows, period)
 
 
 def subscribed_customers(subscription_days: ir.Table, cutoff: date, period: Period) -> ir.Table:
-    """Return one row per customer with a running paid subscription at the end of the cutoff (tables.SNAPSHOTS).
+    """Return the customers with a running paid subscription at the end of a cutoff (tables.SNAPSHOTS).
 
     An end that is known in advance but lies after the cutoff changes nothing.
     """
     days: Any = subscription_days
-    past = days.filter(days.activity_date <= ibis.literal(cutoff, type="date"))
-    held: Any = past.group_by("customer_id").aggregate(running=past.starts.sum() - past.ends.sum())
+    held: Any = days.group_by("customer_id").aggregate(running=subscriptions_at(days, cutoff))
     return _at(held.filter(held.running > 0).select("customer_id"), cutoff, period)
 
 
 def eligible_customers(purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, period: Period) -> ir.Table:
-    """Return one row per customer who ordered in the `active_days` up to the cutoff (tables.SNAPSHOTS).
+    """Return the customers who ordered in the `active_days` up to a cutoff (tables.SNAPSHOTS).
 
-    A day of returns or zero-value lines only does not make a customer eligible.
+    A day of nothing but returns and zero-value lines does not make a customer eligible.
     """
     days: Any = purchase_days
-    active = windows.active(cutoff)
-    seen = (days.activity_date > active.start) & (days.activity_date <= active.end) & (days.orders > 0)
-    return _at(days.filter(seen).select("customer_id").distinct(), cutoff, period)
+    return _at(days.filter(ordered_in(days, windows.active(cutoff))).select("customer_id").distinct(), cutoff, period)
+
+
+def is_eligible(activity_days: ir.Table, cutoff: date, windows: ChurnWindows) -> Any:
+    """Return the aggregate over a customer's days that is true when `population` holds them at a cutoff.
+
+    `activity_days`: subscription days in mode subscription, else purchase days. For asking about many cutoffs at once.
+    """
+    if windows.mode == "subscription":
+        return subscriptions_at(activity_days, cutoff) > 0
+    return ordered_in(activity_days, windows.active(cutoff)).any()
+
+
+def ordered_in(purchase_days: Any, window: Window) -> Any:
+    """Return which purchase days are days of an order inside a window."""
+    return in_window(purchase_days, window) & (purchase_days.orders > 0)
+
+
+def subscriptions_at(subscription_days: Any, day: date) -> Any:
+    """Return the aggregate over a customer's subscription days that counts the paid ones running at the end of a day."""
+    until = subscription_days.activity_date <= ibis.literal(day, type="date")
+    return (subscription_days.starts - subscription_days.ends).sum(where=until).coalesce(0)
+
+
+def in_window(days: Any, window: Window) -> Any:
+    """Return which days of an activity table lie inside a window."""
+    start, end = (ibis.literal(day, type="date") for day in (window.start, window.end))
+    return (days.activity_date > start) & (days.activity_date <= end)
 
 
 def _at(customers: Any, cutoff: date, period: Period) -> ir.Table:

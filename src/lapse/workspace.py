@@ -149,8 +149,8 @@ class Workspace:
         steps = self.settings.snapshots
         with self.engine() as engine:
             counted = write_snapshots(
-                engine, self.activity_tables(engine), self.paths.snapshots, self.windows, self.period, steps.step_days,
-                steps.max_cutoffs, steps.anchor_date,
+                engine, self.activity_tables(engine), self.paths.snapshots, windows=self.windows, period=self.period,
+                step_days=steps.step_days, max_cutoffs=steps.max_cutoffs, anchor=steps.anchor_date,
             )  # fmt: skip
         stage_logger("snapshots").info(
             f"{sum(counted.values()):,} customers at {len(counted)} cutoffs, {min(counted)} to {max(counted)}"
@@ -173,7 +173,9 @@ class Workspace:
 
         with self.engine() as engine:
             tables, last = self.activity_tables(engine), self.period.last_complete_day
-            rates = write_labels(engine, self.paths.snapshots, tables, self.paths.labels, self.windows, last)
+            rates = write_labels(
+                engine, self.paths.snapshots, tables, self.paths.labels, windows=self.windows, last_complete_day=last
+            )
         for cutoff, rate in rates.items():
             stage_logger("labels").info(f"{cutoff}: {rate:.1%} churned")
 

@@ -83,9 +83,17 @@ def aurocs(shop, folder):
         write_activity(engine, folder / "validated", folder / "activity", profile.rating_scale)
         activity = read_activity(engine, folder / "activity")
         step = settings.snapshots.step_days
-        write_snapshots(engine, activity, folder / "snapshots", windows, profile.period, step, CUTOFFS)
+        write_snapshots(
+            engine,
+            activity,
+            folder / "snapshots",
+            windows=windows,
+            period=profile.period,
+            step_days=step,
+            max_cutoffs=CUTOFFS,
+        )
         last = profile.period.last_complete_day
-        write_labels(engine, folder / "snapshots", activity, folder / "labels", windows, last)
+        write_labels(engine, folder / "snapshots", activity, folder / "labels", windows=windows, last_complete_day=last)
         inputs = feature_inputs(profile, windows, settings.features, Path())
         write_features(engine, activity, folder / "snapshots", folder / "features", profile.period, inputs)
         fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs_in(folder / "labels")[-1:])

@@ -42,8 +42,10 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
     for mode in ("lapse", "subscription") if log.subscriptions else ("lapse",):
         windows = dataclasses.replace(log.windows, mode=mode)
         snapshots, folder = out / mode / "snapshots", out / mode
-        write_snapshots(engine, activity, snapshots, windows, log.period, 28, log.cutoffs)
-        write_labels(engine, snapshots, activity, folder / "labels", windows, last)
+        write_snapshots(
+            engine, activity, snapshots, windows=windows, period=log.period, step_days=28, max_cutoffs=log.cutoffs
+        )
+        write_labels(engine, snapshots, activity, folder / "labels", windows=windows, last_complete_day=last)
         crr = retention_periods(activity, log.period, windows.active_days, mode)
         pd.DataFrame(crr).to_parquet(folder / "crr.parquet")
     write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)

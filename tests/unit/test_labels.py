@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import random
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -9,8 +10,9 @@ import pytest
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.windows import ChurnWindows, Period
-from lapse.labels import churn_log_odds, outcome_labels
-from lapse.snapshots import eligible_customers
+from lapse.history.activity import rollup
+from lapse.labels import churn_labels, churn_log_odds, count_churners, outcome_labels
+from lapse.snapshots import eligible_customers, population
 from tests.conftest import log_of, roll_up
 
 CUTOFF = date(2024, 3, 31)
@@ -83,3 +85,31 @@ def test_a_log_of_less_than_a_year_has_no_season(engine: Engine) -> None:
     activity = roll_up(log_of(engine, [{"customer_id": "a", "ordered_at": "2024-03-01"}]))
     period = Period(date(2023, 5, 1), date(2024, 6, 1), date(2024, 6, 1))
     assert churn_log_odds(engine, activity, [date(2024, 3, 2), date(2024, 3, 30)], ChurnWindows(60, 30), period) == {}
+
+
+@pytest.mark.parametrize("windows", [ChurnWindows(30, 20, 3), ChurnWindows(30, 20, 3, "subscription", 12)])
+def test_counting_many_cutoffs_agrees_with_the_labels_of_each(engine: Engine, windows: ChurnWindows) -> None:
+    dice = random.Random(8)
+
+    def some_day() -> date:
+        return PERIOD.first_day + timedelta(days=dice.randrange(152))
+
+    who = [f"c{n % 60}" for n in range(200)]
+    lines = [{"customer_id": one, "ordered_at": some_day(), "amount": dice.choice([5, 5, 0, -5])} for one in who]
+    terms = [{"customer_id": one, "started_date": (start := some_day()), "end_reason": dice.choice(["cancelled", "moved"]),
+              "ended_date": start + timedelta(days=dice.randrange(1, 60))} for one in who]  # fmt: skip
+    activity = rollup.roll_up(log_of(engine, lines, subscriptions=terms), None, ["cancelled"])
+    cutoffs = [CUTOFF - timedelta(days=n) for n in (0, 1, 17, 40)]
+    counts = count_churners(engine, activity, cutoffs, windows, PERIOD.last_complete_day)
+    for cutoff, count in zip(cutoffs, counts, strict=True):
+        snapshots = population(activity, cutoff, windows, PERIOD)
+        labels = engine.frame(churn_labels(snapshots, activity, cutoff, windows, PERIOD.last_complete_day))
+        assert (count.cutoff_date, count.eligible, count.churned) == (cutoff, len(labels), labels["churned"].sum())
+        assert 0 < count.churned < count.eligible
+
+
+def test_counting_refuses_an_immature_cutoff(engine: Engine) -> None:
+    activity = roll_up(log_of(engine, [{"customer_id": "a", "ordered_at": "2024-03-01"}]))
+    with pytest.raises(DataError, match="not mature"):
+        count_churners(engine, activity, [CUTOFF], ChurnWindows(60, 30), date(2024, 4, 29))
+    assert count_churners(engine, activity, [], ChurnWindows(60, 30), date(2024, 4, 29)) == []

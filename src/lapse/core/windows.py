@@ -17,10 +17,12 @@ from datetime import date, timedelta
 from lapse.core.errors import DataError, HistoryTooShort, SettingsError
 
 LATEST = "latest"
-YEAR = 364
-"""Days after which a season comes again: whole weeks, so that every weekday meets itself."""
-LADDER = (7, 14, 30, 60, 90, 180, 365, 730, 1095, 1826)
-"""Lengths in days that people say: a week, two weeks, a month … five years."""
+YEAR_DAYS = 365
+"""A year as people count it: "spend in the last year"."""
+SEASON_DAYS = 364
+"""A year of whole weeks, after which a season returns: each day is compared with the same weekday."""
+LADDER = (7, 14, 30, 60, 90, 180, YEAR_DAYS, 730, 1095, 1826)
+"""Lengths in days that people use: a week, two weeks, a month … five years."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,19 @@ class Window:
 
     @property
     def days(self) -> int:
-        """How many days the window holds."""
+        """Number of days in the window."""
         return (self.end - self.start).days
 
 
 @dataclass(frozen=True)
 class ChurnWindows:
-    """What churn means here, in days: eligible by `active_days`, decided over `horizon_days` after `lead_days`."""
+    """The definition of churn in days: eligible by `active_days`, decided over `horizon_days` after `lead_days`."""
 
     active_days: int
     horizon_days: int
     lead_days: int = 0
     mode: str = "lapse"
-    """lapse: churned without an order. subscription: churned when the subscriptions ended without renewal."""
+    """lapse: no order means churned. subscription: a subscription that ended and was not renewed means churned."""
     renewal_days: int = 0
     """With subscriptions: how long after the outcome window a new one still counts as a renewal."""
 
@@ -56,7 +58,7 @@ class ChurnWindows:
         return observation_window(cutoff, self.active_days)
 
     def outcome(self, cutoff: date) -> Window:
-        """Return the days that decide whether the customer churned."""
+        """Return the days that decide whether a customer churned."""
         start = cutoff + timedelta(days=self.lead_days)
         return Window(start, start + timedelta(days=self.horizon_days))
 
@@ -65,7 +67,7 @@ class ChurnWindows:
         return self.outcome(cutoff).end + timedelta(days=self.renewal_days)
 
     def is_mature(self, cutoff: date, last_complete_day: date) -> bool:
-        """Whether all the days that decide the cutoff's label lie inside the data."""
+        """Return whether all days that decide the label of a cutoff lie inside the data."""
         return self.decided_on(cutoff) <= last_complete_day
 
     def last_mature_cutoff(self, last_complete_day: date) -> date:
@@ -73,20 +75,19 @@ class ChurnWindows:
         return last_complete_day - timedelta(days=self.lead_days + self.horizon_days + self.renewal_days)
 
     def known_at(self, cutoff: date, day: date) -> bool:
-        """Whether the outcome of `cutoff` is over, hence known, at the end of `day` (the embargo between roles)."""
+        """Return whether the outcome of `cutoff` is known at the end of `day` (the embargo between roles)."""
         return self.decided_on(cutoff) <= day
 
     def value_window(self, cutoff: date, value_days: int) -> Window:
         """Return the days in which a retained customer's margin is counted.
 
-        They begin with the outcome window, which decides who was retained: `(cutoff + lead, cutoff + lead +
-        value_days]`.
+        They begin with the outcome window, which decides who was retained: `(cutoff + lead, cutoff + lead + value_days]`.
         """
         start = self.outcome(cutoff).start
         return Window(start, start + timedelta(days=value_days))
 
     def value_known_at(self, cutoff: date, value_days: int, day: date) -> bool:
-        """Whether it is known at the end of `day` who was retained at `cutoff`, and what they brought in `value_days`."""
+        """Return whether it is known at the end of `day` who stayed at `cutoff` and what they spent in `value_days`."""
         return max(self.decided_on(cutoff), self.value_window(cutoff, value_days).end) <= day
 
 
@@ -104,18 +105,18 @@ class Period:
 
 
 def observation_window(cutoff: date, days: int) -> Window:
-    """Return `(cutoff - days, cutoff]`."""
+    """Return the window `(cutoff - days, cutoff]`."""
     return Window(cutoff - timedelta(days=days), cutoff)
 
 
 def mature_cutoffs(
     period: Period, windows: ChurnWindows, step_days: int, most: int, anchor: date | None = None
 ) -> list[date]:
-    """Return the mature cutoffs, oldest first: every `step_days` back from the last mature one.
+    """Return up to `most` mature cutoffs, oldest first: every `step_days` back from the last mature one.
 
-    With an `anchor`, from the last mature day that lies whole steps away from it: then the cutoffs stay the same while
-    the log grows, and what was computed for them stays cached. The log must cover the `active_days` of each cutoff,
-    else its eligible customers could not all be known. Raises HistoryTooShort when not even one cutoff fits.
+    With an `anchor`, they count back from the last mature day that lies whole steps away from it: the cutoffs then stay
+    the same while the log grows, and what was computed for them is reused. The log must cover the `active_days` of each
+    cutoff, or its eligible customers would not all be known. Raises HistoryTooShort when not even one cutoff fits.
     """
     newest = windows.last_mature_cutoff(period.last_complete_day)
     if anchor is not None:
@@ -134,10 +135,9 @@ def mature_cutoffs(
 
 
 def resolve_as_of(as_of: str, period: Period) -> date:
-    """Return the cutoff to score at for `latest` or a quoted ISO date.
+    """Return the cutoff that `as_of` names: an ISO date, or `latest` for the last complete day.
 
-    `latest` is the last complete day. A date outside the log is refused: before it nothing is known, after it every
-    customer would look silent.
+    Raises DataError for a date outside the log: before it nothing is known, after it every customer would look silent.
     """
     if as_of == LATEST:
         return period.last_complete_day
@@ -150,22 +150,27 @@ def resolve_as_of(as_of: str, period: Period) -> date:
     return day
 
 
-def feature_windows(median_gap_days: int | None, period: Period) -> tuple[int, ...]:
-    """Return the lengths in days of the features' windows, for customers with this median gap between purchase days.
+def nearest_rung(days: int) -> int:
+    """Return the index of the rung of LADDER that is nearest by ratio: 34 days are a month, not two."""
+    length = max(days, 1)
+    return min(range(len(LADDER)), key=lambda i: max(LADDER[i] / length, length / LADDER[i]))
 
-    From the rung of LADDER below that gap, since shorter windows are empty for most, up to half the log, so that the
-    older half of it does not lack what the newer half has; at least two windows. Without a rhythm a month stands in.
+
+def feature_windows(median_gap_days: int | None, period: Period) -> tuple[int, ...]:
+    """Return the lengths in days of the features' windows, at least two.
+
+    They run from the rung below the customers' median gap between purchase days, since shorter windows are empty for most,
+    up to half the log, so that its older half does not lack what the newer half has. Without a known gap, a month stands in.
     """
-    gap = median_gap_days or 30
-    nearest = min(range(len(LADDER)), key=lambda i: max(LADDER[i] / gap, gap / LADDER[i]))
     half = max(period.history_days(period.last_complete_day) // 2, 2)
-    fitting = [days for days in LADDER[max(nearest - 1, 0) :] if days <= half]
+    first = max(nearest_rung(median_gap_days or 30) - 1, 0)
+    fitting = [days for days in LADDER[first:] if days <= half]
     shorter = [days for days in LADDER if days <= half]
     return tuple(fitting if len(fitting) >= 2 else shorter[-2:] or [half // 2 or 1, half])
 
 
 def parse_day(text: str, name: str) -> date:
-    """Return the day of an ISO date; SettingsError names the setting when the text is not one."""
+    """Return the day of an ISO date; raises SettingsError that names the setting for anything else."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -173,12 +178,12 @@ def parse_day(text: str, name: str) -> date:
 
 
 def last_complete_day(closing_minutes: Sequence[tuple[date, int]]) -> date:
-    """Return the last day whose rows are all there.
+    """Return the last complete day of a log.
 
-    `closing_minutes` holds (day, minutes after midnight of that day's last row), oldest first, at least one day. A log
-    cut off in the morning has a last day that only looks quiet. So the newest day counts as complete when its last row
-    is not earlier than the earliest closing of the up to 28 days before it; a log of bare dates (every minute 0) has no
-    time of day to judge by, and its last day counts.
+    `closing_minutes`: the newest days with the minute after midnight of each day's last row, oldest first, at least one.
+    The last day of a log that was cut off in the morning only looks quiet. So the newest day counts as complete when its
+    last row is not earlier than the earliest closing of the up to 28 days before it. In a log of bare dates every minute
+    is 0, and the last day counts.
     """
     *before, (newest, minute) = closing_minutes[-29:]
     if not before or minute >= min(earlier for _, earlier in before):
@@ -187,7 +192,7 @@ def last_complete_day(closing_minutes: Sequence[tuple[date, int]]) -> date:
 
 
 def whole_periods(kind: str, first_day: date, last_complete_day: date) -> list[tuple[date, date]]:
-    """Return (first day, last day) of every month or quarter that the covered days hold whole."""
+    """Return the first and last day of every whole period of a kind (`month` or `quarter`) in the covered days."""
     months = {"month": 1, "quarter": 3}[kind]
     periods = []
     start = date(first_day.year, 1, 1)

@@ -11,6 +11,7 @@ from typing import Any
 
 import ibis
 
+from lapse.core.windows import YEAR_DAYS
 from lapse.features.family import Entry, Family, balance, decay, share
 
 purchasing = Family("purchasing", "purchase_days", "purchase-frequency decline")
@@ -131,18 +132,18 @@ def order_balance(days: Any) -> Any:
     Entry("Orders in the days of a year ago that the outcome window corresponds to: the season.", "orders",
           "null where the log is younger than 365 days", "lower", "out_of_season", default=0,
           protective_reason="{orders_same_season:#order} in the same weeks a year ago, others typically {others:,.0f}"),
-    days=365,
+    days=YEAR_DAYS,
 )  # fmt: skip
 def orders_same_season(days: Any, horizon: int) -> Any:
-    return days.orders.sum(where=(days.age >= 365 - horizon) & (days.age < 365))
+    return days.orders.sum(where=(days.age >= YEAR_DAYS - horizon) & (days.age < YEAR_DAYS))
 
 
 @purchasing.aggregate(
     Entry("Orders in the last {window} days less those in the same days of a year ago.", "orders",
           "null where the log is younger than 365 days and {window}", "lower", "ordering_less",
           YEAR_BEFORE, protective_reason=YEAR_BEFORE, reference_value=0, default=0),
-    over=["window"], days=365,
+    over=["window"], days=YEAR_DAYS,
 )  # fmt: skip
 def order_count_change_year(days: Any, window: int) -> Any:
-    year_ago = (days.age >= 365) & (days.age < 365 + window)
+    year_ago = (days.age >= YEAR_DAYS) & (days.age < YEAR_DAYS + window)
     return days.orders.sum(where=days.age < window).coalesce(0) - days.orders.sum(where=year_ago).coalesce(0)

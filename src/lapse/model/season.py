@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lapse.core.windows import YEAR
+from lapse.core.windows import SEASON_DAYS
 
 DIGITS = 6
 Floats = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ class Season:
         known = [date.fromisoformat(text).toordinal() for text in self.days]
         number = day.toordinal()
         if number > known[-1]:
-            number -= -(-(number - known[-1]) // YEAR) * YEAR
+            number -= -(-(number - known[-1]) // SEASON_DAYS) * SEASON_DAYS
         return float(np.interp(number, known, self.shifts)) if number >= known[0] else 0.0
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def seasonal(rates: Rates, fitted: Sequence[date], day: date) -> float | None:
     numbers = np.array([then.toordinal() for then in known])
     values = np.array([rates[then] for then in known])
     apart = values - [_mean_of_year(numbers, values, number) for number in numbers]
-    same_time = np.arange(day.toordinal() - YEAR, numbers[0] - 1, -YEAR)
+    same_time = np.arange(day.toordinal() - SEASON_DAYS, numbers[0] - 1, -SEASON_DAYS)
     earlier = np.interp(same_time[same_time <= numbers[-1]], numbers, apart)
     learned = apart[np.isin(numbers, [cutoff.toordinal() for cutoff in fitted])]
     return float(earlier.mean() - learned.mean()) if len(earlier) and len(learned) else None
@@ -72,7 +72,7 @@ def season_after(rates: Rates, fitted: Sequence[date], strength: float) -> Seaso
 
     None where nothing is missed, or where no earlier year is known.
     """
-    days = [max(fitted) + timedelta(days=n) for n in range(0, YEAR + 1, 7)]
+    days = [max(fitted) + timedelta(days=n) for n in range(0, SEASON_DAYS + 1, 7)]
     found = {day: shift for day in days if (shift := seasonal(rates, fitted, day)) is not None}
     if not found or not strength:
         return None
@@ -81,6 +81,6 @@ def season_after(rates: Rates, fitted: Sequence[date], strength: float) -> Seaso
 
 def _mean_of_year(numbers: Ints, values: Floats, middle: int) -> float:
     """Return the mean, over the year around a day, of the line through values; at either end over the first or last year."""
-    start = max(min(middle - YEAR // 2, numbers[-1] - YEAR + 1), numbers[0])
-    year = np.arange(start, min(start + YEAR, numbers[-1] + 1))
+    start = max(min(middle - SEASON_DAYS // 2, numbers[-1] - SEASON_DAYS + 1), numbers[0])
+    year = np.arange(start, min(start + SEASON_DAYS, numbers[-1] + 1))
     return float(np.interp(year, numbers, values).mean())

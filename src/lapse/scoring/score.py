@@ -19,7 +19,7 @@ from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
 from lapse.core.settings import SqlFeature
 from lapse.core.tables import SCORES
-from lapse.core.windows import observation_window
+from lapse.core.windows import YEAR_DAYS, observation_window
 from lapse.features import own
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
@@ -35,7 +35,6 @@ from lapse.value.value_model import DIGITS, ValueModel
 
 LOG = stage_logger("score")
 
-YEAR = 365
 BLOCK = 50_000
 """Customers whose contributions are in memory at once."""
 
@@ -144,7 +143,7 @@ def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:
     """Return last order and the spend of the year up to a day, per customer."""
     days: Any = purchase_days
     past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"))
-    year = past.activity_date > ibis.literal(observation_window(as_of, YEAR).start, type="date")
+    year = past.activity_date > ibis.literal(observation_window(as_of, YEAR_DAYS).start, type="date")
     last = past.activity_date.max(where=past.orders > 0)
     table: ir.Table = past.group_by("customer_id").aggregate(
         last_order_date=last,

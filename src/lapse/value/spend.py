@@ -18,10 +18,9 @@ import pandas as pd
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.paths import Paths
-from lapse.core.windows import ChurnWindows, Period, observation_window
+from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period, observation_window
 from lapse.model.train import read_rows
 
-YEAR = 365
 HISTORY = ("margin_last_year", "covered_days", "repeat_days", "repeat_margin", "observed_days")
 """The columns of spend_before, besides customer_id."""
 
@@ -47,12 +46,12 @@ def spend_before(purchase_days: ir.Table, cutoff: date, period: Period, margin_s
     """
     days: Any = purchase_days
     past = days.filter(days.activity_date <= ibis.literal(cutoff, type="date"))
-    year = past.activity_date > ibis.literal(observation_window(cutoff, YEAR).start, type="date")
+    year = past.activity_date > ibis.literal(observation_window(cutoff, YEAR_DAYS).start, type="date")
     repeat = (past.purchase_number > 1).fill_null(False)  # noqa: FBT003
     first = past.activity_date.min(where=past.orders > 0)
     table: ir.Table = past.group_by("customer_id").aggregate(
         margin_last_year=margin_sum(past, margin_share, year).coalesce(0.0),
-        covered_days=ibis.literal(float(min(YEAR, period.history_days(cutoff)))),
+        covered_days=ibis.literal(float(min(YEAR_DAYS, period.history_days(cutoff)))),
         repeat_days=repeat.sum().cast("float64"),
         repeat_margin=margin_sum(past, margin_share, repeat).coalesce(0.0),
         observed_days=ibis.literal(cutoff, type="date").delta(first, unit="day").cast("float64"),
@@ -101,7 +100,7 @@ class SpendLog:
         before = self.engine.frame(spend_before(self.purchase_days, cutoff, self.period, margin_share))
         joined = rows.merge(before, on="customer_id", how="left", validate="one_to_one")
         nothing = dict.fromkeys(HISTORY, 0.0)
-        return joined.fillna({**nothing, "covered_days": float(min(YEAR, self.period.history_days(cutoff)))})
+        return joined.fillna({**nothing, "covered_days": float(min(YEAR_DAYS, self.period.history_days(cutoff)))})
 
     def value_rows(
         self,

@@ -53,7 +53,16 @@ def run(engine: Engine, log: dict[str, list[dict[str, Any]]], days: int, folder:
     period = Period(FIRST, FIRST + timedelta(days=days - 1), FIRST + timedelta(days=days - 1))
     write_activity(engine, folder / "validated", folder / "activity", (1.0, 5.0))
     activity = read_activity(engine, folder / "activity")
-    write_snapshots(engine, activity, folder / "snapshots", WINDOWS, period, 30, 13, date(2024, 1, 15))
+    write_snapshots(
+        engine,
+        activity,
+        folder / "snapshots",
+        windows=WINDOWS,
+        period=period,
+        step_days=30,
+        max_cutoffs=13,
+        anchor=date(2024, 1, 15),
+    )
     write_features(engine, activity, folder / "snapshots", folder / "features", period, INPUTS)
     made = [path for room in ("activity", "snapshots", "features") for path in (folder / room).rglob("*.*")]
     return {str(path.relative_to(folder)): file_sha256(path) for path in made}
