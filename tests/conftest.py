@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lapse.core.engine import Engine, open_engine
+from lapse.core.engine import DuckEngine, Engine, open_engine
 from lapse.core.logging import log_to_console
 from lapse.core.tables import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
 from lapse.core.windows import ChurnWindows, Period
@@ -36,14 +36,22 @@ def engine() -> Iterator[Engine]:
         yield opened
 
 
+def loaded(engine: Engine, frame: pd.DataFrame, name: str) -> Any:
+    """Return a table over a copy of a pandas frame, on either engine."""
+    if isinstance(engine, DuckEngine):
+        return engine.backend.create_table(name, frame, temp=True, overwrite=True)
+    engine.backend.rows_of(frame).createOrReplaceTempView(name)
+    return engine.table(name)
+
+
 def validated(engine: Engine, table: Table, rows: list[dict[str, Any]], attributes: Sequence[str] = ()) -> Any:
     """A few rows in, a table as validate writes it out; columns that are not given are null, days follow from times."""
     days = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
     frame = pd.DataFrame(rows, columns=[*table.names, *attributes]).astype(object)
-    given = engine.load(frame.astype("string"), f"given_{next(NUMBERS)}")
+    given = loaded(engine, frame.astype("string"), f"given_{next(NUMBERS)}")
     columns = {c.name: given[days.get(c.name, c.name)].try_cast(IBIS_TYPES[c.type]) for c in table.columns}
     columns |= {name: given[name] for name in attributes}
-    return engine.keep(given.select(**columns), f"validated_{next(NUMBERS)}")
+    return engine.materialize(given.select(**columns), f"validated_{next(NUMBERS)}")
 
 
 def transactions(engine: Engine, rows: list[dict[str, Any]]) -> Any:

@@ -55,7 +55,7 @@ def test_true_risk_is_calibrated(tmp_path):
         lines = engine.read(tmp_path / "shop" / "transactions.parquet")
         # The shop writes no cost and no channel.
         lacking = {"cost": ibis.null("decimal(18, 4)"), "channel": ibis.null("string")}
-        days = engine.keep(purchase_days(lines.mutate(order_date=lines.ordered_at.date(), **lacking)), "days")
+        days = engine.materialize(purchase_days(lines.mutate(order_date=lines.ordered_at.date(), **lacking)), "days")
         period = Period(cutoff - timedelta(days=300), last, last)
         eligible = eligible_customers(days, cutoff, windows, period)
         labels = engine.frame(outcome_labels(eligible, days, cutoff, windows, last))

@@ -51,11 +51,11 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
         "snapshots": snapshots,
         "labels": outcome_labels(snapshots, activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, last),
         **_contract(golden_log, activity["purchase_days"], last),
-        "features": build_features(engine, activity, snapshots, GOLDEN_CUTOFF, history_days, INPUTS),
     }
     frames = {}
-    for name, table in tables.items():
-        frame = engine.frame(table)
+    computed = {name: engine.frame(table) for name, table in tables.items()}
+    computed["features"] = build_features(engine, activity, snapshots, GOLDEN_CUTOFF, history_days, INPUTS)
+    for name, frame in computed.items():
         keys = [key for key in ("customer_id", "activity_date", "event_type", "category") if key in frame.columns]
         frames[name] = frame.sort_values(keys, ignore_index=True)
     frames["features"] = _upright(frames["features"])
@@ -104,10 +104,10 @@ def test_golden_log(name: str, made: dict[str, pd.DataFrame], tmp_path: Path) ->
 
 
 def test_pieces_of_the_customers_make_the_same_features(engine, golden_log, made, monkeypatch) -> None:
-    monkeypatch.setattr("lapse.features.query.PIECE", 2)
+    monkeypatch.setattr("lapse.features.query.CHUNK", 2)
     activity = roll_up(golden_log)
     snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
-    features = engine.frame(build_features(engine, activity, snapshots, GOLDEN_CUTOFF, 730, INPUTS))
+    features = build_features(engine, activity, snapshots, GOLDEN_CUTOFF, 730, INPUTS)
     features = features.sort_values("customer_id", ignore_index=True)
     assert len(features) > 4
     pd.testing.assert_frame_equal(_upright(features), made["features"], check_exact=True)

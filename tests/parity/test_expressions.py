@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import Engine, open_engine
+from tests.conftest import loaded
 from tests.parity.stages import differences
 
 ROWS = pd.DataFrame({
@@ -101,7 +102,7 @@ def _weeks(t: Any) -> Any:
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rows") / "rows.parquet"
     with open_engine(threads=1) as duck:
-        given: Any = duck.load(ROWS, "given")
+        given: Any = loaded(duck, ROWS, "given")
         typed = given.mutate(money=given.money.cast("decimal(18, 4)"), at=given["at"].cast("timestamp"),
                              long_ago=given.long_ago.cast("timestamp"))  # fmt: skip
         duck.write(typed, path, ["who", "at"])

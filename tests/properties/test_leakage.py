@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Entry, Family, Inputs
 from lapse.features.leakage import moved_features, up_to
 from lapse.snapshots import eligible_customers
-from tests.conftest import log_of, roll_up
+from tests.conftest import loaded, log_of, roll_up
 
 CUTOFF = date(2024, 6, 30)
 WINDOWS = ChurnWindows(active_days=60, horizon_days=30)
@@ -35,7 +36,8 @@ INPUTS = Inputs(
     attributes={"age": (), "region": ("north", "south")},
 )
 PEERS = [feature.name for feature in all_features(INPUTS) if feature.entry.relative_to_peers]
-SLOW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = 200 if os.environ.get("LAPSE_TESTS") == "long" else 6
+SLOW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def moments(first: int, last: int) -> st.SearchStrategy[str]:
@@ -80,10 +82,13 @@ def together(*parts: dict[str, list[Any]]) -> dict[str, list[Any]]:
 def moved(engine: Engine, one: Any, other: Any, families: Sequence[Family] = FAMILIES, make: Any = roll_up) -> list[str]:
     """Two sets of rows in, the features that differ for the customers eligible by the first out."""
     first, second = log_of(engine, **one), log_of(engine, **other)
-    snapshots = engine.keep(eligible_customers(roll_up(first)["purchase_days"], CUTOFF, WINDOWS, PERIOD), "eligible")
-    return moved_features(
-        engine, first, second, lambda log: build_features(engine, make(log), snapshots, CUTOFF, HISTORY, INPUTS, families)
-    )
+    snapshots = engine.materialize(eligible_customers(roll_up(first)["purchase_days"], CUTOFF, WINDOWS, PERIOD), "eligible")
+
+    def built(log: Any) -> Any:
+        tables = {name: engine.materialize(table, f"moved_{name}") for name, table in make(log).items()}
+        return build_features(engine, tables, snapshots, CUTOFF, HISTORY, INPUTS, families)
+
+    return moved_features(first, second, built)
 
 
 @SLOW
@@ -103,14 +108,16 @@ def test_other_customers_move_only_what_is_relative_to_peers(engine: Engine, pas
 
 def test_a_log_cut_at_the_cutoff_gives_the_same_features(engine: Engine, golden_log: Any) -> None:
     cutoff, history_days = date(2024, 3, 31), 91
-    snapshots = engine.keep(eligible_customers(roll_up(golden_log)["purchase_days"], cutoff, WINDOWS, PERIOD), "eligible")
+    snapshots = engine.materialize(
+        eligible_customers(roll_up(golden_log)["purchase_days"], cutoff, WINDOWS, PERIOD), "eligible"
+    )
     cut = up_to(golden_log, cutoff)
     assert engine.frame(cut["transactions"].count().as_table()).iloc[0, 0] == 16
 
     def built(log: Any) -> Any:
         return build_features(engine, roll_up(log), snapshots, cutoff, history_days, INPUTS)
 
-    assert moved_features(engine, golden_log, cut, built) == []
+    assert moved_features(golden_log, cut, built) == []
 
 
 def leaky_roll_up(log: Any) -> Any:
@@ -135,7 +142,7 @@ def test_the_check_catches_a_planted_leak(engine: Engine) -> None:
 
 
 def test_the_check_catches_a_leaky_feature(engine: Engine) -> None:
-    later = engine.load(_frame(), "known_later")
+    later = loaded(engine, _frame(), "known_later")
     family = Family("planted", "purchase_days", "a feature that looks into another table")
 
     @family.aggregate(Entry("Planted.", "days", "never null", "higher", "planted"))
@@ -150,7 +157,7 @@ def test_the_check_catches_a_leaky_feature(engine: Engine) -> None:
     }
     before = moved(engine, past, past, (family,))
     assert before == []
-    calls = iter([roll_up, lambda log: (engine.load(_frame(3), "known_later"), roll_up(log))[1]])
+    calls = iter([roll_up, lambda log: (loaded(engine, _frame(3), "known_later"), roll_up(log))[1]])
     assert moved(engine, past, past, (family,), make=lambda log: next(calls)(log)) == ["planted"]  # noqa: PLW0108
 
 

@@ -12,13 +12,13 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.errors import DataError, LapseError, SettingsError, first_line
 from lapse.core.files import atomic_write
 
 if TYPE_CHECKING:
@@ -30,6 +30,35 @@ CHOICE = "LAPSE_ENGINE"
 ENGINES = ("duckdb", "spark")
 MEMORY, DEFAULT_MEMORY = "LAPSE_MEMORY_LIMIT", "4GB"
 """How much DuckDB holds in memory before it spills, and the variable that says otherwise."""
+SQL_SHOWN = 400
+
+
+class EngineError(LapseError):
+    """The engine could not compute a table; the message holds its name, the cause and the SQL."""
+
+
+@contextmanager
+def explain_failure(table: str, sql: str | Callable[[], str] = "") -> Iterator[None]:
+    """Raise whatever an engine finds wrong as an EngineError that names the table, the cause and the SQL."""
+    try:
+        yield
+    except (LapseError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        cause = first_line(error)
+        short = " ".join((sql() if callable(sql) else sql).split())
+        short = short if len(short) <= SQL_SHOWN else f"{short[:SQL_SHOWN]}… ({len(short):,} characters)"
+        raise EngineError(f"{table} could not be computed ({type(error).__name__}: {cause}). {_advice(cause)}"
+                          f"{f' SQL: {short}' if short else ''}") from error  # fmt: skip
+
+
+def _advice(cause: str) -> str:
+    lower = cause.lower()
+    if "out of memory" in lower or "java heap space" in lower:
+        return f"The memory did not suffice: set {MEMORY} (e.g. {MEMORY}=12GB), or free space for the spill folder."
+    if "no space left" in lower or "disk" in lower:
+        return "Free space on the disk, or point TMPDIR to another one."
+    return "This is a fault of lapse or of the engine: please report it with this message."
 
 
 class Engine(ABC):
@@ -37,37 +66,33 @@ class Engine(ABC):
 
     backend: Any
     """The Ibis backend."""
-    in_pieces = False
-    """Whether what is too much for the memory is to be taken piece by piece, or the engine sees to that itself."""
+    in_chunks = False
+    """Whether what is too much for the memory is to be taken chunk by chunk, or the engine sees to that itself."""
 
     @abstractmethod
     def read_files(self, files: Sequence[Path]) -> ir.Table:
         """Return one table over Parquet files of the same columns."""
 
     @abstractmethod
-    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
-        """Return a table over a copy of a pandas frame."""
+    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `materialize_query`, the rows of several queries of the same columns, computed one after the other."""
 
     @abstractmethod
-    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
-        """As `keep_query`, the rows of several queries of the same columns, computed one after the other."""
-
-    @abstractmethod
-    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+    def materialize_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
         """Compute SQL that `query` returned once, and hold its rows under a name.
 
         `order_by` only makes later reads faster: rows of like values in it lie side by side.
         """
 
-    def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
-        """Hold the rows of tables of the same columns for `write_part`, by the text in column `part`."""
-        first, *others = pieces
-        return self.keep(first.union(*others) if others else first, name).drop(part)
+    def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
+        """Hold the rows of tables of the same columns for `write_partition`, by the text in column `partition`."""
+        first, *others = chunks
+        return self.materialize(first.union(*others) if others else first, name).drop(partition)
 
-    def write_part(self, name: str, part: str, value: str, path: Path, key: Sequence[str]) -> int:
-        """Write the rows that `keep_parts` holds and whose `part` is a value."""
+    def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
+        """Write the rows that `materialize_partitions` holds and whose `partition` is a value."""
         held = self.table(name)
-        return self.write(held.filter(held[part] == value).drop(part), path, key)
+        return self.write(held.filter(held[partition] == value).drop(partition), path, key)
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -91,9 +116,9 @@ class Engine(ABC):
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
         return self.read_files(files)
 
-    def keep(self, expression: ir.Table, name: str, order_by: str | None = None) -> ir.Table:
-        """As `keep_query`, of a table expression; its columns have the types that the expression says."""
-        return self.keep_query(self.query(expression), name, order_by)
+    def materialize(self, expression: ir.Table, name: str, order_by: str | None = None) -> ir.Table:
+        """As `materialize_query`, of a table expression; its columns have the types that the expression says."""
+        return self.materialize_query(self.query(expression), name, order_by)
 
     def table(self, name: str) -> ir.Table:
         """Return the table that is held under a name."""
@@ -111,14 +136,15 @@ class Engine(ABC):
         """As `write`, of SQL that `query` gave."""
         import pyarrow.parquet as pq
 
-        with atomic_write(path) as temporary:
+        with atomic_write(path) as temporary, explain_failure(path.name, query):
             self._export(query, temporary, list(key))
             rows: int = pq.read_metadata(temporary).num_rows
         return rows
 
     def frame(self, expression: ir.Table) -> pd.DataFrame:
         """Return the rows of a table as a pandas frame."""
-        frame: pd.DataFrame = self.backend.to_pandas(expression)
+        with explain_failure("a result", lambda: self.backend.compile(expression)):
+            frame: pd.DataFrame = self.backend.to_pandas(expression)
         return frame
 
     def query(self, expression: ir.Table) -> str:
@@ -144,7 +170,7 @@ class Engine(ABC):
 class DuckEngine(Engine):
     """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
 
-    in_pieces = True
+    in_chunks = True
 
     def __init__(self, spill: Path, threads: int | None = None) -> None:
         import ibis
@@ -169,40 +195,39 @@ class DuckEngine(Engine):
         table: ir.Table = self.backend.read_parquet([str(file) for file in files], hive_partitioning=False)
         return table
 
-    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
-        """As `Engine.load`."""
-        table: ir.Table = self.backend.create_table(name, frame, temp=True, overwrite=True)
-        return table
-
-    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
-        """As `Engine.keep_query`."""
+    def materialize_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """As `Engine.materialize_query`."""
         order = f' ORDER BY "{order_by}"' if order_by else ""
-        self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
+        with explain_failure(name, query):
+            self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
         return self.table(name)
 
-    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
-        """As `Engine.keep_queries`."""
+    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `Engine.materialize_queries`."""
         self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
         for number, rows in enumerate(queries):
-            self.connection.execute(f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}')
+            with explain_failure(name, rows):
+                self.connection.execute(
+                    f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}'
+                )
         return self.table(name)
 
-    def keep_parts(self, pieces: Iterable[ir.Table], name: str, part: str) -> ir.Table:
-        """As `Engine.keep_parts`, one table after the other, in files by part: together they may far exceed the memory."""
+    def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
+        """As `Engine.materialize_partitions`, chunk by chunk in files: together they may far exceed the memory."""
         folder = self._spill / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for number, piece in enumerate(pieces):
-            query = self.query(piece)
+        for number, chunk in enumerate(chunks):
+            query = self.query(chunk)
             if not number:
-                self._copy(f"SELECT * EXCLUDE ({part}) FROM ({query}) AS piece LIMIT 0", folder / "columns.parquet")
-            self._copy(query, folder, f"PARTITION_BY ({part}), APPEND")
+                self._copy(f"SELECT * EXCLUDE ({partition}) FROM ({query}) AS chunk LIMIT 0", folder / "columns.parquet")
+            self._copy(query, folder, f"PARTITION_BY ({partition}), APPEND")
         return self.read_files(sorted(folder.rglob("*.parquet")))
 
-    def write_part(self, name: str, part: str, value: str, path: Path, key: Sequence[str]) -> int:
+    def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
         """As `Engine.write_part`."""
         folder = self._spill / name
-        files = [folder / "columns.parquet", *sorted((folder / f"{part}={value}").glob("*.parquet"))]
+        files = [folder / "columns.parquet", *sorted((folder / f"{partition}={value}").glob("*.parquet"))]
         return self.write(self.read_files(files), path, key)
 
     def drop(self, name: str) -> None:
@@ -214,10 +239,12 @@ class DuckEngine(Engine):
 
     def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
         """As `Engine.fingerprints`."""
-        rows = self.connection.execute(
+        query = (
             f'SELECT "{day}", count(*), bit_xor(hash(t)), sum(hash(t)::HUGEINT) '
             f"FROM ({self.backend.compile(expression)}) t GROUP BY 1 ORDER BY 1"
-        ).fetchall()
+        )
+        with explain_failure(f"the fingerprint by {day}", query):
+            rows = self.connection.execute(query).fetchall()
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
@@ -225,7 +252,8 @@ class DuckEngine(Engine):
 
     def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
         place = str(path).replace("'", "''")
-        self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
+        with explain_failure(path.stem, query):
+            self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
 
 
 class SparkEngine(Engine):
@@ -242,17 +270,14 @@ class SparkEngine(Engine):
         """As `Engine.read_files`."""
         return self._view(self.backend.parquet(files), f"files_{next(self._numbers)}")
 
-    def load(self, frame: pd.DataFrame, name: str) -> ir.Table:
-        """As `Engine.load`."""
-        return self._view(self.backend.rows_of(frame), name)
+    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+        """As `Engine.materialize_queries`."""
+        return self.materialize_query(" UNION ALL ".join(f"({query})" for query in queries), name)
 
-    def keep_queries(self, queries: Iterable[str], name: str) -> ir.Table:
-        """As `Engine.keep_queries`."""
-        return self.keep_query(" UNION ALL ".join(f"({query})" for query in queries), name)
-
-    def keep_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
-        """As `Engine.keep_query`. Spark brings like rows together itself."""
-        rows = self.backend.query(query).persist()
+    def materialize_query(self, query: str, name: str, order_by: str | None = None) -> ir.Table:
+        """As `Engine.materialize_query`. Spark brings like rows together itself."""
+        with explain_failure(name, query):
+            rows = self.backend.query(query).persist()
         before = self._kept.pop(name, None)
         self._kept[name] = rows
         if before is not None:

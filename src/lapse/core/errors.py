@@ -1,6 +1,7 @@
 """What can go wrong, and which exit code and message it ends in.
 
     LapseError                 exit 1: anything below, when nothing more exact fits
+    ├── EngineError            exit 1: a table could not be computed (core/engine.py)
     ├── SettingsError          exit 2: params.yaml is wrong
     ├── DataError              exit 3: the data cannot be used as they are
     │   └── HistoryTooShort    exit 3: the log does not cover the windows asked for
@@ -56,6 +57,12 @@ def sample_keys(keys: Sequence[object]) -> str:
     """Return the first three keys as text; no message ever carries more."""
     shown = ", ".join(str(key) for key in keys[:3])
     return f"{shown}, …" if len(keys) > 3 else shown
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error without its full stop, short enough to read."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+    return line if len(line) <= 300 else f"{line[:300]}…"
 
 
 def unusable(error: OSError) -> str:

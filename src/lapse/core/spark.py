@@ -24,7 +24,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col
 
-from lapse.core.errors import LapseError, SettingsError
+from lapse.core.errors import LapseError, SettingsError, first_line
 
 MASTER, CONF = "LAPSE_SPARK_MASTER", "LAPSE_SPARK_CONF"
 LOCAL = "local[2]"
@@ -190,7 +190,7 @@ def connect(environment: Mapping[str, str]) -> SparkBackend:
     try:
         session = builder.getOrCreate()
     except (PySparkException, OSError) as error:
-        raise LapseError(f"Spark does not start ({_first_line(error)}). Check that Java is 17 or 21 and that "
+        raise LapseError(f"Spark does not start ({first_line(error)}). Check that Java is 17 or 21 and that "
                          f"{MASTER}={master} is reached from here; or leave LAPSE_ENGINE unset.") from None  # fmt: skip
     backend = SparkBackend()
     backend.register_options()
@@ -210,7 +210,3 @@ def _given(text: str) -> dict[str, str]:
         raise SettingsError(f"{CONF}: {wrong[0]!r} is not possible. Write key=value;key=value, without what decides values "
                             f"({', '.join(FIXED)}).")  # fmt: skip
     return conf
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

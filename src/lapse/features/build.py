@@ -7,16 +7,16 @@ from datetime import date
 from pathlib import Path
 
 import ibis.expr.types as ir
+import pandas as pd
 
 from lapse.core.cache import Cache, code_digest, key_of
 from lapse.core.engine import Engine
 from lapse.core.files import file_sha256
 from lapse.core.logging import stage_logger
-from lapse.core.tables import FEATURES
 from lapse.core.windows import Period
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Inputs
-from lapse.features.query import Template
+from lapse.features.query import FeatureQuery
 from lapse.history.activity.rollup import Activity
 from lapse.snapshots import cutoffs_in
 
@@ -37,23 +37,23 @@ def write_features(
     A cutoff that is in `out` already, and whose inputs are all the same as then, is not computed again.
     """
     cutoffs = cutoffs_in(snapshots)
-    kept = Cache(out)
-    kept.prune(map(str, cutoffs))
+    cache = Cache(out)
+    cache.prune(map(str, cutoffs))
     names = [feature.name for feature in all_features(inputs, families)]
     base_key = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json(), names)
-    template = Template(engine, activity, inputs, families)
+    features = FeatureQuery(engine, activity, inputs, families)
     written = {}
     for cutoff in cutoffs:
         file = snapshots / f"{cutoff}.parquet"
         history_days = period.history_days(cutoff)
         key = key_of(base_key, history_days, activity.up_to(cutoff), file_sha256(file))
-        if kept.has(str(cutoff), key):
+        if cache.has(str(cutoff), key):
             written[cutoff] = int(engine.read(file).count().to_pyarrow().as_py())
             LOG.info(f"{cutoff}: {written[cutoff]:,} customers, kept: nothing up to this day has changed")
             continue
-        query = template.query(engine.read(file), cutoff, history_days)
-        written[cutoff] = engine.write_query(query, out / f"{cutoff}.parquet", FEATURES.key)
-        kept.note(str(cutoff), key)
+        with features.at(engine.read(file), cutoff, history_days) as query:
+            written[cutoff] = query.write(out / f"{cutoff}.parquet")
+        cache.note(str(cutoff), key)
         LOG.info(f"{cutoff}: {written[cutoff]:,} customers × {len(names)} features")
     return written
 
@@ -66,10 +66,10 @@ def build_features(
     history_days: int,
     inputs: Inputs,
     families: Sequence[Family] = FAMILIES,
-) -> ir.Table:
-    """Return one row per snapshot of a cutoff, with every feature as float64.
+) -> pd.DataFrame:
+    """Return one row per snapshot of a cutoff, by customer_id, with every feature as float64.
 
-    `activity` maps the names of the activity tables to them. The table is held in the engine until the next call.
+    `activity` maps the names of the activity tables to them.
     """
-    query = Template(engine, activity, inputs, families).query(snapshots, cutoff, history_days)
-    return engine.keep_query(query, "features")
+    with FeatureQuery(engine, activity, inputs, families).at(snapshots, cutoff, history_days) as query:
+        return query.frame()

@@ -68,28 +68,31 @@ def check_leakage(
         def rolled(one: Log) -> dict[str, ir.Table]:
             return roll_up(one, profile.rating_scale, counted_reasons)
 
-        whole = {name: engine.keep(table, f"leakage_{name}") for name, table in rolled(log).items()}
-        eligible = engine.keep(population(whole, cutoff, windows, profile.period), "leakage_eligible")
+        whole = {name: engine.materialize(table, f"leakage_{name}") for name, table in rolled(log).items()}
+        eligible = engine.materialize(population(whole, cutoff, windows, profile.period), "leakage_eligible")
         history_days = profile.period.history_days(cutoff)
 
-        def built(one: Log, cutoff: date = cutoff, history_days: int = history_days, eligible: Any = eligible) -> ir.Table:
-            return build_features(engine, rolled(one), eligible, cutoff, history_days, inputs)
+        def built(
+            one: Log, cutoff: date = cutoff, history_days: int = history_days, eligible: Any = eligible
+        ) -> pd.DataFrame:
+            tables = {name: engine.materialize(table, f"leakage_{name}") for name, table in rolled(one).items()}
+            return build_features(engine, tables, eligible, cutoff, history_days, inputs)
 
-        moved[cutoff] = moved_features(engine, log, up_to(log, cutoff), built)
+        moved[cutoff] = moved_features(log, up_to(log, cutoff), built)
     return moved
 
 
-def moved_features(engine: Engine, one: Log, other: Log, built: Callable[[Log], ir.Table]) -> list[str]:
+def moved_features(one: Log, other: Log, built: Callable[[Log], pd.DataFrame]) -> list[str]:
     """Return the names of the features that differ between two logs, which may differ only where no feature may look.
 
     `built` makes the features of a log. Values are compared exactly: the last bit counts. With `other` =
     `up_to(one, cutoff)` this is the leakage check for anybody's own data.
     """
-    first, second = (_rows(engine, built(log)) for log in (one, other))
+    first, second = (_rows(built(log)) for log in (one, other))
     if first.index.tolist() != second.index.tolist():
         return ["customer_id"]
     return [name for name in first.columns if not first[name].equals(second[name])]
 
 
-def _rows(engine: Engine, features: Any) -> pd.DataFrame:
-    return engine.frame(features).drop(columns="cutoff_date").set_index("customer_id").sort_index()
+def _rows(features: pd.DataFrame) -> pd.DataFrame:
+    return features.drop(columns="cutoff_date").set_index("customer_id").sort_index()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
+import pandas as pd
 
 from lapse.core.engine import Engine
+from lapse.core.tables import FEATURES
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Feature, Inputs
 from lapse.features.peers import peers
@@ -18,7 +24,7 @@ from lapse.features.people import fit_population, numbered, parameters
 
 AT_ONCE = 16
 """Features of one pass: in DuckDB each filtered sum makes every other one of its pass dearer."""
-PIECE = 250_000
+CHUNK = 250_000
 """At most so many customers' activity is held, and aggregated to features, at once, where that bounds the memory."""
 
 
@@ -29,10 +35,46 @@ class Source(NamedTuple):
     prepare: Callable[[Any, Inputs], Any] | None
 
 
-class Template:
-    """The features of one cutoff after the other; their SQL is written once, since all that differs is held in tables.
+class Written(NamedTuple):
+    """The SQL of the features of a cutoff, over tables that are held under placeholder names."""
 
-    To write hundreds of features out as SQL takes longer than to compute them for some thousand customers.
+    aggregated: str
+    derived: str
+
+
+_WRITTEN: dict[tuple[Any, ...], Written] = {}
+"""To write hundreds of features out as SQL takes longer than to compute them for some thousand customers; the same
+features of tables of the same columns have the same SQL, at every cutoff and in every run of a process."""
+_NUMBERS = itertools.count(1)
+PLACEHOLDER = "lapse_held_0_"
+
+
+@dataclass(frozen=True)
+class CutoffQuery:
+    """The features of one cutoff, ready to be computed once; valid inside the block that made it."""
+
+    engine: Engine
+    sql: str
+    name: str
+
+    def write(self, path: Path) -> int:
+        """Write the features to a Parquet file, and return the number of customers."""
+        return self.engine.write_query(self.sql, path, FEATURES.key)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the features by customer_id."""
+        table = self.engine.materialize_query(self.sql, self.name)
+        try:
+            return self.engine.frame(table.order_by("customer_id"))
+        finally:
+            self.engine.drop(self.name)
+
+
+class FeatureQuery:
+    """The features of a log at one cutoff after the other.
+
+    What differs between cutoffs is held in tables of the engine, which bear names of their own and are gone when a
+    cutoff's block ends.
     """
 
     def __init__(
@@ -40,43 +82,61 @@ class Template:
     ) -> None:
         self.engine, self.activity, self.inputs = engine, activity, inputs
         self.features = all_features(inputs, families)
-        source_of = {family.name: Source(family.table, family.prepare) for family in (*families, *inputs.own)}
+        self._families = (*families, *inputs.own)
+        source_of = {family.name: Source(family.table, family.prepare) for family in self._families}
         self.by_source: dict[Source, list[Feature]] = {}
         for feature in self.features:
             if feature.kind == "aggregate":
                 self.by_source.setdefault(source_of[feature.family], []).append(feature)
-        self._written: dict[int, tuple[str, str]] = {}
+        self._prefix = PLACEHOLDER
+        self._held: list[str] = []
 
-    def query(self, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
-        """Return the SQL of the features of a cutoff's snapshots.
+    @contextmanager
+    def at(self, snapshots: ir.Table, cutoff: date, history_days: int) -> Iterator[CutoffQuery]:
+        """Yield the features of a cutoff's snapshots; what they are computed from is held inside the block only."""
+        self._prefix = PLACEHOLDER.replace("0", str(next(_NUMBERS)))
+        try:
+            sql = self._query(snapshots, cutoff, history_days)
+            yield CutoffQuery(self.engine, sql, f"{self._prefix}features")
+        finally:
+            for name in self._held:
+                self.engine.drop(name)
+            self._held.clear()
 
-        It reads what is computed here and held in the engine until the next cutoff.
-        """
+    def _hold(self, table: ir.Table, name: str, order_by: str | None = None) -> ir.Table:
+        if (full := self._prefix + name) not in self._held:
+            self._held.append(full)
+        return self.engine.materialize(table, full, order_by)
+
+    def _query(self, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
         last: Any = ibis.literal(cutoff, type="date")
-        people = self.engine.keep(numbered(self.activity["purchase_days"], snapshots, last), "features_people")
+        people = self._hold(numbered(self.activity["purchase_days"], snapshots, last), "people")
         asked = any(feature.family == peers.name for feature in self.features)
-        model = self.engine.keep(parameters(fit_population(people) if asked else None), "features_model")
+        model = self._hold(parameters(fit_population(people) if asked else None), "model")
         # Logs of different ages lack different features; up to the next of these ages they lack the same.
         age = max((f.days_needed for f in self.features if f.days_needed <= history_days), default=0)
+        found: list[Written] = []
 
-        def pieces() -> Iterator[str]:
-            for whom in self._pieces(people):
-                held = self.engine.keep(whom, "features_of_piece")
+        def aggregated() -> Iterator[str]:
+            for whom in self._chunks(people):
+                held = self._hold(whom, "chunk")
                 cut = self._cut(held, last)
-                if age not in self._written:
-                    self._written[age] = self._write(cut, held, people, model, age)
-                yield self._written[age][0]
+                if not found:
+                    found.append(self._written(cut, held, people, model, age))
+                yield found[0].aggregated.replace(PLACEHOLDER, self._prefix)
 
-        self.engine.keep_queries(pieces(), "features_aggregated")
-        return self._written[age][1]
+        name = f"{self._prefix}aggregated"
+        self._held.append(name)
+        self.engine.materialize_queries(aggregated(), name)
+        return found[0].derived.replace(PLACEHOLDER, self._prefix)
 
-    def _pieces(self, people: ir.Table) -> Iterator[ir.Table]:
+    def _chunks(self, people: ir.Table) -> Iterator[ir.Table]:
         """Yield as many people at a time as fit the memory; nobody once where there is nobody."""
-        if not self.engine.in_pieces:
+        if not self.engine.in_chunks:
             yield people
             return
         everybody = int(people.count().to_pyarrow().as_py())
-        alike = everybody // (everybody // PIECE + 1) + 1
+        alike = everybody // (everybody // CHUNK + 1) + 1
         for after in range(0, everybody or 1, alike):
             yield people.filter((people.number > after) & (people.number <= after + alike))
 
@@ -93,16 +153,26 @@ class Template:
             rows = rows.filter(rows.customer_id.between(*ends)) if isinstance(ends["first"], str) else rows
             days = _days(rows, held, last)
             made = source.prepare(days, self.inputs) if source.prepare else days
-            cut[source] = self.engine.keep(made, f"features_from_{number}", order_by="customer_id")
+            cut[source] = self._hold(made, f"rows_{number}", order_by="customer_id")
         return cut
 
-    def _write(
+    def _written(
         self, cut: Mapping[Source, ir.Table], whom: ir.Table, people: ir.Table, model: ir.Table, history_days: int
-    ) -> tuple[str, str]:
-        """Return the SQL of the aggregated features, and of those derived from them."""
+    ) -> Written:
+        """Return the SQL of the aggregated features, and of those derived from them, written once per process."""
+        columns = tuple((source.table, *table.schema().items()) for source, table in cut.items())
+        key = (type(self.engine), repr(self.inputs), columns, history_days)
+        # What a custom family reads besides its rows is not known here: its SQL is written anew.
+        reusable = self._families == FAMILIES
+        if reusable and key in _WRITTEN:
+            return _WRITTEN[key]
         rows = self._aggregated(cut, whom, model, history_days)
-        held = ibis.table(rows.schema(), name="features_aggregated")
-        return self.engine.query(rows), self.engine.query(self._derived(held, people, history_days))
+        held = ibis.table(rows.schema(), name=f"{self._prefix}aggregated")
+        texts = self.engine.query(rows), self.engine.query(self._derived(held, people, history_days))
+        written = Written(*(text.replace(self._prefix, PLACEHOLDER) for text in texts))
+        if reusable:
+            _WRITTEN[key] = written
+        return written
 
     def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table, history_days: int) -> ir.Table:
         """Return one row per customer (`customer_id`: the number) with every aggregate feature.

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 import lapse
-from lapse.core.errors import ModelError
+from lapse.core.errors import ModelError, first_line
 from lapse.core.files import read_json
 from lapse.core.source_settings import without_passwords
 from lapse.model.bundle import DAY, LIBRARIES, Bundle
@@ -144,7 +144,7 @@ class Registry:
                 place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary)) / "artifacts"
             except (mlflow.exceptions.MlflowException, OSError) as error:
                 raise ModelError(f"version {number} of {self.model!r} cannot be read from the registry "
-                                 f"{shown_uri(self.root)}: {first_line(error)}. See what there is: `mlflow ui "
+                                 f"{shown_uri(self.root)}: {_cause(error)}. See what there is: `mlflow ui "
                                  f"--backend-store-uri {shown_uri(self.root)}`.") from None  # fmt: skip
             if not (place / "evaluation").exists() or not (place / "metrics.json").exists():
                 raise ModelError(f"version {number} of {self.model!r} was recorded by an older lapse, without the "
@@ -171,9 +171,8 @@ def shown_uri(root: Path) -> str:
     return without_passwords(tracking_uri(root))
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error without the full stop."""
-    return without_passwords((str(error) or type(error).__name__).splitlines()[0]).rstrip(".")
+def _cause(error: BaseException) -> str:
+    return without_passwords(first_line(error))
 
 
 @contextmanager
@@ -190,7 +189,7 @@ def _mlflow(root: Path) -> Iterator[Any]:
         try:
             yield mlflow
         except mlflow.exceptions.MlflowException as error:
-            raise ModelError(f"MLflow at {shown_uri(root)} refused: {first_line(error)}. Check MLFLOW_TRACKING_URI, and "
+            raise ModelError(f"MLflow at {shown_uri(root)} refused: {_cause(error)}. Check MLFLOW_TRACKING_URI, and "
                              "whether one may write there.") from None  # fmt: skip
 
 

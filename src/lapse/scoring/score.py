@@ -71,8 +71,7 @@ def feature_rows(
         raise HistoryTooShort(f"score: on {as_of} the log covers {covered} days, fewer than churn.active_days ({needed}). "
                               "Choose a later day.")  # fmt: skip
     snapshots = population(activity, as_of, bundle.windows, profile.period)
-    features = build_features(engine, activity, snapshots, as_of, covered, bundle.inputs)
-    rows = engine.frame(features.order_by("customer_id"))
+    rows = build_features(engine, activity, snapshots, as_of, covered, bundle.inputs)
     if rows.empty:
         raise DataError(f"score: nobody was a customer on {as_of} (churn.mode {bundle.windows.mode}, active_days "
                         f"{bundle.windows.active_days}), so there is nobody to score. Choose another score.as_of, or check "

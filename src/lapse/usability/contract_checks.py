@@ -47,7 +47,9 @@ def _at_last_cutoff(
 ) -> tuple[int, int]:
     """How many customers held a paid subscription on the day, and how many of them held none after the outcome."""
     engine = delivered.engine
-    days: Any = engine.keep(subscription_days(engine.table("checked_subscriptions"), reasons), "checked_subscription_days")
+    days: Any = engine.materialize(
+        subscription_days(engine.table("checked_subscriptions"), reasons), "checked_subscription_days"
+    )
     end, decided = windows.outcome(cutoff).end, windows.decided_on(cutoff)
     running, ending = delivered.row(f"""
         SELECT count(*) FILTER (held > 0), count(*) FILTER (held > 0 AND later <= 0 AND lost > 0) FROM (

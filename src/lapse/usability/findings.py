@@ -63,7 +63,7 @@ class Delivered:
             path = literal(str(validated / f"{name}.parquet"))
             engine.connection.execute(f"CREATE OR REPLACE TEMP VIEW checked_{name} AS SELECT * FROM read_parquet({path})")
         transactions = engine.read(validated / "transactions.parquet")
-        engine.keep(purchase_days(transactions).select(*DAY_COLUMNS), "checked_days")
+        engine.materialize(purchase_days(transactions).select(*DAY_COLUMNS), "checked_days")
         engine.connection.execute("""
             CREATE OR REPLACE TEMP TABLE checked_spans AS
             SELECT customer_id, activity_date AS bought_on,

@@ -109,7 +109,7 @@ def test_pieces_of_customers_give_the_same_bytes_as_all_at_once(duck, tmp_path, 
     whole = run(duck, log_until(181), 181, tmp_path / "whole")
     monkeypatch.setattr(stage, "PURCHASES_AT_ONCE", 90)
     monkeypatch.setattr(stage, "EVENTS_AT_ONCE", 40)
-    monkeypatch.setattr("lapse.features.query.PIECE", 2)
+    monkeypatch.setattr("lapse.features.query.CHUNK", 2)
     run(duck, log_until(150), 150, tmp_path / "pieces")
     assert run(duck, log_until(181), 181, tmp_path / "pieces") == whole
 

@@ -15,6 +15,7 @@ import pytest
 
 from lapse.core.engine import DuckEngine, open_duckdb, open_engine
 from lapse.core.errors import DataError, LapseError, SettingsError
+from tests.conftest import loaded
 
 
 def test_duckdb_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def test_spark_conf_that_cannot_be_followed(conf: str) -> None:
 
 
 def test_what_is_written_has_the_types_that_the_expression_says(engine: DuckEngine, tmp_path: Path) -> None:
-    table: Any = engine.load(pd.DataFrame({"who": ["b", "a", "a"], "n": [1, 2, 3]}), "few")
+    table: Any = loaded(engine, pd.DataFrame({"who": ["b", "a", "a"], "n": [1, 2, 3]}), "few")
     money = table.n.cast("decimal(18, 4)")
     made = table.group_by("who").aggregate(whole=table.n.sum(), money=money.sum(), share=table.n.mean())
     made = made.mutate(last=ibis.literal(2, type="int64"))
@@ -84,7 +85,7 @@ def test_what_is_written_has_the_types_that_the_expression_says(engine: DuckEngi
 
 def test_a_folder_is_read_as_one_table(engine: DuckEngine, tmp_path: Path) -> None:
     for part in ("1", "2"):
-        engine.write(engine.load(pd.DataFrame({"who": [part]}), f"part_{part}"), tmp_path / f"{part}.parquet", ["who"])
+        engine.write(loaded(engine, pd.DataFrame({"who": [part]}), f"part_{part}"), tmp_path / f"{part}.parquet", ["who"])
     assert sorted(engine.frame(engine.read(tmp_path))["who"]) == ["1", "2"]
     with pytest.raises(DataError, match="is not there"):
         engine.read(tmp_path / "3.parquet")
@@ -93,7 +94,7 @@ def test_a_folder_is_read_as_one_table(engine: DuckEngine, tmp_path: Path) -> No
 def test_fingerprints_change_with_any_row(engine: DuckEngine) -> None:
     def prints(name: str, *rows: tuple[str, int]) -> Any:
         frame = pd.DataFrame(rows, columns=["day", "n"])
-        return engine.fingerprints(engine.load(frame, name), "day")
+        return engine.fingerprints(loaded(engine, frame, name), "day")
 
     one = prints("p1", ("x", 1), ("x", 2), ("y", 3))
     assert one == prints("p2", ("y", 3), ("x", 2), ("x", 1))

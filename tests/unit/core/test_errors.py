@@ -18,7 +18,7 @@ def _raising(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (LapseError("no list yet. Run `dvc repro`."), "lapse: no list yet. Run `dvc repro`.\n"),
         (ConnectionRefusedError(111, "Connection refused"),
@@ -27,11 +27,11 @@ def _raising(error: BaseException) -> Callable[[], None]:
     ],
 )  # fmt: skip
 def test_a_stage_ends_with_one_message_that_names_what_failed(
-    error: BaseException, translate_errors: str, capsys: pytest.CaptureFixture[str]
+    error: BaseException, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         run(_raising(error))
-    assert (ended.value.code, capsys.readouterr().err) == (1, translate_errors)
+    assert (ended.value.code, capsys.readouterr().err) == (1, message)
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,9 +45,7 @@ def values(engine: Engine, log: Any, own: OwnFeatures) -> Any:
     activity = roll_up(log)
     snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
     inputs = with_own(own)
-    return engine.frame(build_features(engine, activity, snapshots, GOLDEN_CUTOFF, 91, inputs, families=())).set_index(
-        "customer_id"
-    )
+    return build_features(engine, activity, snapshots, GOLDEN_CUTOFF, 91, inputs, families=()).set_index("customer_id")
 
 
 def test_the_worked_example_joins_the_table(engine, golden_log, workspace) -> None:
@@ -157,7 +155,7 @@ def test_a_feature_of_ones_own_that_looks_ahead_is_caught(engine, golden_log, wo
     )
     own = own_features(workspace, {})
     inputs = with_own(own)
-    snapshots = engine.keep(
+    snapshots = engine.materialize(
         eligible_customers(roll_up(golden_log)["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD),
         "own_eligible",
     )
@@ -172,5 +170,5 @@ def test_a_feature_of_ones_own_that_looks_ahead_is_caught(engine, golden_log, wo
     def built(log: Any) -> Any:
         return build_features(engine, rolled(log), snapshots, GOLDEN_CUTOFF, 91, inputs, families=())
 
-    moved = moved_features(engine, golden_log, cut, built)
+    moved = moved_features(golden_log, cut, built)
     assert moved == ["rows_of_all"]

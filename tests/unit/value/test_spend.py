@@ -35,7 +35,7 @@ LINES = [
 
 def days_of(engine: Engine, lines: list[tuple[str, str, float]]) -> Any:
     rows = [{"customer_id": who, "ordered_at": day, "amount": amount} for who, day, amount in lines]
-    return engine.keep(purchase_days(transactions(engine, rows)), f"days_{len(lines)}_{abs(hash(tuple(lines)))}")
+    return engine.materialize(purchase_days(transactions(engine, rows)), f"days_{len(lines)}_{abs(hash(tuple(lines)))}")
 
 
 def before(engine: Engine, days: Any) -> dict[str, dict[str, float]]:

@@ -58,7 +58,7 @@ class Codes:
             every = ibis.union(values[0], *values[1:], distinct=True) if len(values) > 1 else values[0]
             given = every.filter(every.text.notnull())
             numbered = given.mutate(code=(ibis.row_number().over(order_by=given.text) + 1).cast("int32"))
-            self._codes[name] = self._engine.keep(numbered, f"codes_{name}")
+            self._codes[name] = self._engine.materialize(numbered, f"codes_{name}")
         return self._codes[name]
 
 

@@ -107,7 +107,7 @@ def write_activity(
 
     @cache
     def prices() -> Any:
-        return engine.keep(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
+        return engine.materialize(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
 
     logs = (
         Log(PURCHASE_DAYS, lines, "order_date", bought,
@@ -195,12 +195,14 @@ def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
         kept.forget(stale)
         since = date.fromisoformat(f"{stale[0]}-01") if fresh else None
         earlier = engine.read_files([folder / f"{month}.parquet" for month in fresh]) if fresh else None
-        made = engine.keep_parts((_with_part(days, keys) for days in _rolled(engine, log, since, earlier)), name, PART)
+        made = engine.materialize_partitions(
+            (_with_part(days, keys) for days in _rolled(engine, log, since, earlier)), name, PART
+        )
         notes: dict[str, dict[str, str]] = {month: {} for month in stale}
         for d, (_, value) in engine.fingerprints(made, "activity_date").items():
             notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
         for month in stale:
-            engine.write_part(name, PART, month, folder / f"{month}.parquet", log.table.key)
+            engine.write_partition(name, PART, month, folder / f"{month}.parquet", log.table.key)
         kept.note_all({month: (keys[month], notes[month]) for month in stale})
         engine.drop(name)
     counted: Any = engine.read(folder)
@@ -213,7 +215,7 @@ def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Itera
         yield log.roll_up(log.rows, since, earlier)
         return
     new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
-    for piece in log.codes.pieces(-(-new // log.at_once) if log.at_once and engine.in_pieces else 1):
+    for piece in log.codes.pieces(-(-new // log.at_once) if log.at_once and engine.in_chunks else 1):
         before = None if earlier is None else log.codes.coded(of_piece(earlier, piece))
         yield log.codes.decoded(log.roll_up(log.codes.coded(of_piece(log.rows, piece)), since, before))
 

@@ -10,13 +10,13 @@ from stat import S_ISDIR, S_ISREG
 from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
-from lapse.core.errors import DataError, SettingsError
+from lapse.core.errors import DataError, SettingsError, first_line
 from lapse.core.source_settings import Reading, SourceTable
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.json_lines import read_json_lines
 from lapse.history.reading.spreadsheets import read_spreadsheet
-from lapse.history.reading.staging import Part, first_line, part_of, positions, text_of, translate_errors
+from lapse.history.reading.staging import Part, part_of, positions, text_of, translate_errors
 
 PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core.engine import DuckEngine
-from lapse.core.errors import DataError, SettingsError
+from lapse.core.errors import DataError, SettingsError, first_line
 from lapse.core.source_settings import Reading
 from lapse.core.tables import nearest
 from lapse.history.reading.expressions import quoted
-from lapse.history.reading.staging import Part, distinct_names, first_line, positions, text_of, translate_errors
+from lapse.history.reading.staging import Part, distinct_names, positions, text_of, translate_errors
 
 ROWS_AT_ONCE = 20_000
 LARGEST = 2 << 30

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lapse.core.engine import DuckEngine
-from lapse.core.errors import DataError
+from lapse.core.errors import DataError, first_line
 from lapse.history.reading.expressions import literal, quoted
 
 
@@ -70,12 +70,6 @@ def translate_errors(where: str, path: Path, advice: str) -> Iterator[None]:
                         "there (TMPDIR), or deliver Parquet.") from None  # fmt: skip
     except (duckdb.Error, OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{where}: {path} cannot be read ({first_line(error)}). {advice}") from None
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error, short enough to read."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300]
 
 
 def text_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lapse.core.engine import DuckEngine
-from lapse.core.errors import DataError, sample_keys
+from lapse.core.errors import DataError, first_line, sample_keys
 from lapse.core.files import write_json
 from lapse.core.source_settings import Feedback, Sources, SourceTable
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
@@ -23,7 +23,6 @@ from lapse.history.facts import attribute_levels, has_time_of_day, median_gap_da
 from lapse.history.profile import DataProfile
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.sources import Delivery, stage_source
-from lapse.history.reading.staging import first_line
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
