@@ -14,7 +14,7 @@ unexport PYTHONPATH
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test benchmark lock clean
+.PHONY: run test check test-long lint benchmark lock clean
 
 run: $(SETUP_DONE)
 	@echo "lapse: running the pipeline (dvc repro)"
@@ -24,14 +24,26 @@ run: $(SETUP_DONE)
 	@echo "lapse: done. Next: open data/lists/at_risk.xlsx, look at data/reports/pictures, or run"
 	@echo "lapse:   $(BIN)/lapse at-risk --top 10"
 
-test: $(SPARK_DONE)
-	@echo "lapse: ruff, mypy, pytest"
+test: $(SPARK_DONE) lint
+	@echo "lapse: pytest"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest --durations=10
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbmake notebooks
+	@echo "lapse: all checks passed. Next: make run"
+
+# What needs no pipeline run: a minute and a half, while one works.
+check: $(SETUP_DONE) lint
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not slow" tests/unit tests/golden tests/project
+	@echo "lapse: checked. Before you hand it on: make test"
+
+# Everything, on whole data sets and with many more examples: for a night.
+test-long: $(SPARK_DONE) lint
+	@PATH="$(CURDIR)/$(BIN):$$PATH" LAPSE_TESTS=long pytest --durations=25
+
+lint: $(SETUP_DONE)
+	@echo "lapse: ruff, mypy"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ruff check .
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ruff format --check .
 	@PATH="$(CURDIR)/$(BIN):$$PATH" mypy
-	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest
-	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest --nbmake notebooks
-	@echo "lapse: all checks passed. Next: make run"
 
 # uv is used when it is there, because it is faster; pip does the same. Both check every hash of the lock.
 $(SETUP_DONE): requirements.lock pyproject.toml

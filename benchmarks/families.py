@@ -14,11 +14,13 @@ import tempfile
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
 from lapse.core.engine import open_engine
-from lapse.core.metrics import scorecard
+from lapse.core.metrics import Card
 from lapse.core.settings import load_settings
 from lapse.features.build import write_features
 from lapse.features.catalogue import all_features
@@ -31,7 +33,7 @@ from lapse.model.train import read_rows
 from lapse.model.training_procedure import Experiment, fit_bundle
 from lapse.snapshots import cutoffs_in, write_snapshots
 
-Card = dict[str, float | None]
+Metrics = dict[str, float | None]
 SHOWN = ("auroc", "average_precision", "brier")
 
 
@@ -74,7 +76,7 @@ def main() -> None:
     print(f"| features | number | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     churned, train = test["churned"].to_numpy(), settings.train
     experiment = Experiment(rows, [f.name for f in features], inputs, windows, train)
-    _row("all, the recipe", experiment, scorecard(churned, fit_bundle(experiment, known).churn_risk(test)))
+    _row("all, the recipe", experiment, _card(churned, fit_bundle(experiment, known).churn_risk(test)))
     whole = _averaged(experiment, cutoffs[-1])
     _row("all, averaged", experiment, whole)
     for family in () if asked.only_all else dict.fromkeys(f.family for f in features):
@@ -82,16 +84,20 @@ def main() -> None:
         _row(f"without {family}", experiment, _averaged(experiment, cutoffs[-1]), whole)
 
 
-def _averaged(experiment: Experiment, cutoff: date) -> Card:
+def _card(churned: npt.NDArray[np.int64], risk: npt.NDArray[np.float64]) -> Metrics:
+    return Card(churned, risk).values(np.ones(len(churned)))
+
+
+def _averaged(experiment: Experiment, cutoff: date) -> Metrics:
     """Return the metrics at the test cutoff of the mean of booster and regression, the usual choice.
 
     Nothing is chosen or calibrated, so that what a family adds is not mixed with what choosing does.
     """
     fold = experiment.fold(("booster", "logistic_0.01"), cutoff)
-    return scorecard(fold.churned, expit(fold.log_odds))
+    return _card(fold.churned, expit(fold.log_odds))
 
 
-def _row(label: str, experiment: Experiment, card: Card, whole: Card | None = None) -> None:
+def _row(label: str, experiment: Experiment, card: Metrics, whole: Metrics | None = None) -> None:
     cells = [f"{card[m]:.4f}" if whole is None else f"{card[m] - whole[m]:+.4f}" for m in SHOWN]  # type: ignore[operator]
     print(f"| {label} | {len(experiment.names)} | {' | '.join(cells)} |", flush=True)
 

@@ -86,12 +86,12 @@ def odd(engine: DuckEngine, folder: Path) -> Log:
     last = first + timedelta(days=299)
     tables = log_of(engine, lines, events, feedback, held)
     windows, period = ChurnWindows(active_days=60, horizon_days=30, lead_days=3), Period(first, last, last)
-    return Log(_written(engine, tables, folder), period, windows, ODD_INPUTS, (1.0, 5.0), 2, subscriptions=True)
+    return Log(_written(engine, tables, folder), period, windows, ODD_INPUTS, (1.0, 5.0), 1, subscriptions=True)
 
 
 def simulated(folder: Path) -> Log:
-    simulate(Shop(customers=300, days=450, seed=3), folder / "shop", ROOT / "params.yaml")
-    return _delivered(load_settings(folder / "shop" / "params.yaml"), folder, 2, subscriptions=True)
+    simulate(Shop(customers=120, days=450, seed=3), folder / "shop", ROOT / "params.yaml")
+    return _delivered(load_settings(folder / "shop" / "params.yaml"), folder, 1, subscriptions=True)
 
 
 def online_retail(folder: Path) -> Log:

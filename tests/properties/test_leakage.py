@@ -36,7 +36,7 @@ INPUTS = Inputs(
     attributes={"age": (), "region": ("north", "south")},
 )
 PEERS = [feature.name for feature in all_features(INPUTS) if feature.entry.relative_to_peers]
-EXAMPLES = 200 if os.environ.get("LAPSE_TESTS") == "long" else 6
+EXAMPLES = 200 if os.environ.get("LAPSE_TESTS") == "long" else 4
 SLOW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 

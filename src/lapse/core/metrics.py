@@ -46,19 +46,6 @@ def ece(churned: Ints, risk: Floats, bins: int = 10) -> float:
     return Calibrated(churned, risk, bins).ece(np.ones(len(churned)))
 
 
-def calibration_line(churned: Ints, risk: Floats) -> tuple[float, float] | None:
-    """Return slope and intercept of the outcome's log-odds on the risk's (Cox 1958); None with one class or one risk.
-
-    1 and 0 are perfect; a slope below 1 says that the risks are too extreme.
-    """
-    return Calibrated(churned, risk).line(np.ones(len(churned)))
-
-
-def scorecard(churned: Ints, risk: Floats, weight: Floats | None = None) -> dict[str, float | None]:
-    """Return every metric of the report for calibrated probabilities; None where one is not defined."""
-    return Card(churned, risk).values(np.ones(len(churned)) if weight is None else weight)
-
-
 class Ranked:
     """Outcomes sorted by score once, so that any weights on the rows (a resample) are measured in one pass."""
 
@@ -108,7 +95,10 @@ class Calibrated:
         return float(np.sqrt(2 / np.pi * variance).sum() / weight.sum())
 
     def line(self, weight: Floats) -> tuple[float, float] | None:
-        """Return `calibration_line` under row weights, by Newton's method on two parameters."""
+        """Return slope and intercept of the outcome's log-odds on the risk's (Cox 1958), by Newton's method.
+
+        1 and 0 are perfect; a slope below 1 says that the risks are too extreme. None with one class or one risk.
+        """
         from scipy.special import expit
 
         rate = float(weight @ self.churned / weight.sum())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core.files import write_text
+from lapse.core.markdown import markdown_table
 from lapse.evaluation.backtest import OURS
 from lapse.evaluation.report import baseline_row, figure_rows, group_row, read_reports
 from lapse.evaluation.wording import (
@@ -66,7 +67,7 @@ def _model(metrics: Mapping[str, Any], backtest: Mapping[str, Any], population: 
         f"{final_model_sentence(final_model)} It was fitted by the training procedure that is "
         "evaluated here, on every cutoff whose outcome is known.",
         f"It reads {count} features:",
-        _table(("family", "features", "for example"), rows),
+        markdown_table(("family", "features", "for example"), rows),
         "Each of them is in the data dictionary, `data/README.md`.",
     ]
 
@@ -84,7 +85,7 @@ def _data(metrics: Mapping[str, Any], population: Mapping[str, Any]) -> list[str
         f"snapshots of {population['customers']:,} customers at {population['cutoffs']} cutoffs, "
         f"{population['first_cutoff']} to {population['last_cutoff']}. "
         "Every outcome that a model learned from was over before its test cutoff.",
-        _table(("the evaluation model was", "cutoffs"), [(role, ", ".join(days)) for role, days in roles.items()]),
+        markdown_table(("the evaluation model was", "cutoffs"), [(role, ", ".join(days)) for role, days in roles.items()]),
     ]
 
 
@@ -94,14 +95,16 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
     pooled = backtest["pooled"][OURS]
     size = ("customers tested, and share that left", *(f"{card['n']:,}; {percent(card['churn_rate'])}" if i % 2 == 0 else ""
             for card in (pooled, latest) for i in range(2)))  # fmt: skip
-    return _table(head, [size, *figure_rows(pooled, latest)])
+    return markdown_table(head, [size, *figure_rows(pooled, latest)])
 
 
 def _baselines_table(backtest: Mapping[str, Any]) -> str:
     head = ("baseline", "what it is", "AUROC (95 %)", *(f"our difference in {name} (95 %)" for name in COMPARED_BY.values()))
     cards = backtest["pooled"]["baselines"]
     rows = [baseline_row(name, card, backtest["baselines"]) for name, card in cards.items()]
-    return _table(head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["leads"])) for row in rows])
+    return markdown_table(
+        head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["leads"])) for row in rows]
+    )
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -110,7 +113,7 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     head = ("group", "", "customers", "who left", "left", "predicted", "AUROC (95 %)", "lift in the top 10 %", "ECE", "")
     names = ("by", "value", "n", "churners", "left", "predicted", "auroc", "lift", "ece")
     rows = [(*(row[name] for name in names), "small" if row["small"] else "") for row in map(group_row, groups)]
-    return ["Over all test cutoffs. Figures of small groups are mostly chance.", _table(head, rows)]
+    return ["Over all test cutoffs. Figures of small groups are mostly chance.", markdown_table(head, rows)]
 
 
 def _attributes(attributes: Sequence[str]) -> list[str]:
@@ -123,9 +126,3 @@ def _attributes(attributes: Sequence[str]) -> list[str]:
 
 def _listed(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; a bar in a delivered name must not end its cell."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

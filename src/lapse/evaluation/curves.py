@@ -24,15 +24,17 @@ def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict
     points = []
     for part in parts:
         mean_risk, share, n = float(risk[part].mean()), float(churned[part].mean()), len(part)
-        low, high = wilson(share, n)
+        low, high = wilson(int(churned[part].sum()), n)
         points.append({"mean_churn_risk": mean_risk, "churned_share": share, "low": low, "high": high, "n": n})
     return points
 
 
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a share of n (Wilson 1927): never outside [0, 1]."""
-    middle, spread = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return float((middle - spread) / (1 + z**2 / n)), float((middle + spread) / (1 + z**2 / n))
+def wilson(count: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of the share count / n (Wilson 1927): never outside [0, 1]."""
+    from scipy.stats import binomtest
+
+    low, high = binomtest(count, n).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def gains_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:

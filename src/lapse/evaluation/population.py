@@ -67,7 +67,7 @@ def base_rate_points(experiment: Experiment, predicted: Mapping[str, float]) -> 
     points = []
     for day in experiment.cutoffs:
         churned = experiment.churned([day])
-        low, high = wilson(float(churned.mean()), len(churned))
+        low, high = wilson(int(churned.sum()), len(churned))
         points.append({"cutoff_date": str(day), "n": len(churned), "churn_rate": float(churned.mean()), "low": low,
                        "high": high, "mean_risk": predicted.get(str(day))})  # fmt: skip
     return points

@@ -78,13 +78,6 @@ def fit_bg_nbd(x: Floats, tx: Floats, age: Floats, weights: Floats | None = None
     return BgNbd(*(float(f"{value:.{SIGNIFICANT}g}") for value in (r, alpha, a, b)))
 
 
-def log_likelihood(fitted: BgNbd, x: Floats, tx: Floats, age: Floats) -> float:
-    """Return the log-likelihood of all triples together (equation 6 of the paper)."""
-    x, tx, age = (np.asarray(values, dtype="float64") for values in (x, tx, age))
-    logged = np.log(np.array([fitted.r, fitted.alpha, fitted.a, fitted.b]))
-    return -_loss(logged, x, tx, age, np.ones(len(x)))[0]
-
-
 def _distinct(x: Floats, tx: Floats, age: Floats, weights: Floats | None) -> Floats:
     """Return the distinct usable triples with their summed weights: columns x, tx, age, weight."""
     triples = np.column_stack([np.asarray(values, dtype="float64") for values in (x, tx, age)])

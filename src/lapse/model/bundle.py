@@ -126,12 +126,6 @@ class Bundle:
         codes, different = pd.factorize(days)
         return np.array([self.season.at(day.date()) for day in different])[codes]
 
-    def raw_score(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return the uncalibrated scores: never shown to a user."""
-        from scipy.special import expit
-
-        return np.asarray(expit(self.scorer.log_odds(self.matrix(rows))))
-
     def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return each feature's exact share of the raw log-odds (Lundberg & Lee 2017): the features' columns and `base`.
 

@@ -9,16 +9,24 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from lapse.core.metrics import (
+    Calibrated,
     Card,
     auroc,
     bootstrap_aurocs,
-    calibration_line,
     capture_at,
     ece,
     interval,
     lift_at,
-    scorecard,
 )
+
+
+def calibration_line(churned, risk):
+    return Calibrated(np.asarray(churned), np.asarray(risk)).line(np.ones(len(churned)))
+
+
+def scorecard(churned, risk, weight=None):
+    return Card(churned, risk).values(np.ones(len(churned)) if weight is None else weight)
+
 
 CHURNED = np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0])
 PERFECT = np.linspace(0.95, 0.05, 10)

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
+from lapse.model.bundle import Bundle
 from lapse.model.training_procedure import Experiment
 
 WINDOWS = ChurnWindows(90, 28)
@@ -61,3 +63,8 @@ def permuted(rows: pd.DataFrame, seed: int = 3) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     dealt = rows.groupby("cutoff_date")["churned"].transform(lambda labels: random.permutation(labels.to_numpy()))
     return rows.assign(churned=dealt.astype("int64"))
+
+
+def raw_score(bundle: Bundle, rows: pd.DataFrame) -> Any:
+    """Return the uncalibrated scores of feature rows."""
+    return expit(bundle.scorer.log_odds(bundle.matrix(rows)))

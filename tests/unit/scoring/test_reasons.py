@@ -18,7 +18,7 @@ from lapse.pages import EXAMPLE
 from lapse.scoring.reason_wording import WORDING, names_in, text_of, worded
 from lapse.scoring.reasons import Why, cause_totals, strongest_causes, typical_values
 from lapse.scoring.score import reason_columns
-from tests.unit.model.shop import shop_rows
+from tests.unit.model.shop import raw_score, shop_rows
 from tests.unit.model.test_bundle import KINDS, bundle_of
 
 GIVEN = frozenset(
@@ -201,7 +201,7 @@ def test_causes_add_up_to_the_log_odds(kind: str) -> None:
     noise = Feature("noise", "own", Entry("Noise.", "", "never", "either", "noise"), "derived", lambda row: row)
     features = [*all_features(made.inputs), noise]
     totals = cause_totals(some, made.contributions(some), features, typical_values(known, features))
-    assert np.allclose(totals.sum(axis=1), logit(made.raw_score(some)), atol=1e-9)
+    assert np.allclose(totals.sum(axis=1), logit(raw_score(made, some)), atol=1e-9)
 
 
 def test_contributions_are_computed_for_those_shown_alone(monkeypatch: pytest.MonkeyPatch) -> None:
