@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench import Bench
 from measure import measure
-from report import write_readme, write_report
+from report import write_report
 from rivals import measure_rivals
 from targets import FEW, SOME, with_cutoffs
 
@@ -111,7 +111,6 @@ def command_line() -> argparse.Namespace:
     add("--add", action="store_true", help="show what earlier runs in the same --data measured, too")
     add("--time-limit", type=float, default=7200, help="seconds after which one run is given up")
     add("--results", type=Path, default=HERE / "RESULTS.md")
-    add("--readme", type=Path, default=HERE.parent / "README.md", help="whose table of costs is written anew, too")
     return parser.parse_args()
 
 
@@ -128,7 +127,6 @@ def main() -> int:
         # After every size, so that an end before the last one loses nothing.
         shown = bench.earlier() | bench.results if chosen.add else bench.results
         text = write_report(shown, chosen.results, bench.cutoffs, bench.threads)
-        write_readme(shown, chosen.readme, bench.threads)
     print(text)
     return int(any(found.failure for (_, name), found in bench.results.items() if name.startswith("lapse")))
 

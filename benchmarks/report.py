@@ -42,21 +42,6 @@ def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> st
     return text
 
 
-def write_readme(results: Results, path: Path, threads: int) -> None:
-    """Write the README's table of costs, between two comments, anew."""
-    before, rest = path.read_text(encoding="utf-8").split(OPENS)
-    after = rest.split(CLOSES)[1]
-    results = dict(sorted(results.items(), key=lambda row: row[0][0]))
-    rows = []
-    for (lines, name), found in results.items():
-        if not name.startswith("simulated log"):
-            features, taken, _, work, peak = _cost(results, lines, found)
-            rows.append((f"{lines:,}", name, features, taken, work, peak))
-    shown = table(("lines", "what", "features", "seconds", "CPU s", "peak MiB"), rows)
-    targets = table(("target", "measured", ""), verdicts(results))
-    write_text(path, "\n\n".join([f"{before}{OPENS}", machine(threads), shown, targets, f"{CLOSES}{after}"]))
-
-
 def machine(threads: int) -> str:
     """Return processor, memory, system, versions and the day in one paragraph."""
     model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "")
