@@ -119,7 +119,7 @@ def main() -> int:
     chosen = command_line()
     sizes = sorted(SIZES if chosen.all else chosen.rows)
     data = chosen.data.resolve()
-    bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.baselines, chosen.time_limit, chosen.parts)
+    bench = Bench(data, chosen.threads, chosen.cutoffs, chosen.rivals, chosen.time_limit, chosen.parts)
     data.mkdir(parents=True, exist_ok=True)
     for lines in sizes:
         print(f"benchmark: {lines:,} lines in {data}, {shutil.disk_usage(data).free / 1e9:.0f} GB free", flush=True)

@@ -16,7 +16,6 @@ from targets import FEW, SOME, Results, RunFailed, seconds, verdicts, with_cutof
 HERE = Path(__file__).resolve().parent
 LIBRARIES = ("duckdb", "ibis-framework", "pandas", "pyarrow", "numpy")
 RIVALS = ("polars", "featuretools", "pandas")
-OPENS, CLOSES = "<!-- what benchmarks/features.py measured -->", "<!-- until here -->"
 
 
 def write_report(results: Results, path: Path, cutoffs: int, threads: int) -> str:

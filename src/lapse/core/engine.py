@@ -12,13 +12,14 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapse.core.errors import DataError, LapseError, SettingsError, first_line
+from lapse.core.engine_errors import explain_failure
+from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import atomic_write
 
 if TYPE_CHECKING:
@@ -30,35 +31,6 @@ CHOICE = "LAPSE_ENGINE"
 ENGINES = ("duckdb", "spark")
 MEMORY, DEFAULT_MEMORY = "LAPSE_MEMORY_LIMIT", "4GB"
 """How much DuckDB holds in memory before it spills, and the variable that says otherwise."""
-SQL_SHOWN = 400
-
-
-class EngineError(LapseError):
-    """The engine could not compute a table; the message holds its name, the cause and the SQL."""
-
-
-@contextmanager
-def explain_failure(table: str, sql: str | Callable[[], str] = "") -> Iterator[None]:
-    """Raise whatever an engine finds wrong as an EngineError that names the table, the cause and the SQL."""
-    try:
-        yield
-    except (LapseError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        cause = first_line(error)
-        short = " ".join((sql() if callable(sql) else sql).split())
-        short = short if len(short) <= SQL_SHOWN else f"{short[:SQL_SHOWN]}… ({len(short):,} characters)"
-        raise EngineError(f"{table} could not be computed ({type(error).__name__}: {cause}). {_advice(cause)}"
-                          f"{f' SQL: {short}' if short else ''}") from error  # fmt: skip
-
-
-def _advice(cause: str) -> str:
-    lower = cause.lower()
-    if "out of memory" in lower or "java heap space" in lower:
-        return f"The memory did not suffice: set {MEMORY} (e.g. {MEMORY}=12GB), or free space for the spill folder."
-    if "no space left" in lower or "disk" in lower:
-        return "Free space on the disk, or point TMPDIR to another one."
-    return "This is a fault of lapse or of the engine: please report it with this message."
 
 
 class Engine(ABC):

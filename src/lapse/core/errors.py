@@ -1,7 +1,7 @@
 """What can go wrong, and which exit code and message it ends in.
 
     LapseError                 exit 1: anything below, when nothing more exact fits
-    ├── EngineError            exit 1: a table could not be computed (core/engine.py)
+    ├── EngineError            exit 1: a table could not be computed (core/engine_errors.py)
     ├── SettingsError          exit 2: params.yaml is wrong
     ├── DataError              exit 3: the data cannot be used as they are
     │   └── HistoryTooShort    exit 3: the log does not cover the windows asked for

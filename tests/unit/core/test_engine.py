@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lapse.core.engine import DuckEngine, open_duckdb, open_engine
+from lapse.core.engine_errors import EngineError, explain_failure
 from lapse.core.errors import DataError, LapseError, SettingsError
 from tests.conftest import loaded
 
@@ -114,3 +115,27 @@ def test_the_limit_of_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSE_MEMORY_LIMIT", "1GiB")
     with open_engine() as engine:
         assert engine.backend.con.execute("SELECT current_setting('memory_limit')").fetchone() == ("1.0 GiB",)
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice"),
+    [
+        (RuntimeError("Out of Memory Error: could not allocate 2 GiB"), "set LAPSE_MEMORY_LIMIT"),
+        (OSError("IO Error: No space left on device"), "Free space on the disk"),
+        (ValueError("no such column"), "report it"),
+    ],
+)
+def test_a_failure_names_the_table_the_cause_and_the_sql(cause: Exception, advice: str) -> None:
+    with (
+        pytest.raises(EngineError, match=r"purchase_days could not be computed .*SQL: SELECT 1") as told,
+        explain_failure("purchase_days", "SELECT  1"),
+    ):
+        raise cause
+    assert advice in str(told.value) and str(cause)[:20] in str(told.value) and told.value.exit_code == 1
+
+
+def test_a_query_that_fails_says_so(engine: DuckEngine, tmp_path: Path) -> None:
+    table: Any = loaded(engine, pd.DataFrame({"text": ["a"]}), "texts")
+    with pytest.raises(EngineError, match="numbers.parquet could not be computed .*Could not convert"):
+        engine.write(table.select(n=table.text.cast("int64")), tmp_path / "numbers.parquet", ["n"])
+    assert list(tmp_path.iterdir()) == []
