@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,11 +36,7 @@ def test_a_command_and_its_options_exist(line: str) -> None:
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in words[1:] if word.startswith("--")} <= known
     places = sum(parameter.param_type_name == "argument" for parameter in command.params)
-    values = [
-        word
-        for before, word in zip(words, words[1:], strict=False)
-        if not word.startswith("-") and not before.startswith("--")
-    ]
+    values = [word for before, word in pairwise(words) if not word.startswith("-") and not before.startswith("--")]
     assert len(values) <= places, f"{line}: {values}"
 
 

@@ -191,9 +191,10 @@ class DuckEngine(Engine):
         folder.mkdir()
         for number, chunk in enumerate(chunks):
             query = self.query(chunk)
-            if not number:
-                self._copy(f"SELECT * EXCLUDE ({partition}) FROM ({query}) AS chunk LIMIT 0", folder / "columns.parquet")
-            self._copy(query, folder, f"PARTITION_BY ({partition}), APPEND")
+            with explain_failure(name, query):
+                if not number:
+                    self._copy(f"SELECT * EXCLUDE ({partition}) FROM ({query}) AS chunk LIMIT 0", folder / "columns.parquet")
+                self._copy(query, folder, f"PARTITION_BY ({partition}), APPEND")
         return self.read_files(sorted(folder.rglob("*.parquet")))
 
     def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
@@ -224,8 +225,7 @@ class DuckEngine(Engine):
 
     def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
         place = str(path).replace("'", "''")
-        with explain_failure(path.stem, query):
-            self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
+        self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
 
 
 class SparkEngine(Engine):

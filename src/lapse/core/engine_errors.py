@@ -32,7 +32,7 @@ def explain_failure(table: str, sql: str | Callable[[], str] = "") -> Iterator[N
 def _advice(cause: str) -> str:
     lower = cause.lower()
     if "out of memory" in lower or "java heap space" in lower:
-        return "The memory did not suffice: set LAPSE_MEMORY_LIMIT (e.g. LAPSE_MEMORY_LIMIT=12GB), or free space for the spill folder."
+        return "The memory did not suffice: set LAPSE_MEMORY_LIMIT, e.g. to 12GB, or free space for the spill folder."
     if "no space left" in lower or "disk" in lower:
         return "Free space on the disk, or point TMPDIR to another one."
     return "This is a fault of lapse or of the engine: please report it with this message."

@@ -136,6 +136,6 @@ def test_a_failure_names_the_table_the_cause_and_the_sql(cause: Exception, advic
 
 def test_a_query_that_fails_says_so(engine: DuckEngine, tmp_path: Path) -> None:
     table: Any = loaded(engine, pd.DataFrame({"text": ["a"]}), "texts")
-    with pytest.raises(EngineError, match="numbers.parquet could not be computed .*Could not convert"):
+    with pytest.raises(EngineError, match=r"numbers\.parquet could not be computed .*Could not convert"):
         engine.write(table.select(n=table.text.cast("int64")), tmp_path / "numbers.parquet", ["n"])
     assert list(tmp_path.iterdir()) == []
