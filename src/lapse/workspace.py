@@ -202,9 +202,11 @@ class Workspace:
         active_days, reports = self.settings.retention.active_days, self.paths.reports
         with self.engine() as engine:
             tables = self.activity_tables(engine)
-            rows = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
-        write_retention(rows, active_days, self.paths.retention, reports / "retention.json", reports / "retention")
-        print_summary(rows)
+            periods = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
+        write_retention(
+            periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention"
+        )
+        print_summary(periods)
 
     def train(self) -> None:
         """Fit the evaluation model and the final model, of churn and of value."""
