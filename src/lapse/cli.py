@@ -109,13 +109,14 @@ def check(
     """
     from tempfile import TemporaryDirectory
 
-    from lapse.usability.usability_report import PAGE_NAME, report_text, write_report
+    from lapse.usability.check import PAGE_NAME, write_report
+    from lapse.usability.usability_report import report_text
     from lapse.workspace import Workspace
 
     with TemporaryDirectory(prefix="lapse-check-") as temporary:
         report = Workspace(data=Path(temporary)).check()
     write_report(report, out)
-    typer.echo(report_text(report), nl=False)
+    typer.echo(f"\n{report_text(report)}")
     typer.echo(f"The same as a page: {out / PAGE_NAME}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)

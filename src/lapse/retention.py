@@ -1,8 +1,9 @@
-"""Stage retention: the customer retention rate, CRR = (E - N) / S * 100, for every whole month and quarter."""
+"""Stage retention: the customer retention rate, CRR = (E - N) / S * 100, of every whole month and quarter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,43 @@ from lapse.core.charts import draw_crr
 from lapse.core.files import atomic_write, write_json
 from lapse.core.logging import stage_logger
 from lapse.core.tables import CRR
-from lapse.core.windows import Period, Window, observation_window, whole_periods
+from lapse.core.windows import Period, observation_window, whole_periods
+from lapse.snapshots import ordered_in, subscriptions_at
 
 LOG = stage_logger("retention")
+KINDS = ("month", "quarter")
+
+
+@dataclass(frozen=True)
+class PeriodRetention:
+    """The customers of one period, as tables.CRR counts them."""
+
+    period_kind: str
+    period_start: date
+    period_end: date
+    customers_at_start: int
+    new_customers: int
+    customers_at_end: int
+    reactivated: int
+    retained: int
+
+    @property
+    def crr(self) -> float | None:
+        """The customer retention rate in percent; None when nobody was there at the start."""
+        return crr(self.customers_at_start, self.new_customers, self.customers_at_end)
+
+    @property
+    def strict_retention(self) -> float | None:
+        """The share in percent of those at the start who are still active; None when nobody was there."""
+        return self.retained / self.customers_at_start * 100 if self.customers_at_start else None
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row of tables.CRR."""
+        return {name: getattr(self, name) for name in CRR.names}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row with its days as text."""
+        return self.to_row() | {"period_start": str(self.period_start), "period_end": str(self.period_end)}
 
 
 def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> float | None:
@@ -31,41 +66,35 @@ def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> f
 
 def retention_periods(
     activity: Mapping[str, ir.Table], period: Period, active_days: int, mode: str = "lapse"
-) -> list[dict[str, Any]]:
-    """Return one row per whole month and quarter (tables.CRR).
+) -> list[PeriodRetention]:
+    """Return the retention of every whole month and quarter.
 
-    A customer is active on a day when they ordered in the `active_days` up to it or, with subscriptions, when a paid
-    one runs. Periods before whose start the log does not cover `active_days` are left out: their S is not known.
+    A customer is active on a day when they ordered in the `active_days` up to it or, with subscriptions, when a paid one
+    is running. A period is left out when the log does not cover the `active_days` before its start: its S is not known.
     """
     first_known = period.first_day + timedelta(days=active_days)
-    rows = []
-    for kind in ("month", "quarter"):
-        for start, end in whole_periods(kind, first_known, period.last_complete_day):
-            counts = period_counts(activity, start, end, active_days, mode)
-            s, n, e = (counts[name] for name in ("customers_at_start", "new_customers", "customers_at_end"))
-            strict = None if s == 0 else counts["retained"] / s * 100
-            rows.append({"period_kind": kind, "period_start": start, "period_end": end, **counts,
-                         "crr": crr(s, n, e), "strict_retention": strict})  # fmt: skip
-    return rows
+    return [
+        retention_over(activity, kind, (start, end), active_days, mode)
+        for kind in KINDS
+        for start, end in whole_periods(kind, first_known, period.last_complete_day)
+    ]
 
 
-def period_counts(
-    activity: Mapping[str, ir.Table], start: date, end: date, active_days: int, mode: str = "lapse"
-) -> dict[str, int]:
-    """Return S, N, E, reactivated and retained of a period."""
+def retention_over(
+    activity: Mapping[str, ir.Table], kind: str, days: tuple[date, date], active_days: int, mode: str = "lapse"
+) -> PeriodRetention:
+    """Return the retention of the period of a kind from its first to its last day."""
+    start, end = days
     first, last = ibis.literal(start, type="date"), ibis.literal(end, type="date")
-    days: Any = activity["subscription_days" if mode == "subscription" else "purchase_days"]
-    seen = days.filter(days.activity_date <= last)
+    day_before = start - timedelta(days=1)
+    rows: Any = activity["subscription_days" if mode == "subscription" else "purchase_days"]
+    seen = rows.filter(rows.activity_date <= last)
     if mode == "subscription":
-        change = seen.starts - seen.ends
-        was = change.sum(where=seen.activity_date < first).coalesce(0) > 0
-        still = change.sum() > 0
+        was, still = subscriptions_at(seen, day_before) > 0, subscriptions_at(seen, end) > 0
         came = seen.activity_date.min(where=seen.starts > 0)
     else:
-        seen = seen.filter(seen.orders > 0)
-        was = _ordered_in(seen, observation_window(start - timedelta(days=1), active_days))
-        still = _ordered_in(seen, observation_window(end, active_days))
-        came = seen.activity_date.min()
+        was, still = (ordered_in(seen, observation_window(day, active_days)).any() for day in (day_before, end))
+        came = seen.activity_date.min(where=seen.orders > 0)
     is_new = (came >= first).fill_null(False)  # noqa: FBT003
     customers: Any = seen.group_by("customer_id").aggregate(was=was, still=still, is_new=is_new)
     counted = customers.aggregate(
@@ -75,25 +104,19 @@ def period_counts(
         reactivated=(customers.still & ~customers.was & ~customers.is_new).sum(),
         retained=(customers.was & customers.still).sum(),
     )
-    row = counted.to_pyarrow().to_pylist()[0]
-    return {name: int(value or 0) for name, value in row.items()}
+    counts = counted.to_pyarrow().to_pylist()[0]
+    return PeriodRetention(kind, start, end, **{name: int(count or 0) for name, count in counts.items()})
 
 
-def _ordered_in(days: Any, window: Window) -> Any:
-    after, until = ibis.literal(window.start, type="date"), ibis.literal(window.end, type="date")
-    return ((days.activity_date > after) & (days.activity_date <= until)).any()
-
-
-def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Path, report: Path, plots: Path) -> None:
-    """Write the Parquet table, retention.json and the plot."""
+def write_retention(periods: Sequence[PeriodRetention], active_days: int, *, table: Path, report: Path, plots: Path) -> None:
+    """Write the Parquet table, retention.json and the plot of retention by month."""
     with atomic_write(table) as temporary:
-        pd.DataFrame(rows, columns=list(CRR.names)).to_parquet(temporary, index=False)
-    rows_as_text = [{**row, "period_start": str(row["period_start"]), "period_end": str(row["period_end"])} for row in rows]
-    by_kind = {kind: [row for row in rows_as_text if row["period_kind"] == kind] for kind in ("month", "quarter")}
+        pd.DataFrame([period.to_row() for period in periods], columns=list(CRR.names)).to_parquet(temporary, index=False)
+    by_kind = {kind: [period.to_json() for period in periods if period.period_kind == kind] for kind in KINDS}
     write_json(report, {
         "definition": "crr = (E - N) / S * 100: S customers_at_start, N new_customers, E customers_at_end",
         "active_days": active_days,
-        "latest": {kind: periods[-1]["crr"] if periods else None for kind, periods in by_kind.items()},
+        "latest": {kind: rows[-1]["crr"] if rows else None for kind, rows in by_kind.items()},
         "months": by_kind["month"],
         "quarters": by_kind["quarter"],
     })  # fmt: skip
@@ -101,13 +124,12 @@ def write_retention(rows: Sequence[dict[str, Any]], active_days: int, table: Pat
     draw_crr(by_kind["month"], plots / "crr.png")
 
 
-def print_summary(rows: Sequence[dict[str, Any]]) -> None:
-    """Log the newest rate of each kind of period."""
-    newest = {row["period_kind"]: row for row in rows}
-    for kind, row in newest.items():
-        rate = "not defined (nobody was active at its start)" if row["crr"] is None else f"{row['crr']:.1f} %"
-        LOG.info(f"CRR of the last whole {kind} ({row['period_start']} to {row['period_end']}): {rate}, with "
-              f"S={row['customers_at_start']:,}, N={row['new_customers']:,}, E={row['customers_at_end']:,}, "
-              f"{row['reactivated']:,} reactivated, {row['retained']:,} of S still active")  # fmt: skip
-    if not rows:
-        LOG.info("no whole month after the first active_days of the log, so there is no CRR yet")
+def print_summary(periods: Sequence[PeriodRetention]) -> None:
+    """Log the retention of the newest period of each kind."""
+    if not periods:
+        LOG.info("no whole month begins after the first active_days of the log, so there is no CRR yet")
+    for period in {period.period_kind: period for period in periods}.values():
+        rate = "not defined (nobody was active at its start)" if period.crr is None else f"{period.crr:.1f} %"
+        LOG.info(f"CRR of the last whole {period.period_kind} ({period.period_start} to {period.period_end}): {rate}, with "
+                 f"S={period.customers_at_start:,}, N={period.new_customers:,}, E={period.customers_at_end:,}; "
+                 f"{period.reactivated:,} reactivated, {period.retained:,} of S still active")  # fmt: skip

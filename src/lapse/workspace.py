@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lapse.history.activity.rollup import Activity
     from lapse.history.validation.validate import Count
     from lapse.model.bundle import Bundle
-    from lapse.usability.usability_report import Report
+    from lapse.usability.usability_report import UsabilityReport
 
 
 class Workspace:
@@ -96,18 +96,21 @@ class Workspace:
             for name, done in land_tables(engine, wanted.tables, self.paths.raw, os.environ).items():
                 stage_logger("land").info(f"{name}: {done}")
 
-    def validate(self) -> Report:
+    def validate(self) -> UsabilityReport:
         """Make every source row a typed row or a counted reject, and return the usability report, which is written, too."""
-        from lapse.usability.usability_report import report_text, write_report
+        from lapse.usability.check import PAGE_NAME, write_report
+        from lapse.usability.usability_report import report_text
 
         report = self.check()
         write_report(report, self.paths.reports)
-        stage_logger("validate").info(report_text(report))
+        page = self.paths.reports / PAGE_NAME
+        stage_logger("validate").info(f"the usability report, also in {page}:\n\n{report_text(report)}")
         return report
 
-    def check(self) -> Report:
+    def check(self) -> UsabilityReport:
         """Validate the sources and return the usability report; only the validated tables are written."""
-        from lapse.usability.usability_report import check_delivery
+        from lapse.usability.check import check_delivery
+        from lapse.usability.delivery import CheckedDelivery
 
         snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
         with open_duckdb() as engine:
@@ -115,8 +118,8 @@ class Workspace:
             for name, count in counts.items():
                 stage_logger("validate").info(f"{name}: {count}")
             return check_delivery(
-                engine, self.paths.validated, self.profile, counts, self.windows, snapshots.step_days,
-                snapshots.max_cutoffs, reasons,
+                CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, reasons), self.windows,
+                step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=reasons,
             )  # fmt: skip
 
     def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
@@ -199,9 +202,11 @@ class Workspace:
         active_days, reports = self.settings.retention.active_days, self.paths.reports
         with self.engine() as engine:
             tables = self.activity_tables(engine)
-            rows = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
-        write_retention(rows, active_days, self.paths.retention, reports / "retention.json", reports / "retention")
-        print_summary(rows)
+            periods = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
+        write_retention(
+            periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention"
+        )
+        print_summary(periods)
 
     def train(self) -> None:
         """Fit the evaluation model and the final model, of churn and of value."""

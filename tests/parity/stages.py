@@ -47,7 +47,7 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
         )
         write_labels(engine, snapshots, activity, folder / "labels", windows=windows, last_complete_day=last)
         crr = retention_periods(activity, log.period, windows.active_days, mode)
-        pd.DataFrame(crr).to_parquet(folder / "crr.parquet")
+        pd.DataFrame([period.to_row() for period in crr]).to_parquet(folder / "crr.parquet")
     write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)
     facts = engine.frame(customer_facts(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
     facts.to_parquet(out / "facts.parquet")

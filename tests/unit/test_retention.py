@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -8,8 +9,14 @@ import pytest
 from lapse.core.engine import Engine
 from lapse.core.files import read_json
 from lapse.core.windows import Period
-from lapse.retention import crr, period_counts, retention_periods, write_retention
+from lapse.retention import PeriodRetention, crr, retention_over, retention_periods, write_retention
 from tests.conftest import log_of, roll_up
+
+FEBRUARY = date(2024, 2, 1), date(2024, 2, 29)
+
+
+def write(rows: Sequence[PeriodRetention], folder: Path) -> None:
+    write_retention(rows, 45, table=folder / "crr.parquet", report=folder / "retention.json", plots=folder / "plots")
 
 
 @pytest.mark.parametrize(
@@ -35,10 +42,12 @@ def test_one_month_by_hand(engine: Engine) -> None:
     lines = [{"customer_id": who, "ordered_at": day, "amount": 1} for who, days in orders.items() for day in days]
     lines.append({"customer_id": "leaves", "ordered_at": "2024-02-25", "amount": -1})
     days = roll_up(log_of(engine, lines))
-    counts = period_counts(days, date(2024, 2, 1), date(2024, 2, 29), active_days=20)
     # Active on 31 January: stays, leaves. Active on 29 February (from the 10th): stays, new, returns.
-    assert counts == {"customers_at_start": 2, "new_customers": 2, "customers_at_end": 3, "reactivated": 1, "retained": 1}
-    assert crr(2, 2, 3) == 50
+    february = retention_over(days, "month", FEBRUARY, active_days=20)
+    assert february == PeriodRetention(
+        "month", *FEBRUARY, customers_at_start=2, new_customers=2, customers_at_end=3, reactivated=1, retained=1
+    )
+    assert (february.crr, february.strict_retention) == (50, 50)
 
 
 def test_only_whole_and_known_periods(engine: Engine, tmp_path: Path) -> None:
@@ -46,18 +55,18 @@ def test_only_whole_and_known_periods(engine: Engine, tmp_path: Path) -> None:
     days = roll_up(log_of(engine, lines))
     period = Period(date(2024, 1, 10), date(2024, 7, 10), date(2024, 7, 10))
     rows = retention_periods(days, period, active_days=45)
-    assert [(row["period_kind"], str(row["period_start"])) for row in rows] == [
+    assert [(row.period_kind, str(row.period_start)) for row in rows] == [
         ("month", "2024-03-01"), ("month", "2024-04-01"), ("month", "2024-05-01"), ("month", "2024-06-01"),
         ("quarter", "2024-04-01"),
     ]  # fmt: skip
-    assert {row["crr"] for row in rows} == {100}
-    write_retention(rows, 45, tmp_path / "crr.parquet", tmp_path / "retention.json", tmp_path / "plots")
+    assert {row.crr for row in rows} == {100}
+    write(rows, tmp_path)
     written = read_json(tmp_path / "retention.json")
     assert written["latest"] == {"month": 100, "quarter": 100} and len(written["months"]) == 4
 
 
 def test_a_log_too_short_for_any_period_is_reported_empty(tmp_path: Path) -> None:
-    write_retention([], 90, tmp_path / "crr.parquet", tmp_path / "retention.json", tmp_path / "plots")
+    write([], tmp_path)
     assert read_json(tmp_path / "retention.json")["latest"] == {"month": None, "quarter": None}
     assert (tmp_path / "plots" / "crr.png").exists()
 
@@ -73,5 +82,6 @@ def test_one_month_of_subscriptions_by_hand(engine: Engine) -> None:
     }
     rows = [{"customer_id": who, "started_date": a, "ended_date": b} for who, terms in held.items() for a, b in terms]
     activity = roll_up(log_of(engine, [{"customer_id": "x", "ordered_at": "2024-01-01", "amount": 1}], subscriptions=rows))
-    counts = period_counts(activity, date(2024, 2, 1), date(2024, 2, 29), 20, mode="subscription")
-    assert counts == {"customers_at_start": 4, "new_customers": 1, "customers_at_end": 5, "reactivated": 1, "retained": 3}
+    assert retention_over(activity, "month", FEBRUARY, 20, mode="subscription") == PeriodRetention(
+        "month", *FEBRUARY, customers_at_start=4, new_customers=1, customers_at_end=5, reactivated=1, retained=3
+    )

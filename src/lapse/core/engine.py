@@ -221,7 +221,7 @@ class DuckEngine(Engine):
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
-        self._copy(f"{query} ORDER BY {_listed(key)}", path, "COMPRESSION zstd")
+        self._copy(f"{query} ORDER BY {_listed(key)}", path, "COMPRESSION zstd, USE_TMP_FILE false")
 
     def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
         place = str(path).replace("'", "''")

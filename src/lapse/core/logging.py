@@ -30,8 +30,8 @@ class _Console(logging.StreamHandler[Any]):
         pass
 
     def format(self, record: logging.LogRecord) -> str:
-        stage, message = record.name.removeprefix(f"{ROOT}."), record.getMessage()
-        return "\n".join(f"{stage}: {line}" for line in message.splitlines()) or f"{stage}:"
+        # The stage stands before the first line only: a report that follows keeps its own layout.
+        return f"{record.name.removeprefix(f'{ROOT}.')}: {record.getMessage()}".rstrip()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         # A closed pipe ends the program, as it does for print.

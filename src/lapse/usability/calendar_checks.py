@@ -1,4 +1,4 @@
-"""Checks of the calendar: days loaded twice, gaps, a cut-off start or end, a clock of another zone."""
+"""Checks of the calendar: days loaded twice, gaps, a cut-off start or end, a clock in the wrong time zone."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import groupby
 from statistics import mean, median
 
-from lapse.usability.findings import Delivered, Finding, Severity, kept, plural, share_of
+from lapse.usability.delivery import CheckedDelivery
+from lapse.usability.findings import Finding, Severity, plural, present, share_of
 
-# Nine lines in ten present twice: no shop sells like that, a file loaded twice looks like that.
+# Nine lines in ten are there twice: no shop sells like that, but a file loaded twice looks like that.
 LOADED_TWICE = 0.9
 # A day of one or two lines can repeat by chance.
 LINES_TO_JUDGE_A_DAY = 5
-# When on the usual day half of the lines have a twin, lines carry too little to tell two purchases apart.
+# When half of the lines of a usual day have a twin, lines hold too little to tell two purchases apart.
 TWINS_ARE_USUAL = 0.5
 # A weekday on which more than half of the weeks have lines is a day of business; the others are closing days.
 OPEN_WEEKDAY = 0.5
-# With 20 customers expected, an empty stretch has a chance of e^-20 of being one: it is closed or missing.
+# With 20 customers expected, a stretch is empty by chance once in e^20 times: it was closed, or is missing.
 EXPECTED_CUSTOMERS = 20
 # A day with under a twentieth of its neighbours' customers is as good as empty (a load that broke off).
 ALMOST_EMPTY = 0.05
 NEIGHBOUR_DAYS = 28
-# Up to three open days in a row are holidays, as everywhere at Easter and at Christmas; more may be a lost load.
+# Up to three open days in a row are holidays, as at Easter and Christmas; more may be a lost load.
 HOLIDAY_DAYS = 3
-# A last week at half of the usual is a late or partial load; Christmas and summer take less than that.
+# A last week at half of the usual is a late or partial load; Christmas and summer cost less than that.
 PARTIAL_WEEK = 0.5
 USUAL_WEEKS = 8
 QUIET_HOURS = 6
 MOMENTS = {"transactions": "ordered_at", "events": "occurred_at", "feedback": "rated_at"}
 # Dates have one time of day; moved to a zone with summer time they have two. Twenty real moments have more.
 TIMES_OF_DATES, ROWS_TO_JUDGE_TIMES = 2, 20
-# People sleep at night: quiet hours around any time from 07:30 to 20:00 mean that the clock is another one.
+# People sleep at night: quiet hours around any time from 07:30 to 20:00 mean that the clock is wrong.
 QUIET_FROM, QUIET_TO = 7.5, 20.0
 # Six of 24 hours hold a quarter of the lines by chance; only a site with under a fiftieth there really sleeps.
 CLEARLY_QUIET, SOMEWHAT_QUIET = 0.02, 0.15
@@ -47,10 +49,10 @@ class Calendar:
     last: date
 
     @classmethod
-    def of(cls, delivered: Delivered) -> Calendar:
+    def of(cls, delivery: CheckedDelivery) -> Calendar:
         """Return the calendar of a delivery."""
-        period = delivered.profile.period
-        rows = delivered.rows("SELECT activity_date, count(*) FROM checked_days GROUP BY 1 ORDER BY 1")
+        period = delivery.period
+        rows = delivery.rows("SELECT activity_date, count(*) FROM checked_days GROUP BY 1 ORDER BY 1")
         return cls({day: int(count) for day, count in rows}, period.first_day, period.last_complete_day)
 
     @property
@@ -60,7 +62,7 @@ class Calendar:
 
     @property
     def open_days(self) -> list[date]:
-        """The days on whose weekday there is usually business."""
+        """The days that fall on a weekday of business."""
         seen: dict[int, list[bool]] = {}
         for day in self.days:
             seen.setdefault(day.weekday(), []).append(day in self.customers)
@@ -68,62 +70,54 @@ class Calendar:
         return [day for day in self.days if day.weekday() in opened]
 
 
-def check_calendar(delivered: Delivered) -> list[Finding]:
-    """Return what is wrong with a delivery's days and hours."""
-    calendar = Calendar.of(delivered)
-    return kept([
-        loaded_twice(delivered), *gaps(calendar), first_period(calendar), last_week(calendar),
-        last_day(delivered), partial_month(calendar), clock(delivered),
-        *(shifted_dates(delivered, name, moment) for name, moment in MOMENTS.items()),
+def check_calendar(delivery: CheckedDelivery) -> list[Finding]:
+    """Return what is wrong with the days and hours of a delivery."""
+    calendar = Calendar.of(delivery)
+    return present([
+        loaded_twice(delivery), *gaps(calendar), first_period(calendar), last_week(calendar),
+        last_day(delivery), partial_month(calendar), clock(delivery),
+        *(shifted_dates(delivery, name, moment) for name, moment in MOMENTS.items()),
     ])  # fmt: skip
 
 
-def loaded_twice(delivered: Delivered) -> Finding | None:
-    """Return a finding for days whose lines are all there twice, e.g. under another load id."""
-    rows = delivered.rows("""
+def loaded_twice(delivery: CheckedDelivery) -> Finding | None:
+    """Find the days whose lines are all there twice, e.g. under two load ids."""
+    rows = delivery.rows("""
         WITH distinct_lines AS (SELECT *, count(*) AS copies FROM checked_transactions GROUP BY ALL)
         SELECT order_date, count(*), count(*) FILTER (copies > 1), count(*) FILTER (copies = 2),
                sum(copies - 1)::BIGINT FROM distinct_lines GROUP BY 1 ORDER BY 1
     """)
-    evaluation_model = [row for row in rows if row[1] >= LINES_TO_JUDGE_A_DAY]
-    if not evaluation_model:
+    telling = [row for row in rows if row[1] >= LINES_TO_JUDGE_A_DAY]
+    if not telling:
         return None
-    usual = median(row[2] / row[1] for row in evaluation_model)
-    exactly_two = sum(row[3] for row in evaluation_model) / sum(row[1] for row in evaluation_model)
+    usual = median(row[2] / row[1] for row in telling)
+    exactly_two = sum(row[3] for row in telling) / sum(row[1] for row in telling)
     if usual >= TWINS_ARE_USUAL and exactly_two < LOADED_TWICE:
         return None
-    twice = [row for row in evaluation_model if row[2] >= LOADED_TWICE * row[1]]
+    twice = [row for row in telling if row[2] >= LOADED_TWICE * row[1]]
     if not twice:
         return None
     extra = sum(row[4] for row in twice)
     return Finding(
         "warning", "loaded_twice", "transactions", None, len(twice),
         f"{plural(len(twice), 'day')} of {len(rows):,} {'was' if len(twice) == 1 else 'were'} loaded twice: "
-        f"{_stretches([row[0] for row in twice])}. {extra:,} lines are copies that differ in no mapped column.",
-        "Deliver these days once. If the copies differ by a column such as a load id, leave it out of the file: then "
-        "sources.transactions.duplicates: drop removes them.",
+        f"{_stretches([row[0] for row in twice])}. {extra:,} lines are exact copies in every mapped column.",
+        "Deliver these days once. If the copies differ in a column such as a load id, leave it out of the file, and "
+        "sources.transactions.duplicates: drop will remove them.",
     )  # fmt: skip
 
 
 def gaps(calendar: Calendar) -> list[Finding]:
-    """Return findings for stretches of open days without lines; weekly closing days are not gaps."""
+    """Find stretches of open days without lines; weekly closing days do not count."""
     opened = calendar.open_days
-    present = [day for day in opened if day in calendar.customers]
-    runs: list[list[date]] = []
-    in_run = False
-    for day in opened:
-        missing = _is_missing(calendar, day, present)
-        if missing and in_run:
-            runs[-1].append(day)
-        elif missing:
-            runs.append([day])
-        in_run = missing
-    sure = [run for run in runs if _usual(calendar, run[0], present) * len(run) >= EXPECTED_CUSTOMERS]
-    return kept([
+    busy = [day for day in opened if day in calendar.customers]
+    runs = [list(run) for empty, run in groupby(opened, lambda day: _is_missing(calendar, day, busy)) if empty]
+    sure = [run for run in runs if _usual(calendar, run[0], busy) * len(run) >= EXPECTED_CUSTOMERS]
+    return present([
         _gap("warning", "missing_days", [run for run in sure if len(run) > HOLIDAY_DAYS],
-             "Nothing, if the business was closed then. Deliver a missing load: without it customers look silent."),
+             "Nothing, if the business was closed. If a load is missing, deliver it: without it customers look inactive."),
         _gap("note", "single_days", [run for run in sure if len(run) <= HOLIDAY_DAYS],
-             "Nothing, if these were holidays. Else deliver them."),
+             "Nothing, if these were holidays. Otherwise deliver them."),
     ])  # fmt: skip
 
 
@@ -134,26 +128,26 @@ def _gap(severity: Severity, check: str, runs: Sequence[Sequence[date]], todo: s
     shown = ", ".join(_stretch(run[0], run[-1]) for run in runs[:5]) + (", …" if len(runs) > 5 else "")
     return Finding(
         severity, check, "transactions", "ordered_at", days,
-        f"{plural(days, 'day')} on which business is usual {'has' if days == 1 else 'have'} next to no lines: {shown}.",
+        f"{plural(days, 'usual business day')} {'has' if days == 1 else 'have'} next to no lines: {shown}.",
         todo,
     )  # fmt: skip
 
 
-def _is_missing(calendar: Calendar, day: date, present: Sequence[date]) -> bool:
-    return calendar.customers.get(day, 0) < ALMOST_EMPTY * _usual(calendar, day, present) or day not in calendar.customers
+def _is_missing(calendar: Calendar, day: date, busy: Sequence[date]) -> bool:
+    return calendar.customers.get(day, 0) < ALMOST_EMPTY * _usual(calendar, day, busy) or day not in calendar.customers
 
 
-def _usual(calendar: Calendar, day: date, present: Sequence[date]) -> float:
-    """Return the mean number of customers on the days with lines in the four weeks before and after."""
+def _usual(calendar: Calendar, day: date, busy: Sequence[date]) -> float:
+    """Return the mean number of customers on the busy days (those with lines) of the four weeks before and after."""
     reach = timedelta(days=NEIGHBOUR_DAYS)
-    near = present[bisect_left(present, day - reach) : bisect_right(present, day + reach)]
+    near = busy[bisect_left(busy, day - reach) : bisect_right(busy, day + reach)]
     others = [calendar.customers[other] for other in near if other != day]
-    # The share of days with lines counts, too: in a log of a few customers a day, empty days are usual.
+    # The share of days with lines counts, too: with a few customers a day, empty days are usual.
     return mean(others) * min(1.0, 2 * len(others) / (2 * NEIGHBOUR_DAYS + 1)) if others else 0.0
 
 
 def first_period(calendar: Calendar) -> Finding | None:
-    """Return a note when the first four weeks hold far fewer customers than the weeks after."""
+    """Find a start of four weeks with far fewer customers than the weeks after."""
     days = calendar.days
     if len(days) < 3 * NEIGHBOUR_DAYS:
         return None
@@ -163,14 +157,14 @@ def first_period(calendar: Calendar) -> Finding | None:
         return None
     return Finding(
         "note", "slow_start", "transactions", "ordered_at", NEIGHBOUR_DAYS,
-        f"The first {NEIGHBOUR_DAYS} days of the log hold {share_of(start, after)} of the customers per day of the "
-        "eight weeks after: a slow start, or a load that begins in the middle.",
-        "If the log was filled bit by bit, deliver from the first complete month on: early cutoffs see too few customers.",
+        f"The first {NEIGHBOUR_DAYS} days of the log hold {share_of(start, after)} as many customers per day as "
+        "the eight weeks after: a slow start, or a load that begins in the middle.",
+        "If the log was filled bit by bit, deliver it from its first complete month: early cutoffs see too few customers.",
     )  # fmt: skip
 
 
 def last_week(calendar: Calendar) -> Finding | None:
-    """Return a warning when the last week holds under half of the usual: every customer looks gone."""
+    """Find a last week with under half of the usual customers, after which everybody looks gone."""
     days = calendar.days[::-1]
     weeks = [sum(calendar.customers.get(day, 0) for day in days[7 * i : 7 * i + 7]) for i in range(USUAL_WEEKS + 1)]
     usual = median(weeks[1:])
@@ -180,16 +174,16 @@ def last_week(calendar: Calendar) -> Finding | None:
         "warning", "partial_last_week", "transactions", "ordered_at", weeks[0],
         f"The last 7 days hold {weeks[0]:,} customer-days; the {USUAL_WEEKS} weeks before hold {usual:,.0f} each "
         f"(median): the end of the log ({days[6]} to {days[0]}) looks incomplete.",
-        f'Deliver it whole, or set sources.until: "{days[7]}": customers whose lines are late look like churners.',
+        f'Deliver the rest, or set sources.until: "{days[7]}": customers whose lines come late look like churners.',
     )  # fmt: skip
 
 
-def last_day(delivered: Delivered) -> Finding | None:
-    """Return a note when the last day is cut off and hence not used."""
-    period = delivered.profile.period
+def last_day(delivery: CheckedDelivery) -> Finding | None:
+    """Find a last day that is cut off and hence not used."""
+    period = delivery.period
     if period.last_day <= period.last_complete_day:
         return None
-    lines = delivered.row(f"SELECT count(*) FROM checked_transactions WHERE order_date > '{period.last_complete_day}'")[0]
+    lines = delivery.row(f"SELECT count(*) FROM checked_transactions WHERE order_date > '{period.last_complete_day}'")[0]
     return Finding(
         "note", "partial_last_day", "transactions", "ordered_at", int(lines),
         f"The last day ({period.last_day}) breaks off before the hour at which other days end; "
@@ -199,25 +193,25 @@ def last_day(delivered: Delivered) -> Finding | None:
 
 
 def partial_month(calendar: Calendar) -> Finding | None:
-    """Return a note when the log begins or ends inside a month: monthly figures leave it out."""
+    """Find a log that begins or ends inside a month, which monthly figures leave out."""
     following = calendar.last + timedelta(days=1)
-    parts = [
+    ends = [
         f"{calendar.first:%Y-%m} begins on day {calendar.first.day}" if calendar.first.day > 1 else "",
         f"{calendar.last:%Y-%m} ends on day {calendar.last.day}" if following.day > 1 else "",
     ]
-    present = [part for part in parts if part]
-    if not present:
+    partial = [end for end in ends if end]
+    if not partial:
         return None
     return Finding(
-        "note", "partial_month", "transactions", "ordered_at", len(present),
-        f"The log does not begin and end with a month: {' and '.join(present)}.",
-        "Nothing: retention by month and quarter leaves partial periods out. Do not compare their sums with whole ones.",
+        "note", "partial_month", "transactions", "ordered_at", len(partial),
+        f"The log does not consist of whole months: {' and '.join(partial)}.",
+        "Nothing: retention by month and quarter leaves out partial periods. Do not compare their sums with whole ones.",
     )  # fmt: skip
 
 
-def clock(delivered: Delivered) -> Finding | None:
-    """Return a finding when the quiet hours lie at daytime, so that the declared zone may be off."""
-    rows = delivered.rows("SELECT hour(ordered_at), count(*), max(minute(ordered_at)) FROM checked_transactions GROUP BY 1")
+def clock(delivery: CheckedDelivery) -> Finding | None:
+    """Find quiet hours in the daytime, which suggest that the declared time zone is wrong."""
+    rows = delivery.rows("SELECT hour(ordered_at), count(*), max(minute(ordered_at)) FROM checked_transactions GROUP BY 1")
     if len(rows) == 1 and rows[0][0] == 0 and rows[0][2] == 0:
         return None
     lines = {int(hour): int(count) for hour, count, _ in rows}
@@ -231,18 +225,18 @@ def clock(delivered: Delivered) -> Finding | None:
     start = round(centre - QUIET_HOURS / 2) % 24
     return Finding(
         "warning" if share <= CLEARLY_QUIET else "note", "clock", "transactions", "ordered_at", min(blocks),
-        f"The quietest {QUIET_HOURS} hours, {start:02d}:00 to {(start + QUIET_HOURS) % 24:02d}:00, lie at daytime and hold "
-        f"{share_of(min(blocks), total)} of the lines: the clock seems to be another zone's.",
+        f"The quietest {QUIET_HOURS} hours, {start:02d}:00 to {(start + QUIET_HOURS) % 24:02d}:00, are in the daytime and "
+        f"hold {share_of(min(blocks), total)} of the lines: the clock seems to be in another time zone.",
         "Check business_timezone and sources.transactions.timezone: a wrong clock puts evening orders on another day. "
         "A site with customers around the world, or one open at night, may really be like this.",
     )  # fmt: skip
 
 
-def shifted_dates(delivered: Delivered, name: str, moment: str) -> Finding | None:
-    """Return a warning when dates without a time were moved by the time zone."""
-    if not delivered.has(name) and name != "transactions":
+def shifted_dates(delivery: CheckedDelivery, name: str, moment: str) -> Finding | None:
+    """Find dates without a time that the time zone moved to another hour."""
+    if not delivery.has(name) and name != "transactions":
         return None
-    rows, times, midnights, shown = delivered.row(
+    rows, times, midnights, shown = delivery.row(
         f"SELECT count(*), count(DISTINCT strftime({moment}, '%H:%M:%S')), count(*) FILTER ({moment} = {moment}::DATE), "
         f"string_agg(DISTINCT strftime({moment}, '%H:%M'), ' and ' ORDER BY strftime({moment}, '%H:%M')) "
         f"FROM (SELECT {moment} FROM checked_{name} GROUP BY 1)"
@@ -253,14 +247,14 @@ def shifted_dates(delivered: Delivered, name: str, moment: str) -> Finding | Non
         "warning", "shifted_dates", name, moment, int(rows),
         f"Every time of day is {shown}: these look like dates without a time that the time zone moved, perhaps to "
         "another day.",
-        f"If they are dates of the business, set sources.{name}.timezone to business_timezone, or cast them to DATE.",
+        f"If they are business days, set sources.{name}.timezone to business_timezone, or cast them to DATE.",
     )  # fmt: skip
 
 
 def _quiet_centre(blocks: Sequence[int], total: int) -> float:
-    """Return the hour at the middle of the quiet blocks, given lines by the start hour of a block of hours.
+    """Return the hour in the middle of the quiet hours, given the lines of the block of hours that starts at each hour.
 
-    A shop closed for half of the day has many equally quiet blocks: the middle of their longest run counts.
+    A shop that is closed for half of the day has many equally quiet blocks: the middle of their longest run counts.
     """
     quiet = [block <= min(blocks) + total // 100 for block in blocks]
     best_start, best_length = 0, 0
@@ -272,7 +266,7 @@ def _quiet_centre(blocks: Sequence[int], total: int) -> float:
 
 
 def _stretches(days: Iterable[date]) -> str:
-    """Return the first unbroken stretches of days as text."""
+    """Return the first stretches of consecutive days among sorted days, as text."""
     stretches: list[list[date]] = []
     for day in days:
         if stretches and (day - stretches[-1][-1]).days == 1:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from lapse.usability.findings import Delivered, Finding, kept, plural, share_of
+from lapse.usability.delivery import CheckedDelivery
+from lapse.usability.findings import Finding, plural, present, share_of
 
 # A twentieth of a table unreadable is more than typing errors: the mapping or the export is wrong.
 MANY_REJECTS = 0.05
-# Customers' numbers missing on a tenth of the lines: the buying of the known ones is no longer seen whole.
+# With customer ids missing on a tenth of the lines, the purchases of the known customers are no longer seen whole.
 MANY_WITHOUT_CUSTOMER = 0.10
-# A twentieth of the events about people who never bought: another numbering, or another list of people.
+# A twentieth of the events about people who never bought: different ids, or a different list of people.
 MANY_UNKNOWN = 0.05
 TOP_LINES = 10
 # Ten lines of a log should not decide sums; at a twentieth of all spend they decide means, shares and CLV.
@@ -19,41 +20,31 @@ TOP_LINES_NOTE = 0.01
 LINES_TO_JUDGE_OUTLIERS = 1_000
 NO_CUSTOMER = "customer_id is missing"
 PLACEHOLDER = "(no customer_id)"
+SIDE_DAYS = {"events": "event_date", "feedback": "feedback_date"}
 
 
-def check_rows(delivered: Delivered) -> list[Finding]:
+def check_rows(delivery: CheckedDelivery) -> list[Finding]:
     """Return what is wrong with single rows of a delivery."""
-    return [
-        *rejected(delivered),
-        *duplicates(delivered),
-        *unknown_ids(delivered),
-        *kept(
-            [
-                only_returns(delivered),
-                zero_value(delivered),
-                outliers(delivered, "amount"),
-                outliers(delivered, "quantity"),
-                cancelled_outliers(delivered),
-                outside_log(delivered, "events"),
-                outside_log(delivered, "feedback"),
-            ]
-        ),
-    ]
+    return present([
+        *rejected(delivery), *duplicates(delivery), *unknown_ids(delivery), only_returns(delivery), zero_value(delivery),
+        outliers(delivery, "amount"), outliers(delivery, "quantity"), cancelled_outliers(delivery),
+        *(outside_log(delivery, name) for name in SIDE_DAYS),
+    ])  # fmt: skip
 
 
-def rejected(delivered: Delivered) -> list[Finding]:
-    """Return one finding per table and reason for which rows were rejected."""
+def rejected(delivery: CheckedDelivery) -> list[Finding]:
+    """Find the rows that were rejected: one finding per table and reason."""
     found = []
-    for table, count in delivered.counts.items():
+    for table, count in delivery.counts.items():
         for reject in count.rejects:
             rows, reason, column = int(reject["rows"]), str(reject["reason"]), reject["column"]
             without = reason.startswith(NO_CUSTOMER)
             limit = MANY_WITHOUT_CUSTOMER if without else MANY_REJECTS
             todo = (
-                "Find out who they are (guests, counter sales?). What these people buy is not seen: if known customers are "
-                "among them, they look more silent than they are."
+                "Find out who they are (guests, counter sales?). Their purchases belong to nobody: known customers among "
+                "them look less active than they are."
                 if without
-                else f"Look at them in data/validated/rejects.parquet and correct the delivery or sources.{table}."
+                else f"Look at them in data/validated/rejects.parquet, and correct the delivery or sources.{table}."
             )
             found.append(Finding(
                 "warning" if rows > limit * count.rows_in else "note",
@@ -64,33 +55,33 @@ def rejected(delivered: Delivered) -> list[Finding]:
     return found
 
 
-def duplicates(delivered: Delivered) -> list[Finding]:
-    """Return a finding for each table of which identical rows were dropped."""
+def duplicates(delivery: CheckedDelivery) -> list[Finding]:
+    """Find the tables of which identical rows were dropped."""
     return [
         Finding(
             "warning" if count.rows_duplicate > MANY_REJECTS * count.rows_in else "note",
             "duplicates", table, None, count.rows_duplicate,
             f"{plural(count.rows_duplicate, 'row')} of {count.rows_in:,} ({share_of(count.rows_duplicate, count.rows_in)}) "
             "repeated another row in every delivered column and were dropped.",
-            f"If a customer can do the same thing twice in one moment, set sources.{table}.duplicates: keep.",
+            f"If a customer can do the same thing twice at the same moment, set sources.{table}.duplicates: keep.",
         )
-        for table, count in delivered.counts.items() if count.rows_duplicate
+        for table, count in delivery.counts.items() if count.rows_duplicate
     ]  # fmt: skip
 
 
-def unknown_ids(delivered: Delivered) -> list[Finding]:
-    """Return findings for ids of one table that are missing in the other."""
+def unknown_ids(delivery: CheckedDelivery) -> list[Finding]:
+    """Find the ids of one table that are missing in another."""
     found = []
     for name in ("events", "feedback"):
-        if delivered.has(name):
-            found.append(_without_transactions(delivered, name))
-    if delivered.has("customers"):
-        found += [_customers_in_no_transaction(delivered), _buyers_without_customer_row(delivered)]
-    return kept(found)
+        if delivery.has(name):
+            found.append(_without_transactions(delivery, name))
+    if delivery.has("customers"):
+        found += [_customers_in_no_transaction(delivery), _buyers_without_customer_row(delivery)]
+    return present(found)
 
 
-def _without_transactions(delivered: Delivered, name: str) -> Finding | None:
-    rows, ids, keys, total = delivered.row(
+def _without_transactions(delivery: CheckedDelivery, name: str) -> Finding | None:
+    rows, ids, keys, total = delivery.row(
         f"SELECT count(*), count(DISTINCT t.customer_id), (list(DISTINCT t.customer_id ORDER BY t.customer_id))[:3], "
         f"(SELECT count(*) FROM checked_{name}) FROM checked_{name} t "
         "ANTI JOIN checked_days d ON t.customer_id = d.customer_id"
@@ -100,13 +91,14 @@ def _without_transactions(delivered: Delivered, name: str) -> Finding | None:
     return Finding(
         "warning" if rows > MANY_UNKNOWN * total else "note", "unknown_ids", name, "customer_id", int(rows),
         f"{rows:,} of {total:,} rows ({share_of(rows, total)}) belong to {plural(ids, 'customer')} without any transaction.",
-        "Check that both tables number people alike. If they do, these people never bought, and their rows are not used.",
+        "Check that both tables use the same customer ids. If they do, these people never bought, and their rows are not "
+        "used.",
         tuple(keys or ()),
     )  # fmt: skip
 
 
-def _customers_in_no_transaction(delivered: Delivered) -> Finding | None:
-    missing, keys, total = delivered.row(
+def _customers_in_no_transaction(delivery: CheckedDelivery) -> Finding | None:
+    missing, keys, total = delivery.row(
         "SELECT count(*), (list(c.customer_id ORDER BY c.customer_id))[:3], (SELECT count(*) FROM checked_customers) "
         "FROM checked_customers c ANTI JOIN checked_days d ON c.customer_id = d.customer_id"
     )
@@ -115,14 +107,14 @@ def _customers_in_no_transaction(delivered: Delivered) -> Finding | None:
     return Finding(
         "warning" if missing == total else "note", "customers_without_transactions", "customers", "customer_id",
         int(missing),
-        f"{missing:,} of {total:,} customers ({share_of(missing, total)}) are in no transaction.",
-        "They are never scored. If they should have bought, check that both tables number people alike.",
+        f"{missing:,} of {total:,} customers ({share_of(missing, total)}) have no transaction.",
+        "They are never scored. If they should have bought, check that both tables use the same customer ids.",
         tuple(keys or ()),
     )  # fmt: skip
 
 
-def _buyers_without_customer_row(delivered: Delivered) -> Finding | None:
-    missing, total, keys = delivered.row(
+def _buyers_without_customer_row(delivery: CheckedDelivery) -> Finding | None:
+    missing, total, keys = delivery.row(
         "WITH buyers AS (SELECT DISTINCT customer_id FROM checked_days) SELECT count(*), (SELECT count(*) FROM buyers), "
         "(list(b.customer_id ORDER BY b.customer_id))[:3] FROM buyers b "
         "ANTI JOIN checked_customers c ON b.customer_id = c.customer_id"
@@ -137,9 +129,9 @@ def _buyers_without_customer_row(delivered: Delivered) -> Finding | None:
     )  # fmt: skip
 
 
-def only_returns(delivered: Delivered) -> Finding | None:
-    """Return a finding for customers who return and never order."""
-    count, keys = delivered.row(
+def only_returns(delivery: CheckedDelivery) -> Finding | None:
+    """Find the customers who return and never order."""
+    count, keys = delivery.row(
         "SELECT count(*), (list(customer_id ORDER BY customer_id))[:3] FROM (SELECT customer_id FROM checked_days "
         "GROUP BY 1 HAVING sum(orders) = 0 AND sum(return_lines) > 0)"
     )
@@ -149,13 +141,13 @@ def only_returns(delivered: Delivered) -> Finding | None:
         "note", "only_returns", "transactions", "customer_id", int(count),
         f"{plural(count, 'customer')} only ever {'returns' if count == 1 else 'return'} and never "
         f"{'orders' if count == 1 else 'order'}: what they bought lies before the log or is missing.",
-        "Nothing, if the log simply begins later: they are never eligible. Else deliver their orders.", tuple(keys),
+        "Nothing, if the log simply begins later: they are never eligible. Otherwise deliver their orders.", tuple(keys),
     )  # fmt: skip
 
 
-def zero_value(delivered: Delivered) -> Finding | None:
-    """Return a finding for lines of zero value: they are not orders."""
-    lines, total, customers, keys = delivered.row(
+def zero_value(delivery: CheckedDelivery) -> Finding | None:
+    """Find the lines of zero value, which do not count as orders."""
+    lines, total, customers, keys = delivery.row(
         "SELECT count(*) FILTER (amount = 0 AND NOT is_return), count(*), "
         "(SELECT count(*) FROM (SELECT customer_id FROM checked_days GROUP BY 1 HAVING sum(orders) = 0 AND "
         "sum(return_lines) = 0)), (SELECT (list(customer_id ORDER BY customer_id))[:3] FROM (SELECT customer_id "
@@ -166,17 +158,17 @@ def zero_value(delivered: Delivered) -> Finding | None:
     never = f" {plural(customers, 'customer')} {'has' if customers == 1 else 'have'} nothing else." if customers else ""
     return Finding(
         "warning" if lines > MANY_REJECTS * total else "note", "zero_value", "transactions", "amount", int(lines),
-        f"{lines:,} of {total:,} lines ({share_of(lines, total)}) are of zero value and count as no order.{never}",
-        "Nothing, if they are gifts and corrections. If the price is missing, deliver it, or map no amount at all.",
+        f"{lines:,} of {total:,} lines ({share_of(lines, total)}) have zero value and do not count as orders.{never}",
+        "Nothing, if they are gifts and corrections. If the price is missing, deliver it, or leave amount unmapped.",
         tuple(keys or ()),
     )  # fmt: skip
 
 
-def outliers(delivered: Delivered, column: str) -> Finding | None:
-    """Return a finding when the largest order lines dominate the sum of a column (amount or quantity)."""
-    if not delivered.has(column):
+def outliers(delivery: CheckedDelivery, column: str) -> Finding | None:
+    """Find a column (amount or quantity) whose sum is dominated by its largest order lines."""
+    if not delivery.has(column):
         return None
-    lines, total, top, keys = delivered.row(
+    lines, total, top, keys = delivery.row(
         f"WITH bought AS (SELECT customer_id, {column} AS v FROM checked_transactions WHERE NOT is_return AND v > 0), "
         f"largest AS (SELECT * FROM bought ORDER BY v DESC, customer_id LIMIT {TOP_LINES}) "
         "SELECT count(*), sum(v), (SELECT sum(v) FROM largest), "
@@ -186,10 +178,10 @@ def outliers(delivered: Delivered, column: str) -> Finding | None:
         return None
     what = "spend" if column == "amount" else "units"
     todo = (
-        "Look at them. Typing errors: correct them or lower sources.transactions.max_amount. Real: keep them, and read "
-        "means and CLV with care."
+        "Look at them. Correct typing errors, or lower sources.transactions.max_amount. Keep real orders, and read means "
+        "and CLV with care."
         if column == "amount"
-        else "Look at them. Typing errors, or another unit (grams beside pieces): correct them in the delivery."
+        else "Look at them. Correct typing errors and mixed units (grams beside pieces) in the delivery."
     )
     return Finding(
         "warning" if top >= TOP_LINES_WARN * float(total) else "note", "outliers", "transactions", column, TOP_LINES,
@@ -198,11 +190,11 @@ def outliers(delivered: Delivered, column: str) -> Finding | None:
     )  # fmt: skip
 
 
-def cancelled_outliers(delivered: Delivered) -> Finding | None:
-    """Return a finding for very large lines that the same customer's opposite line cancels."""
-    if not delivered.has("amount"):
+def cancelled_outliers(delivery: CheckedDelivery) -> Finding | None:
+    """Find the very large lines that an opposite line of the same customer cancels."""
+    if not delivery.has("amount"):
         return None
-    lines, pairs, largest, cancelled, keys = delivered.row(
+    lines, pairs, largest, cancelled, keys = delivery.row(
         "WITH ordered AS (SELECT customer_id, amount FROM checked_transactions WHERE amount > 0 "
         f"ORDER BY amount DESC, customer_id LIMIT {TOP_LINES}), "
         "taken_back AS (SELECT customer_id, -amount AS amount FROM checked_transactions WHERE amount < 0 "
@@ -215,19 +207,19 @@ def cancelled_outliers(delivered: Delivered) -> Finding | None:
         return None
     return Finding(
         "note", "cancelled_outliers", "transactions", "amount", int(pairs),
-        f"{plural(pairs, 'pair')} of very large lines cancel each other (the largest ±{largest:,.2f}, together "
-        f"±{cancelled:,.2f}): an order and its full cancellation.",
-        "Net spend is right. Gross spend and order counts still hold the order: leave both lines out if it was a mistake.",
+        f"{plural(pairs, 'pair')} of very large lines {'cancels' if pairs == 1 else 'cancel'} out (the largest "
+        f"±{largest:,.2f}, together ±{cancelled:,.2f}): an order and its full cancellation.",
+        "Net spend is right. Gross spend and order counts still include the order: leave out both lines if it was an error.",
         tuple(dict.fromkeys(keys)),
     )  # fmt: skip
 
 
-def outside_log(delivered: Delivered, name: str) -> Finding | None:
-    """Return findings for rows of a side table before or after the transactions' days."""
-    if not delivered.has(name):
+def outside_log(delivery: CheckedDelivery, name: str) -> Finding | None:
+    """Find the rows of a side table that lie before or after the days of the transactions."""
+    if not delivery.has(name):
         return None
-    period, day = delivered.profile.period, {"events": "event_date", "feedback": "feedback_date"}[name]
-    before, after, total, first, last = delivered.row(
+    period, day = delivery.period, SIDE_DAYS[name]
+    before, after, total, first, last = delivery.row(
         f"SELECT count(*) FILTER ({day} < DATE '{period.first_day}'), "
         f"count(*) FILTER ({day} > DATE '{period.last_day}'), count(*), min({day}), max({day}) FROM checked_{name}"
     )
@@ -237,5 +229,5 @@ def outside_log(delivered: Delivered, name: str) -> Finding | None:
         "warning" if before + after == total else "note", "outside_log", name, day, int(before + after),
         f"{before + after:,} of {plural(total, 'row')} lie outside the days of the transactions ({before:,} before "
         f"{period.first_day}, {after:,} after {period.last_day}; they run from {first} to {last}).",
-        "Nothing, if this table simply covers other days. Where it should match, check its dates and time format.",
+        "Nothing, if this table simply covers other days. If it should match, check its dates and time format.",
     )  # fmt: skip

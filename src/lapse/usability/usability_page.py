@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lapse import __version__
 from lapse.core.html import rendered
-from lapse.usability.findings import SEVERITIES, share_of
-from lapse.usability.proposals import Tried
-from lapse.usability.usability_report import Report, headline, params_of, remark, rhythm_sentences, verdict
+from lapse.usability.definitions import TriedDefinition
+from lapse.usability.findings import SEVERITIES
+from lapse.usability.usability_report import UsabilityReport, headline, rate_text, remark, rhythm_sentences, verdict
 
 TITLES = {
-    "stop": "Stops: no model until these are put right",
-    "warning": "Warnings: they change what the figures mean",
+    "stop": "Stops: no model can be trained until these are fixed",
+    "warning": "Warnings: these change what the figures mean",
     "note": "Notes: good to know",
 }
 
@@ -33,13 +34,13 @@ PAGE = """{% extends "frame" %}
 </div>
 {% endfor %}
 {% endfor %}
-<h2>What the customers' rhythm proposes</h2>
+<h2>What the customers' rhythm suggests</h2>
 {% for sentence in rhythm %}<p>{{ sentence }}</p>
 {% endfor %}
 {% if params %}<p class="soft">In params.yaml:</p><pre>{{ params }}</pre>{% endif %}
-<h2>How the churn rate moves with the windows</h2>
-<p class="soft">Eligible: bought in the active days up to the newest mature cutoff. Churned: no order in the horizon after
-it, over all mature cutoffs; these stand step days apart, back from the newest.</p>
+<h2>How the churn rate depends on the windows</h2>
+<p class="soft">Eligible: customers who bought in the active days up to the newest mature cutoff. Churn rate: the share of
+all snapshots without an order in the horizon after their cutoff. Cutoffs lie step days apart, back from the newest.</p>
 <div class="wide"><table>
 <thead><tr><th>active days</th><th>horizon days</th><th>step days</th>
 <th>eligible customers</th><th>churn rate</th>
@@ -69,8 +70,8 @@ it, over all mature cutoffs; these stand step days apart, back from the newest.<
 """
 
 
-def report_page(report: Report) -> str:
-    """Return a report's HTML page; whatever stands in the data is escaped."""
+def report_page(report: UsabilityReport) -> str:
+    """Return the HTML page of a report; whatever stands in the data is escaped."""
     groups = [(TITLES[severity], severity, report.by_severity(severity)) for severity in SEVERITIES]
     return rendered(
         PAGE,
@@ -79,34 +80,34 @@ def report_page(report: Report) -> str:
         can_train=report.can_train,
         groups=[group for group in groups if group[2]],
         rhythm=rhythm_sentences(report),
-        params=_params_yaml(report),
-        windows=[_window_row(report, tried) for tried in report.windows_tried],
+        params=_params_yaml(report.proposed.params) if report.proposed else "",
+        windows=[_window_row(report, tried) for tried in report.tried],
         counts=list(report.counts.items()),
         version=__version__,
     )
 
 
-def _params_yaml(report: Report) -> str:
-    """Return the lines to put into params.yaml."""
+def _params_yaml(params: Mapping[str, int]) -> str:
+    """Return settings as the lines to put into params.yaml."""
     lines: list[str] = []
-    for name, value in (params_of(report.proposed) if report.proposed else {}).items():
+    for name, value in params.items():
         section, key = name.split(".")
         lines += [] if f"{section}:" in lines else [f"{section}:"]
         lines.append(f"  {key}: {value}")
     return "\n".join(lines)
 
 
-def _window_row(report: Report, tried: Tried) -> dict[str, Any]:
+def _window_row(report: UsabilityReport, tried: TriedDefinition) -> dict[str, Any]:
     return {
         "active_days": tried.windows.active_days,
         "horizon_days": tried.windows.horizon_days,
         "step_days": tried.step_days,
-        "eligible": f"{tried.cutoffs[-1].eligible:,}" if tried.cutoffs else "0",
-        "churn_rate": share_of(tried.churn_rate, 1) if tried.snapshots else "–",
-        "bar": round(3 * tried.churn_rate, 2),
+        "eligible": f"{tried.eligible_customers:,}",
+        "churn_rate": rate_text(tried),
+        "bar": round(3 * (tried.churn_rate or 0), 2),
         "cutoffs": len(tried.cutoffs),
         "snapshots": f"{tried.snapshots:,}",
-        "remark": remark(tried, report).strip(),
+        "remark": remark(tried, report),
         "is_proposed": tried == report.proposed,
         "is_poor": not tried.can_train,
     }

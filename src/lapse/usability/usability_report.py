@@ -1,72 +1,49 @@
-"""The usability report: whether a delivery can support a churn model, and how to set it up.
-
-`lapse check` and stage validate answer before anything is trained. Nothing here changes a row or a setting.
-"""
+"""The usability report: whether a delivery can support a churn model and how to set it up, as values and as text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from lapse.core.engine import DuckEngine
 from lapse.core.errors import sample_keys
-from lapse.core.files import write_json, write_text
 from lapse.core.windows import ChurnWindows, Period
-from lapse.history.profile import DataProfile
-from lapse.usability.calendar_checks import check_calendar
-from lapse.usability.contract_checks import check_contracts
-from lapse.usability.findings import MOST_KEYS, SEVERITIES, Delivered, Finding, plural, share_of
-from lapse.usability.foresight import check_foresight
-from lapse.usability.learnability import check_learnability
-from lapse.usability.proposals import (
-    ENOUGH_REPEAT_CUSTOMERS,
-    ROLES,
-    Rhythm,
-    Tried,
-    candidates,
-    near_windows,
-    propose,
-    try_windows,
-)
-from lapse.usability.row_checks import check_rows
+from lapse.usability.definitions import ROLES, TriedDefinition
+from lapse.usability.findings import MOST_KEYS, SEVERITIES, Finding, Severity, plural, share_of
+from lapse.usability.proposals import Rhythm
 
 if TYPE_CHECKING:
     from lapse.history.validation.validate import Count
 
-JSON_NAME, PAGE_NAME = "usability.json", "usability.html"
+WIDTH = 110
 
 
 @dataclass(frozen=True)
-class Report:
-    """All that the checks found, the customers' rhythm, and the windows that were tried on them."""
+class UsabilityReport:
+    """All that the checks found, the customers' rhythm, and the definitions of churn that were tried on them."""
 
     period: Period
     customers: int
     orders: int
     counts: Mapping[str, Count]
     findings: tuple[Finding, ...]
+    mode: str
     rhythm: Rhythm
     rhythm_windows: ChurnWindows | None
-    """What the rhythm alone asks for, however short the log is."""
-    proposed: Tried | None
-    windows_tried: tuple[Tried, ...]
-    mode: str = "lapse"
+    """What the rhythm alone asks for, however short the log is; None without a rhythm."""
+    proposed: TriedDefinition | None
+    """What fits the rhythm and this log; None when nothing does."""
+    tried: tuple[TriedDefinition, ...]
 
     @property
     def can_train(self) -> bool:
         """Whether nothing was found that makes training impossible."""
         return not self.by_severity("stop")
 
-    def by_severity(self, severity: str) -> list[Finding]:
-        """Return the findings of a severity."""
+    def by_severity(self, severity: Severity) -> list[Finding]:
+        """Return the findings of one severity."""
         return [finding for finding in self.findings if finding.severity == severity]
-
-    @property
-    def proposal(self) -> dict[str, Any] | None:
-        """The churn windows that fit the customers' rhythm and this log, as plain values; None when none do."""
-        return self.proposed.to_json() | {"params": params_of(self.proposed)} if self.proposed else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values, as in data/reports/usability.json."""
@@ -82,82 +59,37 @@ class Report:
             "findings": [asdict(finding) for finding in self.findings],
             "rhythm": {
                 "repeat_customers": self.rhythm.repeat_customers,
-                "gap_days": {f"{share:g}": gap for share, gap in self.rhythm.gaps.items()},
+                "gap_days": {f"{share:g}": gap for share, gap in self.rhythm.gap_days.items()},
             },
-            "proposal": self.proposal,
-            "windows_tried": [tried.to_json() for tried in self.windows_tried],
+            "proposal": self.proposed.to_json() | {"params": self.proposed.params} if self.proposed else None,
+            "windows_tried": [tried.to_json() for tried in self.tried],
         }
 
 
-def check_delivery(
-    engine: DuckEngine,
-    validated: Path,
-    profile: DataProfile,
-    counts: Mapping[str, Count],
-    windows: ChurnWindows,
-    step_days: int,
-    max_cutoffs: int,
-    counted_reasons: Sequence[str] | None = None,
-) -> Report:
-    """Return the usability report of validated tables.
-
-    Never raises for what the data hold: what makes training impossible is a finding of severity stop.
-    """
-    delivered = Delivered.open(engine, validated, profile, counts)
-    rhythm = Rhythm.of(delivered)
-    tried = try_windows(delivered, near_windows(rhythm, profile.period, windows, step_days), max_cutoffs)
-    set_now = tried[0]
-    best_first = candidates(rhythm, windows)
-    has_rhythm = rhythm.repeat_customers >= ENOUGH_REPEAT_CUSTOMERS
-    if windows.mode == "subscription":
-        has_rhythm = False
-        learnable, foresight = check_contracts(delivered, windows, step_days, max_cutoffs, counted_reasons), []
-    else:
-        learnable, foresight = check_learnability(delivered, set_now), check_foresight(delivered, set_now)
-    findings = [*learnable, *check_calendar(delivered), *check_rows(delivered), *foresight]
-    customers, orders = delivered.row(
-        "SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM checked_days"
-    )
-    return Report(
-        profile.period, int(customers), int(orders), counts,
-        # Sorted by severity only: within one, the order of the checks is the order in which to read them.
-        tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
-        rhythm, best_first[0] if has_rhythm else None, propose(tried, best_first) if has_rhythm else None,
-        tuple(sorted(tried, key=lambda each: (each.windows.active_days, each.windows.horizon_days, each.step_days))),
-        windows.mode,
-    )  # fmt: skip
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Write usability.json and usability.html to a folder."""
-    from lapse.usability.usability_page import report_page
-
-    write_json(folder / JSON_NAME, report.to_json())
-    write_text(folder / PAGE_NAME, report_page(report))
-
-
-def report_text(report: Report) -> str:
+def report_text(report: UsabilityReport) -> str:
     """Return the report for a terminal."""
     lines = [headline(report), verdict(report), ""]
     for finding in report.findings:
-        lines.append(f"{finding.severity.upper():8}{finding.place}: {finding.message}")
+        lines.append(_wrapped(f"{finding.severity.upper():8}{finding.place}: {finding.message}", hanging=8))
         if finding.sample_keys:
             lines.append(f"        e.g. {sample_keys(finding.sample_keys)}")
-        lines.append(f"        -> {finding.what_to_do}")
-    lines += ["", *rhythm_sentences(report), ""]
+        lines.append(_wrapped(f"        -> {finding.what_to_do}", hanging=11))
+    lines += ["", *(_wrapped(sentence) for sentence in rhythm_sentences(report)), ""]
     lines.append("active_days  horizon_days  step_days  eligible customers  churn rate  mature cutoffs  snapshots")
-    for tried in report.windows_tried:
-        row = tried.to_json()
-        rate = share_of(tried.churn_rate, 1) if tried.snapshots else "-"
+    for tried in report.tried:
         lines.append(
-            f"{row['active_days']:>11}  {row['horizon_days']:>12}  {row['step_days']:>9}  "
-            f"{row['eligible_customers']:>18,}  {rate:>10}  {row['mature_cutoffs']:>14}  {row['snapshots']:>9,}"
-            f"{remark(tried, report)}"
+            f"{tried.windows.active_days:>11}  {tried.windows.horizon_days:>12}  {tried.step_days:>9}  "
+            f"{tried.eligible_customers:>18,}  {rate_text(tried):>10}  {len(tried.cutoffs):>14}  {tried.snapshots:>9,}"
+            f"  {remark(tried, report)}".rstrip()
         )
     return "\n".join(lines) + "\n"
 
 
-def headline(report: Report) -> str:
+def _wrapped(text: str, hanging: int = 0) -> str:
+    return fill(text, WIDTH, subsequent_indent=" " * hanging, break_long_words=False, break_on_hyphens=False)
+
+
+def headline(report: UsabilityReport) -> str:
     """Return one sentence about what was delivered."""
     period = report.period
     return (
@@ -166,61 +98,57 @@ def headline(report: Report) -> str:
     )
 
 
-def verdict(report: Report) -> str:
+def verdict(report: UsabilityReport) -> str:
     """Return the answer in one sentence."""
     stops, warnings, notes = (len(report.by_severity(severity)) for severity in SEVERITIES)
     rest = f"{plural(warnings, 'warning')}, {plural(notes, 'note')}"
     if stops:
-        return f"No churn model can be trained on this as it is set up: {plural(stops, 'stop')}, {rest}."
-    return f"A churn model can be trained on this: no stop, {rest}."
+        return f"No churn model can be trained on this data as it is set up: {plural(stops, 'stop')}, {rest}."
+    return f"A churn model can be trained on this data: no stops, {rest}."
 
 
-def rhythm_sentences(report: Report) -> list[str]:
+def rhythm_sentences(report: UsabilityReport) -> list[str]:
     """Return sentences about the customers' rhythm and the windows that follow from it."""
-    gaps, wanted, repeat = report.rhythm.gaps, report.rhythm_windows, plural(report.rhythm.repeat_customers, "customer")
     if report.mode == "subscription":
-        return ["Churn is the end of a subscription here. How it would look by orders alone:"]
+        return ["Churn here is the end of a subscription. By orders alone it would look like this:"]
+    repeat = f"Rhythm: {plural(report.rhythm.repeat_customers, 'customer')} bought on two or more days."
+    wanted, proposed = report.rhythm_windows, report.proposed
     if wanted is None:
-        return [
-            f"Rhythm: {repeat} bought on two days or more. That is too few to read a rhythm from, so no churn windows "
-            "are proposed."
-        ]
-    parts = [
-        f"Rhythm: {repeat} bought on two days or more. Half of their gaps last up to {plural(gaps[0.5], 'day')}, nine in "
-        f"ten up to {gaps[0.9]:,}, 98 in 100 up to {gaps[0.98]:,} (every customer counts the same; gaps still open are "
-        "not in it)."
+        return [f"{repeat} That is too few to read a rhythm from, so no churn windows are proposed."]
+    gaps = report.rhythm.gap_days
+    sentences = [
+        f"{repeat} Half of the gaps between those days last at most {plural(gaps[0.5], 'day')}, nine in ten at most "
+        f"{gaps[0.9]:,}, 98 in 100 at most {gaps[0.98]:,} (every customer counts equally; open gaps are left out)."
     ]
-    if report.proposed is None or report.proposed.windows != wanted:
-        parts.append(
-            f"That asks for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but this log "
-            "does not leave enough cutoffs, churners or stayers for it, or too many are gone by then."
+    if proposed is None or proposed.windows != wanted:
+        sentences.append(
+            f"That calls for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but with those "
+            "this log leaves too few cutoffs, churners or stayers, or more than four in five customers churn."
         )
-    if report.proposed is None:
-        return [*parts, "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from."]
-    params = ", ".join(f"{name} {value}" for name, value in params_of(report.proposed).items())
-    active = report.proposed.windows.active_days
+    if proposed is None:
+        return [*sentences, "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from."]
+    params = ", ".join(f"{name} {value}" for name, value in proposed.params.items())
+    active = proposed.windows.active_days
     return [
-        *parts,
-        f"Proposal: {params}. That leaves {plural(report.proposed.snapshots, 'snapshot')} at "
-        f"{plural(len(report.proposed.cutoffs), 'cutoff')}, of which {share_of(report.proposed.churn_rate, 1)} churned. "
-        f"On the same rhythm: retention.active_days {active}, value.value_days {active} or more.",
+        *sentences,
+        f"Proposal: {params}. That leaves {plural(proposed.snapshots, 'snapshot')} at "
+        f"{plural(len(proposed.cutoffs), 'cutoff')}; {rate_text(proposed)} of them churned. "
+        f"The same rhythm suggests retention.active_days {active} and value.value_days {active} or more.",
     ]
 
 
-def params_of(proposed: Tried) -> dict[str, int]:
-    """Return the settings to write into params.yaml for what is proposed."""
-    windows = proposed.windows
-    return {"churn.active_days": windows.active_days, "churn.horizon_days": windows.horizon_days,
-            "snapshots.step_days": proposed.step_days}  # fmt: skip
+def rate_text(tried: TriedDefinition) -> str:
+    """Return the churn rate of a definition as text."""
+    return "–" if tried.churn_rate is None else share_of(tried.churn_rate, 1)
 
 
-def remark(tried: Tried, report: Report) -> str:
-    """Return what to say beside a row of the table of windows."""
-    parts = ["set in params"] if tried.is_set else []
+def remark(tried: TriedDefinition, report: UsabilityReport) -> str:
+    """Return what to note beside a row of the table of windows."""
+    remarks = ["set in params"] if tried.is_set else []
     if tried == report.proposed:
-        parts.append("proposed")
+        remarks.append("proposed")
     if tried.independent_cutoffs < ROLES:
-        parts.append("too few cutoffs")
+        remarks.append("too few cutoffs")
     elif not tried.can_train:
-        parts.append("too few churners or stayers")
-    return f"  {', '.join(parts)}" if parts else ""
+        remarks.append("too few churners or stayers")
+    return ", ".join(remarks)
