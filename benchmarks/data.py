@@ -20,7 +20,7 @@ from lapse.core.engine import Engine, open_engine
 from lapse.core.settings import Settings, load_settings
 from lapse.core.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
 from lapse.core.windows import Period
-from lapse.features.leakage import DATE_OF, up_to
+from lapse.features.leakage import up_to
 from lapse.history.profile import DataProfile
 from lapse.history.validation.validate import validate
 from lapse.simulation.orders import BLOCK_CUSTOMERS
@@ -31,7 +31,6 @@ PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 DAYS = 3 * 365 + 1
 ORDERS_PER_YEAR = 10.1
 CUSTOMERS_PER_LINE = 750_000 / 20_000_000
-DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
 
 
 def shop(rows: int, density: float) -> Shop:
@@ -72,7 +71,7 @@ def make_shorter(validated: str, out: str, fewer_days: int) -> str:
     profile = DataProfile.read(source / "profile.json")
     last = profile.period.last_complete_day - timedelta(days=fewer_days)
     with open_engine() as engine:
-        log = {name: engine.read(source / f"{name}.parquet") for name in DATE_OF}
+        log = {name: engine.read(source / f"{name}.parquet") for name in SOURCES}
         for name, table in up_to(log, last).items():
             engine.backend.to_parquet(table, str(folder / f"{name}.parquet"), compression="zstd")
     replace(profile, period=Period(profile.period.first_day, last, last)).write(folder / "profile.json")
@@ -125,7 +124,7 @@ def _cast(engine: Engine, table: Table, delivery: Path, validated: Path, setting
 
 def _casts(table: Table, delivered: tuple[str, ...]) -> str:
     """Return the SELECT list that casts delivered columns to a table's contract."""
-    given = {c.name: DAY_OF.get(c.name, c.name) for c in table.columns}
+    given = {c.name: table.moment if table.moment and c.name == table.day else c.name for c in table.columns}
     return ", ".join(
         f"{given[c.name] if given[c.name] in delivered else 'NULL'}::{DUCKDB_TYPES[c.type]} AS {c.name}"
         for c in table.columns

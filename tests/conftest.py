@@ -46,7 +46,7 @@ def loaded(engine: Engine, frame: pd.DataFrame, name: str) -> Any:
 
 def validated(engine: Engine, table: Table, rows: list[dict[str, Any]], attributes: Sequence[str] = ()) -> Any:
     """A few rows in, a table as validate writes it out; columns that are not given are null, days follow from times."""
-    days = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
+    days = {table.day: table.moment} if table.moment else {}
     frame = pd.DataFrame(rows, columns=[*table.names, *attributes]).astype(object)
     given = loaded(engine, frame.astype("string"), f"given_{next(NUMBERS)}")
     columns = {c.name: given[days.get(c.name, c.name)].try_cast(IBIS_TYPES[c.type]) for c in table.columns}

@@ -15,7 +15,7 @@ from lapse.core.errors import LapseError, ModelError
 from lapse.core.files import digest, file_sha256, write_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings, load_settings
-from lapse.core.source_settings import SourceTable
+from lapse.core.source_settings import SourceSettings
 from lapse.core.windows import resolve_as_of
 from lapse.history.reading.sources import source_files
 from lapse.outreach.lists import caution_in, print_summary, write_lists
@@ -124,6 +124,6 @@ def _score(
     return manifest
 
 
-def _files(folder: str, name: str, source: SourceTable) -> list[Path]:
+def _files(folder: str, name: str, source: SourceSettings) -> list[Path]:
     """Every file that a source table is read from, its joins included."""
     return [path for reading in (source, *source.joins) for path in source_files(folder, name, reading)]

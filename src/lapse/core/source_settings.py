@@ -90,7 +90,7 @@ class Join(Reading):
     on: Annotated[list[str], Field(min_length=1)]
 
 
-class SourceTable(Reading):
+class SourceSettings(Reading):
     """One delivered table: where it is, how to read it, which of its columns is which of ours."""
 
     columns: dict[str, str]
@@ -102,13 +102,13 @@ class SourceTable(Reading):
     duplicates: Literal["drop", "keep"] = "drop"
 
 
-class Transactions(SourceTable):
+class Transactions(SourceSettings):
     """The order lines."""
 
     max_amount: Annotated[float, Field(gt=0, lt=1e14)] = 1_000_000.0
 
 
-class Feedback(SourceTable):
+class Feedback(SourceSettings):
     """The ratings, with the scale that they were given on."""
 
     scale_min: Rating
@@ -121,13 +121,13 @@ class Feedback(SourceTable):
         return self
 
 
-class Customers(SourceTable):
+class Customers(SourceSettings):
     """The customers, with the attributes to keep beside our own columns."""
 
     attributes: list[str] = []
 
 
-class Subscriptions(SourceTable):
+class Subscriptions(SourceSettings):
     """The subscriptions, where customers hold any."""
 
 
@@ -139,7 +139,7 @@ class Sources(Section):
     earliest: str
     max_reject_share: Share
     transactions: Transactions
-    events: SourceTable | None
+    events: SourceSettings | None
     feedback: Feedback | None
     customers: Customers | None
     subscriptions: Subscriptions | None = None
@@ -147,12 +147,12 @@ class Sources(Section):
     @model_validator(mode="after")
     def _columns_are_known(self) -> Sources:
         for name, table in SOURCES.items():
-            source: SourceTable | None = getattr(self, name)
+            source: SourceSettings | None = getattr(self, name)
             if source is not None:
                 require_columns(table, [*source.columns, *source.derive])
         return self
 
     @property
-    def tables(self) -> dict[str, SourceTable]:
+    def tables(self) -> dict[str, SourceSettings]:
         """The tables that the delivery has, by name."""
         return {name: source for name in SOURCES if (source := getattr(self, name)) is not None}

@@ -49,6 +49,10 @@ class Table:
     grain: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    day: str = ""
+    """For source tables: the column of the business day from which on a row is known."""
+    moment: str = ""
+    """For source tables: the column of the time that the day follows from, where there is one."""
 
     def column(self, name: str) -> Column:
         """Return the contract of a column."""
@@ -89,6 +93,8 @@ TRANSACTIONS = Table(
                _WHERE_GIVEN),
         Column("is_return", "flag", "The line is a return or cancellation: never an order."),
     ),
+    day="order_date",
+    moment="ordered_at",
 )  # fmt: skip
 
 EVENTS = Table(
@@ -103,6 +109,8 @@ EVENTS = Table(
         Column("event_type", "text", "What happened, e.g. visit, email_opened, campaign_received.", required=True),
         Column("subject", "text", "What it was about, e.g. the campaign.", nulls=_WHERE_GIVEN),
     ),
+    day="event_date",
+    moment="occurred_at",
 )
 
 FEEDBACK = Table(
@@ -118,6 +126,8 @@ FEEDBACK = Table(
         Column("product_id", "text", "What was rated.", nulls=_WHERE_GIVEN),
         Column("comment", "text", "The customer's own words.", nulls=_WHERE_GIVEN),
     ),
+    day="feedback_date",
+    moment="rated_at",
 )
 
 CUSTOMERS = Table(
@@ -134,6 +144,7 @@ CUSTOMERS = Table(
         Column("valid_from", "date", "From which day on the row's attributes were known: no earlier cutoff sees them.",
                nulls="null where the delivery gives none: known from ever on"),
     ),
+    day="valid_from",
 )  # fmt: skip
 
 REJECTS = Table(
@@ -165,6 +176,7 @@ SUBSCRIPTIONS = Table(
                "given.", nulls="null when that is not recorded: the end counts as known from ended_date on"),
         Column("is_trial", "flag", "A trial: it makes nobody a customer who can be lost.", nulls=_WHERE_GIVEN),
     ),
+    day="started_date",
 )  # fmt: skip
 
 SOURCES = {table.name: table for table in (TRANSACTIONS, EVENTS, FEEDBACK, CUSTOMERS, SUBSCRIPTIONS)}

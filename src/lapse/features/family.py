@@ -27,6 +27,7 @@ Over = Literal["window", "windows", "event_type", "response", "service", "open_c
 # A mapped URL or free text would make thousands of columns.
 MOST_EVENT_TYPES = 50
 # Whole numbers of this scale add up exactly, and the sum of a million of them still fits.
+WINDOWS = ("window", "short", "long")
 DECAY_SCALE, MONEY_SCALE = 2**40, 2**20
 
 
@@ -192,6 +193,10 @@ class Feature:
     """It looks at rows beyond them, too."""
     table: str = ""
     """The activity table that it is computed from."""
+    window: int | None = None
+    """The length in days of the window that it looks at, the shorter one of two; None: of everything."""
+    fact: str = ""
+    """What it measures, whatever its window: features that differ in the window only say the same."""
 
 
 class Family:
@@ -264,6 +269,8 @@ class Family:
                         days_needed=arguments.get("long", arguments.get("window", 0)) * looks_back + days,
                         whole=whole,
                         table=self.table,
+                        window=arguments.get("short", arguments.get("window")),
+                        fact=_fact(function.__name__, arguments),
                     )
 
             self._makers.append(make)
@@ -285,11 +292,12 @@ def _called(function: Callable[..., Any], arguments: Mapping[str, Any], table: A
 
 def _name(function: str, arguments: Mapping[str, Any]) -> str:
     """order_count over window 30 -> order_count_30d; event_count over visit and 30 -> event_count_visit_30d."""
-    parts = [function.rstrip("_")]
+    return "_".join([_fact(function, arguments), *(f"{arguments[key]}d" for key in WINDOWS if key in arguments)])
+
+
+def _fact(function: str, arguments: Mapping[str, Any]) -> str:
     names = ("event", "response", "service", "open_case", "attribute", "is")
-    parts += [str(arguments[key]) for key in names if key in arguments]
-    parts += [f"{arguments[key]}d" for key in ("window", "short", "long") if key in arguments]
-    return "_".join(parts)
+    return "_".join([function.rstrip("_"), *(str(arguments[key]) for key in names if key in arguments)])
 
 
 def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:

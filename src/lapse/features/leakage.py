@@ -12,6 +12,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.engine import Engine
+from lapse.core.tables import SOURCES
 from lapse.core.windows import ChurnWindows
 from lapse.features.build import build_features
 from lapse.features.family import Inputs
@@ -21,13 +22,6 @@ from lapse.snapshots import population
 
 Log = Mapping[str, ir.Table]
 """transactions, events, feedback, subscriptions and customers, as validated."""
-DATE_OF = {
-    "transactions": "order_date",
-    "events": "event_date",
-    "feedback": "feedback_date",
-    "subscriptions": "started_date",
-    "customers": "valid_from",
-}
 
 
 def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
@@ -37,7 +31,8 @@ def up_to(log: Log, cutoff: date) -> dict[str, ir.Table]:
     """
     last = ibis.literal(cutoff, type="date")
     cut: dict[str, Any] = {
-        name: table.filter((table[DATE_OF[name]] <= last) | table[DATE_OF[name]].isnull()) for name, table in log.items()
+        name: table.filter((table[SOURCES[name].day] <= last) | table[SOURCES[name].day].isnull())
+        for name, table in log.items()
     }
     held = cut["subscriptions"]
     known = ibis.coalesce(held.end_recorded_date, held.ended_date) <= last
@@ -61,7 +56,7 @@ def check_leakage(
 
     The end of a subscription that became known later is deleted with the rest.
     """
-    log: dict[str, Any] = {name: engine.read(validated / f"{name}.parquet") for name in DATE_OF}
+    log: dict[str, Any] = {name: engine.read(validated / f"{name}.parquet") for name in SOURCES}
     moved = {}
     for cutoff in cutoffs:
 

@@ -99,7 +99,7 @@ def _sql_families(sql: Mapping[str, SqlFeature]) -> list[Family]:
         )
         expression = _aggregate(name, spec.expression)
         compute = partial(_value, expression)
-        family.add(Feature(name, family.name, entry, "aggregate", compute, spec.looks_back, table=table))
+        family.add(Feature(name, family.name, entry, "aggregate", compute, spec.looks_back, table=table, fact=name))
     return list(families.values())
 
 

@@ -22,7 +22,6 @@ from lapse.features.family import Feature
 CLEARLY = 0.25
 """A value nearer to neutral than this share of it, and a change smaller than this, is neither a reason nor protective."""
 SILENCE = "days_since_last_order"
-WINDOW = re.compile(r"_(\d+)d(?=_|$)")
 OF_ORDERS = ("purchase_days", "category_days")
 
 
@@ -110,16 +109,14 @@ def worded(text: str, row: Mapping[str, float], others: float) -> str | None:
     return WORDING.vformat(text, (), values)
 
 
-def fact(feature: Feature, text: str, row: Mapping[str, float]) -> str:
-    """Return the fact that a text begins with, whatever its window.
+def fact(feature: Feature, row: Mapping[str, float]) -> str:
+    """Return the fact that a feature measures, whatever its window.
 
     A window without any order says that the customer is silent, in other words.
     """
-    name = next(iter(names_in(text)), feature.name)
-    window = WINDOW.search(name)
-    if window and feature.table in OF_ORDERS and row.get(SILENCE, np.nan) >= int(window[1]):
+    if feature.window and feature.table in OF_ORDERS and row.get(SILENCE, np.nan) >= feature.window:
         return SILENCE
-    return WINDOW.sub("", name)
+    return feature.fact or feature.name
 
 
 def _number(shown: str) -> tuple[float, bool]:

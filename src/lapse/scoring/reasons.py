@@ -12,7 +12,7 @@ import pandas as pd
 
 from lapse.features.causes import UNSAID
 from lapse.features.family import Feature, slug
-from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, WINDOW, fact, lean, names_in, text_of, worded
+from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact, lean, names_in, text_of, worded
 
 MOST_REASONS, MOST_PROTECTIVE = 3, 2
 CAUSE_OF_SILENCE, OVERDUE = "silence", "overdue_ratio"
@@ -62,8 +62,8 @@ def cause_totals(
     overdue = _lean_of(by_name.get(OVERDUE), rows, others) == 1
     for feature in known:
         share = contributions[feature.name].to_numpy("float64")
-        window = None if feature.whole or feature.table not in OF_ORDERS else WINDOW.search(feature.name)
-        silent = overdue & (silence >= int(window[1])) & (share > 0) if window else np.zeros(len(rows), dtype=bool)
+        window = None if feature.whole or feature.table not in OF_ORDERS else feature.window
+        silent = overdue & (silence >= window) & (share > 0) if window else np.zeros(len(rows), dtype=bool)
         changed = ~silent & (_lean_of(by_name.get(feature.entry.reference_feature), rows, others) * share > 0)
         sums[CAUSE_OF_SILENCE] += np.where(silent, share, 0)
         if changed.any():
@@ -91,6 +91,7 @@ def strongest_causes(
     totals = cause_totals(rows, contributions, features, others).drop(columns=["base", *UNSAID], errors="ignore")
     usable = [f for f in features if f.name in others and f.name in contributions.columns]
     by_cause = {cause: [f for f in usable if f.entry.cause == cause] for cause in totals.columns}
+    by_name = {feature.name: feature for feature in features}
     leans = _leans(rows, features, by_cause, others)
     needed = {name for group in by_cause.values() for f in group for d in (1, -1) for name in names_in(text_of(f, d))}
     values = rows[sorted((needed | {SILENCE}) & set(rows.columns))].astype("float64").to_dict("records")
@@ -98,7 +99,7 @@ def strongest_causes(
     found = []
     for number, (row, share, total) in enumerate(zip(values, shares, totals.to_dict("records"), strict=True)):
         speaks = {name: int(way[number]) for name, way in leans.items()}
-        customer = _Customer(row, share, total, speaks, by_cause, others)
+        customer = _Customer(row, share, total, speaks, by_cause, by_name, others)
         reasons = customer.strongest(1, MOST_REASONS, set())
         protective = customer.strongest(-1, MOST_PROTECTIVE, {reason.fact for reason in reasons})
         found.append(Why(tuple(reasons), tuple(protective)))
@@ -131,6 +132,7 @@ class _Customer:
     """Cause -> the sum of its features' contributions."""
     speaks: Mapping[str, int]
     by_cause: Mapping[str, Sequence[Feature]]
+    by_name: Mapping[str, Feature]
     others: Mapping[str, float]
 
     def strongest(self, direction: int, most: int, used: set[str]) -> list[Reason]:
@@ -154,4 +156,5 @@ class _Customer:
             text = text_of(feature, direction)
             words = worded(text, self.row, self.others[feature.name]) if text else None
             if words:
-                yield Reason(slug(cause), words, fact(feature, text, self.row))
+                shown = self.by_name.get(next(iter(names_in(text)), feature.name), feature)
+                yield Reason(slug(cause), words, fact(shown, self.row))

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from itertools import groupby
 from statistics import mean, median
 
+from lapse.core.tables import SOURCES
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, Severity, plural, present, share_of
 
@@ -31,7 +32,6 @@ HOLIDAY_DAYS = 3
 PARTIAL_WEEK = 0.5
 USUAL_WEEKS = 8
 QUIET_HOURS = 6
-MOMENTS = {"transactions": "ordered_at", "events": "occurred_at", "feedback": "rated_at"}
 # Dates have one time of day; moved to a zone with summer time they have two. Twenty real moments have more.
 TIMES_OF_DATES, ROWS_TO_JUDGE_TIMES = 2, 20
 # People sleep at night: quiet hours around any time from 07:30 to 20:00 mean that the clock is wrong.
@@ -76,7 +76,7 @@ def check_calendar(delivery: CheckedDelivery) -> list[Finding]:
     return present([
         loaded_twice(delivery), *gaps(calendar), first_period(calendar), last_week(calendar),
         last_day(delivery), partial_month(calendar), clock(delivery),
-        *(shifted_dates(delivery, name, moment) for name, moment in MOMENTS.items()),
+        *(shifted_dates(delivery, table.name, table.moment) for table in SOURCES.values() if table.moment),
     ])  # fmt: skip
 
 

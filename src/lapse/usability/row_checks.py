@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lapse.core.tables import SOURCES
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, plural, present, share_of
 
@@ -20,7 +21,7 @@ TOP_LINES_NOTE = 0.01
 LINES_TO_JUDGE_OUTLIERS = 1_000
 NO_CUSTOMER = "customer_id is missing"
 PLACEHOLDER = "(no customer_id)"
-SIDE_DAYS = {"events": "event_date", "feedback": "feedback_date"}
+SIDE_TABLES = ("events", "feedback")
 
 
 def check_rows(delivery: CheckedDelivery) -> list[Finding]:
@@ -28,7 +29,7 @@ def check_rows(delivery: CheckedDelivery) -> list[Finding]:
     return present([
         *rejected(delivery), *duplicates(delivery), *unknown_ids(delivery), only_returns(delivery), zero_value(delivery),
         outliers(delivery, "amount"), outliers(delivery, "quantity"), cancelled_outliers(delivery),
-        *(outside_log(delivery, name) for name in SIDE_DAYS),
+        *(outside_log(delivery, name) for name in SIDE_TABLES),
     ])  # fmt: skip
 
 
@@ -218,7 +219,7 @@ def outside_log(delivery: CheckedDelivery, name: str) -> Finding | None:
     """Find the rows of a side table that lie before or after the days of the transactions."""
     if not delivery.has(name):
         return None
-    period, day = delivery.period, SIDE_DAYS[name]
+    period, day = delivery.period, SOURCES[name].day
     before, after, total, first, last = delivery.row(
         f"SELECT count(*) FILTER ({day} < DATE '{period.first_day}'), "
         f"count(*) FILTER ({day} > DATE '{period.last_day}'), count(*), min({day}), max({day}) FROM checked_{name}"

@@ -25,9 +25,13 @@ from lapse.core.tables import (
     CATEGORY_DAYS,
     CUSTOMERS,
     EVENT_DAYS,
+    EVENTS,
+    FEEDBACK,
     FEEDBACK_DAYS,
     PURCHASE_DAYS,
     SUBSCRIPTION_DAYS,
+    SUBSCRIPTIONS,
+    TRANSACTIONS,
     Table,
 )
 from lapse.history.activity.codes import Codes, of_piece
@@ -103,26 +107,26 @@ def write_activity(
         for name in ("transactions", "events", "feedback", "subscriptions", "customers")
     )
     codes = Codes(engine, (lines, happened))
-    bought = engine.fingerprints(lines, "order_date")
+    bought = engine.fingerprints(lines, TRANSACTIONS.day)
 
     @cache
     def prices() -> Any:
         return engine.materialize(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
 
     logs = (
-        Log(PURCHASE_DAYS, lines, "order_date", bought,
+        Log(PURCHASE_DAYS, lines, TRANSACTIONS.day, bought,
             lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes,
             PURCHASES_AT_ONCE),
-        Log(CATEGORY_DAYS, lines, "order_date", bought, lambda rows, since, _: category_days(rows, since), codes,
+        Log(CATEGORY_DAYS, lines, TRANSACTIONS.day, bought, lambda rows, since, _: category_days(rows, since), codes,
             EVENTS_AT_ONCE),
-        Log(EVENT_DAYS, happened, "event_date", engine.fingerprints(happened, "event_date"), _since(event_days), codes,
+        Log(EVENT_DAYS, happened, EVENTS.day, engine.fingerprints(happened, EVENTS.day), _since(event_days), codes,
             EVENTS_AT_ONCE),
-        Log(FEEDBACK_DAYS, rated, "feedback_date", engine.fingerprints(rated, "feedback_date"),
+        Log(FEEDBACK_DAYS, rated, FEEDBACK.day, engine.fingerprints(rated, FEEDBACK.day),
             _since(partial(feedback_days, scale=scale))),
         # An end that is entered late changes an old row: subscriptions are always rolled up whole.
-        Log(SUBSCRIPTION_DAYS, held, "", engine.fingerprints(held, "started_date"),
+        Log(SUBSCRIPTION_DAYS, held, "", engine.fingerprints(held, SUBSCRIPTIONS.day),
             lambda rows, *_: subscription_days(rows, counted_reasons)),
-        Log(ATTRIBUTES, known, "", engine.fingerprints(known, "valid_from"), lambda rows, *_: attributes(rows)),
+        Log(ATTRIBUTES, known, "", engine.fingerprints(known, CUSTOMERS.day), lambda rows, *_: attributes(rows)),
     )  # fmt: skip
     base_key = key_of(_code(), scale, counted_reasons)
     return {log.table.name: _write_months(engine, log, out / log.table.name, base_key) for log in logs}

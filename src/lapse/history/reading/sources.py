@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, SettingsError, first_line
-from lapse.core.source_settings import Reading, SourceTable
+from lapse.core.source_settings import Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.json_lines import read_json_lines
@@ -25,7 +25,7 @@ SPREADSHEETS = (".xlsx", ".xls", ".xlsb", ".ods")
 
 
 @dataclass(frozen=True)
-class Delivery:
+class StagedTable:
     """A source table as it was read: distinct rows in the columns c1, c2, … with their number of `copies`."""
 
     staged: str
@@ -85,7 +85,7 @@ def source_files(folder: str, name: str, source: Reading) -> list[Path]:
     return files
 
 
-def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable) -> Delivery:
+def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceSettings) -> StagedTable:
     """Stage the distinct rows of a source table, with their number of `copies`, as a temporary table.
 
     Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the reader.
@@ -107,11 +107,11 @@ def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceTable
                 f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT *, count(*) AS copies FROM {joined.relation} GROUP BY ALL"
             )
     broken = tuple(part.broken for part in parts if part.broken)
-    return Delivery(staged, joined.names, joined.types, broken, tuple(note for part in parts for note in part.notes))
+    return StagedTable(staged, joined.names, joined.types, broken, tuple(note for part in parts for note in part.notes))
 
 
 def _read(
-    engine: DuckEngine, folder: str, name: str, reading: Reading, table: str, temporary: Path, source: SourceTable
+    engine: DuckEngine, folder: str, name: str, reading: Reading, table: str, temporary: Path, source: SourceSettings
 ) -> Part:
     """Read the file or files of one table."""
     files = source_files(folder, name, reading)

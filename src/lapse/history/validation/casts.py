@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from lapse.core.errors import SettingsError
-from lapse.core.source_settings import Customers, Feedback, Sources, SourceTable, Transactions
+from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions
 from lapse.core.tables import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
-from lapse.history.reading.sources import Delivery
+from lapse.history.reading.sources import StagedTable
 
-DAY_OF = {"order_date": "ordered_at", "event_date": "occurred_at", "feedback_date": "rated_at"}
 TIME_OF_DAY = r"\d[T ]\d"
 OFFSET = r"(Z|UTC|[+-]\d\d(:?\d\d)?)$"
 # 1234,5 and 1.234,5 and ,5; but not 1.5, which is no number where the comma is the decimal sign.
@@ -31,12 +30,12 @@ class Mapped:
     type: str
 
 
-def attributes_of(source: SourceTable) -> list[str]:
+def attributes_of(source: SourceSettings) -> list[str]:
     """Return the further columns that a source table keeps."""
     return source.attributes if isinstance(source, Customers) else []
 
 
-def mapping_of(table: Table, source: SourceTable, delivery: Delivery) -> dict[str, tuple[str, bool]]:
+def mapping_of(table: Table, source: SourceSettings, delivery: StagedTable) -> dict[str, tuple[str, bool]]:
     """Return the SQL of each of our columns, and whether it is derived."""
     columns, names = delivery.columns, list(delivery.names)
     found: dict[str, tuple[str, bool]] = {}
@@ -61,7 +60,7 @@ def mapping_of(table: Table, source: SourceTable, delivery: Delivery) -> dict[st
 
 def judging_query(
     table: Table,
-    source: SourceTable,
+    source: SourceSettings,
     staged: str,
     mapped: Mapping[str, Mapped],
     sources: Sources,
@@ -98,12 +97,12 @@ def judging_query(
     """
 
 
-def _typed_expressions(table: Table, source: SourceTable, mapped: Mapping[str, Mapped], timezone: str) -> dict[str, str]:
+def _typed_expressions(table: Table, source: SourceSettings, mapped: Mapping[str, Mapped], timezone: str) -> dict[str, str]:
     """Return the SQL of every column of a table, cast to its type."""
     typed: dict[str, str] = {}
     for column in table.columns:
-        if column.name in DAY_OF:
-            typed[column.name] = f"{quoted('out_' + DAY_OF[column.name])}::DATE"
+        if table.moment and column.name == table.day:
+            typed[column.name] = f"{quoted('out_' + table.moment)}::DATE"
         elif column.name in mapped:
             typed[column.name] = _cast(column, source, quoted("raw_" + column.name), mapped[column.name].type, timezone)
         else:
@@ -122,7 +121,7 @@ def _text_of(raw: str, raw_type: str) -> str:
     return f"trim({raw}, {SPACES})" if raw_type == "VARCHAR" else f"trim({raw}::VARCHAR)"
 
 
-def _cast(column: Column, source: SourceTable, raw: str, raw_type: str, timezone: str) -> str:
+def _cast(column: Column, source: SourceSettings, raw: str, raw_type: str, timezone: str) -> str:
     text = _text_of(raw, raw_type)
     if column.type == "text":
         if raw_type in ("DOUBLE", "FLOAT"):
@@ -140,7 +139,7 @@ def _cast(column: Column, source: SourceTable, raw: str, raw_type: str, timezone
     return f"try_cast({text if raw_type == 'VARCHAR' else raw} AS {DUCKDB_TYPES[column.type]})"
 
 
-def _local_time(source: SourceTable, raw: str, raw_type: str, timezone: str) -> str:
+def _local_time(source: SourceSettings, raw: str, raw_type: str, timezone: str) -> str:
     """Return the SQL of a delivered time on the clock of the business time zone.
 
     A bare date is a business day already. A time with an offset is exact. Any other time is on the clock that
@@ -158,7 +157,7 @@ def _local_time(source: SourceTable, raw: str, raw_type: str, timezone: str) -> 
     return _parsed_time(source, _text_of(raw, raw_type), here, there)
 
 
-def _parsed_time(source: SourceTable, text: str, here: str, there: str) -> str:
+def _parsed_time(source: SourceSettings, text: str, here: str, there: str) -> str:
     """Return the SQL that parses a text as a time of one zone and gives it on the clock of another."""
     if source.time_format is not None:
         parsed = f"try_strptime({text}, {literal(source.time_format)})"
@@ -174,7 +173,7 @@ def _parsed_time(source: SourceTable, text: str, here: str, there: str) -> str:
 
 
 def _reasons(
-    table: Table, source: SourceTable, mapped: Mapping[str, Mapped], sources: Sources, today: date
+    table: Table, source: SourceSettings, mapped: Mapping[str, Mapped], sources: Sources, today: date
 ) -> tuple[str, str]:
     """Return two SQL cases: the first reason to reject a row, and the column it is about."""
     checks: list[tuple[str, str, str]] = []
@@ -207,7 +206,7 @@ def _reasons(
     return case.format(*reasons), case.format(*(literal(name) for name, _, _ in checks))
 
 
-def _range_checks(column: Column, source: SourceTable, name: str) -> list[tuple[str, str, str]]:
+def _range_checks(column: Column, source: SourceSettings, name: str) -> list[tuple[str, str, str]]:
     if column.name == "amount" and isinstance(source, Transactions):
         bad = f"abs({name}) > {source.max_amount!r}"
         return [(column.name, f"is beyond {source.max_amount:g} (max_amount)", bad)]

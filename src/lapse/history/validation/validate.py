@@ -16,13 +16,12 @@ from typing import Any
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, first_line, sample_keys
 from lapse.core.files import write_json
-from lapse.core.source_settings import Feedback, Sources, SourceTable
+from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.core.windows import Period, last_complete_day
-from lapse.history.facts import attribute_levels, has_time_of_day, median_gap_days
-from lapse.history.profile import DataProfile
+from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.sources import Delivery, stage_source
+from lapse.history.reading.sources import StagedTable, stage_source
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
@@ -102,7 +101,7 @@ def _lock_down(engine: DuckEngine, writable: Path) -> None:
 
 
 @contextmanager
-def translate_errors(table: Table, source: SourceTable) -> Iterator[None]:
+def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
     """Raise what DuckDB or the system still finds wrong as a DataError that names the table."""
     import duckdb
 
@@ -119,7 +118,13 @@ def translate_errors(table: Table, source: SourceTable) -> Iterator[None]:
 
 
 def _validate_table(
-    engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources, timezone: str, today: date
+    engine: DuckEngine,
+    table: Table,
+    source: SourceSettings,
+    delivery: StagedTable,
+    sources: Sources,
+    timezone: str,
+    today: date,
 ) -> Count:
     """Fill the temporary tables `valid_*` and `rejects_*` of a staged table, and return their counts."""
     mapped = {}
@@ -147,7 +152,7 @@ def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
     )
 
 
-def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery) -> None:
+def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable) -> None:
     copies = ", generate_series(1, copies)" if source.duplicates == "keep" else ""
     columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes_of(source)])
     connection = engine.connection
@@ -167,7 +172,7 @@ def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceTab
         )
 
 
-def _as_delivered(delivery: Delivery) -> str:
+def _as_delivered(delivery: StagedTable) -> str:
     """Return the SQL of a staged row as JSON under the delivered names."""
     cells = []
     for (name, column), type_ in zip(delivery.columns.items(), delivery.types, strict=True):
@@ -177,7 +182,7 @@ def _as_delivered(delivery: Delivery) -> str:
     return f"json_object({', '.join(cells)})::VARCHAR"
 
 
-def _count(engine: DuckEngine, table: Table, source: SourceTable, delivery: Delivery, sources: Sources) -> Count:
+def _count(engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable, sources: Sources) -> Count:
     """Return the checked row equation of a table; DataError when too few rows are usable to go on.
 
     What came in is counted in the staged delivery, what became of it in the tables that are written.
