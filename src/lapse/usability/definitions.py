@@ -53,25 +53,17 @@ class TriedDefinition:
     @property
     def params(self) -> dict[str, int]:
         """The settings to write into params.yaml for this definition."""
-        return {
-            "churn.active_days": self.windows.active_days,
-            "churn.horizon_days": self.windows.horizon_days,
-            "snapshots.step_days": self.step_days,
-        }
+        return {"churn.active_days": self.windows.active_days, "churn.horizon_days": self.windows.horizon_days,
+                "snapshots.step_days": self.step_days}  # fmt: skip
 
     def to_json(self) -> dict[str, object]:
         """Return the row of the table of windows as plain values."""
         return {
-            "active_days": self.windows.active_days,
-            "horizon_days": self.windows.horizon_days,
-            "step_days": self.step_days,
-            "eligible_customers": self.eligible_customers,
-            "churn_rate": self.churn_rate,
-            "mature_cutoffs": len(self.cutoffs),
-            "independent_cutoffs": self.independent_cutoffs,
-            "snapshots": self.snapshots,
-            "is_set": self.is_set,
-        }
+            "active_days": self.windows.active_days, "horizon_days": self.windows.horizon_days,
+            "step_days": self.step_days, "eligible_customers": self.eligible_customers, "churn_rate": self.churn_rate,
+            "mature_cutoffs": len(self.cutoffs), "independent_cutoffs": self.independent_cutoffs,
+            "snapshots": self.snapshots, "is_set": self.is_set,
+        }  # fmt: skip
 
 
 def try_definitions(
