@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.special import expit
 
 from lapse.core.engine import open_engine
-from lapse.core.metrics import scorecard
+from lapse.core.metrics import Scorecard
 from lapse.core.settings import load_settings
 from lapse.features.build import write_features
 from lapse.features.catalogue import all_features
@@ -72,7 +72,7 @@ def main() -> None:
     print(f"| features | number | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     churned, train = test["churned"].to_numpy(), settings.train
     experiment = Experiment(rows, [f.name for f in features], inputs, windows, train)
-    _row("all, the recipe", experiment, scorecard(churned, fit_bundle(experiment, known).churn_risk(test)))
+    _row("all, the recipe", experiment, Scorecard(churned, fit_bundle(experiment, known).churn_risk(test)).values())
     whole = _averaged(experiment, cutoffs[-1])
     _row("all, averaged", experiment, whole)
     for family in () if asked.only_all else dict.fromkeys(f.family for f in features):
@@ -86,7 +86,7 @@ def _averaged(experiment: Experiment, cutoff: date) -> Card:
     Nothing is chosen or calibrated, so that what a family adds is not mixed with what choosing does.
     """
     fold = experiment.fold(("booster", "logistic_0.01"), cutoff)
-    return scorecard(fold.churned, expit(fold.log_odds))
+    return Scorecard(fold.churned, expit(fold.log_odds)).values()
 
 
 def _row(label: str, experiment: Experiment, card: Card, whole: Card | None = None) -> None:

@@ -20,12 +20,13 @@ from lapse.core.windows import Period
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS, Origin, run_origin
 from lapse.evaluation.card import CALIBRATION, model_card, write_card
 from lapse.evaluation.evaluate import write_evaluation
-from lapse.evaluation.grade import MEANINGS, CalibrationLimits
+from lapse.evaluation.grade import MEANINGS, RULE, CalibrationLimits
 from lapse.evaluation.population import write_population
-from lapse.evaluation.report import PICTURES, grade_rules, read_pictures, read_reports, report_page, write_report
+from lapse.evaluation.report import PICTURES, read_pictures, read_reports, report_page, write_report
 from lapse.evaluation.wording import calibrated, cautions, definition, ordered
 from lapse.history.profile import DataProfile
 from lapse.model.training_procedure import Experiment
+from lapse.value.value_model import NO_MONEY
 from tests.unit.model.shop import shop_experiment, shop_rows
 
 CONTENTS = DataProfile(Period(date(2023, 1, 1), date(2024, 8, 1), date(2024, 8, 1)), {"transactions": ["amount"]})
@@ -120,7 +121,7 @@ def test_every_grade_says_itself_and_its_rule(reports: Path, letter: str) -> Non
     predicted["metrics"]["caution"] = "worse than a coin" if letter == "D" else None
     page = report_page(predicted, read_pictures(reports))
     assert f'<div class="letter">{letter}</div>' in page and MEANINGS[letter] in page and "because of this" in page
-    assert [name for name, _ in grade_rules(predicted["metrics"]["grade"]["rule"])] == list("ABCD")
+    assert re.findall(r"<dt>(.)</dt>", page) == list(MEANINGS) and all(text in unescape(page) for text in RULE.values())
     assert ("worse than a coin" in page) == (letter == "D")
 
 
@@ -139,7 +140,7 @@ def test_one_class_only(tested: tuple[Experiment, list[Origin]], tmp_path: Path)
     assert predicted["metrics"]["grade"]["grade"] == "D"
     for text in (words_of(page_of(tmp_path)), model_card(predicted)):
         assert "nothing can be ranked" in text and "nan" not in text.casefold().split() and "None" not in text
-        assert "There is one test cutoff only" in text
+        assert "There is only one test cutoff" in text
 
 
 def test_without_segments_and_tenure(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_without_segments_and_tenure(tested: tuple[Experiment, list[Origin]], tm
     bare = [replace(origin, rows=origin.rows.drop(columns="tenure_days")) for origin in origins]
     predicted = read_reports(evaluated(experiment, bare, tmp_path, segments=None))
     assert predicted["backtest"]["groups"] == []
-    assert "By segment" not in page_of(tmp_path) and "The delivery has no segments" in model_card(predicted)
+    assert "By segment" not in page_of(tmp_path) and "The data have no segments" in model_card(predicted)
 
 
 def test_groups_are_in_order_escaped_and_the_small_ones_marked(reports: Path) -> None:
@@ -218,8 +219,8 @@ def test_a_value_section_only_where_there_is_one(reports: Path) -> None:
         write_json(reports / "value.json", value)
         words = words_of(page_of(reports))
         assert all(text in words for text in ("would have earned", "-1,234", "10 to 150", "+50%", "lapse 4.50"))
-        write_json(reports / "value.json", {"final_model": "none", "why": "the delivery has no amounts", "value_days": 90})
-        assert "the delivery has no amounts" in words_of(page_of(reports))
+        write_json(reports / "value.json", {"final_model": "none", "why": NO_MONEY, "value_days": 90})
+        assert NO_MONEY in words_of(page_of(reports))
     finally:
         (reports / "value.json").unlink()
 
