@@ -46,7 +46,7 @@ def draw_reliability(points: Sequence[dict[str, float]], churn_rate: float, path
     _save(figure, axes, path)
 
 
-def draw_lift(points: Sequence[dict[str, Any]], path: Path) -> None:
+def draw_captured(points: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw how many of the churners the top of each list catches."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points)
@@ -115,7 +115,7 @@ def draw_precision_recall(points: Sequence[dict[str, Any]], churn_rate: float, p
     _save(figure, axes, path)
 
 
-def draw_lift_curve(points: Sequence[dict[str, Any]], path: Path) -> None:
+def draw_lift(points: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw how many times the overall churn rate the top of each list has."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points)

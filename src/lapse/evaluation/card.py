@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lapse.core.bootstrap import OURS
+from lapse.core.bootstrap import COMPARED_BY, OURS
 from lapse.core.files import write_text
 from lapse.core.markdown import bullets, table
 from lapse.evaluation.report import baseline_row, figure_rows, group_row, read_reports
 from lapse.evaluation.wording import (
-    COMPARED_BY,
     NOT_FOR,
     calibrated,
     cautions,
@@ -20,6 +19,7 @@ from lapse.evaluation.wording import (
     headline,
     ordered,
     percent,
+    short_name,
 )
 
 CALIBRATION = "../data/reports/pictures/reliability.png"
@@ -100,7 +100,8 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
 
 
 def _baselines_table(backtest: Mapping[str, Any]) -> str:
-    head = ("baseline", "what it is", "AUROC (95 %)", *(f"our difference in {name} (95 %)" for name in COMPARED_BY.values()))
+    differences = [f"our difference in {short_name(metric)} (95 %)" for metric in COMPARED_BY]
+    head = ("baseline", "what it is", "AUROC (95 %)", *differences)
     cards = backtest["pooled"]["baselines"]
     rows = [baseline_row(name, card, backtest["meanings"]) for name, card in cards.items()]
     return table(

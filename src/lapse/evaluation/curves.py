@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,27 +51,27 @@ def roc_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any
     """Return the corners of each ROC curve; nothing with one class."""
     from sklearn.metrics import roc_curve
 
-    if len(np.unique(churned)) < 2:
-        return []
-    points = []
-    for name, risk in risks.items():
-        wrong, right, _ = roc_curve(churned, risk)
-        points += [{"ranking": name, "false_positive_rate": float(wrong[i]), "true_positive_rate": float(right[i])}
-                   for i in _corners(len(wrong))]  # fmt: skip
-    return points
+    return _corners(churned, risks, roc_curve, ("false_positive_rate", "true_positive_rate"))
 
 
 def precision_recall_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
     """Return the corners of each precision-recall curve; nothing with one class."""
     from sklearn.metrics import precision_recall_curve
 
+    return _corners(churned, risks, precision_recall_curve, ("precision", "recall"))
+
+
+def _corners(
+    churned: Ints, risks: Mapping[str, Floats], curve: Callable[..., Any], names: tuple[str, str]
+) -> list[dict[str, Any]]:
+    """Return at most MOST_CORNERS of each curve's corners, evenly spread."""
     if len(np.unique(churned)) < 2:
         return []
     points = []
-    for name, risk in risks.items():
-        precision, recall, _ = precision_recall_curve(churned, risk)
-        points += [{"ranking": name, "recall": float(recall[i]), "precision": float(precision[i])}
-                   for i in _corners(len(recall))]  # fmt: skip
+    for ranking, risk in risks.items():
+        first, second, _ = curve(churned, risk)
+        drawn = sorted({int(i) for i in np.linspace(0, len(first) - 1, min(len(first), MOST_CORNERS))})
+        points += [{"ranking": ranking, names[0]: float(first[i]), names[1]: float(second[i])} for i in drawn]
     return points
 
 
@@ -92,8 +92,3 @@ def over_time(origins: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             metrics = {metric: card[metric] for metric in ("auroc", "brier", "ece", "churn_rate", "mean_risk")}
             points.append({"cutoff_date": day, "ranking": name, **metrics, "auroc_low": low, "auroc_high": high})
     return points
-
-
-def _corners(count: int) -> list[int]:
-    """Return the positions of at most MOST_CORNERS of `count` corners, evenly spread."""
-    return sorted({int(i) for i in np.linspace(0, count - 1, min(count, MOST_CORNERS))})

@@ -11,17 +11,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
+from lapse.core import charts
 from lapse.core.bootstrap import OURS, Difference
-from lapse.core.charts import (
-    draw_differences,
-    draw_lift,
-    draw_lift_curve,
-    draw_over_time,
-    draw_precision_recall,
-    draw_reliability,
-    draw_roc,
-    draw_scores,
-)
 from lapse.core.engine import Engine, open_engine
 from lapse.core.errors import HistoryTooShort
 from lapse.core.files import atomic_write, write_json
@@ -29,16 +20,9 @@ from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Promote, Train
 from lapse.core.tables import TEST_PREDICTIONS
+from lapse.evaluation import curves
 from lapse.evaluation.backtest import Origin, backtest_cards, run_origin
 from lapse.evaluation.baselines import MEANING, UNRANKED, fit_bg_nbds
-from lapse.evaluation.curves import (
-    gains_points,
-    over_time,
-    precision_recall_points,
-    reliability_points,
-    roc_points,
-    score_counts,
-)
 from lapse.evaluation.grade import CalibrationLimits, Grade, graded
 from lapse.evaluation.population import write_population
 from lapse.evaluation.wording import number, span
@@ -129,7 +113,7 @@ def write_evaluation(
     with atomic_write(out / "test_predictions.parquet") as temporary:
         predictions = latest.rows.assign(churn_risk=latest.risks[OURS])
         predictions[list(TEST_PREDICTIONS.names)].to_parquet(temporary, index=False)
-    _write_plots(latest, tested, metrics, out)
+    _write_plots(latest, tested, out)
     return metrics
 
 
@@ -205,35 +189,35 @@ def read_segments(customers: Path) -> dict[str, str] | None:
     return dict(zip(given["customer_id"].astype(str), given["segment"].astype(str), strict=True))
 
 
-def _write_plots(latest: Origin, tested: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> None:
+def _write_plots(latest: Origin, tested: Mapping[str, Any], out: Path) -> None:
     churned = latest.rows["churned"].to_numpy("int64")
     risks = {name: np.asarray(risk) for name, risk in latest.risks.items() if name not in UNRANKED}
     points = {
-        "reliability": reliability_points(churned, risks[OURS]),
-        "lift": gains_points(churned, risks),
-        "roc": roc_points(churned, risks),
-        "precision_recall": precision_recall_points(churned, risks),
-        "scores": score_counts(churned, risks[OURS]),
-        "over_time": over_time(tested["origins"]),
+        "reliability": curves.reliability_points(churned, risks[OURS]),
+        "lift": curves.gains_points(churned, risks),
+        "roc": curves.roc_points(churned, risks),
+        "precision_recall": curves.precision_recall_points(churned, risks),
+        "scores": curves.score_counts(churned, risks[OURS]),
+        "over_time": curves.over_time(tested["origins"]),
     }
     for name, rows in points.items():
         write_json(out / "plots" / f"{name}.json", rows)
-    _draw(points, tested, metrics["test"], out / "pictures")
+    _draw(points, tested["origins"][str(latest.cutoff)][OURS], tested["pooled"]["baselines"], out / "pictures")
 
 
 def _draw(
-    points: Mapping[str, list[dict[str, Any]]], tested: Mapping[str, Any], test: Mapping[str, Any], pictures: Path
+    points: Mapping[str, list[dict[str, Any]]], latest: Mapping[str, Any], baselines: Mapping[str, Any], pictures: Path
 ) -> None:
-    draw_reliability(points["reliability"], test["churn_rate"], pictures / "reliability.png")
-    draw_lift(points["lift"], pictures / "lift.png")
-    draw_lift_curve(points["lift"], pictures / "lift_curve.png")
-    draw_roc(points["roc"], test["auroc"], pictures / "roc.png")
-    draw_precision_recall(points["precision_recall"], test["churn_rate"], pictures / "precision_recall.png")
-    draw_scores(points["scores"], pictures / "scores.png")
+    charts.draw_reliability(points["reliability"], latest["churn_rate"], pictures / "reliability.png")
+    charts.draw_captured(points["lift"], pictures / "lift.png")
+    charts.draw_lift(points["lift"], pictures / "lift_curve.png")
+    charts.draw_roc(points["roc"], latest["auroc"], pictures / "roc.png")
+    charts.draw_precision_recall(points["precision_recall"], latest["churn_rate"], pictures / "precision_recall.png")
+    charts.draw_scores(points["scores"], pictures / "scores.png")
     ranked = [row for row in points["over_time"] if row["ranking"] not in UNRANKED]
-    draw_over_time(ranked, pictures / "over_time.png")
-    differences = {name: Difference.of(card) for name, card in tested["pooled"]["baselines"].items()}
-    draw_differences(differences, pictures / "differences.png")
+    charts.draw_over_time(ranked, pictures / "over_time.png")
+    differences = {name: Difference.of(card) for name, card in baselines.items()}
+    charts.draw_differences(differences, pictures / "differences.png")
 
 
 def print_summary(metrics: Mapping[str, Any]) -> None:

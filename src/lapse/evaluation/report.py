@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lapse.core.bootstrap import OURS, Difference
+from lapse.core.bootstrap import COMPARED_BY, OURS, Difference
 from lapse.core.files import read_json, write_text
 from lapse.core.html import rendered
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS
 from lapse.evaluation.wording import (
-    COMPARED_BY,
     METRICS,
     NOT_FOR,
     calibrated,
@@ -24,6 +23,7 @@ from lapse.evaluation.wording import (
     number,
     ordered,
     percent,
+    short_name,
     span,
 )
 
@@ -80,10 +80,10 @@ def report_page(reports: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         population=population,
         baselines=[baseline_row(name, card, backtest["meanings"]) for name, card in backtest["pooled"]["baselines"].items()],
         ours=backtest["pooled"][OURS],
-        compared_by=list(COMPARED_BY.values()),
+        compared_by=[short_name(metric) for metric in COMPARED_BY],
         figures=figure_rows(backtest["pooled"][OURS], origins[metrics["test_cutoff"]][OURS]),
         over_time=[origin_row(day, origin) for day, origin in origins.items()],
-        over_time_names=[METRICS[name].split(":")[0].split(" (")[0] for name in OVER_TIME],
+        over_time_names=[short_name(metric) for metric in OVER_TIME],
         groups=[group_row(row) for row in groups],
         small=(SMALL, SMALL_CLASS),
         final_model=final_model_sentence(metrics["final_model"]),

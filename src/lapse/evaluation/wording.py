@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,6 @@ METRICS = {
     "capture_at_20pct": "share of the churners in the top 20 %",
 }
 """Metric -> what it is, in the order of the reports."""
-COMPARED_BY = {"auroc": "AUROC", "average_precision": "average precision", "brier": "Brier score", "log_loss": "log loss"}
 FEW_CUSTOMERS, FEW_CHURNERS = 500, 50
 """Below either, one test cutoff tells little by itself."""
 DRIFT = 1.25
@@ -44,6 +44,11 @@ NOT_FOR = (
     "On customers who do not meet the definition above, for a horizon other than the one it was trained for, or on the "
     "data of another business.",
 )
+
+
+def short_name(metric: str) -> str:
+    """Return a metric's name without its explanation."""
+    return re.split(r": | \(", METRICS[metric])[0]
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -151,17 +151,16 @@ def campaign(
     customers, and the length that hindsight would have chosen. The planned one is the honest figure.
     """
     churn_risk, expected_margin, churned = tested.churn_risk, tested.expected_margin, tested.churned
-    happened = churned.astype("float64")
-    profits, costs = campaign_costs.expected_profit(happened, expected_margin), campaign_costs.expected_cost(churn_risk)
+    planned = campaign_costs.expected_profit(churn_risk, expected_margin)
+    profits = campaign_costs.expected_profit(churned.astype("float64"), expected_margin)
+    costs, keys = campaign_costs.expected_cost(churn_risk), rankings(campaign_costs, churn_risk, expected_margin)
     lists = {}
-    for name, key in rankings(campaign_costs, churn_risk, expected_margin).items():
+    for name, key in keys.items():
         order, length = list_order(key), planned_length(campaign_costs, churn_risk, expected_margin, key)
         curve, hindsight = profit_curve(profits, order), best_length(profits, costs, order, campaign_costs.budget)
         lists[name] = {
             "planned_length": length,
-            "planned_profit": float(
-                profit_curve(campaign_costs.expected_profit(churn_risk, expected_margin), order)[length]
-            ),
+            "planned_profit": float(profit_curve(planned, order)[length]),
             "planned_cost": float(costs[order[:length]].sum()),
             "profit": float(curve[length]),
             "profit_interval": interval(resampled_profit(profits, order, length, rounds, seed)),
@@ -170,17 +169,16 @@ def campaign(
         }
     # EMPC knows one value for everybody. It is gained from those who would have left, so it is theirs.
     clv = float((churn_risk * expected_margin).sum() / max(churn_risk.sum(), 1e-9))
-    found = empc(churned, churn_risk, clv, campaign_costs, acceptance_weight)
-    key = rankings(campaign_costs, churn_risk, expected_margin)[RANKING]
+    value, contacted = empc(churned, churn_risk, clv, campaign_costs, acceptance_weight) or (None, None)
     return {
         "customers": len(churned),
         "assumptions": {**asdict(campaign_costs), "mean_expected_margin": float(expected_margin.mean())},
         "profit_of_contacting_everybody": float(profits.sum()),
         "ranked_by": lists,
-        "empc": found[0] if found else None,
+        "empc": value,
         "empc_clv": clv,
-        "empc_contacted_share": found[1] if found else None,
-        "sensitivity": sensitivity(campaign_costs, churn_risk, expected_margin, churned, key),
+        "empc_contacted_share": contacted,
+        "sensitivity": sensitivity(campaign_costs, churn_risk, expected_margin, churned, keys[RANKING]),
     }
 
 
