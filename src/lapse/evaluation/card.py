@@ -67,7 +67,7 @@ def _model(metrics: Mapping[str, Any], backtest: Mapping[str, Any], population: 
         f"Version `{final_model['version']}` (content hash), made by lapse {population['lapse']}. "
         f"{final_model_sentence(final_model)} The training procedure that is evaluated here fitted it "
         "on every cutoff whose outcome is known.",
-        f"It reads {count} features:",
+        f"Features it reads: {count}.",
         table(("family", "features", "for example"), rows),
         "Each of them is in the data dictionary, `data/README.md`.",
     ]

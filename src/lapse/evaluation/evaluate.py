@@ -171,10 +171,7 @@ def verdict(grade: Grade, final_model: Bundle) -> str:
     """Return what the grade and its reasons say about the final model."""
     because = "; ".join(grade.because)
     sentence = f"Grade {grade.grade}. {grade.meaning} {because[0].upper()}{because[1:]}."
-    if final_model.kind == "rule":
-        rule = final_model.choice["name"]
-        sentence += f" The final model is the rule {rule}, calibrated, because no model did better out of time."
-    return sentence
+    return sentence + (f" The rule is {final_model.choice['name']}." if final_model.kind == "rule" else "")
 
 
 def read_segments(customers: Path) -> dict[str, str] | None:

@@ -18,12 +18,12 @@ MEANINGS: Mapping[Letter, str] = {
     "D": "Do not use: not better than chance, or worse than a rule of thumb.",
 }
 RULE: Mapping[Letter, str] = {
-    "A": "over all test cutoffs the difference in AUROC to every baseline has a 95 % interval above zero, at the latest "
+    "A": "Over all test cutoffs the difference in AUROC to every baseline has a 95 % interval above zero, at the latest "
     "cutoff no baseline ranks better, and the probabilities pass the calibration gate over all cutoffs and at the latest.",
-    "B": "over all test cutoffs that interval is above zero for every rule of thumb (one number), no baseline is shown to "
+    "B": "Over all test cutoffs that interval is above zero for every rule of thumb (one number), no baseline is shown to "
     "rank better, and the probabilities pass the gate over all cutoffs.",
-    "C": "everything else.",
-    "D": "the interval of AUROC does not lie above .5, or a rule of thumb is shown to rank better.",
+    "C": "Everything else.",
+    "D": "The interval of AUROC does not lie above .5, or a rule of thumb is shown to rank better.",
 }
 
 
@@ -97,9 +97,10 @@ class Findings:
 
     def sentences(self) -> list[str]:
         """Return the findings in words."""
-        beaten = f"it is not shown to rank better than {', '.join(self.not_beaten)}"
+        unclear = [name for name in self.not_beaten if name not in self.behind]
         return [
-            beaten if self.not_beaten else "it ranks better than every baseline",
+            *([] if self.not_beaten else ["it ranks better than every baseline"]),
+            *([f"it is not shown to rank better than {', '.join(unclear)}"] if unclear else []),
             *([f"it is shown to rank worse than {', '.join(self.behind)}"] if self.behind else []),
             *([f"at the latest cutoff {', '.join(self.behind_now)} ranked better"] if self.behind_now else []),
             *(

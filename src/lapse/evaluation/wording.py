@@ -125,9 +125,9 @@ def calibrated(choice: Mapping[str, Any]) -> str:
     share = "less than 1%" if missed and missed < 0.01 else percent(missed, 0)
     season = (f" Of the seasonal swing that earlier years show, {share} is added on the day of scoring: "
               "the share of it that the models missed at those cutoffs.") if missed else ""  # fmt: skip
-    return (f"{choice['calibration']}, learned from scores at {len(choice['churn_rates'])} cutoffs that the scoring models "
-            f"had not seen. {reason} As the base rate has drifted since the fit, log-odds are shifted by "
-            f"{choice['level']:+.3f}.{season}")  # fmt: skip
+    return (f"Calibration method: {choice['calibration']}, learned from scores at {len(choice['churn_rates'])} cutoffs "
+            f"that the scoring models had not seen. {reason} As the base rate has drifted since the fit, log-odds are "
+            f"shifted by {choice['level']:+.3f}.{season}")  # fmt: skip
 
 
 def cautions(

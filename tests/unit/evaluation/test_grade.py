@@ -58,6 +58,11 @@ def test_the_rule(pooled: Any, latest: Any, kind: str, grade: Letter, reason: st
     assert found.refuse_promotion == (grade == "D")
 
 
+def test_a_baseline_that_ranks_better_is_named_once() -> None:
+    found = graded(cards(bg_nbd=BEHIND, rfm_logistic=OPEN), cards(), "model", GATE)
+    assert found.because[:2] == ["it is not shown to rank better than rfm_logistic", "it is shown to rank worse than bg_nbd"]
+
+
 def test_one_class_is_not_better_than_chance() -> None:
     nothing = card(calibration_slope=None, intervals={"auroc": None, "calibration_slope": None})
     assert graded(cards(nothing), cards(nothing), "model", GATE).grade == "D"

@@ -127,7 +127,7 @@ def test_every_grade_says_itself_and_its_rule(reports: Path, letter: str) -> Non
     predicted["metrics"]["grade"] |= {"grade": letter, "meaning": MEANINGS[letter], "because": ["because of this"]}
     predicted["metrics"]["caution"] = "worse than a coin" if letter == "D" else None
     page = report_page(predicted, read_pictures(reports))
-    assert f'<div class="letter">{letter}</div>' in page and MEANINGS[letter] in page and "because of this" in page
+    assert f'<div class="letter">{letter}</div>' in page and MEANINGS[letter] in page and "Because of this." in page
     assert re.findall(r"<dt>(.)</dt>", page) == list(MEANINGS) and all(text in unescape(page) for text in RULE.values())
     assert ("worse than a coin" in page) == (letter == "D")
 
