@@ -14,13 +14,11 @@ import tempfile
 from datetime import date, timedelta
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
 from lapse.core.engine import open_engine
-from lapse.core.metrics import Card
+from lapse.core.metrics import Scorecard
 from lapse.core.settings import load_settings
 from lapse.features.build import write_features
 from lapse.features.catalogue import all_features
@@ -33,7 +31,7 @@ from lapse.model.train import read_rows
 from lapse.model.training_procedure import Experiment, fit_bundle
 from lapse.snapshots import cutoffs_in, write_snapshots
 
-Metrics = dict[str, float | None]
+Card = dict[str, float | None]
 SHOWN = ("auroc", "average_precision", "brier")
 
 
@@ -59,11 +57,9 @@ def main() -> None:
         write_activity(engine, work / "validated", work / "activity", profile.rating_scale, churn.reasons)
         activity = read_activity(engine, work / "activity")
         step, most = asked.step or settings.snapshots.step_days, settings.snapshots.max_cutoffs
-        write_snapshots(
-            engine, activity, work / "snapshots", windows=windows, period=profile.period, step_days=step, max_cutoffs=most
-        )
+        write_snapshots(engine, activity, work / "snapshots", windows, profile.period, step, most)
         last = profile.period.last_complete_day
-        write_labels(engine, work / "snapshots", activity, work / "labels", windows=windows, last_complete_day=last)
+        write_labels(engine, work / "snapshots", activity, work / "labels", windows, last)
         inputs = feature_inputs(profile, windows, settings.features, Path())
         write_features(engine, activity, work / "snapshots", work / "features", profile.period, inputs)
         cutoffs = cutoffs_in(work / "labels")
@@ -76,7 +72,7 @@ def main() -> None:
     print(f"| features | number | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     churned, train = test["churned"].to_numpy(), settings.train
     experiment = Experiment(rows, [f.name for f in features], inputs, windows, train)
-    _row("all, the recipe", experiment, _card(churned, fit_bundle(experiment, known).churn_risk(test)))
+    _row("all, the recipe", experiment, Scorecard(churned, fit_bundle(experiment, known).churn_risk(test)).values())
     whole = _averaged(experiment, cutoffs[-1])
     _row("all, averaged", experiment, whole)
     for family in () if asked.only_all else dict.fromkeys(f.family for f in features):
@@ -84,20 +80,16 @@ def main() -> None:
         _row(f"without {family}", experiment, _averaged(experiment, cutoffs[-1]), whole)
 
 
-def _card(churned: npt.NDArray[np.int64], risk: npt.NDArray[np.float64]) -> Metrics:
-    return Card(churned, risk).values(np.ones(len(churned)))
-
-
-def _averaged(experiment: Experiment, cutoff: date) -> Metrics:
+def _averaged(experiment: Experiment, cutoff: date) -> Card:
     """Return the metrics at the test cutoff of the mean of booster and regression, the usual choice.
 
     Nothing is chosen or calibrated, so that what a family adds is not mixed with what choosing does.
     """
     fold = experiment.fold(("booster", "logistic_0.01"), cutoff)
-    return _card(fold.churned, expit(fold.log_odds))
+    return Scorecard(fold.churned, expit(fold.log_odds)).values()
 
 
-def _row(label: str, experiment: Experiment, card: Metrics, whole: Metrics | None = None) -> None:
+def _row(label: str, experiment: Experiment, card: Card, whole: Card | None = None) -> None:
     cells = [f"{card[m]:.4f}" if whole is None else f"{card[m] - whole[m]:+.4f}" for m in SHOWN]  # type: ignore[operator]
     print(f"| {label} | {len(experiment.names)} | {' | '.join(cells)} |", flush=True)
 

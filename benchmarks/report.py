@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from lapse.core.files import write_text
+from lapse.core.markdown import table
 from measure import Measured
 from targets import FEW, SOME, Results, RunFailed, seconds, verdicts, with_cutoffs
 
@@ -84,12 +84,6 @@ def further_cutoffs(results: Results, cutoffs: int) -> list[str]:
                 continue
             rows.append((f"{lines:,} lines{log}", f"{cost / max(1, more - FEW):.2f}", f"{more} less {FEW}"))
     return ["## One further cutoff", table(("log", "seconds per cutoff", "of cutoffs"), rows)] if rows else []
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _cost(results: Results, lines: int, found: Measured) -> tuple[str, str, str, str, str]:

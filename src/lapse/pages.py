@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lapse.core import markdown
 from lapse.core.errors import SettingsError, run
 from lapse.core.files import write_text
-from lapse.core.markdown import markdown_table
 from lapse.core.settings import load_settings
 from lapse.core.tables import ALL, SOURCES, TRANSACTIONS, Table
 from lapse.features.catalogue import FAMILIES
@@ -41,7 +41,7 @@ def data_dictionary(own: Sequence[Family] = ()) -> str:
         "feature goes with churn where it is said as a reason.",
         "### Causes", "What a reason is about, and its code (`reason_1_code`). A customer's reasons are of different "
         "causes; a cause's strength is the sum of the contributions of its features.",
-        markdown_table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CAUSES.items()]),
+        markdown.table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CAUSES.items()]),
         *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in (*FAMILIES, *own)),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
@@ -68,7 +68,7 @@ def stage_table(dvc_yaml: Path) -> str:
     head = "A stage, its file here, its section in `params.yaml` and its output folder bear the same name. `dvc repro NAME` "
     return "\n\n".join([
         "# Stages", GENERATED, head + "runs one and what it needs.",
-        markdown_table(("stage", "params", "reads", "writes", "what it does"), rows),
+        markdown.table(("stage", "params", "reads", "writes", "what it does"), rows),
     ]) + "\n"  # fmt: skip
 
 
@@ -79,14 +79,14 @@ def _table(table: Table) -> str:
         for c in table.columns
     ]
     head = f"## {table.name}\n\n`{table.path}`: {table.grain}. Key: {key}."
-    return f"{head}\n\n{markdown_table(('column', 'type', 'unit', 'meaning', 'null'), rows)}"
+    return f"{head}\n\n{markdown.table(('column', 'type', 'unit', 'meaning', 'null'), rows)}"
 
 
 def _family(name: str, signal: str, features: Iterable[Any]) -> str:
     rows = [
         (f"`{f.name}`", f.entry.unit, f.entry.meaning, f.entry.nulls, f.entry.risk, f"`{f.entry.cause}`") for f in features
     ]
-    return f"### {name}: {signal}\n\n{markdown_table(('feature', 'unit', 'meaning', 'null', 'risk', 'cause'), rows)}"
+    return f"### {name}: {signal}\n\n{markdown.table(('feature', 'unit', 'meaning', 'null', 'risk', 'cause'), rows)}"
 
 
 def _codes(names: Iterable[str]) -> str:

@@ -3,63 +3,107 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.metrics import Card, interval
+from lapse.core.metrics import Scorecard
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Interval = tuple[float, float]
+OURS = "lapse"
+"""The name of our own risks and margins beside those of the baselines."""
 COMPARED_BY = {"auroc": 1, "average_precision": 1, "brier": -1, "log_loss": -1}
 """Metrics that rankings are compared by, and whether more (1) or less (-1) of it is better."""
 MOST_DRAWS = 5_000_000
-"""Rows drawn at most: with very many customers the intervals are narrow, and fewer rounds tell them."""
+"""Rows drawn at most by compare_risks: with very many customers the intervals are narrow, and fewer rounds find them."""
 FEWEST_ROUNDS = 100
 UNMEASURED = ("n", "mean_risk", "ece_by_chance")
 
 
-def draws(customers: Ints, rounds: int, seed: int) -> Iterator[Floats]:
-    """Return, per round, how often each row's customer was drawn: an array of row weights."""
+@dataclass(frozen=True)
+class Difference:
+    """How far ours is ahead in a metric: above 0 is in our favour, also where less is better."""
+
+    by: float | None
+    interval: Interval | None
+
+    @classmethod
+    def of(cls, card: Mapping[str, Any], metric: str = "auroc") -> Difference:
+        """Return the difference that a card of compare_risks, or its JSON, gives for a metric."""
+        return cls(**card["difference"][metric])
+
+    @property
+    def shows(self) -> Literal["ahead", "behind", "open"]:
+        """Whether all of the interval lies above 0, all of it below, or neither."""
+        if self.interval is None:
+            return "open"
+        low, high = self.interval
+        return "ahead" if low > 0 else "behind" if high < 0 else "open"
+
+
+def resamples(size: int, rounds: int, seed: int) -> Iterator[Floats]:
+    """Yield, per round, how often each of `size` customers was drawn."""
     random = np.random.default_rng(seed)
-    many = int(customers.max()) + 1
-    for _ in range(min(rounds, max(FEWEST_ROUNDS, MOST_DRAWS // len(customers)))):
-        copies = np.bincount(random.integers(0, many, many), minlength=many)
-        yield copies[customers].astype("float64")
+    for _ in range(rounds):
+        yield np.bincount(random.integers(0, size, size), minlength=size).astype("float64")
+
+
+def resampled_sums(values: Floats, size: int, rounds: int, seed: int) -> Floats:
+    """Return, per round, the sum over some of `size` customers, the values of the others being 0.
+
+    Only how often each of the few was drawn is made up, which for a short list of many customers costs next to nothing.
+    """
+    random = np.random.default_rng(seed)
+    shares = np.append(np.full(len(values), 1.0), size - len(values)) / size
+    return np.array([random.multinomial(size, shares)[:-1] @ values for _ in range(rounds)], dtype="float64")
+
+
+def interval(values: Any) -> Interval | None:
+    """Return the 95 % percentile interval of values on resamples, without the undefined ones; None without any."""
+    known = np.asarray(values, dtype="float64")
+    known = known[~np.isnan(known)]
+    if len(known) == 0:
+        return None
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def compare_risks(
-    customer_ids: Sequence[Any], churned: Ints, risks: Mapping[str, Floats], ours: str, rounds: int, seed: int
+    customer_ids: Sequence[Any], churned: Ints, risks: Mapping[str, Floats], rounds: int, seed: int
 ) -> dict[str, dict[str, Any]]:
-    """Return the metrics of every set of risks, their intervals, and how far ours is ahead of each.
+    """Return a card per set of risks: every metric, its interval, and the difference that OURS makes to it.
 
-    All risks see the same resamples, so differences are paired. A difference above 0 is always in our favour: our value
-    less theirs, for losses theirs less ours. Resamples on which a metric is not defined are left out.
+    All risks see the same resamples, so differences are paired. Resamples on which a metric is not defined are left out.
     """
     customers = pd.factorize(np.asarray(customer_ids, dtype=object), sort=True)[0]
-    cards = {name: Card(churned, risk) for name, risk in risks.items()}
-    whole = {name: card.values(np.ones(len(churned))) for name, card in cards.items()}
+    rounds = min(rounds, max(FEWEST_ROUNDS, MOST_DRAWS // len(customers)))
+    cards = {name: Scorecard(churned, risk) for name, risk in risks.items()}
     found: dict[str, list[dict[str, float | None]]] = {name: [] for name in risks}
-    for weight in draws(customers, rounds, seed):
+    for copies in resamples(int(customers.max()) + 1, rounds, seed):
         for name, card in cards.items():
-            found[name].append(card.values(weight, with_line=name == ours))
-    table = {name: pd.DataFrame(values).astype("float64") for name, values in found.items()}
+            found[name].append(card.values(copies[customers], with_line=name == OURS))
+    drawn = {name: pd.DataFrame(values).astype("float64") for name, values in found.items()}
+    whole = {name: card.values() for name, card in cards.items()}
     results: dict[str, dict[str, Any]] = {}
     for name, values in whole.items():
         measured = [metric for metric in values if metric not in UNMEASURED]
-        results[name] = {**values, "intervals": {metric: interval(table[name][metric]) for metric in measured}}
-        if name != ours:
+        results[name] = {**values, "intervals": {metric: interval(drawn[name][metric]) for metric in measured}}
+        if name != OURS:
             results[name]["difference"] = {
-                m: _difference(m, whole[ours], values, table[ours], table[name]) for m in COMPARED_BY
+                metric: asdict(
+                    _difference(whole[OURS][metric], values[metric], drawn[OURS][metric], drawn[name][metric], sign)
+                )
+                for metric, sign in COMPARED_BY.items()
             }
     return results
 
 
-def _difference(metric: str, ours: Mapping[str, Any], theirs: Mapping[str, Any], our_draws: Any, their_draws: Any) -> Any:
-    sign = COMPARED_BY[metric]
-    if ours[metric] is None or theirs[metric] is None:
-        return {"by": None, "interval": None}
-    drawn = sign * (our_draws[metric] - their_draws[metric])
-    return {"by": sign * (ours[metric] - theirs[metric]), "interval": interval(drawn)}
+def _difference(ours: float | None, theirs: float | None, our_draws: Any, their_draws: Any, sign: int) -> Difference:
+    if ours is None or theirs is None:
+        return Difference(None, None)
+    return Difference(sign * (ours - theirs), interval(sign * (our_draws - their_draws)))

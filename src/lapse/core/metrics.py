@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -20,7 +17,7 @@ def auroc(churned: Ints, score: Floats) -> float | None:
 
     Fixed points: random .5, perfect 1, all tied .5.
     """
-    return Ranked(churned, score).auroc(np.ones(len(churned)))
+    return _auroc(*Ranked(churned, score).counts())
 
 
 def capture_at(churned: Ints, score: Floats, share: float) -> float | None:
@@ -29,7 +26,7 @@ def capture_at(churned: Ints, score: Floats, share: float) -> float | None:
     Customers tied at the edge count in proportion: whichever of them were drawn, this is what is expected. Fixed
     points: all tied gives `share`; perfect gives min(1, share / churn rate). None without churners.
     """
-    return Ranked(churned, score).capture_at(share, np.ones(len(churned)))
+    return _capture_at(share, *Ranked(churned, score).counts())
 
 
 def lift_at(churned: Ints, score: Floats, share: float) -> float | None:
@@ -38,41 +35,22 @@ def lift_at(churned: Ints, score: Floats, share: float) -> float | None:
     return None if caught is None else caught / share
 
 
-def ece(churned: Ints, risk: Floats, bins: int = 10) -> float:
-    """Return the expected calibration error over bins of equal size; 0 is perfect, tied probabilities share a bin.
-
-    Naeini, Cooper & Hauskrecht (2015), with equal-size bins.
-    """
-    return Calibrated(churned, risk, bins).ece(np.ones(len(churned)))
-
-
 class Ranked:
     """Outcomes sorted by score once, so that any weights on the rows (a resample) are measured in one pass."""
 
     def __init__(self, churned: Ints, score: Floats) -> None:
         self.churned = np.asarray(churned)
-        values, self.level = np.unique(-np.asarray(score, dtype="float64"), return_inverse=True)
-        self.levels = len(values)
+        values, self.place = np.unique(-np.asarray(score, dtype="float64"), return_inverse=True)
+        self.places = len(values)
 
-    def counts(self, weight: Floats) -> tuple[Floats, Floats]:
+    def counts(self, weight: Floats | None = None) -> tuple[Floats, Floats]:
         """Return churners and customers per distinct score, the highest score first, under row weights."""
+        weight = np.ones(len(self.churned)) if weight is None else weight
         positives, every = (
-            np.bincount(self.level, weights=one, minlength=self.levels).astype("float64")
+            np.bincount(self.place, weights=one, minlength=self.places).astype("float64")
             for one in (weight * self.churned, weight)
         )
         return positives, every
-
-    def auroc(self, weight: Floats) -> float | None:
-        """Return `auroc` under row weights."""
-        return _auroc(*self.counts(weight))
-
-    def average_precision(self, weight: Floats) -> float | None:
-        """Return the mean precision over the churners under row weights; None with one class."""
-        return _average_precision(*self.counts(weight))
-
-    def capture_at(self, share: float, weight: Floats) -> float | None:
-        """Return `capture_at` under row weights."""
-        return _capture_at(share, *self.counts(weight))
 
 
 class Calibrated:
@@ -85,7 +63,10 @@ class Calibrated:
         self.bin = np.searchsorted(edges, self.risk, side="right")
 
     def ece(self, weight: Floats) -> float:
-        """Return `ece` under row weights, over the bins of the unweighted rows."""
+        """Return the expected calibration error under row weights; 0 is perfect, tied probabilities share a bin.
+
+        Naeini, Cooper & Hauskrecht (2015), over bins that hold equally many of the unweighted rows.
+        """
         gap = np.abs(np.bincount(self.bin, weights=weight * (self.risk - self.churned)))
         return float(gap.sum() / weight.sum())
 
@@ -95,9 +76,10 @@ class Calibrated:
         return float(np.sqrt(2 / np.pi * variance).sum() / weight.sum())
 
     def line(self, weight: Floats) -> tuple[float, float] | None:
-        """Return slope and intercept of the outcome's log-odds on the risk's (Cox 1958), by Newton's method.
+        """Return slope and intercept of the outcome's log-odds on the risk's (Cox 1958), under row weights.
 
-        1 and 0 are perfect; a slope below 1 says that the risks are too extreme. None with one class or one risk.
+        1 and 0 are perfect; a slope below 1 says that the risks are too extreme. None with one class, one risk, or where
+        churners and stayers are separated without error: no slope is finite there. By Newton's method.
         """
         from scipy.special import expit
 
@@ -108,19 +90,19 @@ class Calibrated:
         for _ in range(30):
             risk = expit(slope * self.logits + intercept)
             error, curve = weight * (self.churned - risk), weight * risk * (1 - risk)
-            level, tilt, bend = curve.sum(), curve @ self.logits, curve @ self.logits**2
-            flat = level * bend - tilt**2
-            if flat < EDGE:
-                return None  # churners and stayers are separated without error: no finite slope
+            total, first, second = curve.sum(), curve @ self.logits, curve @ self.logits**2
+            determinant = total * second - first**2
+            if determinant < EDGE:
+                return None
             one, other = error.sum(), error @ self.logits
-            step = (level * other - tilt * one) / flat, (bend * one - tilt * other) / flat
+            step = (total * other - first * one) / determinant, (second * one - first * other) / determinant
             slope, intercept = slope + float(np.clip(step[0], -2, 2)), intercept + float(np.clip(step[1], -2, 2))
             if max(abs(step[0]), abs(step[1])) < 1e-9:
                 break
         return slope, intercept
 
 
-class Card:
+class Scorecard:
     """Everything the report says about one ranking's risks, for any weights on the rows."""
 
     def __init__(self, churned: Ints, risk: Floats) -> None:
@@ -129,12 +111,13 @@ class Card:
         self.loss = -(self.churned * np.log(safe) + (1 - self.churned) * np.log1p(-safe))
         self.square = (self.calibrated.risk - self.churned) ** 2
 
-    def values(self, weight: Floats, *, with_line: bool = True) -> dict[str, float | None]:
+    def values(self, weight: Floats | None = None, *, with_line: bool = True) -> dict[str, float | None]:
         """Return every metric under row weights; the calibration line, which costs most, only `with_line`.
 
         brier_skill: 1 - Brier / (rate * (1 - rate)); 0 is what predicting the base rate for everybody would get.
         ece_by_chance: the ECE to expect of perfect risks on so few customers.
         """
+        weight = np.ones(len(self.churned)) if weight is None else weight
         total, counts = weight.sum(), self.ranked.counts(weight)
         rate = float(weight @ self.churned / total)
         brier = float(weight @ self.square / total)
@@ -157,34 +140,6 @@ class Card:
                for share, caught in captured.items()},
             **{f"capture_at_{share * 100:.0f}pct": caught for share, caught in captured.items()},
         }  # fmt: skip
-
-
-def bootstrap_aurocs(churned: Ints, risks: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, Floats]:
-    """Return the AUROC of every set of risks on every resample of the rows (Efron 1979), one row per customer.
-
-    All risks see the same resamples, so differences are paired. Resamples with one class are left out; the arrays are
-    empty when there is no other.
-    """
-    random = np.random.default_rng(seed)
-    ranked = {name: Ranked(churned, risk) for name, risk in risks.items()}
-    found: dict[str, list[float]] = {name: [] for name in risks}
-    for _ in range(rounds):
-        copies = np.bincount(random.integers(0, len(churned), len(churned)), minlength=len(churned)).astype("float64")
-        for name, one in ranked.items():
-            value = one.auroc(copies)
-            if value is not None:
-                found[name].append(value)
-    return {name: np.array(values) for name, values in found.items()}
-
-
-def interval(values: Any) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of values on resamples; None without any."""
-    known = np.asarray(values, dtype="float64")
-    known = known[~np.isnan(known)]
-    if len(known) == 0:
-        return None
-    low, high = np.quantile(known, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _auroc(positives: Floats, every: Floats) -> float | None:

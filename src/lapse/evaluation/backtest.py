@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.bootstrap import compare_risks
-from lapse.core.metrics import Card
+from lapse.core.bootstrap import OURS, compare_risks
+from lapse.core.metrics import Scorecard
 from lapse.evaluation.baselines import ExperimentAt, baseline_risks
 from lapse.features.buy_till_you_die import BgNbd
 from lapse.model.bundle import Bundle
@@ -21,9 +21,8 @@ from lapse.model.split import known_before
 from lapse.model.training_procedure import Experiment, fit_bundle
 
 Floats = npt.NDArray[np.float64]
-OURS = "lapse"
 BRIEF_ROUNDS = 200
-"""Resamples behind the intervals of an earlier cutoff or a group: seen side by side, not decided by."""
+"""Resamples behind the intervals of an earlier cutoff or a group: they are read, and nothing is decided by them."""
 TENURE_BANDS = (90, 180, 365, 730)
 SMALL, SMALL_CLASS = 100, 10
 """Groups with fewer customers, or fewer churners or stayers, are marked: their figures are mostly chance."""
@@ -45,21 +44,22 @@ def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundl
     """Test at one cutoff: a bundle made by the training procedure, unless it is given, against the baselines."""
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
-    kept = ["customer_id", "cutoff_date", "churned", *[name for name in ("tenure_days",) if name in test.columns]]
+    columns = [name for name in ("customer_id", "cutoff_date", "churned", "tenure_days") if name in test.columns]
     risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd))}
-    return Origin(cutoff, made, test[kept].reset_index(drop=True), risks)
+    return Origin(cutoff, made, test[columns].reset_index(drop=True), risks)
 
 
-def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the content of backtest.json: per origin, pooled, by segment and tenure.
+def backtest_cards(
+    origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the cards of backtest.json: per origin, over all of them, by segment and tenure.
 
     Origins are in time order. Intervals are over customers: one who was tested at several cutoffs is drawn with all
-    rows. `segments`: customer_id -> segment, where the delivery has them.
+    rows. `segments`: customer_id -> segment, where the data have them.
     """
     by_cutoff = {}
     for origin in origins:
-        many = rounds if origin is origins[-1] else min(rounds, BRIEF_ROUNDS)
-        cards = _compared([origin], many, seed)
+        cards = _compared([origin], rounds if origin is origins[-1] else min(rounds, BRIEF_ROUNDS), seed)
         by_cutoff[str(origin.cutoff)] = {
             "cutoffs": {role: list(days) for role, days in origin.bundle.cutoffs.items()},
             "kind": origin.bundle.kind,
@@ -69,9 +69,8 @@ def report(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[
             "season_shift": round(origin.bundle.season.at(origin.cutoff), 6) if origin.bundle.season else 0.0,
             **cards,
         }
-    pooled = _compared(origins, rounds, seed) if len(origins) > 1 else {
-        name: by_cutoff[str(origins[-1].cutoff)][name] for name in (OURS, "baselines")
-    }  # fmt: skip
+    latest = by_cutoff[str(origins[-1].cutoff)]
+    pooled = _compared(origins, rounds, seed) if len(origins) > 1 else {name: latest[name] for name in (OURS, "baselines")}
     groups = by_group(origins, min(rounds, BRIEF_ROUNDS), seed, segments)
     return {"origins": by_cutoff, "pooled": pooled, "groups": groups}
 
@@ -81,7 +80,7 @@ def _compared(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, An
     rows = pd.concat([origin.rows for origin in origins], ignore_index=True)
     names = [name for name in origins[-1].risks if all(name in origin.risks for origin in origins)]
     risks = {name: np.concatenate([origin.risks[name] for origin in origins]) for name in names}
-    cards = compare_risks(rows["customer_id"].tolist(), rows["churned"].to_numpy("int64"), risks, OURS, rounds, seed)
+    cards = compare_risks(rows["customer_id"].tolist(), rows["churned"].to_numpy("int64"), risks, rounds, seed)
     return {OURS: cards[OURS], "baselines": {name: card for name, card in cards.items() if name != OURS}}
 
 
@@ -100,19 +99,19 @@ def by_group(origins: Sequence[Origin], rounds: int, seed: int, segments: Mappin
         groupings["tenure"] = pd.cut(rows["tenure_days"], list(edges), labels=names).astype("object").fillna("not known")
     found = []
     for grouping, values in groupings.items():
-        for value, part in rows.groupby(values, sort=True):
-            found.append({"by": grouping, "value": str(value), **_group_card(part, rounds, seed)})
+        for value, group in rows.groupby(values, sort=True):
+            found.append({"by": grouping, "value": str(value), **_group_card(group, rounds, seed)})
     return found
 
 
-def _group_card(part: pd.DataFrame, rounds: int, seed: int) -> dict[str, Any]:
-    churned, risk = part["churned"].to_numpy("int64"), part["risk"].to_numpy("float64")
+def _group_card(rows: pd.DataFrame, rounds: int, seed: int) -> dict[str, Any]:
+    churned, risk = rows["churned"].to_numpy("int64"), rows["risk"].to_numpy("float64")
     left = int(churned.sum())
     shown = ("n", "churn_rate", "mean_risk", "auroc", "brier", "ece", "ece_by_chance", "lift_at_10pct")
-    small = len(part) < SMALL or min(left, len(part) - left) < SMALL_CLASS
+    small = len(rows) < SMALL or min(left, len(rows) - left) < SMALL_CLASS
     if small:
-        card: Mapping[str, Any] = Card(churned, risk).values(np.ones(len(part)))
+        card: Mapping[str, Any] = Scorecard(churned, risk).values()
         return {"small": True, "churners": left, **{name: card[name] for name in shown}}
-    card = compare_risks(part["customer_id"].tolist(), churned, {OURS: risk}, OURS, rounds, seed)[OURS]
+    card = compare_risks(rows["customer_id"].tolist(), churned, {OURS: risk}, rounds, seed)[OURS]
     spans = {f"{name}_interval": card["intervals"][name] for name in ("churn_rate", "auroc")}
     return {"small": False, "churners": left, **{name: card[name] for name in shown}, **spans}

@@ -5,7 +5,7 @@ A further one is a further entry of BASELINES.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -61,13 +61,15 @@ class Baseline:
     name: str
     meaning: str
     risks: Callable[[ExperimentAt], Floats | None]
-    """The churn risk per test customer; None where it cannot be fitted on these features."""
+    """Fits on the known cutoffs and returns the churn risk per test customer; None where these features do not allow it."""
     is_rule: bool = False
     """A rule of thumb on one number, which a person could follow without any software."""
+    ranks: bool = True
+    """False where everybody gets the same risk: there is no curve to draw."""
 
 
 def fitted(member: str) -> Callable[[ExperimentAt], Floats | None]:
-    """Return the risks of a member of the experiment, fitted like everything else on the cutoffs known at the time.
+    """Return what fits a member of the experiment on the known cutoffs.
 
     A rule (one number) becomes a probability by a logistic regression on that number.
     """
@@ -82,7 +84,7 @@ def fitted(member: str) -> Callable[[ExperimentAt], Floats | None]:
 
 
 def no_order(at: ExperimentAt) -> Floats | None:
-    """Return the BG/NBD model's chance of no order in the lead and the horizon; the base rate where it knows nothing."""
+    """Return BG/NBD's chance of no order in the lead and the horizon; the base rate for whom it knows nothing."""
     if at.bg_nbd is None or not set(at.experiment.names) >= BG_NBD_COLUMNS:
         return None
     windows = at.experiment.windows
@@ -91,13 +93,13 @@ def no_order(at: ExperimentAt) -> Floats | None:
 
 
 def gone(at: ExperimentAt) -> Floats | None:
-    """Return the BG/NBD model's chance that the customer has left, turned into a churn risk as a rule is."""
+    """Return BG/NBD's chance that the customer has left, turned into a churn risk as a rule is."""
     if at.bg_nbd is None or not set(at.experiment.names) >= BG_NBD_COLUMNS:
         return None
     learned = at.experiment.at(at.known)
-    left = [pd.DataFrame({"gone": 1 - at.bg_nbd.p_alive(*_bg_nbd_columns(rows))}) for rows in (learned, at.test)]
-    line = fit_logistic(left[0], ["gone"], learned["churned"].to_numpy("int64"))
-    return np.asarray(expit(line.log_odds(left[1].to_numpy("float64"))))
+    known, test = (pd.DataFrame({"gone": 1 - at.bg_nbd.p_alive(*_bg_nbd_columns(rows))}) for rows in (learned, at.test))
+    line = fit_logistic(known, ["gone"], learned["churned"].to_numpy("int64"))
+    return np.asarray(expit(line.log_odds(test.to_numpy("float64"))))
 
 
 def same_for_all(at: ExperimentAt) -> Floats:
@@ -114,11 +116,12 @@ BASELINES = (
     Baseline(RFM, "recency, frequency and spend", fitted(RFM)),
     Baseline("bg_nbd", "the BG/NBD model's chance of no order in the horizon", no_order),
     Baseline("p_alive", "the BG/NBD model's chance that the customer has left", gone),
-    Baseline("base_rate", "the same risk for everybody", same_for_all),
+    Baseline("base_rate", "the same risk for everybody", same_for_all, ranks=False),
 )
 """Every baseline, in the order of the reports. Grade, gate, report and model card follow from this list."""
 MEANING = {baseline.name: baseline.meaning for baseline in BASELINES}
 RULES = tuple(baseline.name for baseline in BASELINES if baseline.is_rule)
+UNRANKED = tuple(baseline.name for baseline in BASELINES if not baseline.ranks)
 
 
 def baseline_risks(at: ExperimentAt) -> dict[str, Floats]:
@@ -158,8 +161,3 @@ def _bg_nbd_columns(rows: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
     age = rows["tenure_days"].to_numpy("float64")
     last = rows["days_since_last_order"].to_numpy("float64")
     return rows["purchase_days_count"].to_numpy("float64") - 1, age - last, age
-
-
-def not_beaten(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the baselines that our AUROC is not shown to be above: the interval of the difference reaches 0."""
-    return [name for name, card in cards.items() if not ((lead := card["difference"]["auroc"]["interval"]) and lead[0] > 0)]

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lapse.core.bootstrap import COMPARED_BY, OURS
 from lapse.core.files import write_text
-from lapse.core.markdown import markdown_table
-from lapse.evaluation.backtest import OURS
+from lapse.core.markdown import bullets, table
 from lapse.evaluation.report import baseline_row, figure_rows, group_row, read_reports
 from lapse.evaluation.wording import (
-    COMPARED_BY,
     NOT_FOR,
     calibrated,
     cautions,
@@ -20,6 +19,7 @@ from lapse.evaluation.wording import (
     headline,
     ordered,
     percent,
+    short_name,
 )
 
 CALIBRATION = "../data/reports/pictures/reliability.png"
@@ -47,13 +47,14 @@ def model_card(reports: Mapping[str, Any]) -> str:
         "Intervals are 95 %, over resampled customers.",
         "## Calibration", calibrated(backtest["choice"]),
         f"![Predicted risk against what happened, in tenths of the customers at {metrics['test_cutoff']}]({CALIBRATION})",
-        "## Rivals", "On the same customers and cutoffs, over all test cutoffs. A lead above 0 is in our favour.",
+        "## Baselines",
+        "On the same customers and cutoffs, over all test cutoffs. A difference above 0 is in our favour.",
         _baselines_table(backtest),
         "## Segments and tenure", *_groups(groups),
-        "## Intended use", "To choose whom to contact before they stop buying, by people who see the reasons and decide.",
-        "## What it must not be used for", _listed(NOT_FOR),
+        "## Intended use", "To choose whom to contact before they stop buying. People see the reasons, and people decide.",
+        "## What it must not be used for", bullets(NOT_FOR),
         *_attributes(population["attributes"]),
-        "## Limits", _listed(cautions(metrics, groups, reports["base_rate"])),
+        "## Limits", bullets(cautions(metrics, groups, reports["base_rate"])),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
@@ -64,28 +65,28 @@ def _model(metrics: Mapping[str, Any], backtest: Mapping[str, Any], population: 
     count = sum(row["features"] for row in population["features"])
     return [
         f"Version `{final_model['version']}` (content hash), made by lapse {population['lapse']}. "
-        f"{final_model_sentence(final_model)} It was fitted by the training procedure that is "
-        "evaluated here, on every cutoff whose outcome is known.",
-        f"It reads {count} features:",
-        markdown_table(("family", "features", "for example"), rows),
+        f"{final_model_sentence(final_model)} The training procedure that is evaluated here fitted it "
+        "on every cutoff whose outcome is known.",
+        f"Features it reads: {count}.",
+        table(("family", "features", "for example"), rows),
         "Each of them is in the data dictionary, `data/README.md`.",
     ]
 
 
 def _data(metrics: Mapping[str, Any], population: Mapping[str, Any]) -> list[str]:
-    period, delivered = population["period"], ", ".join(population["delivered"])
+    period, tables = population["period"], ", ".join(population["tables"])
     roles = {
         "fitted on": metrics["cutoffs"]["fit"],
         "calibrated on": metrics["cutoffs"]["calibrate"],
         "tested on": [metrics["test_cutoff"]],
-        "training procedure tested on, each with a model made then": metrics["pooled"]["cutoffs"],
+        "training procedure was tested on, each time with a model made then": metrics["pooled"]["cutoffs"],
     }
     return [
-        f"A log from {period['first_day']} to {period['last_complete_day']} ({delivered}). {population['snapshots']:,} "
+        f"A log from {period['first_day']} to {period['last_complete_day']} ({tables}). {population['snapshots']:,} "
         f"snapshots of {population['customers']:,} customers at {population['cutoffs']} cutoffs, "
         f"{population['first_cutoff']} to {population['last_cutoff']}. "
-        "Every outcome that a model learned from was over before its test cutoff.",
-        markdown_table(("the evaluation model was", "cutoffs"), [(role, ", ".join(days)) for role, days in roles.items()]),
+        "Every outcome that a model learned from was known before its test cutoff.",
+        table(("the evaluation model was", "cutoffs"), [(role, ", ".join(days)) for role, days in roles.items()]),
     ]
 
 
@@ -95,34 +96,29 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
     pooled = backtest["pooled"][OURS]
     size = ("customers tested, and share that left", *(f"{card['n']:,}; {percent(card['churn_rate'])}" if i % 2 == 0 else ""
             for card in (pooled, latest) for i in range(2)))  # fmt: skip
-    return markdown_table(head, [size, *figure_rows(pooled, latest)])
+    return table(head, [size, *figure_rows(pooled, latest)])
 
 
 def _baselines_table(backtest: Mapping[str, Any]) -> str:
-    head = ("baseline", "what it is", "AUROC (95 %)", *(f"our difference in {name} (95 %)" for name in COMPARED_BY.values()))
+    differences = [f"our difference in {short_name(metric)} (95 %)" for metric in COMPARED_BY]
+    head = ("baseline", "what it is", "AUROC (95 %)", *differences)
     cards = backtest["pooled"]["baselines"]
-    rows = [baseline_row(name, card, backtest["baselines"]) for name, card in cards.items()]
-    return markdown_table(
-        head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["leads"])) for row in rows]
+    rows = [baseline_row(name, card, backtest["meanings"]) for name, card in cards.items()]
+    return table(
+        head, [(row["name"], row["meaning"], row["auroc"], *(text for text, _ in row["differences"])) for row in rows]
     )
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     if not groups:
-        return ["The delivery has no segments, and tenure is not known."]
-    head = ("group", "", "customers", "who left", "left", "predicted", "AUROC (95 %)", "lift in the top 10 %", "ECE", "")
+        return ["The data have no segments, and tenure is not known."]
+    head = ("group", "", "customers", "churners", "left", "predicted", "AUROC (95 %)", "lift in the top 10 %", "ECE", "")
     names = ("by", "value", "n", "churners", "left", "predicted", "auroc", "lift", "ece")
     rows = [(*(row[name] for name in names), "small" if row["small"] else "") for row in map(group_row, groups)]
-    return ["Over all test cutoffs. Figures of small groups are mostly chance.", markdown_table(head, rows)]
+    return ["Over all test cutoffs. Figures of small groups are mostly chance.", table(head, rows)]
 
 
 def _attributes(attributes: Sequence[str]) -> list[str]:
     if not attributes:
-        return ["It reads no attributes of the customers, only how they behave."]
-    return [
-        f"It reads these attributes of the customers: {', '.join(attributes)}. Whether each may be used is for you to clear."
-    ]
-
-
-def _listed(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+        return ["It reads no attributes of the customers, only their behaviour."]
+    return [f"It reads these attributes of the customers: {', '.join(attributes)}. Make sure that each of them may be used."]

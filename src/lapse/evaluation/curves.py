@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lapse.core.bootstrap import OURS
 from lapse.core.metrics import capture_at, lift_at
 
 Floats = npt.NDArray[np.float64]
@@ -15,26 +16,25 @@ Ints = npt.NDArray[np.int64]
 TOP_SHARES = tuple(i / 20 for i in range(1, 21))
 """Where the gains curve is drawn, in shares of the list."""
 MOST_CORNERS = 400
-"""Corners of a curve that are kept: a picture shows no more, and a report with a million would not open."""
+"""Corners of a curve that are drawn: a picture shows no more, and a report with a million would not open."""
 
 
 def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict[str, float]]:
     """Return, per tenth of the customers, the mean risk and the share that churned with its 95 % Wilson interval."""
-    parts = np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk)))
     points = []
-    for part in parts:
-        mean_risk, share, n = float(risk[part].mean()), float(churned[part].mean()), len(part)
-        low, high = wilson(int(churned[part].sum()), n)
-        points.append({"mean_churn_risk": mean_risk, "churned_share": share, "low": low, "high": high, "n": n})
+    for tenth in np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk))):
+        low, high = share_interval(churned[tenth])
+        points.append({"mean_churn_risk": float(risk[tenth].mean()), "churned_share": float(churned[tenth].mean()),
+                       "low": low, "high": high, "n": len(tenth)})  # fmt: skip
     return points
 
 
-def wilson(count: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of the share count / n (Wilson 1927): never outside [0, 1]."""
+def share_interval(churned: Ints) -> tuple[float, float]:
+    """Return the 95 % interval of the share that churned (Wilson 1927): never outside [0, 1]."""
     from scipy.stats import binomtest
 
-    low, high = binomtest(count, n).proportion_ci(method="wilson")
-    return float(low), float(high)
+    found = binomtest(int(churned.sum()), len(churned)).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def gains_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
@@ -51,27 +51,27 @@ def roc_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any
     """Return the corners of each ROC curve; nothing with one class."""
     from sklearn.metrics import roc_curve
 
-    if len(np.unique(churned)) < 2:
-        return []
-    points = []
-    for name, risk in risks.items():
-        wrong, right, _ = roc_curve(churned, risk)
-        points += [{"ranking": name, "false_positive_rate": float(wrong[i]), "true_positive_rate": float(right[i])}
-                   for i in _kept(len(wrong))]  # fmt: skip
-    return points
+    return _corners(churned, risks, roc_curve, ("false_positive_rate", "true_positive_rate"))
 
 
 def precision_recall_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:
     """Return the corners of each precision-recall curve; nothing with one class."""
     from sklearn.metrics import precision_recall_curve
 
+    return _corners(churned, risks, precision_recall_curve, ("precision", "recall"))
+
+
+def _corners(
+    churned: Ints, risks: Mapping[str, Floats], curve: Callable[..., Any], names: tuple[str, str]
+) -> list[dict[str, Any]]:
+    """Return at most MOST_CORNERS of each curve's corners, evenly spread."""
     if len(np.unique(churned)) < 2:
         return []
     points = []
-    for name, risk in risks.items():
-        precision, recall, _ = precision_recall_curve(churned, risk)
-        points += [{"ranking": name, "recall": float(recall[i]), "precision": float(precision[i])}
-                   for i in _kept(len(recall))]  # fmt: skip
+    for ranking, risk in risks.items():
+        first, second, _ = curve(churned, risk)
+        drawn = sorted({int(i) for i in np.linspace(0, len(first) - 1, min(len(first), MOST_CORNERS))})
+        points += [{"ranking": ranking, names[0]: float(first[i]), names[1]: float(second[i])} for i in drawn]
     return points
 
 
@@ -85,14 +85,10 @@ def score_counts(churned: Ints, risk: Floats, bins: int = 20) -> list[dict[str, 
 
 def over_time(origins: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return one row per test cutoff and ranking, for a line over time."""
-    return [
-        {"cutoff_date": day, "ranking": name, **{metric: card[metric] for metric in ("auroc", "brier", "ece", "churn_rate",
-         "mean_risk")}, "auroc_low": (card["intervals"]["auroc"] or (None, None))[0],
-         "auroc_high": (card["intervals"]["auroc"] or (None, None))[1]}
-        for day, origin in origins.items()
-        for name, card in {"lapse": origin["lapse"], **origin["baselines"]}.items()
-    ]  # fmt: skip
-
-
-def _kept(corners: int) -> list[int]:
-    return sorted({int(i) for i in np.linspace(0, corners - 1, min(corners, MOST_CORNERS))})
+    points = []
+    for day, origin in origins.items():
+        for name, card in {OURS: origin[OURS], **origin["baselines"]}.items():
+            low, high = card["intervals"]["auroc"] or (None, None)
+            metrics = {metric: card[metric] for metric in ("auroc", "brier", "ece", "churn_rate", "mean_risk")}
+            points.append({"cutoff_date": day, "ranking": name, **metrics, "auroc_low": low, "auroc_high": high})
+    return points

@@ -1,8 +1,9 @@
-"""Stage evaluate and command backtest: the training procedure and baselines at test cutoffs that none had seen."""
+"""Stage evaluate and command backtest: the training procedure and its baselines at test cutoffs that none had seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,8 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from lapse.core.charts import (
-    draw_leads,
-    draw_lift,
-    draw_lift_curve,
-    draw_over_time,
-    draw_precision_recall,
-    draw_reliability,
-    draw_roc,
-    draw_scores,
-)
+from lapse.core import charts
+from lapse.core.bootstrap import OURS, Difference
 from lapse.core.engine import Engine, open_engine
 from lapse.core.errors import HistoryTooShort
 from lapse.core.files import atomic_write, write_json
@@ -27,18 +20,12 @@ from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Promote, Train
 from lapse.core.tables import TEST_PREDICTIONS
-from lapse.evaluation.backtest import OURS, Origin, report, run_origin
-from lapse.evaluation.baselines import MEANING, fit_bg_nbds
-from lapse.evaluation.curves import (
-    gains_points,
-    over_time,
-    precision_recall_points,
-    reliability_points,
-    roc_points,
-    score_counts,
-)
-from lapse.evaluation.grade import CalibrationLimits, graded
+from lapse.evaluation import curves
+from lapse.evaluation.backtest import Origin, backtest_cards, run_origin
+from lapse.evaluation.baselines import MEANING, UNRANKED, fit_bg_nbds
+from lapse.evaluation.grade import CalibrationLimits, Grade, graded
 from lapse.evaluation.population import write_population
+from lapse.evaluation.wording import number, span
 from lapse.history.activity.rollup import read_activity
 from lapse.history.profile import DataProfile
 from lapse.labels import churn_log_odds
@@ -118,19 +105,19 @@ def write_evaluation(
     segments: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Write reports, predictions and plots to `out`, and return the content of metrics.json."""
-    tested = report(origins, rounds, seed, segments)
-    metrics = headline(origins, tested, final_model, limits)
+    tested = backtest_cards(origins, rounds, seed, segments)
+    metrics = headline_metrics(origins, tested, final_model, limits)
     write_json(out / "metrics.json", metrics)
-    write_json(out / "backtest.json", {"schema": SCHEMA, "baselines": MEANING, **tested, "choice": final_model.choice})
+    write_json(out / "backtest.json", {"schema": SCHEMA, "meanings": MEANING, **tested, "choice": final_model.choice})
     latest = origins[-1]
     with atomic_write(out / "test_predictions.parquet") as temporary:
         predictions = latest.rows.assign(churn_risk=latest.risks[OURS])
         predictions[list(TEST_PREDICTIONS.names)].to_parquet(temporary, index=False)
-    _write_plots(latest, tested, metrics, out)
+    _write_plots(latest, tested, out)
     return metrics
 
 
-def headline(
+def headline_metrics(
     origins: list[Origin], tested: Mapping[str, Any], final_model: Bundle, limits: CalibrationLimits
 ) -> dict[str, Any]:
     """Return the content of metrics.json: the latest cutoff, all of them together, the grade."""
@@ -138,16 +125,15 @@ def headline(
     pooled = tested["pooled"]
     over_all, at_latest = ({OURS: part[OURS], **part["baselines"]} for part in (pooled, latest))
     grade = graded(over_all, at_latest, final_model.kind, limits)
-    baselines = {name: _brief(card) for name, card in latest["baselines"].items()}
     return {
         "schema": SCHEMA,
         "test_cutoff": str(origins[-1].cutoff),
         "cutoffs": latest["cutoffs"],
-        "grade": grade,
+        "grade": asdict(grade),
         "final_model": {"kind": final_model.kind, "version": final_model.version, **{
             name: final_model.choice.get(name) for name in CHOSEN}},
         "test": _brief(latest[OURS]),
-        "baselines": baselines,
+        "baselines": {name: _brief(card) for name, card in latest["baselines"].items()},
         "pooled": {
             "cutoffs": [str(origin.cutoff) for origin in origins],
             "test": _brief(pooled[OURS]),
@@ -169,70 +155,66 @@ def _brief(card: Mapping[str, Any]) -> dict[str, Any]:
     figures = {name: value for name, value in card.items() if name not in ("intervals", "difference")}
     figures["auroc_interval"] = card["intervals"]["auroc"]
     if "difference" in card:
-        figures["auroc_difference"] = card["difference"]["auroc"]["by"]
-        figures["auroc_difference_interval"] = card["difference"]["auroc"]["interval"]
+        difference = Difference.of(card)
+        figures |= {"auroc_difference": difference.by, "auroc_difference_interval": difference.interval}
     else:
         figures["calibration_slope_interval"] = card["intervals"]["calibration_slope"]
     return figures
 
 
-def caution(grade: Mapping[str, Any]) -> str | None:
+def caution(grade: Grade) -> str | None:
     """Return what every list has to say about itself because of its grade; None when nothing."""
-    return "; ".join(grade["because"]) if grade["grade"] == "D" else None
+    return "; ".join(grade.because) if grade.grade == "D" else None
 
 
-def verdict(grade: Mapping[str, Any], final_model: Bundle) -> str:
-    """Return one sentence on whether the model is worth having."""
-    because = "; ".join(grade["because"])
-    sentence = f"Grade {grade['grade']}. {grade['meaning']} {because[0].upper()}{because[1:]}."
-    if final_model.kind == "rule":
-        rule = final_model.choice["name"]
-        sentence += f" The final model is the rule {rule}, calibrated, because no model did better out of time."
-    return sentence
+def verdict(grade: Grade, final_model: Bundle) -> str:
+    """Return what the grade and its reasons say about the final model."""
+    because = "; ".join(grade.because)
+    sentence = f"Grade {grade.grade}. {grade.meaning} {because[0].upper()}{because[1:]}."
+    return sentence + (f" The rule is {final_model.choice['name']}." if final_model.kind == "rule" else "")
 
 
 def read_segments(customers: Path) -> dict[str, str] | None:
-    """Return customer_id -> segment of the validated customers; None when the delivery has none."""
+    """Return customer_id -> segment of the validated customers; None when the data have none."""
     if not customers.exists():
         return None
     frame = pd.read_parquet(customers)
     if "segment" not in frame or frame["segment"].isna().all():
         return None
-    # Of several rows of a customer the one that became valid last counts.
+    # Of several rows of a customer, the one that became valid last counts.
     given = frame.dropna(subset=["segment"]).sort_values("valid_from", na_position="first", kind="stable")
     return dict(zip(given["customer_id"].astype(str), given["segment"].astype(str), strict=True))
 
 
-def _write_plots(latest: Origin, tested: Mapping[str, Any], metrics: Mapping[str, Any], out: Path) -> None:
+def _write_plots(latest: Origin, tested: Mapping[str, Any], out: Path) -> None:
     churned = latest.rows["churned"].to_numpy("int64")
-    risks = {name: np.asarray(risk) for name, risk in latest.risks.items() if name != "base_rate"}
+    risks = {name: np.asarray(risk) for name, risk in latest.risks.items() if name not in UNRANKED}
     points = {
-        "reliability": reliability_points(churned, risks[OURS]),
-        "lift": gains_points(churned, risks),
-        "roc": roc_points(churned, risks),
-        "precision_recall": precision_recall_points(churned, risks),
-        "scores": score_counts(churned, risks[OURS]),
-        "over_time": over_time(tested["origins"]),
+        "reliability": curves.reliability_points(churned, risks[OURS]),
+        "lift": curves.gains_points(churned, risks),
+        "roc": curves.roc_points(churned, risks),
+        "precision_recall": curves.precision_recall_points(churned, risks),
+        "scores": curves.score_counts(churned, risks[OURS]),
+        "over_time": curves.over_time(tested["origins"]),
     }
     for name, rows in points.items():
         write_json(out / "plots" / f"{name}.json", rows)
-    _draw(points, tested, metrics["test"], out / "pictures")
+    _draw(points, tested["origins"][str(latest.cutoff)][OURS], tested["pooled"]["baselines"], out / "pictures")
 
 
 def _draw(
-    points: Mapping[str, list[dict[str, Any]]], tested: Mapping[str, Any], test: Mapping[str, Any], pictures: Path
+    points: Mapping[str, list[dict[str, Any]]], latest: Mapping[str, Any], baselines: Mapping[str, Any], pictures: Path
 ) -> None:
-    draw_reliability(points["reliability"], test["churn_rate"], pictures / "reliability.png")
-    draw_lift(points["lift"], pictures / "lift.png")
-    draw_lift_curve(points["lift"], pictures / "lift_curve.png")
-    draw_roc(points["roc"], test["auroc"], pictures / "roc.png")
-    draw_precision_recall(points["precision_recall"], test["churn_rate"], pictures / "precision_recall.png")
-    draw_scores(points["scores"], pictures / "scores.png")
-    # The base rate has one risk for everybody: it ranks nobody.
-    ranked = [row for row in points["over_time"] if row["ranking"] != "base_rate"]
-    draw_over_time(ranked, pictures / "over_time.png")
-    leads = {name: card["difference"]["auroc"] for name, card in tested["pooled"]["baselines"].items()}
-    draw_leads(leads, pictures / "leads.png")
+    charts.draw_reliability(points["reliability"], latest["churn_rate"], pictures / "reliability.png")
+    charts.draw_captured(points["lift"], pictures / "lift.png")
+    charts.draw_lift(points["lift"], pictures / "lift_curve.png")
+    charts.draw_roc(points["roc"], latest["auroc"], pictures / "roc.png")
+    charts.draw_precision_recall(points["precision_recall"], latest["churn_rate"], pictures / "precision_recall.png")
+    charts.draw_scores(points["scores"], pictures / "scores.png")
+    ranked = [row for row in points["over_time"] if row["ranking"] not in UNRANKED]
+    charts.draw_over_time(ranked, pictures / "over_time.png")
+    differences = {name: Difference.of(card) for name, card in baselines.items()}
+    charts.draw_differences(differences, pictures / "differences.png")
 
 
 def print_summary(metrics: Mapping[str, Any]) -> None:
@@ -240,20 +222,16 @@ def print_summary(metrics: Mapping[str, Any]) -> None:
     days = metrics["pooled"]["cutoffs"]
     parts = {f"at {metrics['test_cutoff']}": metrics}
     parts |= {f"over {len(days)} cutoffs from {days[0]}": metrics["pooled"]} if len(days) > 1 else {}
+    shown = ("auroc", "average_precision", "brier", "log_loss", "ece", "lift_at_10pct")
     for title, part in parts.items():
         test = part["test"]
         LOG.info(f"{title}: {test['n']:,} customers, {test['churn_rate']:.1%} churned, predicted {test['mean_risk']:.1%}; "
-              f"calibration slope {_number(test['calibration_slope'])}")  # fmt: skip
-        shown = ("auroc", "average_precision", "brier", "log_loss", "ece", "lift_at_10pct")
-        LOG.info(f"{'':<22}" + "".join(f"{name:>18}" for name in shown) + "   lead in auroc")
+                 f"calibration slope {number(test['calibration_slope'])}")  # fmt: skip
+        LOG.info(f"{'':<22}" + "".join(f"{name:>18}" for name in shown) + "   difference in auroc")
         for name, card in {OURS: test, **part["baselines"]}.items():
-            span = card.get("auroc_difference_interval")
-            lead = f"   {card['auroc_difference']:+.4f} ({span[0]:+.4f} to {span[1]:+.4f})" if span else ""
-            LOG.info(f"{name:<22}" + "".join(f"{_number(card[metric]):>18}" for metric in shown) + lead)
-    LOG.info(f"{metrics['verdict']}")
+            by, interval = card.get("auroc_difference"), card.get("auroc_difference_interval")
+            difference = f"   {by:+.4f} ({span(interval, sign='+')})" if interval else ""
+            LOG.info(f"{name:<22}" + "".join(f"{number(card[metric]):>18}" for metric in shown) + difference)
+    LOG.info(metrics["verdict"])
     if metrics["caution"]:
         LOG.info(f"CAUTION, {metrics['caution']}. Every list says so.")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -11,7 +11,7 @@ from typing import Any
 from lapse import __version__
 from lapse.core.charts import draw_base_rate
 from lapse.core.files import write_json
-from lapse.evaluation.curves import wilson
+from lapse.evaluation.curves import share_interval
 from lapse.features.catalogue import all_features
 from lapse.features.family import slug
 from lapse.history.profile import DataProfile
@@ -19,7 +19,7 @@ from lapse.model.bundle import Bundle
 from lapse.model.training_procedure import Experiment
 
 OWN = "own"
-"""Family of the features that are a workspace's own."""
+"""The family of a workspace's custom features."""
 
 
 def write_population(
@@ -37,7 +37,7 @@ def population(experiment: Experiment, final_model: Bundle, profile: DataProfile
     return {
         "lapse": __version__,
         "period": {name: str(day) for name, day in asdict(profile.period).items()},
-        "delivered": sorted(profile.columns),
+        "tables": sorted(profile.columns),
         "churn": asdict(experiment.windows),
         "cutoffs": len(experiment.cutoffs),
         "first_cutoff": str(experiment.cutoffs[0]),
@@ -63,11 +63,11 @@ def _reads(bundle: Bundle, attribute: str) -> bool:
 
 
 def base_rate_points(experiment: Experiment, predicted: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return who left after each labelled cutoff, with 95 % Wilson, beside the mean risk predicted at each test cutoff."""
+    """Return who left after each labelled cutoff, with a 95 % interval, and the mean risk predicted at each test cutoff."""
     points = []
     for day in experiment.cutoffs:
         churned = experiment.churned([day])
-        low, high = wilson(int(churned.sum()), len(churned))
+        low, high = share_interval(churned)
         points.append({"cutoff_date": str(day), "n": len(churned), "churn_rate": float(churned.mean()), "low": low,
                        "high": high, "mean_risk": predicted.get(str(day))})  # fmt: skip
     return points

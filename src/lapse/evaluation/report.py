@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lapse.core.bootstrap import COMPARED_BY, OURS, Difference
 from lapse.core.files import read_json, write_text
 from lapse.core.html import rendered
-from lapse.evaluation.backtest import OURS, SMALL, SMALL_CLASS
+from lapse.evaluation.backtest import SMALL, SMALL_CLASS
 from lapse.evaluation.wording import (
-    COMPARED_BY,
     METRICS,
     NOT_FOR,
     calibrated,
     cautions,
     definition,
+    difference_text,
     final_model_sentence,
     headline,
-    lead,
     number,
     ordered,
     percent,
+    short_name,
     span,
 )
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PAGE = "report.html"
 PICTURES = {
-    "leads": "Our difference in AUROC to each baseline",
+    "differences": "Our difference in AUROC to each baseline",
     "over_time": "Ranking and probabilities at each test cutoff",
     "reliability": "Predicted risk against what happened",
     "base_rate": "Who left after each cutoff, and what was predicted",
@@ -40,7 +40,7 @@ PICTURES = {
     "precision_recall": "Precision and recall",
     "scores": "Risks of those who left and of those who stayed",
 }
-"""Name of the picture -> what it shows, where the picture itself cannot be seen; in the order of the page."""
+"""Name of the picture -> its text where it cannot be seen, in the order of the page."""
 OVER_TIME = ("auroc", "average_precision", "brier", "log_loss", "ece", "calibration_slope", "lift_at_10pct")
 
 
@@ -74,18 +74,16 @@ def report_page(reports: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         TEMPLATE.read_text(encoding="utf-8"),
         metrics=metrics,
         grade=metrics["grade"],
-        rules=grade_rules(metrics["grade"]["rule"]),
+        limits=metrics["grade"]["calibration_limits"],
         headline=headline(metrics),
         definition=definition(population["churn"]),
         population=population,
-        baselines=[
-            baseline_row(name, card, backtest["baselines"]) for name, card in backtest["pooled"]["baselines"].items()
-        ],
+        baselines=[baseline_row(name, card, backtest["meanings"]) for name, card in backtest["pooled"]["baselines"].items()],
         ours=backtest["pooled"][OURS],
-        lead_names=list(COMPARED_BY.values()),
+        compared_by=[short_name(metric) for metric in COMPARED_BY],
         figures=figure_rows(backtest["pooled"][OURS], origins[metrics["test_cutoff"]][OURS]),
         over_time=[origin_row(day, origin) for day, origin in origins.items()],
-        over_time_names=[METRICS[name].split(":")[0].split(" (")[0] for name in OVER_TIME],
+        over_time_names=[short_name(metric) for metric in OVER_TIME],
         groups=[group_row(row) for row in groups],
         small=(SMALL, SMALL_CLASS),
         final_model=final_model_sentence(metrics["final_model"]),
@@ -95,22 +93,17 @@ def report_page(reports: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         not_for=NOT_FOR,
         pictures=[(name, words, pictures[name]) for name, words in PICTURES.items() if name in pictures],
         value=value_view(reports["value"], pictures.get("profit")),
-        percent=percent,
         number=number,
         span=span,
     )
 
 
-def grade_rules(rule: str) -> list[tuple[str, str]]:
-    """Return (letter, what it asks) of the rule behind the grade, the best first."""
-    return sorted(re.findall(r"\b([A-D]): (.*?)(?= [A-D]: |$)", rule))
-
-
 def baseline_row(name: str, card: Mapping[str, Any], meaning: Mapping[str, str]) -> dict[str, Any]:
-    """Return a baseline's row of the table: AUROC, and our difference in each metric with its interval."""
-    leads = [lead(card["difference"][metric]) for metric in COMPARED_BY]
+    """Return a baseline's row of the table: AUROC, and our difference in each metric with what it shows."""
+    differences = [Difference.of(card, metric) for metric in COMPARED_BY]
     auroc = f"{number(card['auroc'])} ({span(card['intervals']['auroc'])})" if card["intervals"]["auroc"] else "–"
-    return {"name": name, "meaning": meaning.get(name, ""), "auroc": auroc, "leads": leads}
+    shown = [(difference_text(difference), difference.shows) for difference in differences]
+    return {"name": name, "meaning": meaning[name], "auroc": auroc, "differences": shown}
 
 
 def figure_rows(pooled: Mapping[str, Any], latest: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lapse.core.bootstrap import Difference
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS
 from lapse.evaluation.baselines import MEANING
+from lapse.evaluation.grade import CalibrationLimits
 
 METRICS = {
     "auroc": "AUROC: how often a customer who left ranks above one who stayed",
     "average_precision": "average precision: mean share of churners down the list",
     "log_loss": "log loss (less is better)",
     "brier": "Brier score (less is better)",
-    "brier_skill": "Brier skill: gain over telling everybody the base rate",
-    "calibration_slope": "calibration slope: 1 is right, less is too extreme",
+    "brier_skill": "Brier skill: gain over predicting the base rate for everybody",
+    "calibration_slope": "calibration slope: 1 is right, below 1 the risks are too extreme",
     "calibration_intercept": "calibration intercept: 0 is right",
     "ece": "expected calibration error",
     "lift_at_5pct": "lift in the top 5 %",
@@ -25,23 +28,27 @@ METRICS = {
     "capture_at_20pct": "share of the churners in the top 20 %",
 }
 """Metric -> what it is, in the order of the reports."""
-COMPARED_BY = {"auroc": "AUROC", "average_precision": "average precision", "brier": "Brier score", "log_loss": "log loss"}
 FEW_CUSTOMERS, FEW_CHURNERS = 500, 50
 """Below either, one test cutoff tells little by itself."""
 DRIFT = 1.25
-"""Highest over lowest share that left, from which on the base rate is said to move."""
+"""Highest over lowest share that left, above which the base rate is said to move."""
 NOT_GIVEN = 2.0
-"""Churn rate without over with a segment, from which on that is suspicious."""
+"""Churn rate without a segment over the rate with one, above which that is suspicious."""
 NOT_FOR = (
-    "To say why customers leave, or what would keep them: it finds who resembles earlier churners, which is no cause. What "
-    "a campaign changes, only customers who were left alone at random (a holdout) can tell.",
-    "To deny, delay or worsen a service, a price, a credit or a right of anybody, or to judge a single person. It was made "
-    "to choose whom to contact.",
-    "To decide by attributes that the law protects (age, sex, health, origin, religion, …), or by what stands in for them. "
-    "Where a delivery has such attributes, leave them out of `sources.customers.attributes` unless that use was cleared.",
-    "On customers who do not meet the definition above, for another horizon than the one it was trained for, or on the "
+    "To explain why customers leave, or what would keep them: it finds customers who resemble earlier churners, and "
+    "resemblance is not a cause. Only a random group that is left alone (a holdout) shows what a campaign changes.",
+    "To deny, delay or worsen anybody's service, price, credit or rights, or to judge a single person. It was made to "
+    "choose whom to contact.",
+    "To decide by attributes that the law protects (age, sex, health, origin, religion, …), or by proxies for them. Where "
+    "the data have such attributes, leave them out of `sources.customers.attributes` unless their use has been cleared.",
+    "On customers who do not meet the definition above, for a horizon other than the one it was trained for, or on the "
     "data of another business.",
 )
+
+
+def short_name(metric: str) -> str:
+    """Return a metric's name without its explanation."""
+    return re.split(r": | \(", METRICS[metric])[0]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -59,45 +66,41 @@ def span(pair: Sequence[float] | None, digits: int = 4, sign: str = "") -> str:
     return "–" if pair is None else f"{pair[0]:{sign}.{digits}f} to {pair[1]:{sign}.{digits}f}"
 
 
-def lead(difference: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the text of our difference to a baseline, and what it shows: ahead, behind or open."""
-    if difference["by"] is None or difference["interval"] is None:
-        return "–", "open"
-    low, high = difference["interval"]
-    return (
-        f"{difference['by']:+.4f} ({span((low, high), sign='+')})",
-        "ahead" if low > 0 else "behind" if high < 0 else "open",
-    )
+def difference_text(difference: Difference) -> str:
+    """Return the text of our difference to a baseline, with its interval; a dash where it is not defined."""
+    if difference.by is None or difference.interval is None:
+        return "–"
+    return f"{difference.by:+.4f} ({span(difference.interval, sign='+')})"
 
 
 def definition(churn: Mapping[str, Any]) -> list[str]:
-    """Return who is looked at and what churn means, a sentence each."""
+    """Return who is included and what churn means, a sentence each."""
     after = f", not counting the first {churn['lead_days']} days" if churn["lead_days"] else ""
     if churn["mode"] == "subscription":
-        renewal = f" or in the {churn['renewal_days']} days after these" if churn["renewal_days"] else ""
+        renewal = f" or in the {churn['renewal_days']} days after that" if churn["renewal_days"] else ""
         return [
-            "A customer is looked at on a day (the cutoff) when a subscription of theirs is running on it.",
+            "A customer is included at a cutoff (a day) when one of their subscriptions is running on it.",
             f"They churned when it ended in the {churn['horizon_days']} days after the cutoff{after}, and they did not "
-            f"renew in them{renewal}.",
+            f"renew in that time{renewal}.",
         ]
     return [
-        f"A customer is looked at on a day (the cutoff) when they ordered in the {churn['active_days']} days up to it.",
-        f"They churned when they did not order once in the {churn['horizon_days']} days after the cutoff{after}. "
-        "Returns and lines without value are no orders.",
+        f"A customer is included at a cutoff (a day) when they ordered in the {churn['active_days']} days up to it.",
+        f"They churned when they did not order at all in the {churn['horizon_days']} days after the cutoff{after}. "
+        "Returns and lines without value do not count as orders.",
     ]
 
 
 def headline(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what a marketer has to know, a sentence each."""
+    """Return what a marketer needs to know, a sentence each."""
     test, day = metrics["test"], metrics["test_cutoff"]
     if test["capture_at_10pct"] is None or test["auroc"] is None:
-        return [f"Of the {test['n']:,} customers at {day}, {percent(test['churn_rate'])} left: with one outcome only, "
+        return [f"Of the {test['n']:,} customers at {day}, {percent(test['churn_rate'])} left: with only one outcome, "
                 "nothing can be ranked."]  # fmt: skip
     return [
-        f"Of the customers who left after {day}, {percent(test['capture_at_10pct'], 0)} stood in the tenth of the list that "
-        f"had the highest predicted risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at random.",
+        f"Of the customers who left after {day}, {percent(test['capture_at_10pct'], 0)} were in the tenth of the list with "
+        f"the highest predicted risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at random.",
         f"The {test['n']:,} customers had a predicted risk of {percent(test['mean_risk'])} on average; "
-        f"{percent(test['churn_rate'])} left. Neither the model nor its calibration had seen what came.",
+        f"{percent(test['churn_rate'])} left. Neither the model nor its calibration had seen these outcomes.",
     ]
 
 
@@ -116,15 +119,15 @@ def calibrated(choice: Mapping[str, Any]) -> str:
     """Return the calibration in words: what was chosen and why."""
     losses = choice["calibration_log_loss"]
     listed = ", ".join(f"{name} {number(loss, 5)}" for name, loss in losses.items())
-    reason = (f"Log loss out of time: {listed}. Platt scaling stays unless another one is lower by more than chance would "
-              "make it." if losses else "There were too few cutoffs to compare others.")  # fmt: skip
-    missed = choice.get("season_missed")  # a bundle of an older lapse does not say
+    reason = (f"Log loss out of time: {listed}. Platt scaling is used unless another method's is lower by more than "
+              "chance." if losses else "There were too few cutoffs to compare other methods.")  # fmt: skip
+    missed = choice.get("season_missed")  # bundles of older versions do not have it
     share = "less than 1%" if missed and missed < 0.01 else percent(missed, 0)
-    season = (f" Of the swing that earlier years show at the time of the year, {share} is added on the day of scoring: "
-              "so much of it the models missed at those cutoffs.") if missed else ""  # fmt: skip
-    return (f"{choice['calibration']}, learned from scores at {len(choice['churn_rates'])} cutoffs that the scoring models "
-            f"had not seen. {reason} For the base rate's drift since the fit, log-odds are moved by "
-            f"{choice['level']:+.3f}.{season}")  # fmt: skip
+    season = (f" Of the seasonal swing that earlier years show, {share} is added on the day of scoring: "
+              "the share of it that the models missed at those cutoffs.") if missed else ""  # fmt: skip
+    return (f"Calibration method: {choice['calibration']}, learned from scores at {len(choice['churn_rates'])} cutoffs "
+            f"that the scoring models had not seen. {reason} As the base rate has drifted since the fit, log-odds are "
+            f"shifted by {choice['level']:+.3f}.{season}")  # fmt: skip
 
 
 def cautions(
@@ -136,31 +139,31 @@ def cautions(
     found = [f"Grade D: {metrics['caution']}. Do not act on this list."] if metrics["caution"] else []
     if grade["grade"] == "C":
         found.append(
-            "Grade C: use the order of the list, but neither count on the probabilities nor on beating a rule of thumb."
+            "Grade C: use the order of the list, but do not count on its probabilities or on beating a rule of thumb."
         )
     if metrics["final_model"]["kind"] == "rule":
-        found.append("The final model is a rule of thumb: everybody with the same value of it gets the same risk.")
+        found.append("The final model is a rule of thumb: everybody with the same value gets the same risk.")
     if test["n"] < FEW_CUSTOMERS or min(churners, test["n"] - churners) < FEW_CHURNERS:
         found.append(f"Only {test['n']:,} customers were tested at the latest cutoff, of whom {churners:,} left: read the "
-                     "intervals, not the figures.")  # fmt: skip
+                     "intervals rather than the figures.")  # fmt: skip
     if len(days) == 1:
-        found.append("There is one test cutoff only: how the model does in another season is not known.")
+        found.append("There is only one test cutoff: how the model does in another season is not known.")
     else:
-        found.append(f"The {len(days)} test cutoffs share customers, and their outcome windows may overlap. Intervals draw "
-                     "customers, so they allow for the first; they say nothing about other seasons.")  # fmt: skip
+        found.append(f"The {len(days)} test cutoffs share customers, and their outcome windows may overlap. Intervals "
+                     "resample customers, so they allow for the former; they say nothing about other seasons.")  # fmt: skip
     low, high = (pick(row["churn_rate"] for row in rates) for pick in (min, max)) if rates else (0.0, 0.0)
     if high > DRIFT * low:
         found.append(f"The share that left moved from {percent(low)} to {percent(high)} between cutoffs. Risks are right on "
-                     "average over cutoffs; at a single one all of them may be too high or too low together.")  # fmt: skip
+                     "average over cutoffs; at any one of them all risks may be too high or too low together.")  # fmt: skip
     off = [row for row in rates if row["mean_risk"] is not None and not row["low"] <= row["mean_risk"] <= row["high"]]
     if off:
         rates_text = "; ".join(f"{row['cutoff_date']}: {_predicted_and_left(row)}" for row in off[-3:])
-        found.append(f"At {len(off)} of {len(days)} test cutoffs the mean risk lay outside the interval of what happened "
-                     f"({rates_text}).")  # fmt: skip
-    found += _group_cautions(groups, grade["gate"]["max_ece"])
+        found.append(f"At {len(off)} of {len(days)} test cutoffs the mean predicted risk lay outside the interval of "
+                     f"the share that left ({rates_text}).")  # fmt: skip
+    found += _group_cautions(groups, CalibrationLimits(**grade["calibration_limits"]))
     return [
         *found,
-        "Behaviour after a change of prices, range or competitors is new: watch the next cutoffs before "
+        "After a change of prices, range or competitors, customers behave in new ways: watch the next cutoffs before "
         "trusting old figures.",
     ]
 
@@ -169,23 +172,23 @@ def _predicted_and_left(row: Mapping[str, Any]) -> str:
     return f"predicted {percent(row['mean_risk'])}, {percent(row['churn_rate'])} left"
 
 
-def _group_cautions(groups: Sequence[Mapping[str, Any]], max_ece: float) -> list[str]:
+def _group_cautions(groups: Sequence[Mapping[str, Any]], limits: CalibrationLimits) -> list[str]:
     found = []
     small = [row for row in groups if row["small"]]
     if small:
-        found.append(f"{len(small)} of {len(groups)} groups are small (fewer than {SMALL} customers, or than {SMALL_CLASS} "
-                     "who left or stayed): their figures are mostly chance.")  # fmt: skip
-    off = [row for row in groups if not row["small"] and row["ece"] > max_ece + row["ece_by_chance"]]
+        found.append(f"{len(small)} of {len(groups)} groups are small (fewer than {SMALL} customers, or fewer than "
+                     f"{SMALL_CLASS} who left or stayed): their figures are mostly chance.")  # fmt: skip
+    off = [row for row in groups if not row["small"] and limits.misses_ece(row)]
     if off:
         named = ", ".join(f"{row['by']} {row['value']} ({_predicted_and_left(row)})" for row in off[:3])
-        found.append(f"In {len(off)} groups risks are off by more than the gate grants, e.g. {named}.")
+        found.append(f"Groups whose risks are off by more than the calibration gate allows: {len(off)}, e.g. {named}.")
     return found + _not_given(groups)
 
 
 def _not_given(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a caution where leavers are the ones whom a delivery knows less about.
+    """Return a caution where those about whom the data say less are the ones who left.
 
-    Such customers often are those who came and went: what is filled in later knows the future.
+    They often are those who came and went: what is filled in later knows the future.
     """
     blank = [row for row in groups if row["by"] == "segment" and row["value"] == "not given" and not row["small"]]
     rest = [row for row in groups if row["by"] == "segment" and row["value"] != "not given"]
@@ -194,9 +197,9 @@ def _not_given(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     known, others = blank[0]["churn_rate"], sum(row["churners"] for row in rest) / sum(row["n"] for row in rest)
     if known <= NOT_GIVEN * others:
         return []
-    return [f"Customers without a segment left more often ({percent(known)}) than those with one, more than {NOT_GIVEN:g} "
-            "times as often. If segments and attributes are filled in later, for those who stayed, they know the future and "
-            "these figures flatter: deliver them with `valid_from`, or leave them out."]  # fmt: skip
+    return [f"Customers without a segment left more than {NOT_GIVEN:g} times as often ({percent(known)}) as those with one. "
+            "If segments and attributes are filled in later, for those who stayed, they give the future away and these "
+            "figures are too good: deliver them with `valid_from`, or leave them out."]  # fmt: skip
 
 
 def ordered(groups: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lapse.core.metrics import auroc, bootstrap_aurocs, interval
+from lapse.core.bootstrap import OURS, Difference, compare_risks
 from lapse.core.settings import Promote
 from lapse.core.windows import ChurnWindows
 from lapse.evaluation.baselines import RULES
@@ -44,13 +44,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Candidate less champion on the same customers; each interval is 95 % over paired resamples of them."""
+    """How far the candidate is ahead of the champion on the same customers."""
 
     basis: str
-    auroc: float
-    auroc_interval: tuple[float, float] | None
-    brier: float
-    brier_interval: tuple[float, float] | None
+    auroc: Difference
+    brier: Difference
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,8 @@ def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
     if difference is None:
         return Check("rule", passed=False, detail=f"the difference to {best} could not be measured")
     low, high = difference
-    return Check(
-        "rule", low >= 0, f"AUROC less that of the best rule, {best}: {low:.4f} to {high:.4f} (95 %), to be at least 0"
-    )
+    detail = f"difference in AUROC to the best rule, {best}: {low:.4f} to {high:.4f} (95 %), to be at least 0"
+    return Check("rule", low >= 0, detail)
 
 
 def calibrated(card: Mapping[str, Any] | str, limits: CalibrationLimits) -> Check:
@@ -143,38 +140,41 @@ def calibrated(card: Mapping[str, Any] | str, limits: CalibrationLimits) -> Chec
 
 
 def not_worse(found: Comparison | str | None, max_auroc_loss: float) -> Check:
-    """Check that neither AUROC nor Brier is shown to be worse than the champion's.
+    """Check that neither AUROC nor Brier score is shown to be worse than the champion's.
 
-    Shown: the whole 95 % interval lies on the worse side. An AUROC lower by more than `max_auroc_loss` is refused, too.
+    An AUROC lower by more than `max_auroc_loss` is refused even where its interval reaches above 0.
     """
     if found is None:
         return Check("champion", passed=True, detail="there is none yet")
     if isinstance(found, str):
         return Check("champion", passed=False, detail=f"cannot be compared: {found}")
-    if found.auroc_interval is None or found.brier_interval is None:
+    auroc, brier = found.auroc, found.brier
+    if auroc.by is None or auroc.interval is None or brier.by is None or brier.interval is None:
         return Check("champion", passed=False, detail="cannot be compared: the test customers all churned, or none did")
-    (low, high), (less, more) = found.auroc_interval, found.brier_interval
     detail = (
-        f"against {found.basis}: AUROC {found.auroc:+.4f} ({low:+.4f} to {high:+.4f}), at least {-max_auroc_loss} and not "
-        f"wholly below 0; Brier {found.brier:+.4f} ({less:+.4f} to {more:+.4f}), not wholly above 0"
+        f"against {found.basis}: AUROC {auroc.by:+.4f} "
+        f"({auroc.interval[0]:+.4f} to {auroc.interval[1]:+.4f}), to be at least {-max_auroc_loss} and not wholly below 0; "
+        f"Brier score {brier.by:+.4f} ({brier.interval[0]:+.4f} to {brier.interval[1]:+.4f}), not to be wholly below 0; "
+        "above 0 favours the candidate"
     )
-    return Check("champion", high >= 0 and found.auroc >= -max_auroc_loss and less <= 0, detail)
+    passed = auroc.by >= -max_auroc_loss and "behind" not in (auroc.shows, brier.shows)
+    return Check("champion", passed, detail)
 
 
-def compare(basis: str, churned: Ints, candidate: Floats, champion: Floats, rounds: int, seed: int) -> Comparison:
-    """Return candidate less champion on the same customers, with paired intervals."""
-    risks = {"candidate": candidate, "champion": champion}
-    resampled = bootstrap_aurocs(churned, risks, rounds, seed)
-    loss = (candidate - churned) ** 2 - (champion - churned) ** 2
-    random = np.random.default_rng(seed)
-    means = np.array([loss[random.integers(0, len(loss), len(loss))].mean() for _ in range(rounds)])
-    return Comparison(
-        basis,
-        (auroc(churned, candidate) or 0.0) - (auroc(churned, champion) or 0.0),
-        interval(resampled["candidate"] - resampled["champion"]),
-        float(loss.mean()),
-        interval(means),
-    )
+def compare(
+    basis: str,
+    customer_ids: Sequence[Any],
+    churned: Ints,
+    *,
+    candidate: Floats,
+    champion: Floats,
+    rounds: int,
+    seed: int,
+) -> Comparison:
+    """Return how far the candidate's risks are ahead of the champion's, with paired 95 % intervals over customers."""
+    risks = {OURS: candidate, "champion": champion}
+    card = compare_risks(customer_ids, churned, risks, rounds, seed)["champion"]
+    return Comparison(basis, Difference.of(card, "auroc"), Difference.of(card, "brier"))
 
 
 def _days(cutoffs: Iterable[date]) -> str:

@@ -15,12 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from lapse.core.bootstrap import compare_risks
+from lapse.core.bootstrap import OURS, compare_risks
 from lapse.core.errors import DataError, LapseError, ModelError, PromotionRefused, SettingsError
 from lapse.core.files import write_json
 from lapse.core.metrics import auroc
 from lapse.core.windows import ChurnWindows
-from lapse.evaluation.backtest import OURS
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle, content_hash
 from lapse.model.train import read_rows
@@ -136,12 +135,14 @@ def gather(root: Path, candidate: Registered, champion: Registered | str | None,
         comparison = None if champion is None else why
     else:
         customers = rows["customer_id"].tolist()
-        calibration = compare_risks(customers, churned, {OURS: risk}, OURS, rounds, seed)[OURS]
+        calibration = compare_risks(customers, churned, {OURS: risk}, rounds, seed)[OURS]
         if isinstance(champion, str):
             comparison = champion
         elif champion is not None:
             found = _champion_risk(champion, rows, test, evaluation_model.windows)
-            comparison = found if isinstance(found, str) else compare(found[0], churned, risk, found[1], rounds, seed)
+            comparison = found if isinstance(found, str) else compare(
+                found[0], customers, churned, candidate=risk, champion=found[1], rounds=rounds, seed=seed
+            )  # fmt: skip
     cutoffs = _learned_from(evaluation_model), _learned_from(candidate.final_model)
     return Evidence(evaluation_model.windows, test, *cutoffs, metrics, calibration, comparison)
 

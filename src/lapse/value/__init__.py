@@ -1,1 +1,1 @@
-"""What a customer is worth: expected margin, campaign profit."""
+"""What a customer is expected to bring, and what a campaign earns."""

@@ -3,7 +3,7 @@
     Neslin, Gupta, Kamakura, Lu & Mason (2006), Defection detection, Journal of Marketing Research 43:
         profit = N a {b g (CLV - c - d) - b (1 - g) c - (1 - b) (c + d)} - A
     N customers of whom the share a is contacted, b of these would churn, g of those accept the incentive and stay; CLV
-    is what a kept customer brings, c the cost of a contact, d of an incentive, A of running the campaign at all.
+    is what a retained customer brings, c the cost of a contact, d of an incentive, A of running the campaign at all.
 
 Here CLV is each customer's own expected margin over `value_days`, A is 0 (it moves no ranking), and of those who
 would have stayed anyway the share `stayer_acceptance` takes the incentive: 1 in Neslin et al.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lapse.core.bootstrap import resampled_sums
 from lapse.core.settings import Value
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +31,7 @@ CHANGES = (-0.5, 0.5)
 
 @dataclass(frozen=True)
 class CampaignCosts:
-    """What contacting a customer costs and does: the money in the currency of the delivery, the rest as shares."""
+    """What contacting a customer costs and does: money in the currency of the data, the rest as shares."""
 
     contact_cost: float
     incentive_cost: float
@@ -100,9 +101,8 @@ def changed(
     if assumption == "expected_margin":
         return campaign_costs, expected_margin * (1 + change)
     value = getattr(campaign_costs, assumption) * (1 + change)
-    return replace(
-        campaign_costs, **{assumption: value if assumption.endswith("cost") else min(value, 1.0)}
-    ), expected_margin
+    value = value if assumption.endswith("cost") else min(value, 1.0)
+    return replace(campaign_costs, **{assumption: value}), expected_margin
 
 
 def sensitivity(
@@ -126,24 +126,16 @@ def sensitivity(
     return rows
 
 
-def bootstrap_profit(profits: Floats, order: Ints, length: int, rounds: int, seed: int) -> Floats:
+def resampled_profit(profits: Floats, order: Ints, length: int, rounds: int, seed: int) -> Floats:
     """Return a list's profit on every resample of the customers.
 
-    The list is decided before the outcomes are known, so a resample changes who is there, not who is contacted. Only
-    those on the list earn anything: of n customers drawn, how many copies of each listed one came (Efron 1979).
+    The list is decided before the outcomes are known, so a resample changes who is there, not who is contacted.
     """
-    random = np.random.default_rng(seed)
-    listed = profits[order[:length]]
-    share = np.append(np.full(length, 1.0), len(profits) - length) / len(profits)
-    return np.array([random.multinomial(len(profits), share)[:length] @ listed for _ in range(rounds)], dtype="float64")
+    return resampled_sums(profits[order[:length]], len(profits), rounds, seed)
 
 
 def empc(
-    churned: Ints,
-    churn_risk: Floats,
-    clv: float,
-    campaign_costs: CampaignCosts,
-    acceptance_weight: float,
+    churned: Ints, churn_risk: Floats, clv: float, campaign_costs: CampaignCosts, acceptance_weight: float
 ) -> tuple[float, float] | None:
     """Return EMPC and the share of customers to contact.
 
@@ -156,21 +148,17 @@ def empc(
     p0 and p1 are the shares of churners and stayers, F0(t) and F1(t) those of each that the list holds. The maximum
     moves along the convex hull of the ROC curve as g grows, so the integral is a sum over its corners. Everybody who
     would have stayed takes the incentive, as in the paper. None with one class, or without a positive clv. Fixed
-    points: costs of 0 give clv * E(g) * p0 (every churner is contacted); a ranking turned round gives no less than 0.
+    points: costs of 0 give clv * E(g) * p0 (every churner is contacted); a reversed ranking gives no less than 0.
     """
     from scipy.special import betainc
 
-    if (
-        len(np.unique(churned)) < 2
-        or clv <= 0
-        or campaign_costs.incentive_cost >= clv
-        or not 0 < campaign_costs.acceptance_rate < 1
-    ):
+    rate = campaign_costs.acceptance_rate
+    if len(np.unique(churned)) < 2 or clv <= 0 or campaign_costs.incentive_cost >= clv or not 0 < rate < 1:
         return None
     left, stayed = roc_hull(churned, churn_risk)
     churners = float(churned.mean())
     d, f = campaign_costs.incentive_cost / clv, campaign_costs.contact_cost / clv
-    a, b = campaign_costs.acceptance_rate * acceptance_weight, (1 - campaign_costs.acceptance_rate) * acceptance_weight
+    a, b = rate * acceptance_weight, (1 - rate) * acceptance_weight
     gain, loss = churners * (1 - d) * left, churners * f * left + (1 - churners) * (d + f) * stayed
     # At these rates the next corner of the hull becomes the better one.
     turns = np.clip(np.diff(loss) / np.diff(gain), 0, 1)
@@ -196,10 +184,10 @@ def roc_hull(churned: Ints, churn_risk: Floats) -> tuple[Floats, Floats]:
         while len(corners) >= 2 and _turns_up(corners[-2], corners[-1], (x, y)):
             corners.pop()
         corners.append((float(x), float(y)))
-    kept = [corners[0], *(corner for before, corner in pairwise(corners) if corner[1] > before[1])]
-    return np.array([y for _, y in kept]), np.array([x for x, _ in kept])
+    rising = [corners[0], *(corner for before, corner in pairwise(corners) if corner[1] > before[1])]
+    return np.array([y for _, y in rising]), np.array([x for x, _ in rising])
 
 
 def _turns_up(first: Sequence[float], second: Sequence[float], third: Sequence[float]) -> bool:
-    """Whether `second` lies on or below the line from first to third."""
+    """Return whether `second` lies on or below the line from first to third."""
     return (second[0] - first[0]) * (third[1] - first[1]) >= (second[1] - first[1]) * (third[0] - first[0])

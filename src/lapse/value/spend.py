@@ -1,6 +1,6 @@
 """What customers brought before a cutoff, and what they brought after it: the inputs and the target of the value model.
 
-Margin is what the delivery's own costs leave of the amount; on days where it gives none, `margin_share` of the net spend.
+Margin is what the costs in the data leave of the amount; on days without costs, it is `margin_share` of the net spend.
 Only `spend_after` looks past a cutoff, and only as far as the value window of `windows.py`.
 """
 
@@ -87,7 +87,7 @@ class SpendLog:
     period: Period
 
     def has_money(self) -> bool:
-        """Return whether the delivery says what anything costs."""
+        """Return whether the data say what anything costs."""
         days: Any = self.purchase_days
         found = self.engine.frame(days.aggregate(known=days.net_spend.count()))
         return bool(found["known"].iloc[0] > 0)
@@ -95,7 +95,7 @@ class SpendLog:
     def history_rows(self, rows: pd.DataFrame, cutoff: date, margin_share: float) -> pd.DataFrame:
         """Return the rows of a cutoff, in the same order, with the columns HISTORY.
 
-        Who has no day at all (a subscriber who never ordered) brought nothing on no day.
+        Customers without any day (subscribers who never ordered) brought 0 on 0 days.
         """
         before = self.engine.frame(spend_before(self.purchase_days, cutoff, self.period, margin_share))
         joined = rows.merge(before, on="customer_id", how="left", validate="one_to_one")
@@ -115,14 +115,14 @@ class SpendLog:
         """Return the rows of mature cutoffs with HISTORY and `margin_after`.
 
         Of more than `most_rows`, the rows of some customers only, as train.read_rows takes them. `margin_after` is the
-        margin over `days` days, may be below 0 by returns, and is 0 for who brought nothing.
+        margin over `days` days: below 0 where returns prevail, 0 for customers who brought nothing.
         """
         frames = []
-        known = read_rows(paths.features, paths.labels, cutoffs, most_rows)
-        by_cutoff = pd.to_datetime(known["cutoff_date"]).dt.date
+        labelled = read_rows(paths.features, paths.labels, cutoffs, most_rows)
+        by_cutoff = pd.to_datetime(labelled["cutoff_date"]).dt.date
         last = self.period.last_complete_day
         for cutoff in cutoffs:
-            rows = self.history_rows(known[by_cutoff == cutoff], cutoff, margin_share)
+            rows = self.history_rows(labelled[by_cutoff == cutoff], cutoff, margin_share)
             after = self.engine.frame(spend_after(self.purchase_days, cutoff, windows, days, margin_share, last))
             joined = rows.merge(after, on="customer_id", how="left", validate="one_to_one")
             frames.append(joined.fillna({"margin_after": 0.0}))

@@ -1,7 +1,7 @@
 """The simple rules that the value model has to beat: last year's spend, and Gamma-Gamma with a purchase rate.
 
-Each is fitted on kept customers known at the test cutoff, and brought to their level: what it says of all of them adds
-up to what they brought.
+Each is fitted on retained customers known at the test cutoff, and brought to their level: its expectations of all of them
+add up to what they brought.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class LastYear:
-    """Who brought so much in the last year will bring as much per day from now on, times one level for everybody."""
+    """A customer keeps bringing as much per day as in the last year, times one level for everybody."""
 
     level: float = 1.0
 
@@ -49,8 +49,8 @@ class GammaGamma:
     def mean_margin(self, repeat_days: Floats, mean: Floats) -> Floats:
         """Return the expected margin of the next purchase day, given repeat days x and the mean margin m on them.
 
-        (gamma + m x) p / (p x + q - 1): the customer's own mean, drawn to the population's the more, the fewer their
-        days.
+        (gamma + m x) p / (p x + q - 1): the customer's own mean, drawn the closer to the population's, the fewer
+        their days.
         """
         return np.asarray((self.gamma + mean * repeat_days) * self.p / (self.p * repeat_days + self.q - 1))
 
@@ -71,8 +71,8 @@ class PurchaseRate:
 class GammaGammaRule:
     """Gamma-Gamma's margin per purchase day, times the purchase rate, times days, times one level for everybody.
 
-    The kept are alive, so the rate needs no drop-out. Where one of the two could not be fitted (None), everybody is
-    expected to bring the same.
+    Retained customers have not dropped out, so the rate needs no drop-out. Where one of the two could not be fitted
+    (None), everybody is expected to bring the same.
     """
 
     spend: GammaGamma | None = None

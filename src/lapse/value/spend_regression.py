@@ -18,7 +18,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class SpendRegression:
-    """margin = exp(intercept + sum of weight * log(1 + input)): what the rules say and the days of silence, weighed."""
+    """margin = exp(intercept + sum of weight * log(1 + input)): what the rules expect and the days of silence, weighted."""
 
     intercept: float
     weights: tuple[float, ...]

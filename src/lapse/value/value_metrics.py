@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.metrics import capture_at, interval
+from lapse.core.bootstrap import OURS, interval, resamples
+from lapse.core.metrics import capture_at
 from lapse.value.spend_baselines import fit_gamma_gamma_rule, fit_last_year
 from lapse.value.value_model import ValueModel
 
 Floats = npt.NDArray[np.float64]
-MODEL = "lapse"
-RIVAL = "last_year"
-"""The baseline that decides whether the model is used."""
+BASELINE = "last_year"
+"""What the model has to beat to be used."""
 
 
 def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Floats]]:
@@ -25,12 +25,12 @@ def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[p
     The model comes first, as `lapse`, where there is one; the baselines are fitted on what it was fitted on.
     """
     by_cutoff = pd.to_datetime(rows["cutoff_date"]).dt.date.astype(str)
-    kept = rows["churned"] == 0
-    known = rows[kept & by_cutoff.isin(list(evaluation_model.cutoffs["fit"]))]
-    test = rows[kept & by_cutoff.isin(list(evaluation_model.cutoffs["test"]))].reset_index(drop=True)
+    retained = rows["churned"] == 0
+    known = rows[retained & by_cutoff.isin(list(evaluation_model.cutoffs["fit"]))]
+    test = rows[retained & by_cutoff.isin(list(evaluation_model.cutoffs["test"]))].reset_index(drop=True)
     days = evaluation_model.learned_days
-    expected = {MODEL: evaluation_model.learned_margin(test)} if evaluation_model.kind == "model" else {}
-    expected["last_year"] = fit_last_year(known, days).margin(test, days)
+    expected = {OURS: evaluation_model.learned_margin(test)} if evaluation_model.kind == "model" else {}
+    expected[BASELINE] = fit_last_year(known, days).margin(test, days)
     expected["gamma_gamma"] = fit_gamma_gamma_rule(known, days).margin(test, days)
     return test, expected
 
@@ -38,7 +38,7 @@ def margins_at_test(evaluation_model: ValueModel, rows: pd.DataFrame) -> tuple[p
 def margin_card(came: Floats, expected: Floats) -> dict[str, float | None]:
     """Return the metrics of expected against actual margins; None where one is not defined.
 
-    mae, rmse: of the delivery's currency, per customer. spearman: of the ranks. capture_at_10pct: the share of all they
+    mae, rmse: in the currency of the data, per customer. spearman: of the ranks. capture_at_10pct: the share of all they
     brought that the tenth with the highest expectation brought. total_ratio: expected over actual total; 1 is right.
     """
     gap, total = expected - came, float(came.sum())
@@ -53,16 +53,14 @@ def margin_card(came: Floats, expected: Floats) -> dict[str, float | None]:
     }
 
 
-def bootstrap_errors(came: Floats, expected: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Floats]]:
+def resampled_errors(came: Floats, expected: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Floats]]:
     """Return mae and rmse of each expectation on every resample of the customers.
 
-    All see the same resamples, so differences between them are paired (Efron 1979).
+    All see the same resamples, so differences between them are paired.
     """
-    random = np.random.default_rng(seed)
-    size = len(came)
     errors = np.column_stack([np.abs(values - came) for values in expected.values()])
     powers = np.hstack([errors, errors**2])
-    means = np.array([np.bincount(random.integers(0, size, size), minlength=size) @ powers / size for _ in range(rounds)])
+    means = np.array([copies @ powers / len(came) for copies in resamples(len(came), rounds, seed)])
     return {
         name: {"mae": means[:, place], "rmse": np.sqrt(means[:, place + len(expected)])}
         for place, name in enumerate(expected)
@@ -78,12 +76,12 @@ def value_cards(test: pd.DataFrame, expected: Mapping[str, Floats], rounds: int,
     cards: dict[str, dict[str, Any]] = {name: dict(margin_card(came, values)) for name, values in expected.items()}
     if not len(came):
         return cards
-    found = bootstrap_errors(came, expected, rounds, seed)
+    found = resampled_errors(came, expected, rounds, seed)
     for name, card in cards.items():
         card["mae_interval"] = interval(found[name]["mae"])
-        if MODEL in found and name != MODEL:
+        if OURS in found and name != OURS:
             card["error_reduction"] = {
-                metric: interval(found[name][metric] - found[MODEL][metric]) for metric in ("mae", "rmse")
+                metric: interval(found[name][metric] - found[OURS][metric]) for metric in ("mae", "rmse")
             }
     return cards
 
@@ -92,13 +90,13 @@ def beats_last_year(cards: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
     """Return whether the model is used, and the sentence that says why.
 
     Its MAE must be smaller than that of last year's spend, the whole 95 % interval of the difference above 0; and its
-    RMSE, which a few large customers rule, must not be shown to be larger.
+    RMSE, which a few large customers dominate, must not be shown to be larger.
     """
-    if MODEL not in cards or "error_reduction" not in cards[RIVAL]:
+    if OURS not in cards or "error_reduction" not in cards[BASELINE]:
         return False, "there was too little to learn a model from"
-    mae, rmse = (cards[RIVAL]["error_reduction"][metric] for metric in ("mae", "rmse"))
-    ours, theirs = cards[MODEL]["mae"], cards[RIVAL]["mae"]
-    numbers = f"mean error {ours:,.2f} against {theirs:,.2f}, 95 % interval of the lead {mae[0]:,.2f} to {mae[1]:,.2f}"
+    mae, rmse = (cards[BASELINE]["error_reduction"][metric] for metric in ("mae", "rmse"))
+    ours, theirs = cards[OURS]["mae"], cards[BASELINE]["mae"]
+    numbers = f"mean error {ours:,.2f} against {theirs:,.2f}, 95 % interval of the difference {mae[0]:,.2f} to {mae[1]:,.2f}"
     if mae[0] <= 0:
         return False, f"the model is not shown to be better than last year's spend ({numbers})"
     if rmse[1] < 0:

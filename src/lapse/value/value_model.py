@@ -1,10 +1,10 @@
-"""The value model: the margin a customer is expected to bring over `value_days` if kept.
+"""The value model: the margin a customer is expected to bring over `value_days` if retained.
 
 A weighted mean of two: a regression on three numbers (spend_regression.py), and a Tweedie booster that starts from the
 Gamma-Gamma rule and learns by how much the features move a customer away from it. Both have a log link, so that totals
-are right. The booster's weight grows with the kept customers to learn from, so that few leave the model near the rules.
-Where it is not shown to be better than last year's spend on customers it had not seen, last year's spend is used. It
-has files of its own beside the bundle's.
+are right. The booster's weight grows with the number of retained customers to learn from, so that with few of them the
+model stays near the rules. Where it is not shown to be better than last year's spend on customers it had not seen, last
+year's spend is used. Its files lie beside the bundle's.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Kind = Literal["none", "last_year", "model"]
 FORMAT = 1
 DIGITS = 4  # of a currency unit: not the last bits of one processor
 MODEL, DESCRIPTION = "value.txt", "value.json"
-NO_MONEY = "the delivery has no amounts, so nobody's value is known"
+NO_MONEY = "the data have no amounts, so nobody's value is known"
 FEWEST = 100
-"""With fewer kept customers to learn from than this, there is no model."""
+"""With fewer retained customers to learn from than this, there is no model."""
 FLOOR = 0.02
-"""Where the booster starts, Gamma-Gamma's margin never lies below this share of the mean: a log needs more than 0."""
+"""Where the booster starts, this share of the mean is added to Gamma-Gamma's margin: a log needs more than 0."""
 CREDIBILITY = 1000
-"""With n kept customers the booster's weight is n / (n + CREDIBILITY) (Bühlmann 1967). By rolling origins: the booster alone
-is best on Complete Journey, the regression alone on Online Retail, and 1,000 costs little on either."""
+"""With n retained customers the booster's weight is n / (n + CREDIBILITY) (Bühlmann 1967). By rolling origins: the booster
+alone is best on Complete Journey, the regression alone on Online Retail, and 1,000 costs little on either."""
 # The classifier's own defaults, but for the objective.
 SETTINGS = {
     "objective": "tweedie", "tweedie_variance_power": 1.5, "learning_rate": 0.03, "num_leaves": 8,
@@ -64,7 +64,7 @@ class ValueRoles:
     """What the value model learns from: over how many days, up to which cutoffs, tested on which."""
 
     learned_days: int
-    """value_days; or horizon_days where the log is too short for that, and then the result is multiplied up."""
+    """value_days; or horizon_days where the log is too short for that, and then the result is scaled up."""
     test: date
     known_at_test: tuple[date, ...]
     known_now: tuple[date, ...]
@@ -82,18 +82,18 @@ def value_roles(cutoffs: Sequence[date], windows: ChurnWindows, value_days: int,
         if known:
             return ValueRoles(days, mature[-1], known, mature)
     raise HistoryTooShort(
-        f"value: of {len(cutoffs)} cutoffs none is over when the last one begins, so no value can be back-tested. Deliver "
-        f"{windows.horizon_days} more days of history, or shorten churn.horizon_days in params.yaml."
+        f"value: of {len(cutoffs)} cutoffs none has a known outcome at the last one, so no value can be back-tested. "
+        f"Deliver {windows.horizon_days} more days of history, or shorten churn.horizon_days in params.yaml."
     )
 
 
 @dataclass(frozen=True)
 class ValueModel:
-    """What a customer brings if kept, by the model or by last year's spend; `none` where there is no money."""
+    """What a customer brings if retained, by the model or by last year's spend; `none` where there is no money."""
 
     kind: Kind
     value_days: int
-    """What is said covers so many days."""
+    """The days that expected margins cover."""
     learned_days: int
     margin_share: float
     why: str = ""
@@ -120,7 +120,7 @@ class ValueModel:
         return np.asarray(np.round(self.learned_margin(rows) * self.value_days / self.learned_days, DIGITS))
 
     def learned_margin(self, rows: pd.DataFrame) -> Floats:
-        """As expected_margin, over learned_days: what back-tests compare with what came."""
+        """Return the margin over learned_days, which back-tests compare with the actual one."""
         if self.kind == "last_year" or self.booster is None:
             return self.last_year.margin(rows, self.learned_days)
         raw = np.asarray(self.booster.predict(self.matrix(rows), raw_score=True), dtype="float64")
@@ -226,38 +226,41 @@ def fit_value_model(
 ) -> ValueModel:
     """Return the value model fitted to the retained customers among SpendLog.value_rows of some cutoffs.
 
-    Returns can leave a customer's margin below 0; the booster learns from such as from 0. Its kind is `model`, or
+    Returns can leave a customer's margin below 0; the booster takes it as 0. Its kind is `model`, or
     `last_year` with fewer than FEWEST retained customers or when none of them brought anything.
     """
     inside = pd.to_datetime(rows["cutoff_date"]).dt.date.isin(list(cutoffs))
-    kept = rows[inside & (rows["churned"] == 0)]
-    brought = np.maximum(kept["margin_after"].to_numpy("float64"), 0.0)
+    retained = rows[inside & (rows["churned"] == 0)]
+    brought = np.maximum(retained["margin_after"].to_numpy("float64"), 0.0)
     total = float(brought.sum())
     model = ValueModel(
         kind="last_year",
         value_days=value_days,
         learned_days=learned_days,
         margin_share=margin_share,
-        last_year=fit_last_year(kept, learned_days),
-        gamma_gamma=fit_gamma_gamma_rule(kept, learned_days),
-        floor=FLOOR * total / len(kept) if total > 0 else 1.0,
+        last_year=fit_last_year(retained, learned_days),
+        gamma_gamma=fit_gamma_gamma_rule(retained, learned_days),
+        floor=FLOOR * total / len(retained) if total > 0 else 1.0,
         features=tuple(feature_names),
         cutoffs={"fit": [str(day) for day in sorted(cutoffs)]},
     )
-    if len(kept) < FEWEST or total <= 0:
-        return replace(model, why=f"{len(kept):,} kept customers, who brought {total:,.2f}, are too little to learn from")
-    regression = fit_spend_regression(model.inputs(kept), brought)
-    weight, booster = len(kept) / (len(kept) + CREDIBILITY), _fit_booster(model, kept, brought, seed)
+    if len(retained) < FEWEST or total <= 0:
+        return replace(
+            model, why=f"{len(retained):,} retained customers, who brought {total:,.2f}, are too few to learn from"
+        )
+    regression = fit_spend_regression(model.inputs(retained), brought)
+    weight = len(retained) / (len(retained) + CREDIBILITY)
+    booster = _fit_booster(model, retained, brought, seed)
     return replace(model, kind="model", regression=regression, weight=weight, booster=booster)
 
 
-def _fit_booster(model: ValueModel, kept: pd.DataFrame, brought: Floats, seed: int) -> lgb.Booster:
+def _fit_booster(model: ValueModel, retained: pd.DataFrame, brought: Floats, seed: int) -> lgb.Booster:
     import lightgbm as lgb
 
-    leaf = min(MIN_LEAF_ROWS, max(1, len(kept) // 20))
-    # In units of the mean: what lambda_l2 means to Tweedie's gradients would else depend on the currency.
+    leaf = min(MIN_LEAF_ROWS, max(1, len(retained) // 20))
+    # In units of the mean: otherwise the effect of lambda_l2 on Tweedie's gradients would depend on the currency.
     unit = float(brought.mean())
     names = [*model.features, "last_year_margin", "gamma_gamma_margin"]
-    start = model.start(kept) - np.log(unit)
-    data = lgb.Dataset(model.matrix(kept), brought / unit, init_score=start, feature_name=names)
+    start = model.start(retained) - np.log(unit)
+    data = lgb.Dataset(model.matrix(retained), brought / unit, init_score=start, feature_name=names)
     return lgb.train({**SETTINGS, "min_data_in_leaf": leaf, "seed": seed}, data, num_boost_round=TREES)

@@ -1,8 +1,8 @@
 """Stage evaluate, the money: expected margins against their baselines, and what a campaign would have earned.
 
 A campaign is measured on the customers of the churn model's test cutoff by who really left. What a churner would have
-brought, had they stayed, nobody can observe: there the value model's word stands in, and how far to trust it says the
-comparison on those who stayed.
+brought, had they stayed, cannot be observed: the value model's expectation stands in for it, and the comparison on those
+who stayed shows how far to trust that.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lapse.core.bootstrap import OURS, interval
 from lapse.core.charts import draw_profit
 from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
-from lapse.core.metrics import interval
 from lapse.core.paths import Paths
 from lapse.core.settings import Train, Value
 from lapse.core.windows import ChurnWindows
 from lapse.value.profit import (
     CampaignCosts,
     best_length,
-    bootstrap_profit,
     empc,
     list_order,
     planned_length,
     profit_curve,
+    resampled_profit,
     sensitivity,
 )
 from lapse.value.spend import SpendLog
@@ -46,7 +46,7 @@ RANKING = "expected_profit"
 """The order of the campaign that is reported in full."""
 POINTS = 100
 FAR_OFF = 1.25
-"""Expected total over actual, or the other way round, from which on that is said."""
+"""Expected total over actual, or the inverse, above which the report warns."""
 
 
 def write_value_report(
@@ -112,25 +112,25 @@ def back_test(evaluation_model: ValueModel, rows: pd.DataFrame, final_model: str
     test, expected = margins_at_test(evaluation_model, rows)
     cards = value_cards(test, expected, rounds, seed)
     notes = [scaled_note(evaluation_model)] if evaluation_model.learned_days != evaluation_model.value_days else []
-    notes += off_note(cards.get("lapse" if final_model == "model" else final_model, {}).get("total_ratio"))
+    notes += off_note(cards.get(OURS if final_model == "model" else final_model, {}).get("total_ratio"))
     return {
         "learned_days": evaluation_model.learned_days,
         "note": ". ".join(notes) or None,
         "cutoffs": {role: list(days) for role, days in evaluation_model.cutoffs.items()},
-        "kept_customers": len(test),
+        "retained_customers": len(test),
         "mean_margin": float(test["margin_after"].mean()) if len(test) else None,
-        "test": cards.pop("lapse", None),
+        "test": cards.pop(OURS, None),
         "baselines": cards,
     }
 
 
 def off_note(total_ratio: float | None) -> list[str]:
-    """Return what to think of values where their expected total is far off the actual one."""
+    """Return a warning where the expected total is far off the actual one."""
     if total_ratio is None or 1 / FAR_OFF <= total_ratio <= FAR_OFF:
         return []
     way = "high" if total_ratio > 1 else "low"
-    return [f"All together were expected to bring {total_ratio:.2f} times what they brought at the test cutoff: "
-            f"value_at_stake may be as much too {way}, and expected_profit with it"]  # fmt: skip
+    return [f"Together, customers were expected to bring {total_ratio:.2f} times what they brought after the test cutoff: "
+            f"value_at_stake may be too {way} by as much, and so may expected_profit"]  # fmt: skip
 
 
 def rankings(campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats) -> dict[str, Floats]:
@@ -151,36 +151,34 @@ def campaign(
     customers, and the length that hindsight would have chosen. The planned one is the honest figure.
     """
     churn_risk, expected_margin, churned = tested.churn_risk, tested.expected_margin, tested.churned
-    happened = churned.astype("float64")
-    profits, costs = campaign_costs.expected_profit(happened, expected_margin), campaign_costs.expected_cost(churn_risk)
+    planned = campaign_costs.expected_profit(churn_risk, expected_margin)
+    profits = campaign_costs.expected_profit(churned.astype("float64"), expected_margin)
+    costs, keys = campaign_costs.expected_cost(churn_risk), rankings(campaign_costs, churn_risk, expected_margin)
     lists = {}
-    for name, key in rankings(campaign_costs, churn_risk, expected_margin).items():
+    for name, key in keys.items():
         order, length = list_order(key), planned_length(campaign_costs, churn_risk, expected_margin, key)
         curve, hindsight = profit_curve(profits, order), best_length(profits, costs, order, campaign_costs.budget)
         lists[name] = {
             "planned_length": length,
-            "planned_profit": float(
-                profit_curve(campaign_costs.expected_profit(churn_risk, expected_margin), order)[length]
-            ),
+            "planned_profit": float(profit_curve(planned, order)[length]),
             "planned_cost": float(costs[order[:length]].sum()),
             "profit": float(curve[length]),
-            "profit_interval": interval(bootstrap_profit(profits, order, length, rounds, seed)),
+            "profit_interval": interval(resampled_profit(profits, order, length, rounds, seed)),
             "hindsight_length": hindsight,
             "hindsight_profit": float(curve[hindsight]),
         }
-    # EMPC knows one value for everybody; it is won by those who would have left, so theirs it is.
+    # EMPC knows one value for everybody. It is gained from those who would have left, so it is theirs.
     clv = float((churn_risk * expected_margin).sum() / max(churn_risk.sum(), 1e-9))
-    found = empc(churned, churn_risk, clv, campaign_costs, acceptance_weight)
-    key = rankings(campaign_costs, churn_risk, expected_margin)[RANKING]
+    value, contacted = empc(churned, churn_risk, clv, campaign_costs, acceptance_weight) or (None, None)
     return {
         "customers": len(churned),
         "assumptions": {**asdict(campaign_costs), "mean_expected_margin": float(expected_margin.mean())},
         "profit_of_contacting_everybody": float(profits.sum()),
         "ranked_by": lists,
-        "empc": found[0] if found else None,
+        "empc": value,
         "empc_clv": clv,
-        "empc_contacted_share": found[1] if found else None,
-        "sensitivity": sensitivity(campaign_costs, churn_risk, expected_margin, churned, key),
+        "empc_contacted_share": contacted,
+        "sensitivity": sensitivity(campaign_costs, churn_risk, expected_margin, churned, keys[RANKING]),
     }
 
 
@@ -197,13 +195,13 @@ def curve_points(campaign_costs: CampaignCosts, tested: CampaignTest) -> list[di
 
 
 def print_summary(report: Mapping[str, Any]) -> None:
-    """Log three lines on the value model and the campaign; one where there is no money."""
+    """Log what the value model and the campaign came to; one line where there is no money."""
     if report["final_model"] == "none":
         LOG.info(f"value: {report['why']}")
         return
-    cards = {**({"lapse": report["test"]} if report["test"] else {}), **report["baselines"]}
+    cards = {**({OURS: report["test"]} if report["test"] else {}), **report["baselines"]}
     errors = ", ".join(f"{name} {card['mae']:,.2f}" for name, card in cards.items())
-    LOG.info(f"value: {report['kept_customers']:,} kept customers at {report['cutoffs']['test'][0]} brought "
+    LOG.info(f"value: {report['retained_customers']:,} retained customers at {report['cutoffs']['test'][0]} brought "
           f"{report['mean_margin']:,.2f} each in {report['learned_days']} days; mean error {errors}; "
           f"{report['why']}")  # fmt: skip
     if report["note"]:
@@ -215,5 +213,5 @@ def print_summary(report: Mapping[str, Any]) -> None:
           f"{outcome['test_cutoff']}, by {RANKING}, earns {best['profit']:,.0f} (95 % {low:,.0f} to {high:,.0f}); by "
           f"churn_risk {by_risk['profit']:,.0f}, everybody {outcome['profit_of_contacting_everybody']:,.0f}")  # fmt: skip
     worst = min(outcome["sensitivity"], key=lambda row: row["profit_as_planned"])
-    LOG.info(f"profit: what hurts that plan most is {worst['assumption']} {worst['change']:+.0%}: "
+    LOG.info(f"profit: what would hurt that plan most is {worst['assumption']} {worst['change']:+.0%}: "
           f"{worst['profit_as_planned']:,.0f}, or {worst['profit']:,.0f} when planned for it")  # fmt: skip

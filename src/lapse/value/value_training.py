@@ -73,7 +73,7 @@ def fit_both(
     final_model = fitted(roles.known_now)
     if not beats:
         final_model = replace(final_model, kind="last_year", booster=None, why=why)
-    # Too little to learn from now, or not: that is the final model's own finding.
+    # A final model that had too little to learn from says so itself.
     return evaluation_model, replace(final_model, why=final_model.why or why)
 
 
@@ -85,12 +85,12 @@ def print_summary(final_model: ValueModel) -> None:
     what = "a model" if final_model.kind == "model" else "last year's spend"
     LOG.info(f"value over {final_model.value_days} days by {what}: {final_model.why}; version {final_model.version}")
     if final_model.learned_days != final_model.value_days:
-        LOG.info(f"{scaled_note(final_model)}")
+        LOG.info(scaled_note(final_model))
 
 
 def scaled_note(model: ValueModel) -> str:
-    """Return what to think of a value model that was learned over fewer days than it speaks of."""
+    """Return a note on a value model that was learned over fewer days than it predicts."""
     return (
-        f"the log is too short to learn from {model.value_days} days: value is learned over {model.learned_days} and "
-        f"multiplied by {model.value_days / model.learned_days:.2f}, as if every season were like these"
+        f"the log is too short to learn value over {model.value_days} days: it is learned over {model.learned_days} days "
+        f"and multiplied by {model.value_days / model.learned_days:.2f}, as if every season were alike"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lapse.evaluation.grade import MEANINGS, CalibrationLimits, graded
+from lapse.evaluation.grade import MEANINGS, CalibrationLimits, Letter, graded
 
 GATE = CalibrationLimits(max_ece=0.05, min_slope=0.8, max_slope=1.25)
 
@@ -37,7 +37,7 @@ OFF = card(ece=0.08)
 
 
 @pytest.mark.parametrize(
-    ("pooled", "latest", "kind", "grade", "said"),
+    ("pooled", "latest", "kind", "grade", "reason"),
     [
         (cards(), cards(), "model", "A", "ranks better than every baseline"),
         (cards(rfm_logistic=OPEN), cards(), "model", "B", "not shown to rank better than rfm_logistic"),
@@ -52,15 +52,20 @@ OFF = card(ece=0.08)
         (cards(days_since_last_order=BEHIND), cards(), "model", "D", "the rule days_since_last_order ranks better"),
     ],
 )
-def test_the_rule(pooled: Any, latest: Any, kind: str, grade: str, said: str) -> None:
+def test_the_rule(pooled: Any, latest: Any, kind: str, grade: Letter, reason: str) -> None:
     found = graded(pooled, latest, kind, GATE)
-    assert found["grade"] == grade and said in "; ".join(found["because"]) and found["meaning"] == MEANINGS[grade]
-    assert found["refuse_promotion"] == (grade == "D")
+    assert found.grade == grade and reason in "; ".join(found.because) and found.meaning == MEANINGS[grade]
+    assert found.refuse_promotion == (grade == "D")
+
+
+def test_a_baseline_that_ranks_better_is_named_once() -> None:
+    found = graded(cards(bg_nbd=BEHIND, rfm_logistic=OPEN), cards(), "model", GATE)
+    assert found.because[:2] == ["it is not shown to rank better than rfm_logistic", "it is shown to rank worse than bg_nbd"]
 
 
 def test_one_class_is_not_better_than_chance() -> None:
     nothing = card(calibration_slope=None, intervals={"auroc": None, "calibration_slope": None})
-    assert graded(cards(nothing), cards(nothing), "model", GATE)["grade"] == "D"
+    assert graded(cards(nothing), cards(nothing), "model", GATE).grade == "D"
 
 
 def test_the_gate_grants_chance() -> None:

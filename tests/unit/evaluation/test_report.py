@@ -17,20 +17,22 @@ import pytest
 
 from lapse.core.files import read_json, write_json
 from lapse.core.windows import Period
+from lapse.evaluation import evaluate
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS, Origin, run_origin
 from lapse.evaluation.card import CALIBRATION, model_card, write_card
 from lapse.evaluation.evaluate import write_evaluation
-from lapse.evaluation.grade import MEANINGS, CalibrationLimits
+from lapse.evaluation.grade import MEANINGS, RULE, CalibrationLimits
 from lapse.evaluation.population import write_population
-from lapse.evaluation.report import PICTURES, grade_rules, read_pictures, read_reports, report_page, write_report
+from lapse.evaluation.report import PICTURES, read_pictures, read_reports, report_page, write_report
 from lapse.evaluation.wording import calibrated, cautions, definition, ordered
 from lapse.history.profile import DataProfile
 from lapse.model.training_procedure import Experiment
+from lapse.value.value_model import NO_MONEY
 from tests.unit.model.shop import shop_experiment, shop_rows
 
-CONTENTS = DataProfile(Period(date(2023, 1, 1), date(2024, 8, 1), date(2024, 8, 1)), {"transactions": ["amount"]})
+PROFILE = DataProfile(Period(date(2023, 1, 1), date(2024, 8, 1), date(2024, 8, 1)), {"transactions": ["amount"]})
 SEGMENTS = {f"c{n:04}": "<b>gold</b>" if n < 20 else "silver" for n in range(150)}
-SAID = {5, 10, 20, 95, 0, 1, SMALL, SMALL_CLASS}
+OWN_NUMBERS = {5, 10, 20, 95, 0, 1, SMALL, SMALL_CLASS}
 """Numbers of the page's own words: tops of the list, 95 % intervals, what is right, which groups are small."""
 
 
@@ -39,7 +41,7 @@ def evaluated(
 ) -> Path:
     bundle = replace(origins[-1].bundle, version="0123456789ab", **final_model)
     metrics = write_evaluation(origins, bundle, out, 60, 1, CalibrationLimits(0.05, 0.8, 1.25), segments)
-    write_population(experiment, bundle, CONTENTS, metrics, out)
+    write_population(experiment, bundle, PROFILE, metrics, out)
     return out
 
 
@@ -52,6 +54,12 @@ def tested() -> tuple[Experiment, list[Origin]]:
 @pytest.fixture(scope="module")
 def reports(tested: tuple[Experiment, list[Origin]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return evaluated(*tested, tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw none, which takes most of the time: for what is said in words only."""
+    monkeypatch.setattr(evaluate, "_draw", lambda *_: None)
 
 
 def page_of(folder: Path) -> str:
@@ -81,8 +89,8 @@ def numbers_in(text: str) -> list[str]:
 
 
 def made_up(text: str, predicted: dict[str, Any], also: set[int]) -> list[str]:
-    """The numbers in a text that are no rounding of a figure in the reports."""
-    figures = np.array(sorted({*map(float, leaves(predicted)), *map(float, SAID | also)}))
+    """The numbers in a text that are not a rounding of a figure in the reports."""
+    figures = np.array(sorted({*map(float, leaves(predicted)), *map(float, OWN_NUMBERS | also)}))
     wrong = []
     for shown in numbers_in(text):
         value = float(shown.replace(",", "").rstrip("%")) / (100 if shown.endswith("%") else 1)
@@ -119,12 +127,13 @@ def test_every_grade_says_itself_and_its_rule(reports: Path, letter: str) -> Non
     predicted["metrics"]["grade"] |= {"grade": letter, "meaning": MEANINGS[letter], "because": ["because of this"]}
     predicted["metrics"]["caution"] = "worse than a coin" if letter == "D" else None
     page = report_page(predicted, read_pictures(reports))
-    assert f'<div class="letter">{letter}</div>' in page and MEANINGS[letter] in page and "because of this" in page
-    assert [name for name, _ in grade_rules(predicted["metrics"]["grade"]["rule"])] == list("ABCD")
+    assert f'<div class="letter">{letter}</div>' in page and MEANINGS[letter] in page and "Because of this." in page
+    assert re.findall(r"<dt>(.)</dt>", page) == list(MEANINGS) and all(text in unescape(page) for text in RULE.values())
     assert ("worse than a coin" in page) == (letter == "D")
 
 
-def test_a_rule_that_ships(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("without_pictures")
+def test_a_rule_as_the_final_model(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
     experiment, origins = tested
     choice = {**origins[-1].bundle.choice, "name": "overdue_ratio", "members": ["overdue_ratio"]}
     predicted = read_reports(evaluated(experiment, origins, tmp_path, kind="rule", choice=choice))
@@ -139,15 +148,16 @@ def test_one_class_only(tested: tuple[Experiment, list[Origin]], tmp_path: Path)
     assert predicted["metrics"]["grade"]["grade"] == "D"
     for text in (words_of(page_of(tmp_path)), model_card(predicted)):
         assert "nothing can be ranked" in text and "nan" not in text.casefold().split() and "None" not in text
-        assert "There is one test cutoff only" in text
+        assert "There is only one test cutoff" in text
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_without_segments_and_tenure(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:
     experiment, origins = tested
     bare = [replace(origin, rows=origin.rows.drop(columns="tenure_days")) for origin in origins]
     predicted = read_reports(evaluated(experiment, bare, tmp_path, segments=None))
     assert predicted["backtest"]["groups"] == []
-    assert "By segment" not in page_of(tmp_path) and "The delivery has no segments" in model_card(predicted)
+    assert "By segment" not in page_of(tmp_path) and "The data have no segments" in model_card(predicted)
 
 
 def test_groups_are_in_order_escaped_and_the_small_ones_marked(reports: Path) -> None:
@@ -218,13 +228,13 @@ def test_a_value_section_only_where_there_is_one(reports: Path) -> None:
         write_json(reports / "value.json", value)
         words = words_of(page_of(reports))
         assert all(text in words for text in ("would have earned", "-1,234", "10 to 150", "+50%", "lapse 4.50"))
-        write_json(reports / "value.json", {"final_model": "none", "why": "the delivery has no amounts", "value_days": 90})
-        assert "the delivery has no amounts" in words_of(page_of(reports))
+        write_json(reports / "value.json", {"final_model": "none", "why": NO_MONEY, "value_days": 90})
+        assert NO_MONEY in words_of(page_of(reports))
     finally:
         (reports / "value.json").unlink()
 
 
-def test_base_rate_points_know_what_was_told(reports: Path) -> None:
+def test_base_rate_points_know_what_was_predicted(reports: Path) -> None:
     points = pd.DataFrame(read_json(reports / "plots" / "base_rate.json"))
     assert points["mean_risk"].notna().tolist() == [False] * (len(points) - 2) + [True, True]
     assert ((points["low"] < points["churn_rate"]) & (points["churn_rate"] < points["high"])).all()

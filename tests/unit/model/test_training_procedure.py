@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lapse.core.bootstrap import OURS
 from lapse.core.errors import DataError, HistoryTooShort, ModelError
 from lapse.core.metrics import auroc
-from lapse.evaluation.backtest import OURS, report, run_origin
+from lapse.evaluation.backtest import backtest_cards, run_origin
 from lapse.evaluation.grade import CalibrationLimits, graded
 from lapse.model.bundle import Bundle
 from lapse.model.split import known_before
@@ -103,13 +104,13 @@ def test_permuted_labels_are_grade_d(seed: int) -> None:
     """The negative control: with the labels of each cutoff dealt out anew there is nothing to learn."""
     experiment = shop_experiment(permuted(shop_rows(400, 7), seed))
     tested = [run_origin(experiment, cutoff, None) for cutoff in origins_of(experiment.cutoffs, WINDOWS, 3)]
-    said = report(tested, rounds=150, seed=1)
+    said = backtest_cards(tested, rounds=150, seed=1)
     low, high = said["pooled"][OURS]["intervals"]["auroc"]
     assert low < 0.5 < high or abs(said["pooled"][OURS]["auroc"] - 0.5) < 0.04
     latest = said["origins"][str(tested[-1].cutoff)]
     cards = [{OURS: part[OURS], **part["baselines"]} for part in (said["pooled"], latest)]
     grade = graded(cards[0], cards[1], tested[-1].bundle.kind, LOOSE)
-    assert grade["grade"] == "D" and grade["refuse_promotion"] and "not better than chance" in grade["because"][-1]
+    assert grade.grade == "D" and grade.refuse_promotion and "not better than chance" in grade.because[-1]
     risk = tested[-1].risks[OURS]
     assert np.abs(risk - risk.mean()).mean() < 0.06, "nothing known: near the base rate for all"
 
@@ -117,7 +118,7 @@ def test_permuted_labels_are_grade_d(seed: int) -> None:
 def test_what_can_be_learned_is_graded_and_pooled_over_customers(experiment: Experiment) -> None:
     tested = [run_origin(experiment, cutoff, None) for cutoff in origins_of(experiment.cutoffs, WINDOWS, 3)]
     segments = {f"c{n:04}": "south" for n in range(150)} | {f"c{n:04}": "north" for n in range(150, 160)}
-    said = report(tested, rounds=100, seed=1, segments=segments)
+    said = backtest_cards(tested, rounds=100, seed=1, segments=segments)
     assert list(said["origins"]) == [str(origin.cutoff) for origin in tested] and len(tested) == 3
     assert said["pooled"][OURS]["n"] == sum(part[OURS]["n"] for part in said["origins"].values()) == 900
     assert set(said["pooled"]["baselines"]) == {*RULES, "rfm_logistic", "base_rate"}

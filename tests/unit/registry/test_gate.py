@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from lapse.core.bootstrap import Difference
 from lapse.core.settings import Promote
 from lapse.core.windows import ChurnWindows
 from lapse.evaluation.grade import CalibrationLimits
@@ -18,6 +19,7 @@ from lapse.registry.gate import Comparison, Evidence, compare, decide
 WINDOWS = ChurnWindows(90, 30)
 TEST = date(2024, 6, 1)
 LAST_DAY = date(2024, 7, 1)
+OPEN = Difference(0.0, (-0.1, 0.1))
 LIMITS = Promote(max_ece=0.05, min_slope=0.8, max_slope=1.25, max_auroc_loss=0.01)
 
 
@@ -39,7 +41,7 @@ GOOD = Evidence(
         },
     },
     calibration=card(0.02, 0.03, 1.05),
-    comparison=Comparison("version 1", 0.004, (-0.002, 0.01), -0.001, (-0.003, 0.001)),
+    comparison=Comparison("version 1", Difference(0.004, (-0.002, 0.01)), Difference(0.001, (-0.001, 0.003))),
 )
 
 
@@ -48,7 +50,7 @@ def failed(evidence: Evidence, windows: ChurnWindows = WINDOWS, last_day: date =
 
 
 def with_baselines(**differences: tuple[float, Any]) -> Evidence:
-    baselines = {name: {"auroc": a, "auroc_difference_interval": lead} for name, (a, lead) in differences.items()}
+    baselines = {name: {"auroc": a, "auroc_difference_interval": span} for name, (a, span) in differences.items()}
     return replace(GOOD, metrics={**GOOD.metrics, "baselines": baselines})
 
 
@@ -73,10 +75,10 @@ def test_a_good_model_passes_with_and_without_a_champion() -> None:
         (replace(GOOD, calibration=card(0.02, 0.03, 1.5)), "calibration", "slope is 1.50"),
         (replace(GOOD, calibration="no data"), "calibration", "no data"),
         (replace(GOOD, comparison="it had seen them"), "champion", "cannot be compared: it had seen them"),
-        (replace(GOOD, comparison=Comparison("v", -0.002, (-0.004, -0.001), 0.0, (-0.1, 0.1))), "champion", "-0.0020"),
-        (replace(GOOD, comparison=Comparison("v", -0.02, (-0.06, 0.03), 0.0, (-0.1, 0.1))), "champion", "-0.0200"),
-        (replace(GOOD, comparison=Comparison("v", 0.0, (-0.1, 0.1), 0.01, (0.001, 0.02))), "champion", "Brier +0.0100"),
-        (replace(GOOD, comparison=Comparison("v", 0.0, None, 0.0, (0.0, 0.0))), "champion", "all churned, or none"),
+        (replace(GOOD, comparison=Comparison("v", Difference(-0.002, (-0.004, -0.001)), OPEN)), "champion", "-0.0020"),
+        (replace(GOOD, comparison=Comparison("v", Difference(-0.02, (-0.06, 0.03)), OPEN)), "champion", "-0.0200"),
+        (replace(GOOD, comparison=Comparison("v", OPEN, Difference(-0.01, (-0.02, -0.001)))), "champion", "Brier score -0.0100"),
+        (replace(GOOD, comparison=Comparison("v", Difference(None, None), OPEN)), "champion", "all churned, or none"),
     ],
 )  # fmt: skip
 def test_one_reason_is_enough_and_is_named(evidence: Evidence, name: str, detail: str) -> None:
@@ -108,7 +110,7 @@ def test_grade_and_gate_ask_the_same_of_calibration() -> None:
         assert bool(CalibrationLimits.of(LIMITS).misses(given)) == bool(failed(replace(GOOD, calibration=given)))
 
 
-def test_a_rule_that_ships_leads_itself_by_nothing() -> None:
+def test_a_rule_that_is_the_final_model_does_not_differ_from_itself() -> None:
     assert failed(with_baselines(overdue_ratio=(0.8, [0.0, 0.0]))) == {}
 
 
@@ -121,9 +123,9 @@ def drawn(customers: int, stretch: float, seed: int = 3) -> tuple[Any, Any]:
 
 def test_the_comparison_is_paired() -> None:
     churned, truth = drawn(3_000, 1.0)
-    same = compare("itself", churned, truth, truth, 100, 1)
-    assert (same.auroc, same.auroc_interval, same.brier, same.brier_interval) == (0, (0, 0), 0, (0, 0))
+    ids = list(range(3_000))
+    same = compare("itself", ids, churned, candidate=truth, champion=truth, rounds=100, seed=1)
+    assert (same.auroc, same.brier) == (Difference(0, (0, 0)), Difference(0, (0, 0)))
     noisy = expit(logit(truth) + np.random.default_rng(1).normal(0, 1.5, len(truth)))
-    worse = compare("the truth", churned, noisy, truth, 100, 1)
-    assert worse.auroc < 0 and worse.auroc_interval is not None and worse.auroc_interval[1] < 0
-    assert worse.brier > 0 and worse.brier_interval is not None and worse.brier_interval[0] > 0
+    worse = compare("the truth", ids, churned, candidate=noisy, champion=truth, rounds=100, seed=1)
+    assert (worse.auroc.shows, worse.brier.shows) == ("behind", "behind")

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import beta as beta_distribution
+from scipy.special import beta
 
 from lapse.value.profit import (
     ASSUMPTIONS,
     CampaignCosts,
     affordable_length,
     best_length,
-    bootstrap_profit,
     empc,
     list_order,
     planned_length,
     profit_curve,
+    resampled_profit,
     sensitivity,
 )
 
-OFFER = CampaignCosts(contact_cost=1.0, incentive_cost=10.0, acceptance_rate=0.3)
+COSTS = CampaignCosts(contact_cost=1.0, incentive_cost=10.0, acceptance_rate=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +35,27 @@ def test_contacting_is_neslins_formula() -> None:
     n, a, b, g, clv, c, d = 1000, 0.2, 0.4, 0.3, 200.0, 1.0, 10.0
     neslin = n * a * (b * g * (clv - c - d) - b * (1 - g) * c - (1 - b) * (c + d))
     happened = np.repeat([1.0, 0.0], [80, 120])
-    assert OFFER.expected_profit(happened, np.full(200, clv)).sum() == pytest.approx(neslin) == pytest.approx(3160)
+    assert COSTS.expected_profit(happened, np.full(200, clv)).sum() == pytest.approx(neslin) == pytest.approx(3160)
 
 
 def test_fixed_points_of_one_contact() -> None:
     risk, margin = np.array([0.0, 1.0, 0.5]), np.array([100.0, 100.0, np.nan])
-    found = OFFER.expected_profit(risk, margin)
+    found = COSTS.expected_profit(risk, margin)
     assert found[:2].tolist() == [-11.0, pytest.approx(0.3 * 90 - 1)] and np.isnan(found[2])
-    assert OFFER.expected_cost(risk).tolist() == [11.0, 4.0, 7.5]
+    assert COSTS.expected_cost(risk).tolist() == [11.0, 4.0, 7.5]
     nobody_else_takes_it = CampaignCosts(1.0, 10.0, 0.3, stayer_acceptance=0.0)
     assert nobody_else_takes_it.expected_cost(np.array([0.0])).tolist() == [1.0]
 
 
 def test_the_best_length_is_that_of_trying_all(customers: tuple[np.ndarray, ...]) -> None:
     risk, margin, _ = customers
-    profits, costs = OFFER.expected_profit(risk, margin), OFFER.expected_cost(risk)
+    profits, costs = COSTS.expected_profit(risk, margin), COSTS.expected_cost(risk)
     for key in (risk, risk * margin, profits):
         order = list_order(key)
         slow = [sum(profits[order[:n]]) for n in range(len(risk) + 1)]
         assert best_length(profits, costs, order) == int(np.argmax(np.round(slow, 9)))
         assert profit_curve(profits, order) == pytest.approx(slow)
-    assert planned_length(OFFER, risk, margin, profits) == (profits > 0).sum() > 0
+    assert planned_length(COSTS, risk, margin, profits) == (profits > 0).sum() > 0
 
 
 def test_budget() -> None:
@@ -71,13 +71,13 @@ def test_nobody_worth_contacting_and_nobody_at_all() -> None:
     nothing = np.array([])
     assert best_length(nothing, nothing, list_order(nothing)) == 0
     assert profit_curve(nothing, list_order(nothing)).tolist() == [0.0]
-    assert bootstrap_profit(np.array([-1.0, -2.0]), order, 0, 5, 1).tolist() == [0.0] * 5
+    assert resampled_profit(np.array([-1.0, -2.0]), order, 0, 5, 1).tolist() == [0.0] * 5
 
 
 def test_empc_has_its_published_value() -> None:
     """The example of the package empulse, for the measure's own defaults: Beta(6, 14), clv 200, d 10, f 1."""
     churned, risk = np.array([0, 1, 0, 1, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9])
-    found = empc(churned, risk, 200.0, OFFER, 20.0)
+    found = empc(churned, risk, 200.0, COSTS, 20.0)
     assert found is not None and found[0] == pytest.approx(23.875593418348124, abs=1e-12)
 
 
@@ -90,9 +90,9 @@ def test_empc_is_the_integral_over_the_best_lengths(clv: float, customers: tuple
 
     def best(rate: float) -> float:
         profit = left * (rate * (clv - 10) - 1) - stayed * 11
-        return float(max(0.0, profit.max()) / len(churned) * beta_distribution(6, 14).pdf(rate))
+        return float(max(0.0, profit.max()) / len(churned) * rate**5 * (1 - rate) ** 13 / beta(6, 14))
 
-    found = empc(churned, risk, clv, OFFER, 20.0)
+    found = empc(churned, risk, clv, COSTS, 20.0)
     assert found is not None
     assert found[0] == pytest.approx(quad(best, 0, 1, limit=400, epsabs=1e-9)[0], abs=1e-6) and 0 <= found[1] <= 1
 
@@ -101,22 +101,22 @@ def test_fixed_points_of_empc(customers: tuple[np.ndarray, ...]) -> None:
     risk, _, churned = customers
     free = empc(churned, risk, 100.0, CampaignCosts(0.0, 0.0, 0.3), 20.0)
     assert free is not None and free[0] == pytest.approx(100 * 0.3 * churned.mean())
-    backwards, right = empc(churned, -risk, 100.0, OFFER, 20.0), empc(churned, risk, 100.0, OFFER, 20.0)
-    perfect, tied = empc(churned, churned * 1.0, 100.0, OFFER, 20.0), empc(churned, risk * 0, 100.0, OFFER, 20.0)
+    backwards, right = empc(churned, -risk, 100.0, COSTS, 20.0), empc(churned, risk, 100.0, COSTS, 20.0)
+    perfect, tied = empc(churned, churned * 1.0, 100.0, COSTS, 20.0), empc(churned, risk * 0, 100.0, COSTS, 20.0)
     assert backwards and right and perfect and tied
     assert 0 <= backwards[0] <= tied[0] + 1e-12 < right[0] < perfect[0]
     for one_class in (np.zeros(600, int), np.ones(600, int)):
-        assert empc(one_class, risk, 100.0, OFFER, 20.0) is None
-    assert empc(churned, risk, 5.0, OFFER, 20.0) is None, "the incentive costs more than anybody brings"
+        assert empc(one_class, risk, 100.0, COSTS, 20.0) is None
+    assert empc(churned, risk, 5.0, COSTS, 20.0) is None, "the incentive costs more than anybody brings"
 
 
 def test_sensitivity_changes_one_assumption_at_a_time(customers: tuple[np.ndarray, ...]) -> None:
     risk, margin, churned = customers
-    key = OFFER.expected_profit(risk, margin)
-    rows = sensitivity(OFFER, risk, margin, churned, key)
+    key = COSTS.expected_profit(risk, margin)
+    rows = sensitivity(COSTS, risk, margin, churned, key)
     assert [(row["assumption"], row["change"]) for row in rows] == [(a, c) for a in ASSUMPTIONS for c in (-0.5, 0.5)]
-    length = planned_length(OFFER, risk, margin, key)
-    as_it_is = profit_curve(OFFER.expected_profit(churned * 1.0, margin), list_order(key))[length]
+    length = planned_length(COSTS, risk, margin, key)
+    as_it_is = profit_curve(COSTS.expected_profit(churned * 1.0, margin), list_order(key))[length]
     planned = {(row["assumption"], row["change"]): row["profit_as_planned"] for row in rows}
     for assumption in ("contact_cost", "incentive_cost"):
         assert planned[assumption, 0.5] < as_it_is < planned[assumption, -0.5]
@@ -128,12 +128,11 @@ def test_sensitivity_changes_one_assumption_at_a_time(customers: tuple[np.ndarra
 
 def test_the_interval_holds_the_profit_and_is_the_same_again(customers: tuple[np.ndarray, ...]) -> None:
     risk, margin, churned = customers
-    profits, order = OFFER.expected_profit(churned * 1.0, margin), list_order(risk * margin)
-    found = bootstrap_profit(profits, order, 100, 2000, 1)
+    profits, order = COSTS.expected_profit(churned * 1.0, margin), list_order(risk * margin)
+    found = resampled_profit(profits, order, 100, 2000, 1)
     at_length = profit_curve(profits, order)[100]
     # A resample holds each listed customer Binomial(n, 1/n) times, not independently.
     spread = np.sqrt((profits[order[:100]] ** 2).sum() - profits[order[:100]].sum() ** 2 / len(profits))
     assert found.mean() == pytest.approx(at_length, abs=4 * spread / np.sqrt(2000))
     assert found.std() == pytest.approx(spread, rel=0.1)
-    assert (found == bootstrap_profit(profits, order, 100, 2000, 1)).all()
-    assert (bootstrap_profit(np.full(7, 2.0), np.arange(7), 7, 50, 1) == 14).all(), "everybody, all alike"
+    assert (found == resampled_profit(profits, order, 100, 2000, 1)).all()

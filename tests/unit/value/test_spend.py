@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from functools import cache
 from typing import Any
 
 import ibis
@@ -19,7 +20,7 @@ from tests.conftest import transactions
 CUTOFF = date(2024, 3, 31)
 WINDOWS = ChurnWindows(active_days=60, horizon_days=30, lead_days=5)
 PERIOD = Period(date(2023, 1, 1), date(2024, 12, 31), date(2024, 12, 31))
-LINES = [
+LINES = (
     ("a", "2023-04-01", 1000.0),  # 365 days before the cutoff: just outside the year
     ("a", "2023-04-02", 100.0),
     ("a", "2024-03-31", 40.0),
@@ -30,12 +31,13 @@ LINES = [
     ("b", "2024-02-01", 50.0),
     ("b", "2024-02-02", -80.0),
     ("b", "2024-04-10", -30.0),
-]
+)
 
 
-def days_of(engine: Engine, lines: list[tuple[str, str, float]]) -> Any:
+@cache
+def days_of(engine: Engine, lines: tuple[tuple[str, str, float], ...]) -> Any:
     rows = [{"customer_id": who, "ordered_at": day, "amount": amount} for who, day, amount in lines]
-    return engine.materialize(purchase_days(transactions(engine, rows)), f"days_{len(lines)}_{abs(hash(tuple(lines)))}")
+    return engine.materialize(purchase_days(transactions(engine, rows)), f"days_{len(lines)}_{abs(hash(lines))}")
 
 
 def before(engine: Engine, days: Any) -> dict[str, dict[str, float]]:
@@ -79,13 +81,12 @@ def test_a_margin_that_is_known_is_taken(engine: Engine) -> None:
 
 def test_nothing_after_the_cutoff_moves_what_came_before_and_the_other_way_round(engine: Engine) -> None:
     days, end = days_of(engine, LINES), WINDOWS.value_window(CUTOFF, 40).end
-    later = [(who, str(CUTOFF + timedelta(days=n)), 333.0) for who in "ab" for n in (1, 6, 200)]
+    later = tuple((who, str(CUTOFF + timedelta(days=n)), 333.0) for who in "ab" for n in (1, 6, 200))
     assert before(engine, days_of(engine, LINES + later)) == before(engine, days)
-    outside = [
-        (who, str(day), 333.0) for who in "abc" for day in (CUTOFF, CUTOFF + timedelta(days=5), end + timedelta(days=1))
-    ]
+    days_outside = (CUTOFF, CUTOFF + timedelta(days=5), end + timedelta(days=1))
+    outside = tuple((who, str(day), 333.0) for who in "abc" for day in days_outside)
     assert after(engine, days_of(engine, LINES + outside)) == after(engine, days)
-    assert after(engine, days_of(engine, [*LINES, ("b", str(end), 333.0)]))["b"] != after(engine, days)["b"]
+    assert after(engine, days_of(engine, (*LINES, ("b", str(end), 333.0))))["b"] != after(engine, days)["b"]
 
 
 def test_a_window_that_is_not_over_has_no_value(engine: Engine) -> None:

@@ -18,8 +18,8 @@ from lapse.core.errors import HistoryTooShort, ModelError
 from lapse.core.settings import load_settings
 from lapse.core.windows import ChurnWindows
 from lapse.value.profit import CampaignCosts
-from lapse.value.value_metrics import bootstrap_errors, margin_card
-from lapse.value.value_model import ValueModel, ValueRoles, fit_value_model, value_beside, value_roles
+from lapse.value.value_metrics import margin_card, resampled_errors
+from lapse.value.value_model import NO_MONEY, ValueModel, ValueRoles, fit_value_model, value_beside, value_roles
 from lapse.value.value_report import CampaignTest, campaign, curve_points, off_note
 from lapse.value.value_training import fit_both
 from tests.conftest import ROOT
@@ -154,7 +154,7 @@ def test_one_customer() -> None:
 
 
 def test_no_money_no_value(tmp_path: Path) -> None:
-    ValueModel("none", 90, 90, 0.5, "the delivery has no amounts").write(tmp_path)
+    ValueModel("none", 90, 90, 0.5, NO_MONEY).write(tmp_path)
     assert np.isnan(ValueModel.read(tmp_path).expected_margin(customers(3))).all()
 
 
@@ -198,7 +198,7 @@ def test_known_answers_of_the_metrics() -> None:
     assert (card["mae"], card["rmse"], card["total_ratio"]) == (15.0, pytest.approx(np.sqrt(350)), 1.0)
     perfect = margin_card(came, came)
     assert perfect["mae"] == 0 and perfect["spearman"] == pytest.approx(1)
-    found = bootstrap_errors(came, {"a": said, "b": came, "same": said}, 50, 1)
+    found = resampled_errors(came, {"a": said, "b": came, "same": said}, 50, 1)
     assert (found["a"]["mae"] == found["same"]["mae"]).all() and not found["b"]["rmse"].any()
 
 
