@@ -1,4 +1,4 @@
-"""Stage evaluate: the recipe against its rivals at test cutoffs it had not seen, and the MLflow record of it all."""
+"""Stage evaluate: the training procedure against baselines at test cutoffs it had not seen, recorded in MLflow."""
 
 from lapse.core.errors import run
 from lapse.workspace import Workspace

@@ -1,4 +1,4 @@
-"""Stage train: the model that is judged and the model that ships."""
+"""Stage train: the evaluation model and the final model, of churn and of value."""
 
 from lapse.core.errors import run
 from lapse.workspace import Workspace

@@ -162,7 +162,7 @@ class Entry:
     """What it says to a person, one of causes.CAUSES (or a word of your own): a list names each cause once."""
     reason: str = ""
     """The cause in words with the customer's own numbers, a format text over the customer's features; `{others}` is the
-    median of the customers scored beside. scoring/wording.py has the formats."""
+    median of the customers scored beside. scoring/reason_wording.py has the formats."""
     protective_reason: str = ""
     """The same where it lowers the risk. A reason that says `{others}` reads both ways and needs none."""
     reference_feature: str = ""

@@ -132,7 +132,7 @@ def _validate_table(
         described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
         mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
     query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
-    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE judged_{table.name} AS {query}")
+    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}")
     if table.key:
         _reject_repeated_keys(engine, table)
     _hold_valid_and_rejected(engine, table, source, delivery)
@@ -146,9 +146,9 @@ def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
     # Two rows without a day from which on they are valid share that day.
     key = ", ".join(f"coalesce({quoted('out_' + name)}::VARCHAR, '')" for name in table.key)
     engine.connection.execute(
-        f"UPDATE judged_{table.name} SET reason = {literal(f'{table.key[0]} appears in several different rows')}, "
+        f"UPDATE checked_rows_{table.name} SET reason = {literal(f'{table.key[0]} appears in several different rows')}, "
         f"column_name = {literal(table.key[0])} WHERE reason IS NULL AND ({key}) IN (SELECT ({key}) "
-        f"FROM judged_{table.name} WHERE reason IS NULL GROUP BY {key} HAVING count(*) > 1)"
+        f"FROM checked_rows_{table.name} WHERE reason IS NULL GROUP BY {key} HAVING count(*) > 1)"
     )
 
 
@@ -157,12 +157,12 @@ def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceSet
     columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes_of(source)])
     connection = engine.connection
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} FROM judged_{table.name}{copies} "
+        f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} FROM checked_rows_{table.name}{copies} "
         "WHERE reason IS NULL AND NOT is_after_until"
     )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE rejects_{table.name} AS SELECT {literal(table.name)} AS table_name, j.reason, "
-        f"j.column_name, j.copies, {_as_delivered(delivery)} AS source_row FROM judged_{table.name} j "
+        f"j.column_name, j.copies, {_as_delivered(delivery)} AS source_row FROM checked_rows_{table.name} j "
         f"JOIN {delivery.staged} s ON s.rowid = j.number WHERE j.reason IS NOT NULL AND NOT j.is_after_until"
     )
     for broken in delivery.broken:
@@ -187,12 +187,12 @@ def _count(engine: DuckEngine, table: Table, source: SourceSettings, delivery: S
 
     What came in is counted in the staged delivery, what became of it in the tables that are written.
     """
-    after_until = len_of(engine, f"judged_{table.name} WHERE is_after_until", "coalesce(sum(copies), 0)")
+    after_until = len_of(engine, f"checked_rows_{table.name} WHERE is_after_until", "coalesce(sum(copies), 0)")
     rows_in = len_of(engine, delivery.staged, "coalesce(sum(copies), 0)") - after_until
     rows_in += sum(len_of(engine, broken) for broken in delivery.broken)
     kept = len_of(engine, f"valid_{table.name}")
     rejected = len_of(engine, f"rejects_{table.name}", "coalesce(sum(copies), 0)")
-    usable = f"judged_{table.name} WHERE reason IS NULL AND NOT is_after_until"
+    usable = f"checked_rows_{table.name} WHERE reason IS NULL AND NOT is_after_until"
     duplicates = len_of(engine, usable, "coalesce(sum(copies - 1), 0)") if source.duplicates == "drop" else 0
     if rows_in != kept + rejected + duplicates:
         raise DataError(f"sources.{table.name}: {rows_in} rows in, but {kept} kept + {rejected} rejected + {duplicates} "
@@ -213,7 +213,7 @@ def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
     """Return how many rows each reason cost, and up to four customers, the worst first."""
     rows = engine.connection.execute(
         "WITH reasons AS (SELECT reason, column_name, left(coalesce(out_customer_id, '(no customer_id)'), 40) AS who, "
-        f"sum(copies) AS copies FROM judged_{table.name} WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
+        f"sum(copies) AS copies FROM checked_rows_{table.name} WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
         "ranked AS (SELECT *, row_number() OVER (PARTITION BY reason, column_name ORDER BY who) AS place FROM reasons) "
         "SELECT reason, column_name, sum(copies)::BIGINT, list(who ORDER BY who) FILTER (place <= 4) "
         "FROM ranked GROUP BY 1, 2"
@@ -263,7 +263,7 @@ def _period(engine: DuckEngine, until: str | None) -> Period:
     ).fetchall()
     closings = [(row[0], row[1]) for row in rows]
     first, last = closings[0][0], closings[-1][0]
-    later = len_of(engine, "judged_transactions WHERE is_after_until") if until else 0
+    later = len_of(engine, "checked_rows_transactions WHERE is_after_until") if until else 0
     return Period(first, last, date.fromisoformat(until) if until and later else last_complete_day(closings))
 
 
