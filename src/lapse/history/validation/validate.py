@@ -213,7 +213,8 @@ def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
     """Return how many rows each reason cost, and up to four customers, the worst first."""
     rows = engine.connection.execute(
         "WITH reasons AS (SELECT reason, column_name, left(coalesce(out_customer_id, '(no customer_id)'), 40) AS who, "
-        f"sum(copies) AS copies FROM checked_rows_{table.name} WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
+        f"sum(copies) AS copies FROM checked_rows_{table.name} "
+        "WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
         "ranked AS (SELECT *, row_number() OVER (PARTITION BY reason, column_name ORDER BY who) AS place FROM reasons) "
         "SELECT reason, column_name, sum(copies)::BIGINT, list(who ORDER BY who) FILTER (place <= 4) "
         "FROM ranked GROUP BY 1, 2"
