@@ -58,7 +58,7 @@ def reports(tested: tuple[Experiment, list[Origin]], tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw none, which takes most of the time: for what is said in words only."""
+    """Draw none, which takes most of the time: for tests that read words only."""
     monkeypatch.setattr(evaluate, "_draw", lambda *_: None)
 
 
@@ -178,10 +178,10 @@ def test_segments_that_know_the_future_are_suspected(reports: Path) -> None:
     blank = {**group, "value": "not given", "churners": 300, "churn_rate": 0.3}
     given = {**group, "value": "gold", "churners": 20, "churn_rate": 0.02}
     alike = {**given, "churners": 200, "churn_rate": 0.2}
-    said = [
+    suspected = [
         "filled in later" in " ".join(cautions(predicted["metrics"], pair, [])) for pair in ([blank, given], [blank, alike])
     ]
-    assert said == [True, False]
+    assert suspected == [True, False]
 
 
 def test_the_definition_says_the_windows() -> None:
@@ -241,11 +241,11 @@ def test_base_rate_points_know_what_was_predicted(reports: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missed", "said"), [(None, None), (0.0, None), (0.004, "less than 1% is added"), (0.62, "62% is added")]
+    ("missed", "phrase"), [(None, None), (0.0, None), (0.004, "less than 1% is added"), (0.62, "62% is added")]
 )
-def test_the_season_is_said_where_there_is_one(missed: float | None, said: str | None) -> None:
+def test_the_season_is_named_where_there_is_one(missed: float | None, phrase: str | None) -> None:
     choice = {"calibration": "platt", "calibration_log_loss": {}, "churn_rates": {"2024-01-01": 0.2}, "level": 0.1}
     if missed is not None:  # a bundle of an older lapse says nothing of it
         choice["season_missed"] = missed
     text = calibrated(choice)
-    assert said in text if said else "added" not in text
+    assert phrase in text if phrase else "added" not in text

@@ -100,5 +100,5 @@ def test_the_regression_finds_a_power_law_again() -> None:
     brought = truth * random.gamma(4, 1 / 4, 5_000) * (random.random(5_000) < 0.9) / 0.9
     fitted = fit_spend_regression(np.column_stack([inputs, np.full(5_000, 7.0)]), brought)
     assert fitted.weights == (pytest.approx(0.7, abs=0.05), pytest.approx(0.0, abs=0.05), 0.0)
-    said = fitted.margin(np.column_stack([inputs, np.full(5_000, 7.0)]))
-    assert said.sum() / brought.sum() == pytest.approx(1, abs=0.02) and np.corrcoef(said, truth)[0, 1] > 0.99
+    expected = fitted.margin(np.column_stack([inputs, np.full(5_000, 7.0)]))
+    assert expected.sum() / brought.sum() == pytest.approx(1, abs=0.02) and np.corrcoef(expected, truth)[0, 1] > 0.99

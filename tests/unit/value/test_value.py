@@ -1,4 +1,4 @@
-"""The value model: it finds simulated truth, ships only where it beats last year's spend, and bears odd customers."""
+"""The value model: it finds simulated truth, is used only where it beats last year's spend, and bears odd customers."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_what_the_features_say_is_learned_and_totals_are_right() -> None:
     assert evaluation_model.kind == final_model.kind == "model" and "is better than last year's spend" in final_model.why
     assert evaluation_model.cutoffs == {"fit": [str(day) for day in CUTOFFS[:3]], "test": [str(CUTOFFS[3])]}
     test = rows[(rows["cutoff_date"] == CUTOFFS[3]) & (rows["churned"] == 0)]
-    said = evaluation_model.expected_margin(test)
-    by_half = pd.Series(said).groupby(test["engaged"].to_numpy()).mean()
+    expected = evaluation_model.expected_margin(test)
+    by_half = pd.Series(expected).groupby(test["engaged"].to_numpy()).mean()
     assert 1.2 < by_half[1.0] / by_half[0.0] < 3.2, "3 is true; shrunken"
-    assert said.sum() / test["margin_after"].sum() == pytest.approx(1, abs=0.1)
+    assert expected.sum() / test["margin_after"].sum() == pytest.approx(1, abs=0.1)
 
 
-def test_where_last_year_says_it_all_last_year_ships() -> None:
+def test_where_last_year_says_it_all_last_year_is_used() -> None:
     rows = customers()
     rows["margin_after"] = rows["margin_last_year"] * 30 / 200
     evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, VALUE, 200, 1)
@@ -137,10 +137,10 @@ def test_the_currency_does_not_matter() -> None:
 def test_odd_customers(columns: dict[str, Any], kind: str) -> None:
     rows = customers(60, **columns)
     model = fitted(rows)
-    said = model.expected_margin(rows)
-    assert model.kind == kind and np.isfinite(said).all() and (said >= 0).all()
+    expected = model.expected_margin(rows)
+    assert model.kind == kind and np.isfinite(expected).all() and (expected >= 0).all()
     if columns.get("margin_after") == 7.0:
-        assert said == pytest.approx(np.full(len(rows), 7.0), rel=1e-3)
+        assert expected == pytest.approx(np.full(len(rows), 7.0), rel=1e-3)
     evaluation_model, final_model = fit_both(rows, ROLES, FEATURES, VALUE, 20, 1)
     assert np.isfinite(final_model.expected_margin(rows)).all() and evaluation_model.cutoffs["test"] == [str(CUTOFFS[3])]
 
@@ -164,9 +164,9 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="1 are missing: engaged"):
         model.expected_margin(rows.drop(columns="engaged"))
     assert model.require(30, 0.5) is model
-    for said in ((31, 0.5), (30, 0.4)):
+    for settings in ((31, 0.5), (30, 0.4)):
         with pytest.raises(ModelError, match=r"was trained for value_days 30 and margin_share 0\.5"):
-            model.require(*said)
+            model.require(*settings)
     with pytest.raises(ModelError, match="holds no value model"):
         ValueModel.read(tmp_path)
     assert value_beside(tmp_path) is None, "a bundle made without one"
@@ -174,8 +174,8 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "value.txt").unlink()
     with pytest.raises(ModelError, match=r"damaged value model .*value\.txt is missing"):
         ValueModel.read(tmp_path)
-    said = json.loads((tmp_path / "value.json").read_text())
-    for content, message in (({**said, "format": 9}, "format 9"), ({"format": 1}, "damaged")):
+    spec = json.loads((tmp_path / "value.json").read_text())
+    for content, message in (({**spec, "format": 9}, "format 9"), ({"format": 1}, "damaged")):
         (tmp_path / "value.json").write_text(json.dumps(content))
         with pytest.raises(ModelError, match=message):
             ValueModel.read(tmp_path)
@@ -193,24 +193,24 @@ def test_roles_are_mature_and_a_short_log_falls_back_to_the_outcome_window() -> 
 
 
 def test_known_answers_of_the_metrics() -> None:
-    came, said = np.array([0.0, 10.0, 90.0, -20.0]), np.array([0.0, 20.0, 60.0, 0.0])
-    card = margin_card(came, said)
+    came, expected = np.array([0.0, 10.0, 90.0, -20.0]), np.array([0.0, 20.0, 60.0, 0.0])
+    card = margin_card(came, expected)
     assert (card["mae"], card["rmse"], card["total_ratio"]) == (15.0, pytest.approx(np.sqrt(350)), 1.0)
     perfect = margin_card(came, came)
     assert perfect["mae"] == 0 and perfect["spearman"] == pytest.approx(1)
-    found = resampled_errors(came, {"a": said, "b": came, "same": said}, 50, 1)
+    found = resampled_errors(came, {"a": expected, "b": came, "same": expected}, 50, 1)
     assert (found["a"]["mae"] == found["same"]["mae"]).all() and not found["b"]["rmse"].any()
 
 
 @pytest.mark.parametrize(
-    ("ratio", "said"), [(None, None), (1.24, None), (0.81, None), (1.9, "1.90 times"), (0.5, "too low")]
+    ("ratio", "expected"), [(None, None), (1.24, None), (0.81, None), (1.9, "1.90 times"), (0.5, "too low")]
 )
-def test_expectations_that_are_far_off_are_said_to_be(ratio: float | None, said: str | None) -> None:
+def test_expectations_that_are_far_off_are_said_to_be(ratio: float | None, expected: str | None) -> None:
     notes = off_note(ratio)
-    assert (said in notes[0]) if said else not notes
+    assert (expected in notes[0]) if expected else not notes
 
 
-def test_a_campaign_is_judged_by_who_left() -> None:
+def test_a_campaign_is_measured_by_who_left() -> None:
     random = np.random.default_rng(5)
     risk, margin = random.random(500), random.gamma(2, 50, 500)
     churned = (random.random(500) < risk).astype("int64")
