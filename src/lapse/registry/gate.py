@@ -152,16 +152,9 @@ def not_worse(found: Comparison | str | None, max_auroc_loss: float) -> Check:
     if auroc.by is None or auroc.interval is None or brier.by is None or brier.interval is None:
         return Check("champion", passed=False, detail="cannot be compared: the test customers all churned, or none did")
     detail = (
-<<<<<<< HEAD
-        f"against {found.basis}: AUROC {auroc.by:+.4f} "
-        f"({auroc.interval[0]:+.4f} to {auroc.interval[1]:+.4f}), to be at least {-max_auroc_loss} and not wholly below 0; "
-        f"Brier score {brier.by:+.4f} ({brier.interval[0]:+.4f} to {brier.interval[1]:+.4f}), not to be wholly below 0; "
-        "above 0 favours the candidate"
-=======
         f"against {found.basis}: AUROC {auroc.by:+.4f} ({auroc.interval[0]:+.4f} to {auroc.interval[1]:+.4f}), to be at "
         f"least {-max_auroc_loss} and not wholly below 0; Brier score {brier.by:+.4f} ({brier.interval[0]:+.4f} to "
         f"{brier.interval[1]:+.4f}), not to be wholly below 0; above 0 favours the candidate"
->>>>>>> h4
     )
     passed = auroc.by >= -max_auroc_loss and "behind" not in (auroc.shows, brier.shows)
     return Check("champion", passed, detail)
