@@ -150,7 +150,7 @@ def at_risk(
     """Print or save the customers most at risk, with their reasons."""
     from lapse.core.settings import load_settings
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import about_list, at_risk_list, caution_in
+    from lapse.outreach.lists import about_list, at_risk_list, caution_in, kept_off_note
     from lapse.value.profit import CampaignCosts
 
     settings = load_settings()
@@ -165,6 +165,8 @@ def at_risk(
         return
     if caution:
         typer.echo(f"CAUTION: {caution}", err=True)
+    if kept_off := kept_off_note(scores, section.min_risk):
+        typer.echo(f"{kept_off[0].upper()}{kept_off[1:]}.", err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
         typer.echo(text, nl=False)

@@ -18,7 +18,7 @@ from lapse.core.settings import Settings, load_settings
 from lapse.core.source_settings import SourceSettings
 from lapse.core.windows import resolve_as_of
 from lapse.history.reading.sources import source_files
-from lapse.outreach.lists import caution_in, print_summary, write_lists
+from lapse.outreach.lists import caution_in, kept_off_note, print_summary, without_consent, write_lists
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.scoring.bands import bands_for
 from lapse.scoring.score import ScoringModel, consenting_customers, score_customers, with_own_features, write_scores
@@ -110,6 +110,7 @@ def _score(
         "risk_bands": asdict(bands),
         "customers_scored": len(scores),
         "customers_listed": len(listed),
+        "kept_off": {"no consent": without_consent(scores, settings.lists.min_risk)},
         "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
         "started_at": started.isoformat(timespec="seconds"),
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -120,7 +121,7 @@ def _score(
         (work / name).replace(out / name)
     write_json(out / "scores" / "manifest.json", manifest)
     print_score_summary(scores, bands)
-    print_summary(listed)
+    print_summary(listed, kept_off_note(scores, settings.lists.min_risk))
     return manifest
 
 

@@ -310,12 +310,13 @@ class Workspace:
         """Write the lists for marketing."""
         import pandas as pd
 
-        from lapse.outreach.lists import caution_in, print_summary, write_lists
+        from lapse.outreach.lists import caution_in, kept_off_note, print_summary, write_lists
         from lapse.value.profit import CampaignCosts
 
         lists, paths = self.settings.lists, self.paths
         scores, caution = pd.read_parquet(paths.scores), caution_in(paths.metrics)
         campaign_costs = CampaignCosts.of(self.settings.value)
-        print_summary(
-            write_lists(scores, paths.lists, lists.min_risk, lists.max_customers, caution, lists.rank_by, campaign_costs)
+        listed = write_lists(
+            scores, paths.lists, lists.min_risk, lists.max_customers, caution, lists.rank_by, campaign_costs
         )
+        print_summary(listed, kept_off_note(scores, lists.min_risk))

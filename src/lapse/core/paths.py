@@ -2,98 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
 class Paths:
-    """Where the stages of a workspace read and write: `root` holds params.yaml and models, `data` the tables and reports."""
+    """The files and folders below `root`, which holds params.yaml and models, and `data`, which holds tables and reports."""
 
-    root: Path
-    data: Path
-
-    @property
-    def raw(self) -> Path:
-        """Landed tables."""
-        return self.data / "raw"
-
-    @property
-    def validated(self) -> Path:
-        """Validated tables, the rejects and the data profile."""
-        return self.data / "validated"
-
-    @property
-    def profile(self) -> Path:
-        """The data profile."""
-        return self.validated / "profile.json"
-
-    @property
-    def customers(self) -> Path:
-        """The validated customers table."""
-        return self.validated / "customers.parquet"
-
-    @property
-    def activity(self) -> Path:
-        """Activity tables, a folder each."""
-        return self.data / "activity"
-
-    @property
-    def snapshots(self) -> Path:
-        """Eligible customers, a file per cutoff."""
-        return self.data / "snapshots"
-
-    @property
-    def features(self) -> Path:
-        """Features, a file per cutoff."""
-        return self.data / "features"
-
-    @property
-    def labels(self) -> Path:
-        """Labels, a file per cutoff."""
-        return self.data / "labels"
-
-    @property
-    def reports(self) -> Path:
-        """Reports, metrics and pictures."""
-        return self.data / "reports"
-
-    @property
-    def usability(self) -> Path:
-        """The usability report that stage train reads."""
-        return self.reports / "usability.json"
-
-    @property
-    def metrics(self) -> Path:
-        """What stage evaluate found."""
-        return self.reports / "metrics.json"
-
-    @property
-    def retention(self) -> Path:
-        """The table of retention rates."""
-        return self.data / "retention" / "crr.parquet"
-
-    @property
-    def scores(self) -> Path:
-        """The scored customers."""
-        return self.data / "scores" / "scores.parquet"
-
-    @property
-    def lists(self) -> Path:
-        """The lists for marketing."""
-        return self.data / "lists"
-
-    @property
-    def models(self) -> Path:
-        """The bundles and the model card."""
-        return self.root / "models"
-
-    @property
-    def evaluation_model(self) -> Path:
-        """The bundle that the test measures."""
-        return self.models / "evaluation"
-
-    @property
-    def final_model(self) -> Path:
-        """The bundle that scores."""
-        return self.models / "lapse"
+    def __init__(self, root: Path, data: Path) -> None:
+        self.root, self.data = root, data
+        self.raw = data / "raw"
+        self.validated = data / "validated"
+        self.profile = self.validated / "profile.json"
+        self.customers = self.validated / "customers.parquet"
+        self.activity = data / "activity"
+        # One file per cutoff in each of these three.
+        self.snapshots, self.features, self.labels = data / "snapshots", data / "features", data / "labels"
+        self.reports = data / "reports"
+        self.usability = self.reports / "usability.json"
+        self.metrics = self.reports / "metrics.json"
+        self.retention = data / "retention" / "crr.parquet"
+        self.scores = data / "scores" / "scores.parquet"
+        self.lists = data / "lists"
+        self.models = root / "models"
+        self.evaluation_model = self.models / "evaluation"
+        self.final_model = self.models / "lapse"

@@ -49,7 +49,7 @@ def list_as_table(listed: pd.DataFrame) -> str:
         last = "" if pd.isna(row["last_order_date"]) else f"{row['last_order_date']:%Y-%m-%d}"
         lines.append(f"{row['rank']:>5}  {row['customer_id']:<16} {row['churn_risk']:>6.1%}  {row['risk_band']:<6}  "
                      f"{last:<10} {spend:>12}  {reasons}")  # fmt: skip
-    return "\n".join(lines) + "\n" if len(listed) else "Nobody is on the list: no active customer reaches lists.min_risk.\n"
+    return "\n".join(lines) + "\n" if len(listed) else "Nobody is on the list.\n"
 
 
 def write_csv(listed: pd.DataFrame, path: Path) -> None:

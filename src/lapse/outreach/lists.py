@@ -33,8 +33,7 @@ def at_risk_list(
     exceeds it. Ties go by risk, the spend of the last year, then customer_id, so that the order never depends on
     chance. DataError when rank_by needs money that is not there.
     """
-    at_risk = scores["risk_band"] != "low" if min_risk == "auto" else scores["churn_risk"] >= min_risk
-    listed = scores[at_risk & scores["may_contact"]]
+    listed = scores[is_at_risk(scores, min_risk) & scores["may_contact"]]
     if len(listed) and listed[rank_by].isna().all():
         raise DataError(f"lists: lists.rank_by is {rank_by}, but the delivery has no amounts, so it is null for all of the "
                         f"{len(listed):,} customers. Map an amount, or rank by churn_risk.")  # fmt: skip
@@ -49,6 +48,31 @@ def at_risk_list(
     listed.insert(0, "rank", range(1, len(listed) + 1))
     listed["caution"] = pd.Series(caution, index=listed.index, dtype="str")
     return listed[list(AT_RISK.names)].reset_index(drop=True)
+
+
+def is_at_risk(scores: pd.DataFrame, min_risk: float | Auto) -> pd.Series:
+    """Return which customers reach `min_risk`; auto: medium risk."""
+    return scores["risk_band"] != "low" if min_risk == "auto" else scores["churn_risk"] >= min_risk
+
+
+def without_consent(scores: pd.DataFrame, min_risk: float | Auto) -> int:
+    """Return how many customers at risk are kept off the list because they did not agree to be contacted."""
+    return int((is_at_risk(scores, min_risk) & ~scores["may_contact"]).sum())
+
+
+def kept_off_note(scores: pd.DataFrame, min_risk: float | Auto) -> str | None:
+    """Return who is at risk and may not be contacted, in a sentence; None when everybody may be."""
+    kept_off, at_risk = without_consent(scores, min_risk), int(is_at_risk(scores, min_risk).sum())
+    if not kept_off:
+        return None
+    agreed = int(scores["may_contact"].sum())
+    who = (
+        f"none of the {at_risk:,} customers at risk"
+        if kept_off == at_risk
+        else f"{kept_off:,} of the {at_risk:,} customers at risk"
+    )
+    negated = "may be contacted" if kept_off == at_risk else "may not be contacted"
+    return f"{who} {negated}: a clear consent is known for {agreed:,} of {len(scores):,} active customers"
 
 
 def write_lists(
@@ -75,11 +99,12 @@ def about_list(
     rank_by: str = "churn_risk",
 ) -> dict[str, str]:
     """Return what a reader of the list has to know."""
+    note = kept_off_note(scores, min_risk)
     first, reached = scores.iloc[0], "medium or high" if min_risk == "auto" else f"{min_risk * 100:g}% or more"
     return {
         **({"CAUTION": caution} if caution else {}),
         "What this is": f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {reached}, the "
-        f"highest {rank_by} first. Customers who did not consent to be contacted are left out.",
+        f"highest {rank_by} first." + (f" {note[0].upper()}{note[1:]}." if note else ""),
         "As of": f"{first['cutoff_date']}: nothing after this day was used.",
         "Model": first["model_version"],
         **{column.name: f"{column.meaning}{f' ({column.unit})' if column.unit else ''}" for column in AT_RISK.columns},
@@ -94,11 +119,13 @@ def caution_in(metrics: Path) -> str | None:
     return caution
 
 
-def print_summary(listed: pd.DataFrame) -> None:
-    """Log the first three customers of the list, and where to look next."""
+def print_summary(listed: pd.DataFrame, kept_off: str | None) -> None:
+    """Log who may not be contacted, the first three customers of the list, and where to look next."""
     for caution in listed["caution"].dropna().unique():
         LOG.info(f"CAUTION, {caution}.")
-    LOG.info(f"{len(listed):,} customers at risk{', the first of them:' if len(listed) else ''}")
+    if kept_off:
+        LOG.info(kept_off)
+    LOG.info(f"{len(listed):,} customers on the list{', the first of them:' if len(listed) else ''}")
     for row in listed.head(3).to_dict("records"):
         why = row["reason_1"] if pd.notna(row["reason_1"]) else "no single reason"
         LOG.info(f"  {row['rank']}. {row['customer_id']}: {row['churn_risk']:.0%}. {why}")

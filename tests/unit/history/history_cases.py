@@ -23,7 +23,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "customers": {"customer_id": "who", "segment": "group"},
 }
 EXTRA: dict[str, dict[str, Any]] = {"feedback": {"scale_min": 1.0, "scale_max": 5.0}}
-TABLES = tuple(COLUMNS)
+TABLES = (*COLUMNS, "subscriptions")
 
 
 @dataclass
@@ -64,7 +64,9 @@ def run_validate(tmp_path: Path, folder: Path) -> Validate:
     """Settings of source tables in, what validate made of the delivery out; nothing may be left over when it refuses."""
 
     def run(max_reject_share: float = 1.0, until: str | None = None, **tables: dict[str, Any]) -> Outcome:
-        given = {name: {"columns": COLUMNS[name], **EXTRA.get(name, {}), **settings} for name, settings in tables.items()}
+        given = {
+            name: {"columns": COLUMNS.get(name, {}), **EXTRA.get(name, {}), **settings} for name, settings in tables.items()
+        }
         if "transactions" not in given:
             (folder / "fine.csv").write_text("who,at,paid\na,2020-01-01,1\n")
             given["transactions"] = {"columns": COLUMNS["transactions"], "path": "fine.csv"}

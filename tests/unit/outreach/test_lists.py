@@ -13,7 +13,7 @@ import python_calamine
 from lapse.core.errors import DataError
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-from lapse.outreach.lists import about_list, at_risk_list, write_lists
+from lapse.outreach.lists import about_list, at_risk_list, kept_off_note, write_lists
 from lapse.scoring.score import consenting_customers
 from lapse.value.profit import CampaignCosts
 
@@ -124,6 +124,20 @@ def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> N
         "About this list",
     ]
     assert "Nobody is on the list" in list_as_table(listed)
+
+
+def test_who_may_not_be_contacted_is_counted_and_said(tmp_path: Path) -> None:
+    given = scores(churn_risk=[0.9, 0.8, 0.1], may_contact=[False, True, True])
+    assert kept_off_note(given, 0.2) == (
+        "1 of the 2 customers at risk may not be contacted: a clear consent is known for 2 of 3 active customers"
+    )
+    nobody = scores(churn_risk=[0.9, 0.8], may_contact=[False, False])
+    assert kept_off_note(nobody, 0.2) == (
+        "none of the 2 customers at risk may be contacted: a clear consent is known for 0 of 2 active customers"
+    )
+    about = about_list(nobody, write_lists(nobody, tmp_path, 0.2, 10), 0.2)
+    assert "None of the 2 customers at risk may be contacted" in about["What this is"]
+    assert kept_off_note(scores(churn_risk=[0.9]), 0.2) is None
 
 
 def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _text(cell: Any, time_format: str | None) -> str | None:
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) < 1e15 else repr(cell)
+        return str(int(cell)) if cell.is_integer() and abs(cell) <= 2**53 else repr(cell)
     if isinstance(cell, datetime):
         return cell.strftime(time_format) if time_format else cell.isoformat(" ")
     if isinstance(cell, date):

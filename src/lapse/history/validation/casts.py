@@ -12,12 +12,19 @@ from lapse.core.tables import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
 from lapse.history.reading.sources import StagedTable
 
+CLOCK = ("%H", "%-H", "%I", "%-I", "%p", "%M", "%-M", "%S", "%-S", "%f", "%g", "%n", "%X", "%c")
+"""The directives of a time_format that say more than the day."""
 TIME_OF_DAY = r"\d[T ]\d"
-OFFSET = r"(Z|UTC|[+-]\d\d(:?\d\d)?)$"
+OFFSET = r"(Z|z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
 # 1234,5 and 1.234,5 and ,5; but not 1.5, which is no number where the comma is the decimal sign.
 DECIMAL_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?|[+-]?,\d+"
 # How exports write "nobody". As a customer's name it would make one giant customer of all of them.
-NOBODY = ("null", "nan", "none", "n/a", "\\n")
+NOBODY = (
+    "null", "(null)", "<null>", "nan", "nat", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "undefined", "unknown",
+    "anonymous", "-", "--", "0", "\\n",
+)  # fmt: skip
+KNOWN_DAYS = ("started_date", "end_recorded_date")
+"""Days that cannot lie in the future; an end may be known in advance, and a customers row may be valid from later on."""
 SPACES = "' ' || chr(9) || chr(10) || chr(11) || chr(13) || chr(160) || chr(65279)"
 
 
@@ -129,8 +136,8 @@ def _cast(column: Column, source: SourceSettings, raw: str, raw_type: str, timez
             return (f"CASE WHEN isnan({raw}) THEN NULL WHEN {raw} = floor({raw}) AND abs({raw}) < 1e18 "
                     f"THEN {raw}::HUGEINT::VARCHAR ELSE {raw}::VARCHAR END")  # fmt: skip
         return f"nullif({text}, '')"
-    if column.type == "timestamp":
-        return f"TRY({_local_time(source, raw, raw_type, timezone)})"
+    if column.type in ("timestamp", "date"):
+        return f"TRY(({_local_time(source, raw, raw_type, timezone)})::{DUCKDB_TYPES[column.type]})"
     if column.type == "decimal" and raw_type == "BOOLEAN":
         return f"NULL::{DUCKDB_TYPES['decimal']}"
     if column.type == "decimal" and raw_type == "VARCHAR" and source.decimal == ",":
@@ -163,13 +170,25 @@ def _parsed_time(source: SourceSettings, text: str, here: str, there: str) -> st
         parsed = f"try_strptime({text}, {literal(source.time_format)})"
         if any(code in source.time_format for code in ("%z", "%Z")):
             return f"{parsed} AT TIME ZONE {here}"
-        has_clock = any(code in source.time_format for code in ("%H", "%I", "%X", "%c"))
+        has_clock = any(code in source.time_format for code in CLOCK)
         return f"({parsed} AT TIME ZONE {there}) AT TIME ZONE {here}" if has_clock else parsed
     return (
         f"CASE WHEN NOT regexp_matches({text}, {literal(TIME_OF_DAY)}) THEN try_cast({text} AS TIMESTAMP) "
-        f"WHEN regexp_matches({text}, {literal(OFFSET)}) THEN try_cast({text} AS TIMESTAMPTZ) AT TIME ZONE {here} "
+        f"WHEN regexp_matches({text}, {literal(OFFSET)}) THEN try_cast({_with_plain_offset(text)} AS TIMESTAMPTZ) "
+        f"AT TIME ZONE {here} "
         f"ELSE (try_cast({text} AS TIMESTAMP) AT TIME ZONE {there}) AT TIME ZONE {here} END"
     )
+
+
+def _with_plain_offset(text: str) -> str:
+    """Return the SQL of a time whose seconds and offset are written out: 22:00Z is 22:00:00+00, +0200 is +02:00."""
+    for pattern, plain in (
+        (r"([T ]\d\d:\d\d)\s*(Z|z|UTC|GMT|[+-]\d\d(:?\d\d)?)$", r"\1:00\2"),
+        (r"\s*(Z|z|UTC|GMT)$", "+00"),
+        (r"\s*([+-]\d\d):?(\d\d)$", r"\1:\2"),
+    ):
+        text = f"regexp_replace({text}, {literal(pattern)}, {literal(plain)})"
+    return text
 
 
 def _reasons(
@@ -193,10 +212,12 @@ def _reasons(
             nobody = ", ".join(literal(word) for word in NOBODY)
             checks.append((column.name, "is missing", f"{name} IS NULL OR lower({name}) IN ({nobody})"))
         if column.type != "text":
-            checks.append((column.name, f"cannot be read as a {column.type}",
-                           f"{name} IS NULL AND NOT ({blank})"))  # fmt: skip
-        if column.type == "timestamp":
+            # A return flag that is empty is a no, hence never null; one that cannot be read must not pass as a no.
+            read = f"try_cast({_text_of(raw, mapped[column.name].type)} AS BOOLEAN)" if column.name == "is_return" else name
+            checks.append((column.name, f"cannot be read as a {column.type}", f"{read} IS NULL AND NOT ({blank})"))
+        if column.type == "timestamp" or column.name in KNOWN_DAYS:
             checks.append((column.name, "lies in the future", f"{name}::DATE > {literal(str(today))}::DATE"))
+        if column.type in ("timestamp", "date"):
             checks.append((column.name, f"lies before {sources.earliest} (sources.earliest)",
                            f"{name}::DATE < {literal(sources.earliest)}::DATE"))  # fmt: skip
         checks += _range_checks(column, source, name)
