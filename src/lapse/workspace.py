@@ -83,7 +83,7 @@ class Workspace:
         return feature_inputs(self.profile, self.windows, self.settings.features, self.root)
 
     def land(self) -> None:
-        """Copy what params name that is no file to data/raw, where DVC sees when it changes."""
+        """Copy what params name that is not a file to data/raw, where DVC sees when it changes."""
         from lapse.history.landing.land import land, land_tables, require_always_changed
 
         wanted = self.settings.land

@@ -1,6 +1,6 @@
 """The engines that run every expression: embedded DuckDB, or Spark when asked for. Nothing else opens a connection.
 
-LAPSE_ENGINE=spark runs activity, snapshots, features, labels, retention and score on Spark. The engine is no param: it
+LAPSE_ENGINE=spark runs activity, snapshots, features, labels, retention and score on Spark. The engine is not a param: it
 may not change a value, and tests/parity holds both to the same ones.
 """
 
@@ -300,7 +300,7 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
     """
     chosen = os.environ.get(CHOICE) or "duckdb"
     if chosen not in ENGINES:
-        raise SettingsError(f"{CHOICE}: {chosen!r} is no engine. Set it to {' or '.join(ENGINES)}, or leave it unset.")
+        raise SettingsError(f"{CHOICE}: {chosen!r} is not an engine. Set it to {' or '.join(ENGINES)}, or leave it unset.")
     if chosen == "duckdb":
         with open_duckdb(threads) as duck:
             # As on Spark, x / 0 is null in every expression, not infinite.
@@ -333,7 +333,9 @@ def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
     try:
         connection.execute(f"SET memory_limit = '{quoted}'")
     except duckdb.Error:
-        raise SettingsError(f"{MEMORY}: {limit!r} is no amount of memory. Write it like 12GB, or leave it unset.") from None
+        raise SettingsError(
+            f"{MEMORY}: {limit!r} is not an amount of memory. Write it like 12GB, or leave it unset."
+        ) from None
 
 
 def spark_lacks() -> str | None:

@@ -198,7 +198,7 @@ class Settings(Section):
             try:
                 ZoneInfo(zone)
             except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise SettingsError(f"{name}: {zone!r} is no time zone. Use an IANA name, like Europe/Berlin.") from None
+                raise SettingsError(f"{name}: {zone!r} is not a time zone. Use an IANA name, like Europe/Berlin.") from None
         parse_day(self.sources.earliest, "sources.earliest")
         if self.sources.until is not None:
             parse_day(self.sources.until, "sources.until")
@@ -218,7 +218,7 @@ def load_settings(path: Path = PARAMS) -> Settings:
     if not path.exists():
         raise SettingsError(f"{path} is not there. Run lapse in the folder that holds params.yaml.")
     if not path.is_file():
-        raise SettingsError(f"{path} is no file. Run lapse in the folder that holds params.yaml.")
+        raise SettingsError(f"{path} is not a file. Run lapse in the folder that holds params.yaml.")
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
     except YAMLError as error:

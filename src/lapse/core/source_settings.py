@@ -37,7 +37,7 @@ class Section(BaseModel):
 
 
 class LandTable(Section):
-    """One table that is no file yet: a table or query of a database, or an object in an object store."""
+    """One table that is not a file yet: a table or query of a database, or an object in an object store."""
 
     url: str
     table: str | None = None

@@ -191,7 +191,7 @@ PURCHASE_DAYS = Table(
     (
         CUSTOMER_ID,
         Column("activity_date", "date", "The day."),
-        Column("orders", "count", "Distinct orders with at least one line that is no return and not of zero value; "
+        Column("orders", "count", "Distinct orders with at least one line that is neither a return nor of zero value; "
                "0 on a day of returns or zero-value lines only.", "orders"),
         Column("lines", "count", "Order lines (neither return nor zero value).", "lines"),
         Column("units", "decimal", "Units ordered, returns not subtracted.", "units", _NO_ORDER),

@@ -322,7 +322,7 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
         reason=worded(entry.reason), protective_reason=worded(entry.protective_reason),
     )  # fmt: skip
     if arguments.get("about") in ("trouble", "contacted"):
-        # Fewer complaints, or fewer mails sent, are no sign that a customer turns away: neither a direction nor words.
+        # Fewer complaints, or fewer mails sent, are not a sign that a customer turns away: neither a direction nor words.
         return replace(filled, risk="either", reason="", protective_reason="")
     return filled
 

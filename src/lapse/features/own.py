@@ -73,7 +73,7 @@ def _families_in(file: Path) -> list[Family]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise SettingsError(f"{file} does not run: {type(error).__name__}: {error}. Mend it, or take it away.") from None
+        raise SettingsError(f"{file} does not run: {type(error).__name__}: {error}. Correct it, or take it away.") from None
     finally:
         sys.dont_write_bytecode = written
     made = {id(one): one for one in vars(module).values() if isinstance(one, Family) and one not in FAMILIES}

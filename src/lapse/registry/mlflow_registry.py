@@ -132,7 +132,7 @@ class Registry:
             rows = mlflow.MlflowClient().search_model_versions(f"name = '{self.model}'")
             numbers = [int(row.version) for row in rows if row.tags.get("model_version") == model_version]
         if not numbers:
-            raise ModelError(f"models/lapse ({model_version}) is no version of {self.model!r} in {shown_uri(self.root)}. "
+            raise ModelError(f"models/lapse ({model_version}) is not a version of {self.model!r} in {shown_uri(self.root)}. "
                              "`dvc repro evaluate` records it; or name another: --version.")  # fmt: skip
         return max(numbers)
 
@@ -175,6 +175,16 @@ def _cause(error: BaseException) -> str:
     return without_passwords(first_line(error))
 
 
+def _database_advice(cause: str) -> str:
+    if "locked" in cause:
+        return "Another process holds it, e.g. an MLflow UI or a training: wait for it or close it, and try again."
+    if "malformed" in cause or "not a database" in cause:
+        return (
+            "The file is damaged: bring back a copy of it; without one, move it away and run `dvc repro --force evaluate`."
+        )
+    return "Check that it runs, MLFLOW_TRACKING_URI, and the rights of the user."
+
+
 @contextmanager
 def _mlflow(root: Path) -> Iterator[Any]:
     """Yield MLflow, quiet and pointed at the project's runs; its errors become ModelError."""
@@ -183,6 +193,7 @@ def _mlflow(root: Path) -> Iterator[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow
+        import sqlalchemy
 
         _quiet()
         mlflow.set_tracking_uri(tracking_uri(root))
@@ -191,6 +202,11 @@ def _mlflow(root: Path) -> Iterator[Any]:
         except mlflow.exceptions.MlflowException as error:
             raise ModelError(f"MLflow at {shown_uri(root)} refused: {_cause(error)}. Check MLFLOW_TRACKING_URI, and "
                              "whether one may write there.") from None  # fmt: skip
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            cause = _cause(getattr(error, "orig", None) or error)
+            raise ModelError(
+                f"MLflow's database {shown_uri(root)} cannot be used: {cause}. {_database_advice(cause)}"
+            ) from None
 
 
 def _open_experiment(mlflow: Any, uri: str, experiment: str) -> None:

@@ -61,7 +61,7 @@ def read_history(path: Path) -> list[PromotionRecord]:
             spec: dict[str, Any] = json.loads(text)
             record = PromotionRecord(**{**spec, "checks": tuple(spec["checks"])})
         except (ValueError, TypeError, KeyError):
-            raise ModelError(f"{path}: line {number} is no line of the history. {_restore(path)}") from None
+            raise ModelError(f"{path}: line {number} is not a line of the history. {_restore(path)}") from None
         if record.number != number or record.previous != previous or record.hash != _hash(record):
             raise ModelError(f"{path}: line {number} is not what was written there: its hash does not fit. {_restore(path)}")
         records.append(record)

@@ -91,7 +91,7 @@ def _risk(scored: pd.DataFrame, scores: pd.DataFrame, anew: Callable[[pd.Series]
         why = anew(row)
         reasons, protective = [reason.text for reason in why.reasons], [reason.text for reason in why.protective]
     wordless = ("nothing about this customer raises the risk" if row["risk_band"] == "low"
-                else "what raises the risk is no usual sign of leaving, and has no words")  # fmt: skip
+                else "what raises the risk is not a usual sign of leaving, and has no words")  # fmt: skip
     return [
         f"Churn risk {row['churn_risk']:.1%} ({row['risk_band']}) as of {row['cutoff_date']}, number {rank:,} of "
         f"{len(scores):,}; model {row['model_version']}",

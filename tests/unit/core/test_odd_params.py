@@ -80,7 +80,7 @@ CASES = {
         changed("source: complete_journey", f"source: {'x' * 9000}"),
         "land.source: Input should be 'complete_journey'",
     ),
-    "a time zone that leads outside": (changed("America/New_York", "../../etc/passwd"), "is no time zone"),
+    "a time zone that leads outside": (changed("America/New_York", "../../etc/passwd"), "is not a time zone"),
     "a delimiter that divides nothing": (
         changed("    timezone: UTC\n", '    timezone: UTC\n    delimiter: "\\n"\n'),
         "sources.transactions: delimiter must not hold a quote, a line end or a NUL.",

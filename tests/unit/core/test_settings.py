@@ -24,7 +24,7 @@ THRESHOLDS = PARAMS[PARAMS.index("  high_risk:") : PARAMS.index("\n\nlists:")]
         ("  until: null", "  until: 2017-10-31", 'sources.until is a bare date. Put it in quotes: "2017-10-31"'),
         ("  until: null", '  until: "31.10.2017"', "sources.until: '31.10.2017' is not a day"),
         ("  as_of: latest", '  as_of: "last"', "score.as_of: 'last' is not a day"),
-        ("America/New_York", "America/NewYork", "'America/NewYork' is no time zone"),
+        ("America/New_York", "America/NewYork", "'America/NewYork' is not a time zone"),
         ("      amount: sales_value", "      amonut: sales_value", "unknown column 'amonut'. Did you mean 'amount'?"),
         ("      customer_id: household_id\n      ordered_at", "      ordered_at", "nothing is mapped to 'customer_id'"),
         ("  windows: auto ", "  windows: [90, 30] ", "the shortest first"),

@@ -183,6 +183,19 @@ def test_a_table_of_duckdb(tmp_path: Path, land: Land, out: Path) -> None:
         land(sales=settings | {"table": None, "query": "SELECT * FROM read_text('/etc/passwd')"})
 
 
+def test_times_with_a_zone_of_duckdb(tmp_path: Path, land: Land, out: Path) -> None:
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute("CREATE TABLE sales AS SELECT 'a' AS who, timestamptz '2024-03-05 23:30:00-05' AS \"at\", 10.5 AS paid "
+                           "UNION ALL SELECT 'b', NULL, 1")  # fmt: skip
+    land(sales={"url": f"duckdb:///{tmp_path}/shop.duckdb", "table": "sales"})
+    types = dict(
+        duckdb.sql(f"DESCRIBE SELECT * FROM read_parquet('{out}/sales.parquet')").fetchall()[i][:2] for i in range(3)
+    )
+    assert types["at"] == "TIMESTAMP WITH TIME ZONE"
+    found = duckdb.sql(f"SELECT epoch(\"at\") FROM read_parquet('{out}/sales.parquet') ORDER BY who").fetchall()
+    assert found == [(1709699400.0,), (None,)]
+
+
 def test_rows_pass_through_in_chunks(shop: Path, land: Land, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with sqlite3.connect(shop) as connection:
         connection.executemany("INSERT INTO sales (who) VALUES (?)", [(str(i),) for i in range(1000)])

@@ -114,9 +114,9 @@ CASES = [
          "has no sheet 'july'. Valid are: June, May."),
     Case("no JSON object", text(b"1\n2\n", "log.jsonl"), {"path": "log.jsonl"}, DataError, "holds no JSON object"),
     # --- settings that do not fit
-    Case("no such encoding", text(FINE), {"encoding": "utf-9"}, SettingsError, "'utf-9' is no text encoding"),
-    Case("an encoding that is none", text(FINE), {"encoding": "zip"}, SettingsError, "'zip' is no text encoding"),
-    Case("an encoding that runs escapes", text(FINE), {"encoding": "unicode_escape"}, SettingsError, "is no text encoding"),
+    Case("no such encoding", text(FINE), {"encoding": "utf-9"}, SettingsError, "'utf-9' is not a text encoding"),
+    Case("an encoding that is none", text(FINE), {"encoding": "zip"}, SettingsError, "'zip' is not a text encoding"),
+    Case("an encoding that runs escapes", text(FINE), {"encoding": "unicode_escape"}, SettingsError, "is not a text encoding"),
     Case("the wrong encoding", text(b"who,at,paid\n\x81,2020-01-01,1\n"), {"encoding": "cp1252"}, DataError,
          "is not in cp1252"),
     Case("half a character", text(FINE.decode().encode("utf-16-le")[:-1]), {"encoding": "utf-16-le"}, DataError,

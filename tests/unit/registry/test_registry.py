@@ -219,3 +219,10 @@ def test_a_model_with_a_season_is_served_by_the_day(tmp_path: Path, monkeypatch:
         assert (translate_errors[1] == bundle.churn_risk(winter)).all() and (translate_errors[1] > translate_errors[0]).all()
         with pytest.raises(MlflowException, match=r"missing inputs \['cutoff_date'\]"):
             served.predict(rows)
+
+
+def test_a_damaged_database_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\x00" + bytes(range(256)) * 40)
+    with pytest.raises(ModelError, match=r"MLflow.* (cannot be used|refused): .*"):
+        Registry(tmp_path, "lapse").champion()

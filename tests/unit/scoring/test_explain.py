@@ -50,7 +50,7 @@ def test_a_customer_of_low_risk_is_explained_anew(engine: Engine) -> None:
 
 def test_a_risk_without_words_is_not_denied(engine: Engine) -> None:
     wordless = SCORES.assign(reason_1=None)
-    assert "because: what raises the risk is no usual sign of leaving" in explanation(engine, DAYS, wordless, "ann")
+    assert "because: what raises the risk is not a usual sign of leaving" in explanation(engine, DAYS, wordless, "ann")
 
 
 def test_a_customer_without_money_has_no_value(engine: Engine) -> None:

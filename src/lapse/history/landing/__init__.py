@@ -1,1 +1,1 @@
-"""Landing what is no file: packages, databases, object stores."""
+"""Landing what is not a file: packages, databases, object stores."""

@@ -1,4 +1,4 @@
-"""Sources that are no files: their tables are landed under data/raw, where DVC sees when they change."""
+"""Sources that are not files: their tables are landed under data/raw, where DVC sees when they change."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from lapse.history.reading.staging import Part, distinct_names, positions, text_
 
 ROWS_AT_ONCE = 20_000
 LARGEST = 2 << 30
-"""A workbook that unpacks to more bytes than this is no delivery: a sheet holds a million rows at most."""
+"""A workbook that unpacks to more bytes than this is not a delivery: a sheet holds a million rows at most."""
 
 
 def read_spreadsheet(

@@ -26,7 +26,7 @@ MARKS = {
 }
 # What a delivery is likely to be in when it is no UTF-8. The detector is not let loose on the other hundred.
 GUESSES = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "shift_jis", "gb18030", "big5", "euc_kr"]
-# Python calls these encodings too, but they are no text as a delivery has it.
+# Python calls these encodings too, but they are not texts as a delivery has them.
 NO_TEXT = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "mbcs", "oem"}
 
 
@@ -77,7 +77,7 @@ def codec_of(name: str, where: str) -> str:
             raise LookupError
     except (LookupError, ValueError, TypeError, EOFError, zlib.error):
         usual = ["utf-8", "utf-16", "latin-1", "cp1252", "cp1250", "cp1251", "shift_jis", "gb18030"]
-        raise SettingsError(f"{where}.encoding: {name!r} is no text encoding. {nearest(name, usual)}") from None
+        raise SettingsError(f"{where}.encoding: {name!r} is not a text encoding. {nearest(name, usual)}") from None
     return "utf-8" if known == "utf-8" else known
 
 

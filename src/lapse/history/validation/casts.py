@@ -16,7 +16,7 @@ CLOCK = ("%H", "%-H", "%I", "%-I", "%p", "%M", "%-M", "%S", "%-S", "%f", "%g", "
 """The directives of a time_format that say more than the day."""
 TIME_OF_DAY = r"\d[T ]\d"
 OFFSET = r"(Z|z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
-# 1234,5 and 1.234,5 and ,5; but not 1.5, which is no number where the comma is the decimal sign.
+# 1234,5 and 1.234,5 and ,5; but not 1.5, which is not a number where the comma is the decimal sign.
 DECIMAL_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?|[+-]?,\d+"
 # How exports write "nobody". As a customer's name it would make one giant customer of all of them.
 NOBODY = (
@@ -200,7 +200,7 @@ def _reasons(
         name, raw = quoted("out_" + column.name), quoted("raw_" + column.name)
         if column.name not in mapped:
             continue
-        # What is no text is never blank; and to trim millions of numbers takes longer than all the rest.
+        # What is not a text is never blank; and to trim millions of numbers takes longer than all the rest.
         is_text = mapped[column.name].type == "VARCHAR"
         blank = f"coalesce({_text_of(raw, 'VARCHAR')} = '', true)" if is_text else f"{raw} IS NULL"
         if mapped[column.name].is_derived:
