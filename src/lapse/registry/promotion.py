@@ -298,5 +298,5 @@ def _version(number: int | None) -> str:
 
 def _refusal(candidate: Registered, failed: list[Check], champion: int | None) -> str:
     why = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-    return (f"promote: the gate refused {candidate.name}, and the champion stays {_version(champion)}. {why}. Put that right, or "
-            "overrule the gate: --force --reason …; either is in models/promotions.jsonl.")  # fmt: skip
+    return (f"promote: the gate refused {candidate.name}, and the champion stays {_version(champion)}. {why}. "
+            "Put that right, or overrule the gate: --force --reason …; either is in models/promotions.jsonl.")  # fmt: skip

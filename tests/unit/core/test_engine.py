@@ -28,7 +28,7 @@ def test_duckdb_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAPSE_ENGINE", "sparc")
-    with pytest.raises(SettingsError, match=r"'sparc' is no engine\. Set it to duckdb or spark"), open_engine():
+    with pytest.raises(SettingsError, match=r"'sparc' is not an engine\. Set it to duckdb or spark"), open_engine():
         pass
 
 

@@ -124,7 +124,7 @@ def test_params_that_are_no_text(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="is not UTF-8 text"):
         load_settings(tmp_path / "params.yaml")
-    with pytest.raises(SettingsError, match="is no file"):
+    with pytest.raises(SettingsError, match="is not a file"):
         load_settings(tmp_path)
 
 
