@@ -83,6 +83,18 @@ def test_imports_run_downwards(path: Path) -> None:
             assert FLOOR_OF[room] < FLOOR_OF[own] or room == "__init__", f"{own} may not import {room}"
 
 
+def test_no_module_imports_itself_through_others() -> None:
+    names = {path: ".".join(path.relative_to(SRC).with_suffix("").parts) for path in MODULES}
+    imports = {
+        path: {file for name in imported_modules(path) if (file := file_of(name)) and file != path} for path in MODULES
+    }
+    waiting = dict(imports)
+    while free := [path for path, needs in waiting.items() if not needs & set(waiting)]:
+        for path in free:
+            del waiting[path]
+    assert [names[path] for path in waiting] == [], "these import one another in a circle, or need such a circle"
+
+
 def test_only_the_registry_knows_mlflow() -> None:
     knowing = {
         path.name for path in MODULES if re.search(r"^\s*(import|from) mlflow", path.read_text(encoding="utf-8"), re.M)
