@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 
-def compare(lapse: str, baseline: str, cutoffs: list[str]) -> dict[str, Any]:
+def compare(lapse: str, rival: str, cutoffs: list[str]) -> dict[str, Any]:
     """Return how many columns two folders of features share, and which differ where.
 
     Equal is within 1e-9 of the value (or 1e-6 near 0): the rivals add up floats, lapse adds up decimals.
@@ -17,7 +17,7 @@ def compare(lapse: str, baseline: str, cutoffs: list[str]) -> dict[str, Any]:
     shared: set[str] = set()
     differing: dict[str, int] = {}
     for cutoff in cutoffs:
-        theirs = pd.read_parquet(Path(baseline) / f"{cutoff}.parquet")
+        theirs = pd.read_parquet(Path(rival) / f"{cutoff}.parquet")
         theirs = theirs.set_index("customer_id") if "customer_id" in theirs.columns else theirs
         theirs = theirs.set_axis(theirs.index.astype(str), axis=0).sort_index()
         ours = pd.read_parquet(Path(lapse) / f"{cutoff}.parquet").set_index("customer_id").sort_index()

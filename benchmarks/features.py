@@ -27,7 +27,7 @@ from targets import FEW, SOME, with_cutoffs
 
 HERE = Path(__file__).resolve().parent
 SIZES = (1_000_000, 20_000_000, 100_000_000)
-PARTS = ("lapse", "baselines", "growth")
+PARTS = ("lapse", "rivals", "growth")
 FLOOR_ROUNDS = 3
 # Up to the first size it is measured what a month more costs, up to the second what further cutoffs do.
 LARGEST_GROWN, LARGEST_DENSE = 20_000_000, 1_000_000
@@ -46,7 +46,7 @@ def measure_size(bench: Bench, lines: int) -> None:
         with bench.work() as work:
             bench.lapse(lines, "lapse", folder / "validated", work, bench.cutoffs)
             measure_output(bench, lines, work / "features")
-    if "baselines" in bench.parts:
+    if "rivals" in bench.parts:
         measure_rivals(bench, lines, folder / "validated")
     if "growth" in bench.parts and lines <= LARGEST_GROWN:
         with bench.work() as out:

@@ -47,12 +47,12 @@ def machine(threads: int) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     pinned = [line.split("==") for line in _lines(HERE / "requirements.txt") if "==" in line]
-    baselines = ", ".join(f"{name} {number}" for name, number in pinned if name in RIVALS)
+    rivals = ", ".join(f"{name} {number}" for name, number in pinned if name in RIVALS)
     # The day belongs into a record of measurements; nothing that lapse itself writes depends on the clock.
     day = datetime.now().astimezone().date()
     processor = f"{model or platform.machine()}, {os.cpu_count()} cores ({threads} used), {memory:.0f} GiB"
     system = f"{platform.system()} {platform.release()}; Python {platform.python_version()}"
-    return f"{day}; {processor}, {system}, {versions}. Rivals: {baselines} (under featuretools)."
+    return f"{day}; {processor}, {system}, {versions}. Rivals: {rivals} (under featuretools)."
 
 
 def sizes(results: Results) -> str:

@@ -25,6 +25,22 @@ GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
 
 
+SLOW = (
+    "unit/registry/test_registry.py", "unit/core/test_cache.py", "unit/usability", "unit/model", "unit/evaluation/test_report.py",
+    "unit/simulation", "unit/test_benchmarks.py", "unit/test_labels.py", "unit/test_retention.py", "unit/features/test_own.py",
+    "unit/history/test_validate_command.py", "unit/history/test_delimited.py", "unit/history/test_refused_deliveries.py",
+    "unit/history/test_land.py", "unit/history/test_kinds_of_files.py", "golden",
+)  # fmt: skip
+"""What `make check` leaves out: it fits models, runs stages, or starts processes and servers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _console() -> None:
     log_to_console()
