@@ -135,7 +135,7 @@ class FeatureQuery:
         if not self.engine.in_chunks:
             yield people
             return
-        everybody = int(people.count().to_pyarrow().as_py())
+        everybody = self.engine.count(people)
         alike = everybody // (everybody // CHUNK + 1) + 1
         for after in range(0, everybody or 1, alike):
             yield people.filter((people.number > after) & (people.number <= after + alike))

@@ -38,7 +38,7 @@ class Codes:
         if count <= 1:
             return [(None, None)]
         codes = self._of("customer_id")
-        size = -(-int(codes.count().to_pyarrow().as_py()) // count)
+        size = -(-self._engine.count(codes) // count)
         first = codes.filter((codes.code > 1) & (codes.code % size == 1 % size)).order_by("code")
         borders = [None, *self._engine.frame(first)["text"], None]
         return list(pairwise(borders))

@@ -209,8 +209,7 @@ def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
             engine.write_partition(name, PART, month, folder / f"{month}.parquet", log.table.key)
         kept.note_all({month: (keys[month], notes[month]) for month in stale})
         engine.drop(name)
-    counted: Any = engine.read(folder)
-    return int(counted.count().to_pyarrow().as_py())
+    return engine.count(engine.read(folder))
 
 
 def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
