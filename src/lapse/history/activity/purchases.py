@@ -12,7 +12,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.core.tables import CATEGORY_DAYS, PURCHASE_DAYS
+from lapse.core.tables import CATEGORY_DAYS, PURCHASE_DAYS, TRANSACTIONS
 from lapse.history.activity.prices import line_prices, usual_prices
 
 RECENT_GAPS = 3
@@ -80,7 +80,7 @@ def order_lines(transactions: ir.Table) -> Any:
     """Return the transactions with activity_date, is_order_line and returns as negative amounts."""
     rows: Any = transactions
     return rows.mutate(
-        activity_date=rows.order_date,
+        activity_date=rows[TRANSACTIONS.day],
         # Some deliver a return as a positive amount with a mark.
         amount=ibis.ifelse(rows.is_return, -rows.amount.abs(), rows.amount),
         cost=ibis.ifelse(rows.is_return, -rows.cost.abs(), rows.cost),
