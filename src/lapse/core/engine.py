@@ -184,10 +184,9 @@ class DuckEngine(Engine):
         """As `Engine.materialize_queries`."""
         self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
         for number, rows in enumerate(queries):
+            into = f'INSERT INTO "{name}"' if number else f'CREATE TEMP TABLE "{name}" AS'
             with explain_failure(name, rows):
-                self.connection.execute(
-                    f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}'
-                )
+                self.connection.execute(f"{into} {rows}")
         return self.table(name)
 
     def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
@@ -227,11 +226,12 @@ class DuckEngine(Engine):
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
-        self._copy(f"{query} ORDER BY {_listed(key)}", path, "COMPRESSION zstd, USE_TMP_FILE false")
+        order = ", ".join(f'"{name}"' for name in key)
+        self._copy(f"{query} ORDER BY {order}", path, "COMPRESSION zstd, USE_TMP_FILE false")
 
     def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
-        place = str(path).replace("'", "''")
-        self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
+        quoted = str(path).replace("'", "''")
+        self.connection.execute(f"COPY ({query}) TO '{quoted}' (FORMAT parquet, {options})")
 
 
 class SparkEngine(Engine):
@@ -326,19 +326,14 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
         return
     if lack := spark_lacks():
         raise LapseError(lack)
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
+    from lapse.core.spark import FAILURES
 
     spark = SparkEngine()
     try:
-        with explain_failure("a query", kinds=(PySparkException, Py4JError)):
+        with explain_failure("a query", kinds=FAILURES):
             yield spark
     finally:
         spark.backend.disconnect()
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
 
 
 def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
@@ -349,9 +344,8 @@ def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
     try:
         connection.execute(f"SET memory_limit = '{quoted}'")
     except duckdb.Error:
-        raise SettingsError(
-            f"{MEMORY}: {limit!r} is not an amount of memory. Write it like 12GB, or leave it unset."
-        ) from None
+        message = f"{MEMORY}: {limit!r} is not an amount of memory. Write it like 12GB, or leave it unset."
+        raise SettingsError(message) from None
 
 
 def spark_lacks() -> str | None:

@@ -49,7 +49,7 @@ def write_features(
         key = key_of(base_key, history_days, activity.up_to(cutoff), file_sha256(file))
         if cache.has(str(cutoff), key):
             written[cutoff] = engine.count(engine.read(file))
-            LOG.info(f"{cutoff}: {written[cutoff]:,} customers, kept: nothing up to this day has changed")
+            LOG.info(f"{cutoff}: {written[cutoff]:,} customers, cached: nothing up to this day has changed")
             continue
         with features.at(engine.read(file), cutoff, history_days) as query:
             written[cutoff] = query.write(out / f"{cutoff}.parquet")

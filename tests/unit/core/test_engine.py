@@ -88,8 +88,8 @@ def test_what_is_written_has_the_types_that_the_expression_says(engine: DuckEngi
 
 
 def test_a_folder_is_read_as_one_table(engine: DuckEngine, tmp_path: Path) -> None:
-    for part in ("1", "2"):
-        engine.write(loaded(engine, pd.DataFrame({"who": [part]}), f"part_{part}"), tmp_path / f"{part}.parquet", ["who"])
+    for who in ("1", "2"):
+        engine.write(loaded(engine, pd.DataFrame({"who": [who]}), f"file_{who}"), tmp_path / f"{who}.parquet", ["who"])
     assert sorted(engine.frame(engine.read(tmp_path))["who"]) == ["1", "2"]
     with pytest.raises(DataError, match="is not there"):
         engine.read(tmp_path / "3.parquet")
