@@ -61,7 +61,7 @@ def loaded(engine: Engine, frame: pd.DataFrame, name: str) -> Any:
 
 
 def validated(engine: Engine, table: Table, rows: list[dict[str, Any]], attributes: Sequence[str] = ()) -> Any:
-    """A few rows in, a table as validate writes it out; columns that are not given are null, days follow from times."""
+    """Return a few rows as the table that validate writes; columns not given are null, days follow from times."""
     days = {table.day: table.moment} if table.moment else {}
     frame = pd.DataFrame(rows, columns=[*table.names, *attributes]).astype(object)
     given = loaded(engine, frame.astype("string"), f"given_{next(NUMBERS)}")

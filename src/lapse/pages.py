@@ -21,7 +21,7 @@ EXAMPLE = Inputs(
     windows=(30, 90, 180),
     given=frozenset({*TRANSACTIONS.names, *SOURCES, "comment", "time_of_day"}),
     event_types=("<event>",),
-    responses={"<name>": ("<response>", "<call>")},
+    responses={"<name>": ("<response>", "<outreach>")},
     service={"<trouble>": ("<event>",)},
     open_cases={"<case>": ("<opened>", "<closed>")},
     attributes={"<number>": (), "<attribute>": ("<level>",)},
@@ -30,7 +30,7 @@ EXAMPLE = Inputs(
 
 def data_dictionary(own: Sequence[Family] = ()) -> str:
     """Return data/README.md: every table with its columns, every feature with its entry."""
-    parts = [
+    sections = [
         "# Data dictionary", GENERATED,
         "Every table of the pipeline: what one row is, what identifies it, what each column means. Source tables "
         "(`data/validated`) are what a delivery is turned into; columns marked *required* must be mapped in "
@@ -38,13 +38,13 @@ def data_dictionary(own: Sequence[Family] = ()) -> str:
         *(_table(table) for table in ALL),
         "## Features", "One float64 column each in `data/features/<cutoff_date>.parquet`; windows are those of "
         "`features.windows` in `params.yaml`, event types those that the data hold. *Risk* says which direction of the "
-        "feature goes with churn where it is said as a reason.",
+        "feature goes with churn where it is given as a reason.",
         "### Causes", "What a reason is about, and its code (`reason_1_code`). A customer's reasons are of different "
         "causes; a cause's strength is the sum of the contributions of its features.",
         markdown.table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CAUSES.items()]),
         *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in (*FAMILIES, *own)),
     ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(sections) + "\n"
 
 
 def own_families(root: Path) -> Sequence[Family]:

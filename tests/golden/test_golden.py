@@ -63,7 +63,7 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
 
 
 def _contract(golden_log: dict[str, Any], purchase_days: Any, last: Any) -> dict[str, Any]:
-    """The same log looked at as subscriptions: 20 days, 10 more for a renewal, and only cancellations count."""
+    """Return the labels of the same log looked at as subscriptions: 20 days, 10 more for a renewal, and only cancellations count."""
     windows = ChurnWindows(60, 20, mode="subscription", renewal_days=10)
     days = subscription_days(golden_log["subscriptions"], ["cancelled"])
     held = subscribed_customers(days, GOLDEN_CUTOFF, GOLDEN_PERIOD)
@@ -72,7 +72,7 @@ def _contract(golden_log: dict[str, Any], purchase_days: Any, last: Any) -> dict
 
 
 def _upright(features: pd.DataFrame) -> pd.DataFrame:
-    """One line per feature and one column per customer: 60 columns are not for reading."""
+    """Return one line per feature and one column per customer: 60 columns are not for reading."""
     upright = (
         features.drop(columns="cutoff_date").set_index("customer_id").T.rename_axis("feature").rename_axis(None, axis=1)
     )
@@ -103,7 +103,7 @@ def test_golden_log(name: str, made: dict[str, pd.DataFrame], tmp_path: Path) ->
     assert text_of(made[name]) == expected.read_text(encoding="utf-8"), f"new values are in {tmp_path / expected.name}"
 
 
-def test_pieces_of_the_customers_make_the_same_features(engine, golden_log, made, monkeypatch) -> None:
+def test_chunks_of_the_customers_make_the_same_features(engine, golden_log, made, monkeypatch) -> None:
     monkeypatch.setattr("lapse.features.query.CHUNK", 2)
     activity = roll_up(golden_log)
     snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)

@@ -41,14 +41,14 @@ SLOW = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list
 
 
 def moments(first: int, last: int) -> st.SearchStrategy[str]:
-    """Days relative to the cutoff in, times on them out; midnight and the last second are as likely as any."""
+    """Return times on days relative to the cutoff; midnight and the last second are as likely as any."""
     times = st.sampled_from([timedelta(0), timedelta(hours=12), timedelta(hours=23, minutes=59, seconds=59)])
     midnight = datetime(CUTOFF.year, CUTOFF.month, CUTOFF.day)  # noqa: DTZ001
     return st.builds(lambda day, time: str(midnight + timedelta(days=day) + time), st.integers(first, last), times)
 
 
 def rows(first: int, last: int, customers: str = "abc") -> st.SearchStrategy[dict[str, list[dict[str, Any]]]]:
-    """Days relative to the cutoff in, the rows of a small log on them out."""
+    """Return the rows of a small log on days relative to the cutoff."""
     who = st.sampled_from(customers)
     line = st.fixed_dictionaries({
         "customer_id": who,
@@ -80,7 +80,7 @@ def together(*parts: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def moved(engine: Engine, one: Any, other: Any, families: Sequence[Family] = FAMILIES, make: Any = roll_up) -> list[str]:
-    """Two sets of rows in, the features that differ for the customers eligible by the first out."""
+    """Return the features that differ between two sets of rows, for the customers eligible by the first."""
     first, second = log_of(engine, **one), log_of(engine, **other)
     snapshots = engine.materialize(eligible_customers(roll_up(first)["purchase_days"], CUTOFF, WINDOWS, PERIOD), "eligible")
 
@@ -121,7 +121,7 @@ def test_a_log_cut_at_the_cutoff_gives_the_same_features(engine: Engine, golden_
 
 
 def leaky_roll_up(log: Any) -> Any:
-    """A roll-up with a planted leak: each day knows how long the customer then stayed away."""
+    """Return a roll-up with a planted leak: each day knows how long the customer then stayed away."""
     activity = roll_up(log)
     days = activity["purchase_days"]
     following = days.activity_date.lead().over(ibis.window(group_by="customer_id", order_by="activity_date"))

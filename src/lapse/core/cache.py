@@ -1,20 +1,20 @@
 """What is made already and need not be made again: the files of a folder, each under the key of all that went into it.
 
 A key is a hash over the input's rows (or their fingerprints), the code and the versions that made the file. The same
-key means the same bytes, so a kept file is what a new one would be.
+key means the same bytes, so a cached file is what a new one would be.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lapse.core.files import digest, prune, read_json, write_json
+from lapse.core.files import digest, prune, read_json, text_sha256, write_json
 
-LEDGER = "kept.json"
+INDEX = "kept.json"
+"""The cache index of a folder. Its name is on users' disks: under another one all that is cached would be made anew."""
 LIBRARIES = ("duckdb", "ibis-framework", "sqlglot")
 
 
@@ -23,7 +23,7 @@ class Cache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / LEDGER
+        path = folder / INDEX
         self._entries: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
 
     def has(self, name: str, key: str) -> bool:
@@ -58,12 +58,12 @@ class Cache:
         return {name: entry["notes"] for name, entry in sorted(self._entries.items())}
 
     def _write(self) -> None:
-        write_json(self.folder / LEDGER, dict(sorted(self._entries.items())))
+        write_json(self.folder / INDEX, dict(sorted(self._entries.items())))
 
 
-def key_of(*parts: object) -> str:
+def key_of(*values: object) -> str:
     """Return a hash (hex) over anything that has a stable text."""
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
+    return text_sha256("\n".join(map(str, values)))[:32]
 
 
 def code_digest(*files: str | Path | None) -> str:

@@ -119,6 +119,12 @@ class Engine(ABC):
             frame: pd.DataFrame = self.backend.to_pandas(expression)
         return frame
 
+    def count(self, expression: ir.Table) -> int:
+        """Return the number of rows of a table."""
+        with explain_failure("a count", lambda: self.backend.compile(expression)):
+            rows: int = expression.count().to_pyarrow().as_py()
+        return rows
+
     def query(self, expression: ir.Table) -> str:
         """Return the SQL of a table, with every number and date cast to the type that Ibis takes it for.
 
@@ -178,10 +184,9 @@ class DuckEngine(Engine):
         """As `Engine.materialize_queries`."""
         self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
         for number, rows in enumerate(queries):
+            into = f'INSERT INTO "{name}"' if number else f'CREATE TEMP TABLE "{name}" AS'
             with explain_failure(name, rows):
-                self.connection.execute(
-                    f'INSERT INTO "{name}" {rows}' if number else f'CREATE TEMP TABLE "{name}" AS {rows}'
-                )
+                self.connection.execute(f"{into} {rows}")
         return self.table(name)
 
     def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
@@ -198,7 +203,7 @@ class DuckEngine(Engine):
         return self.read_files(sorted(folder.rglob("*.parquet")))
 
     def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
-        """As `Engine.write_part`."""
+        """As `Engine.write_partition`."""
         folder = self._spill / name
         files = [folder / "columns.parquet", *sorted((folder / f"{partition}={value}").glob("*.parquet"))]
         return self.write(self.read_files(files), path, key)
@@ -221,11 +226,12 @@ class DuckEngine(Engine):
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {row[3]:x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
-        self._copy(f"{query} ORDER BY {_listed(key)}", path, "COMPRESSION zstd, USE_TMP_FILE false")
+        order = ", ".join(f'"{name}"' for name in key)
+        self._copy(f"{query} ORDER BY {order}", path, "COMPRESSION zstd, USE_TMP_FILE false")
 
     def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
-        place = str(path).replace("'", "''")
-        self.connection.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet, {options})")
+        quoted = str(path).replace("'", "''")
+        self.connection.execute(f"COPY ({query}) TO '{quoted}' (FORMAT parquet, {options})")
 
 
 class SparkEngine(Engine):
@@ -235,7 +241,7 @@ class SparkEngine(Engine):
         from lapse.core.spark import connect
 
         self.backend = connect(os.environ)
-        self._kept: dict[str, Any] = {}
+        self._cached: dict[str, Any] = {}
         self._numbers = itertools.count()
 
     def read_files(self, files: Sequence[Path]) -> ir.Table:
@@ -250,8 +256,8 @@ class SparkEngine(Engine):
         """As `Engine.materialize_query`. Spark brings like rows together itself."""
         with explain_failure(name, query):
             rows = self.backend.query(query).persist()
-        before = self._kept.pop(name, None)
-        self._kept[name] = rows
+        before = self._cached.pop(name, None)
+        self._cached[name] = rows
         if before is not None:
             before.unpersist()
         return self._view(rows, name)
@@ -259,15 +265,17 @@ class SparkEngine(Engine):
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
         self.backend.session.catalog.dropTempView(name)
-        if name in self._kept:
-            self._kept.pop(name).unpersist()
+        if name in self._cached:
+            self._cached.pop(name).unpersist()
 
     def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
         """As `Engine.fingerprints`."""
-        rows = self.backend.query(
+        query = (
             f"SELECT `{day}`, count(*), bit_xor(xxhash64(*)), sum(CAST(xxhash64(*) AS DECIMAL(38, 0))) "
             f"FROM ({self.backend.compile(expression)}) GROUP BY `{day}` ORDER BY `{day}`"
-        ).collect()
+        )
+        with explain_failure(f"the fingerprint by {day}", query):
+            rows = self.backend.query(query).collect()
         return {row[0]: (int(row[1]), f"{row[1]:x} {row[2]:x} {int(row[3]):x}") for row in rows}
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
@@ -282,12 +290,16 @@ class SparkEngine(Engine):
 def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
     """Open DuckDB, whatever LAPSE_ENGINE says; database and spill folder are gone when the block ends.
 
-    For reading and checking deliveries, which is written in DuckDB's SQL.
+    For reading and checking deliveries, which is written in DuckDB's SQL. What DuckDB finds wrong with a query that
+    nobody translated leaves the block as an EngineError.
     """
+    import duckdb
+
     with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
         engine = DuckEngine(Path(spill), threads)
         try:
-            yield engine
+            with explain_failure("a query", kinds=(duckdb.Error,)):
+                yield engine
         finally:
             engine.backend.disconnect()
 
@@ -314,15 +326,14 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
         return
     if lack := spark_lacks():
         raise LapseError(lack)
+    from lapse.core.spark import FAILURES
+
     spark = SparkEngine()
     try:
-        yield spark
+        with explain_failure("a query", kinds=FAILURES):
+            yield spark
     finally:
         spark.backend.disconnect()
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
 
 
 def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
@@ -333,9 +344,8 @@ def _limit_memory(connection: duckdb.DuckDBPyConnection, limit: str) -> None:
     try:
         connection.execute(f"SET memory_limit = '{quoted}'")
     except duckdb.Error:
-        raise SettingsError(
-            f"{MEMORY}: {limit!r} is not an amount of memory. Write it like 12GB, or leave it unset."
-        ) from None
+        message = f"{MEMORY}: {limit!r} is not an amount of memory. Write it like 12GB, or leave it unset."
+        raise SettingsError(message) from None
 
 
 def spark_lacks() -> str | None:

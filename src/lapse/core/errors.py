@@ -68,7 +68,7 @@ def first_line(error: BaseException) -> str:
 def unusable(error: OSError) -> str:
     """Return a message that names what failed in the file system or a connection, and the next step."""
     if isinstance(error, ConnectionError):
-        return f"a connection broke ({error}). A database, a tracking server or Spark ended; what it said last stands above."
+        return f"a connection broke ({error}). A database, a tracking server or Spark ended; its last messages stand above."
     what, why = error.filename or "a file", error.strerror or error
     return f"{what} cannot be used ({why}). Check the path, who may write there, and the disk."
 

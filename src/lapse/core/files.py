@@ -67,6 +67,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def text_sha256(text: str) -> str:
+    """Return the sha256 (hex) of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _rounded(content: Any) -> Any:
     if isinstance(content, float):
         return round(content, 6) if math.isfinite(content) else None

@@ -20,6 +20,7 @@ import sqlglot.expressions as sge
 from ibis.backends.duckdb.converter import DuckDBPandasData
 from ibis.backends.pyspark import Backend
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col
@@ -28,6 +29,8 @@ from lapse.core.errors import LapseError, SettingsError, first_line
 
 MASTER, CONF = "LAPSE_SPARK_MASTER", "LAPSE_SPARK_CONF"
 LOCAL = "local[2]"
+FAILURES = (PySparkException, Py4JError)
+"""What Spark raises when it cannot compute something; Py4JError: its Java side failed before Spark could say why."""
 
 # What a user's own settings may change.
 DEFAULTS = {
@@ -144,17 +147,17 @@ class SparkBackend(Backend):  # type: ignore[misc]
         One task writes the one file that pandas and DuckDB read; it spills what it cannot sort in memory. LapseError
         when the file is not there: then the workers do not see the driver's files.
         """
-        parts = path.with_name(f"{path.name}.parts")
+        partitions = path.with_name(f"{path.name}.partitions")
         rows = self.query(sql).repartition(1).sortWithinPartitions(*(col(f"`{name}`").asc_nulls_last() for name in key))
         try:
-            rows.write.parquet(_url(parts))
-            written = sorted(parts.glob("part-*.parquet"))
+            rows.write.parquet(_url(partitions))
+            written = sorted(partitions.glob("part-*.parquet"))
             if len(written) != 1:
                 raise LapseError(f"Spark's workers wrote nothing that is seen in {path.parent}. With {MASTER} on several "
                                  "machines, the workspace must lie in a folder that all of them share.")  # fmt: skip
             written[0].replace(path)
         finally:
-            shutil.rmtree(parts, ignore_errors=True)
+            shutil.rmtree(partitions, ignore_errors=True)
 
     def to_pyarrow(self, expr: ir.Expr, /, **_: Any) -> Any:
         """Return the rows of an expression as an Arrow table (a column, a scalar) of the expression's own types."""

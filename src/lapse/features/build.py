@@ -48,8 +48,8 @@ def write_features(
         history_days = period.history_days(cutoff)
         key = key_of(base_key, history_days, activity.up_to(cutoff), file_sha256(file))
         if cache.has(str(cutoff), key):
-            written[cutoff] = int(engine.read(file).count().to_pyarrow().as_py())
-            LOG.info(f"{cutoff}: {written[cutoff]:,} customers, kept: nothing up to this day has changed")
+            written[cutoff] = engine.count(engine.read(file))
+            LOG.info(f"{cutoff}: {written[cutoff]:,} customers, cached: nothing up to this day has changed")
             continue
         with features.at(engine.read(file), cutoff, history_days) as query:
             written[cutoff] = query.write(out / f"{cutoff}.parquet")

@@ -32,9 +32,9 @@ TWO_WINDOWS = (
     "did {engagement_count_{short}d:#thing} besides buying in the last {short} days, {engagement_count_{long}d:,.0f} in the "
     "last {long}"
 )
-RESPONSES = "{answer_count_{response}:,.0f} × {answer} to {call_count_{response}:,.0f} × {call}"
-PRIOR_CALLS = 4
-"""A customer's response share counts as if so many calls more had been answered as everybody answers."""
+RESPONSES = "{answer_count_{response}:,.0f} × {reply} to {call_count_{response}:,.0f} × {outreach}"
+PRIOR_OUTREACH = 4
+"""A response share counts as if the customer had been contacted so many times more, and had responded as everybody does."""
 
 
 @engagement.aggregate(
@@ -113,33 +113,33 @@ def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:
 
 
 @engagement.aggregate(
-    Entry("{call} in the whole log up to the cutoff.", "events", "0 without any", "either", "contacted",
+    Entry("{outreach} in the whole log up to the cutoff.", "events", "0 without any", "either", "contacted",
           default=0),
     over=["response"],
 )  # fmt: skip
-def call_count(kinds: Any, call: str) -> Any:
-    return kinds.events.sum(where=kinds.event_type == call).coalesce(0)
+def call_count(kinds: Any, outreach: str) -> Any:
+    return kinds.events.sum(where=kinds.event_type == outreach).coalesce(0)
 
 
 @engagement.aggregate(
-    Entry("{answer} in the whole log up to the cutoff.", "events", "0 without any", "lower", "responds_less",
+    Entry("{reply} in the whole log up to the cutoff.", "events", "0 without any", "lower", "responds_less",
           default=0),
     over=["response"],
 )  # fmt: skip
-def answer_count(kinds: Any, answer: str) -> Any:
-    return kinds.events.sum(where=kinds.event_type == answer).coalesce(0)
+def answer_count(kinds: Any, reply: str) -> Any:
+    return kinds.events.sum(where=kinds.event_type == reply).coalesce(0)
 
 
 @engagement.derived(
-    Entry("{answer} over {call}, in the whole log up to the cutoff, few calls drawn towards what everybody answers.",
-          "ratio", "null where nobody was called", "lower", "responds_less",
+    Entry("{reply} over {outreach}, in the whole log up to the cutoff; the share of a few is drawn towards everybody's.",
+          "ratio", "null where nobody was contacted", "lower", "responds_less",
           RESPONSES, relative_to_peers=True, protective_reason=RESPONSES),
     over=["response"],
 )  # fmt: skip
 def response_share(row: Any, response: str) -> Any:
-    answers, calls = row[f"answer_count_{response}"], row[f"call_count_{response}"]
-    usual = answers.sum().over() / calls.sum().over().nullif(0)
-    return (answers + usual * PRIOR_CALLS) / (calls + PRIOR_CALLS)
+    replies, outreach = row[f"answer_count_{response}"], row[f"call_count_{response}"]
+    usual = replies.sum().over() / outreach.sum().over().nullif(0)
+    return (replies + usual * PRIOR_OUTREACH) / (outreach + PRIOR_OUTREACH)
 
 
 @breadth.aggregate(
@@ -217,5 +217,5 @@ def channels_per_purchase_day(days: Any) -> Any:
 
 
 def _by_customer(kinds: Any, inputs: Inputs) -> Any:
-    calls = sorted({call for _, call in inputs.responses.values()})
-    return ~kinds.event_type.isin(calls) if calls else kinds.event_type.notnull()
+    outreach = sorted({one for _, one in inputs.responses.values()})
+    return ~kinds.event_type.isin(outreach) if outreach else kinds.event_type.notnull()

@@ -114,7 +114,7 @@ class Inputs:
                 {"event_type": event_type, "event": slug(event_type), "about": self._about(event_type)}
                 for event_type in self.event_types
             ],
-            "response": [{"response": name, "answer": a, "call": c} for name, (a, c) in self.responses.items()],
+            "response": [{"response": name, "reply": r, "outreach": o} for name, (r, o) in self.responses.items()],
             "service": [{"service": name, "types": types} for name, types in self.service.items()],
             "open_case": [{"open_case": name, "opens": a, "closes": c} for name, (a, c) in self.open_cases.items()],
             "attribute": [
@@ -133,8 +133,8 @@ class Inputs:
         troubles = {one for kinds in self.service.values() for one in kinds}
         if event_type in troubles.union(*self.open_cases.values()):
             return "trouble"
-        answers, calls = ({pair[side] for pair in self.responses.values()} for side in (0, 1))
-        return "contacted" if event_type in calls else "responds_less" if event_type in answers else "less_active"
+        responses, outreach = ({pair[side] for pair in self.responses.values()} for side in (0, 1))
+        return "contacted" if event_type in outreach else "responds_less" if event_type in responses else "less_active"
 
     def to_json(self) -> dict[str, Any]:
         """Return the inputs as plain values for the bundle, custom features as their digest."""
@@ -167,7 +167,7 @@ class Entry:
     """The same where it lowers the risk. A reason that says `{others}` reads both ways and needs none."""
     reference_feature: str = ""
     """The feature that compares with the customer's own past: where it says the same, this one counts for its cause (the
-    change, not the level); where it does not, this is normal for them, and not said."""
+    change, not the level); where it does not, this is normal for them, and no reason."""
     reference_value: float | None = None
     """The value at which the feature says nothing; None: the median of the customers scored beside."""
     default: float | None = None
@@ -185,8 +185,8 @@ class Feature:
     entry: Entry
     kind: Literal["aggregate", "derived"]
     compute: Callable[[ir.Table], ir.Value]
-    """aggregate: the family's day rows of one cutoff in, one value per customer out. derived: the row of
-    already aggregated features in, a value out."""
+    """aggregate: takes the family's day rows of one cutoff, returns one value per customer. derived: takes the row of
+    aggregated features, returns a value."""
     days_needed: int = 0
     """How many days of log the feature looks back on; null where the log is younger. 0: all of it, whatever there is."""
     whole: bool = False
@@ -202,7 +202,7 @@ class Feature:
 class Family:
     """A file's worth of features over one activity table.
 
-    `prepare`: the day rows and the inputs in, other rows with `customer_id` out, which its aggregates then take.
+    `prepare` makes of the day rows and the inputs other rows with `customer_id`, which its aggregates then take.
     """
 
     def __init__(
@@ -259,7 +259,7 @@ class Family:
                 if any(need not in inputs.given for need in entry.needs):
                     return
                 for combination in product(*(inputs.choices(one) for one in over)):
-                    arguments = {key: value for part in combination for key, value in part.items()}
+                    arguments = {key: value for one in combination for key, value in one.items()}
                     yield Feature(
                         name=_name(function.__name__, arguments),
                         family=self.name,
@@ -310,7 +310,7 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
 
     def worded(text: str) -> str:
         # A delivered name may hold braces; in a format text they are doubled.
-        for key in ("event_type", "answer", "call", "opens", "closes", "column", "level"):
+        for key in ("event_type", "reply", "outreach", "opens", "closes", "column", "level"):
             if key in arguments:
                 name = str(arguments[key]).replace("_", " ").replace("{", "{{").replace("}", "}}")
                 text = text.replace("{" + key + "}", name)
@@ -344,7 +344,7 @@ def entropy(counts: Sequence[Any]) -> Any:
     """Return the entropy of counts over its maximum: 0 when all fall on one, 1 when they are alike; null without any."""
     total = reduce(operator.add, counts)
     shares = [share(count, total) for count in counts]
-    terms = [ibis.ifelse(part > 0, part * part.ln(), part) for part in shares]
+    terms = [ibis.ifelse(one > 0, one * one.ln(), one) for one in shares]
     # 0 less the sum: the negative of 0 would be -0.
     return (0 - reduce(operator.add, terms)) / math.log(len(counts))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.engine import Engine
+from lapse.core.held_tables import HeldTables
 from lapse.core.tables import SOURCES
 from lapse.core.windows import ChurnWindows
 from lapse.features.build import build_features
@@ -57,23 +59,24 @@ def check_leakage(
     The end of a subscription that became known later is deleted with the rest.
     """
     log: dict[str, Any] = {name: engine.read(validated / f"{name}.parquet") for name in SOURCES}
+
+    def rolled(one: Log) -> dict[str, ir.Table]:
+        return roll_up(one, profile.rating_scale, counted_reasons)
+
     moved = {}
     for cutoff in cutoffs:
+        with HeldTables(engine) as held:
+            eligible = held.hold(population(rolled(log), cutoff, windows, profile.period), "eligible")
+            history_days = profile.period.history_days(cutoff)
+            features = partial(
+                build_features, engine, snapshots=eligible, cutoff=cutoff, history_days=history_days, inputs=inputs
+            )
 
-        def rolled(one: Log) -> dict[str, ir.Table]:
-            return roll_up(one, profile.rating_scale, counted_reasons)
+            def built(one: Log, features: partial[pd.DataFrame] = features) -> pd.DataFrame:
+                with HeldTables(engine) as days:
+                    return features(activity={name: days.hold(table, name) for name, table in rolled(one).items()})
 
-        whole = {name: engine.materialize(table, f"leakage_{name}") for name, table in rolled(log).items()}
-        eligible = engine.materialize(population(whole, cutoff, windows, profile.period), "leakage_eligible")
-        history_days = profile.period.history_days(cutoff)
-
-        def built(
-            one: Log, cutoff: date = cutoff, history_days: int = history_days, eligible: Any = eligible
-        ) -> pd.DataFrame:
-            tables = {name: engine.materialize(table, f"leakage_{name}") for name, table in rolled(one).items()}
-            return build_features(engine, tables, eligible, cutoff, history_days, inputs)
-
-        moved[cutoff] = moved_features(log, up_to(log, cutoff), built)
+            moved[cutoff] = moved_features(log, up_to(log, cutoff), built)
     return moved
 
 

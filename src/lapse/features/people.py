@@ -26,8 +26,8 @@ def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
     orders = orders.rename(orderer="customer_id")
     people = snapshots.left_join(orders, snapshots.customer_id == orders.orderer)
     number = ibis.row_number().over(order_by=snapshots.customer_id) + 1
-    in_short = [orders[name] for name in ("first_order", "last_order", "purchases")]
-    return people.select(snapshots.customer_id, snapshots.cutoff_date, *in_short, number=number)
+    brief = [orders[name] for name in ("first_order", "last_order", "purchases")]
+    return people.select(snapshots.customer_id, snapshots.cutoff_date, *brief, number=number)
 
 
 def fit_population(people: Any) -> BgNbd | None:

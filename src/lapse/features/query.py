@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.engine import Engine
+from lapse.core.held_tables import PREFIX, HeldTables
 from lapse.core.tables import FEATURES
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Family, Feature, Inputs
@@ -45,36 +45,30 @@ class Written(NamedTuple):
 _WRITTEN: dict[tuple[Any, ...], Written] = {}
 """To write hundreds of features out as SQL takes longer than to compute them for some thousand customers; the same
 features of tables of the same columns have the same SQL, at every cutoff and in every run of a process."""
-_NUMBERS = itertools.count(1)
-PLACEHOLDER = "lapse_held_0_"
+PLACEHOLDER = PREFIX.format(0)
 
 
 @dataclass(frozen=True)
 class CutoffQuery:
-    """The features of one cutoff, ready to be computed once; valid inside the block that made it."""
+    """The features of one cutoff, ready to be computed, as often as wanted, inside the block that made it."""
 
-    engine: Engine
+    held: HeldTables
     sql: str
-    name: str
 
     def write(self, path: Path) -> int:
         """Write the features to a Parquet file, and return the number of customers."""
-        return self.engine.write_query(self.sql, path, FEATURES.key)
+        return self.held.engine.write_query(self.sql, path, FEATURES.key)
 
     def frame(self) -> pd.DataFrame:
         """Return the features by customer_id."""
-        table = self.engine.materialize_query(self.sql, self.name)
-        try:
-            return self.engine.frame(table.order_by("customer_id"))
-        finally:
-            self.engine.drop(self.name)
+        engine = self.held.engine
+        return engine.frame(engine.materialize_query(self.sql, self.held.name("features")).order_by("customer_id"))
 
 
 class FeatureQuery:
     """The features of a log at one cutoff after the other.
 
-    What differs between cutoffs is held in tables of the engine, which bear names of their own and are gone when a
-    cutoff's block ends.
+    What differs between cutoffs is held in tables of the engine, which each cutoff owns: several may be open at once.
     """
 
     def __init__(
@@ -88,76 +82,67 @@ class FeatureQuery:
         for feature in self.features:
             if feature.kind == "aggregate":
                 self.by_source.setdefault(source_of[feature.family], []).append(feature)
-        self._prefix = PLACEHOLDER
-        self._held: list[str] = []
 
     @contextmanager
     def at(self, snapshots: ir.Table, cutoff: date, history_days: int) -> Iterator[CutoffQuery]:
         """Yield the features of a cutoff's snapshots; what they are computed from is held inside the block only."""
-        self._prefix = PLACEHOLDER.replace("0", str(next(_NUMBERS)))
-        try:
-            sql = self._query(snapshots, cutoff, history_days)
-            yield CutoffQuery(self.engine, sql, f"{self._prefix}features")
-        finally:
-            for name in self._held:
-                self.engine.drop(name)
-            self._held.clear()
+        with HeldTables(self.engine) as held:
+            yield CutoffQuery(held, self._query(held, snapshots, cutoff, history_days))
 
-    def _hold(self, table: ir.Table, name: str, order_by: str | None = None) -> ir.Table:
-        if (full := self._prefix + name) not in self._held:
-            self._held.append(full)
-        return self.engine.materialize(table, full, order_by)
-
-    def _query(self, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
+    def _query(self, held: HeldTables, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
         last: Any = ibis.literal(cutoff, type="date")
-        people = self._hold(numbered(self.activity["purchase_days"], snapshots, last), "people")
+        people = held.hold(numbered(self.activity["purchase_days"], snapshots, last), "people")
         asked = any(feature.family == peers.name for feature in self.features)
-        model = self._hold(parameters(fit_population(people) if asked else None), "model")
+        model = held.hold(parameters(fit_population(people) if asked else None), "model")
         # Logs of different ages lack different features; up to the next of these ages they lack the same.
         age = max((f.days_needed for f in self.features if f.days_needed <= history_days), default=0)
         found: list[Written] = []
 
         def aggregated() -> Iterator[str]:
             for whom in self._chunks(people):
-                held = self._hold(whom, "chunk")
-                cut = self._cut(held, last)
+                chunk = held.hold(whom, "chunk")
+                cut = self._cut(held, chunk, last)
                 if not found:
-                    found.append(self._written(cut, held, people, model, age))
-                yield found[0].aggregated.replace(PLACEHOLDER, self._prefix)
+                    found.append(self._written(held, cut, chunk, people, model, age))
+                yield found[0].aggregated.replace(PLACEHOLDER, held.prefix)
 
-        name = f"{self._prefix}aggregated"
-        self._held.append(name)
-        self.engine.materialize_queries(aggregated(), name)
-        return found[0].derived.replace(PLACEHOLDER, self._prefix)
+        self.engine.materialize_queries(aggregated(), held.name("aggregated"))
+        return found[0].derived.replace(PLACEHOLDER, held.prefix)
 
     def _chunks(self, people: ir.Table) -> Iterator[ir.Table]:
         """Yield as many people at a time as fit the memory; nobody once where there is nobody."""
         if not self.engine.in_chunks:
             yield people
             return
-        everybody = int(people.count().to_pyarrow().as_py())
+        everybody = self.engine.count(people)
         alike = everybody // (everybody // CHUNK + 1) + 1
         for after in range(0, everybody or 1, alike):
             yield people.filter((people.number > after) & (people.number <= after + alike))
 
-    def _cut(self, held: ir.Table, last: Any) -> dict[Source, ir.Table]:
-        """Return the rows of some people up to the cutoff by source, held until the next call.
+    def _cut(self, held: HeldTables, chunk: ir.Table, last: Any) -> dict[Source, ir.Table]:
+        """Return the rows of a chunk of the people up to the cutoff by source, held until the next chunk's are.
 
         Here the future is cut off, once, before any feature sees it.
         """
         # Files of activity are sorted by customer: what lies before and after these is not read.
-        ends = self.engine.frame(held.aggregate(first=held.customer_id.min(), last=held.customer_id.max())).iloc[0]
+        ends = self.engine.frame(chunk.aggregate(first=chunk.customer_id.min(), last=chunk.customer_id.max())).iloc[0]
         cut = {}
         for number, source in enumerate(self.by_source):
             rows: Any = self.activity[source.table]
             rows = rows.filter(rows.customer_id.between(*ends)) if isinstance(ends["first"], str) else rows
-            days = _days(rows, held, last)
+            days = _days(rows, chunk, last)
             made = source.prepare(days, self.inputs) if source.prepare else days
-            cut[source] = self._hold(made, f"rows_{number}", order_by="customer_id")
+            cut[source] = held.hold(made, f"rows_{number}", order_by="customer_id")
         return cut
 
     def _written(
-        self, cut: Mapping[Source, ir.Table], whom: ir.Table, people: ir.Table, model: ir.Table, history_days: int
+        self,
+        held: HeldTables,
+        cut: Mapping[Source, ir.Table],
+        chunk: ir.Table,
+        people: ir.Table,
+        model: ir.Table,
+        history_days: int,
     ) -> Written:
         """Return the SQL of the aggregated features, and of those derived from them, written once per process."""
         columns = tuple((source.table, *table.schema().items()) for source, table in cut.items())
@@ -166,10 +151,10 @@ class FeatureQuery:
         reusable = self._families == FAMILIES
         if reusable and key in _WRITTEN:
             return _WRITTEN[key]
-        rows = self._aggregated(cut, whom, model, history_days)
-        held = ibis.table(rows.schema(), name=f"{self._prefix}aggregated")
-        texts = self.engine.query(rows), self.engine.query(self._derived(held, people, history_days))
-        written = Written(*(text.replace(self._prefix, PLACEHOLDER) for text in texts))
+        rows = self._aggregated(cut, chunk, model, history_days)
+        aggregated = ibis.table(rows.schema(), name=held.name("aggregated"))
+        texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people, history_days))
+        written = Written(*(text.replace(held.prefix, PLACEHOLDER) for text in texts))
         if reusable:
             _WRITTEN[key] = written
         return written

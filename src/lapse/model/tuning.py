@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lapse.core.files import text_sha256
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Train
 from lapse.model.split import fold_cutoffs
@@ -82,4 +82,4 @@ def _name(experiment: Experiment, known: Sequence[date]) -> str:
     hashed = np.asarray(pd.util.hash_pandas_object(rows, index=False), dtype="uint64")
     params = experiment.train.model_dump(exclude={"tuning_trials"})
     text = repr((sorted(params.items()), experiment.names, [str(day) for day in known], int(np.bitwise_xor.reduce(hashed))))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text_sha256(text)[:16]

@@ -5,7 +5,6 @@ Each line carries the hash of the line before it and its own, so that a changed,
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lapse.core.errors import ModelError
-from lapse.core.files import write_text
+from lapse.core.files import text_sha256, write_text
 
 PROMOTIONS = Path("models/promotions.jsonl")
 Action = Literal["promoted", "refused", "rolled back"]
@@ -93,7 +92,7 @@ def champions(records: Sequence[PromotionRecord]) -> list[int]:
 def _hash(record: PromotionRecord) -> str:
     spec = asdict(record)
     del spec["hash"]
-    return hashlib.sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return text_sha256(json.dumps(spec, sort_keys=True, ensure_ascii=False))
 
 
 def _restore(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 
 from lapse import __version__
 from lapse.core.errors import LapseError, SettingsError
-from lapse.core.files import read_json, write_json, write_text
+from lapse.core.files import read_json, text_sha256, write_json, write_text
 from lapse.core.settings import load_settings
 from lapse.core.tables import nearest
 
@@ -157,8 +156,8 @@ def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any
     done = []
     written = dict(state["files"]) if state else {}
     for name, text in files.items():
-        path, new = folder / name, _hash(text)
-        there = _hash(path.read_text(encoding="utf-8")) if path.exists() else None
+        path, new = folder / name, text_sha256(text)
+        there = text_sha256(path.read_text(encoding="utf-8")) if path.exists() else None
         if there is not None and there not in (new, written.get(name)):
             done.append(f"{name}: kept, because you edited it; the new one is beside it as {name}.new")
             write_text(folder / f"{name}.new", text)
@@ -228,7 +227,3 @@ def _dictionary() -> str:
     from lapse.pages import data_dictionary
 
     return data_dictionary()
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

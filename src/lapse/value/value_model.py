@@ -169,7 +169,7 @@ class ValueModel:
         if self.booster is not None:
             write_text(folder / MODEL, model_text(self.booster))
         write_text(folder / DESCRIPTION, json.dumps({"format": FORMAT, **spec}, indent=2, sort_keys=True) + "\n")
-        return content_hash(folder)
+        return _version(folder)
 
     @classmethod
     def read(cls, folder: Path) -> ValueModel:
@@ -194,7 +194,7 @@ class ValueModel:
                 booster=lgb.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8"))
                 if (folder / MODEL).exists()
                 else None,
-                version=content_hash(folder),
+                version=_version(folder),
             )
             if model.kind == "model" and model.booster is None:
                 raise ValueError(f"{MODEL} is missing")
@@ -209,7 +209,7 @@ def value_beside(folder: Path) -> ValueModel | None:
     return ValueModel.read(folder) if (folder / DESCRIPTION).exists() else None
 
 
-def content_hash(folder: Path) -> str:
+def _version(folder: Path) -> str:
     """Return the version of a value model: the first 12 hex digits over its files."""
     return digest(*(folder / name for name in (MODEL, DESCRIPTION) if (folder / name).exists()))[:12]
 

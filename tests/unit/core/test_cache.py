@@ -1,4 +1,4 @@
-"""Only what is new is computed: what did not change is kept, and the result is that of a full rebuild, to the byte."""
+"""Only what is new is computed: what did not change is cached, and the result is that of a full rebuild, to the byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLES = {"transactions": TRANSACTIONS, "events": EVENTS, "feedback": FEEDBACK, 
 
 
 def log_until(days: int) -> dict[str, list[dict[str, Any]]]:
-    """A number of days in, everything that ten customers did in them out: each at a rhythm of their own."""
+    """Return everything that ten customers did in a number of days, each at their own rhythm."""
     lines, events, ratings = [], [], []
     for number in range(10):
         for day in range(number, days, 3 + number):
@@ -46,7 +46,7 @@ def log_until(days: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def run(engine: Engine, log: dict[str, list[dict[str, Any]]], days: int, folder: Path) -> dict[str, str]:
-    """A log and its length in; the stages run in a folder, and the hash of every file that they leave out."""
+    """Run the stages on a log in a folder, and return the hash of every file that they leave."""
     for name, table in TABLES.items():
         given = validated(engine, table, log[name], ATTRIBUTES_GIVEN if name == "customers" else ())
         engine.write(given, folder / "validated" / f"{name}.parquet", given.columns)
@@ -78,7 +78,7 @@ def times(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
-def test_a_month_more_keeps_what_is_finished_and_gives_the_bytes_of_a_full_rebuild(duck, tmp_path) -> None:
+def test_a_month_more_reuses_what_is_finished_and_gives_the_bytes_of_a_full_rebuild(duck, tmp_path) -> None:
     run(duck, log_until(150), 150, tmp_path / "grown")
     before = times(tmp_path / "grown")
     grown = run(duck, log_until(181), 181, tmp_path / "grown")
@@ -99,19 +99,19 @@ def test_a_late_row_rebuilds_its_month_and_all_after_it(duck, tmp_path) -> None:
     log["transactions"].append({**log["transactions"][0], "customer_id": "c9", "ordered_at": "2024-03-20 12:00:00"})
     assert run(duck, log, 150, tmp_path / "grown") == run(duck, log, 150, tmp_path / "full")
     after = times(tmp_path / "grown")
-    kept = {name for name, when in after.items() if before.get(name) == when}
-    assert "activity/purchase_days/2024-02.parquet" in kept and "features/2024-03-15.parquet" in kept
-    assert "activity/purchase_days/2024-03.parquet" not in kept and "features/2024-04-14.parquet" not in kept
-    assert "activity/event_days/2024-05.parquet" in kept, "the events did not change"
+    cached = {name for name, when in after.items() if before.get(name) == when}
+    assert "activity/purchase_days/2024-02.parquet" in cached and "features/2024-03-15.parquet" in cached
+    assert "activity/purchase_days/2024-03.parquet" not in cached and "features/2024-04-14.parquet" not in cached
+    assert "activity/event_days/2024-05.parquet" in cached, "the events did not change"
 
 
-def test_pieces_of_customers_give_the_same_bytes_as_all_at_once(duck, tmp_path, monkeypatch) -> None:
+def test_chunks_of_customers_give_the_same_bytes_as_all_at_once(duck, tmp_path, monkeypatch) -> None:
     whole = run(duck, log_until(181), 181, tmp_path / "whole")
     monkeypatch.setattr(stage, "PURCHASES_AT_ONCE", 90)
     monkeypatch.setattr(stage, "EVENTS_AT_ONCE", 40)
     monkeypatch.setattr("lapse.features.query.CHUNK", 2)
-    run(duck, log_until(150), 150, tmp_path / "pieces")
-    assert run(duck, log_until(181), 181, tmp_path / "pieces") == whole
+    run(duck, log_until(150), 150, tmp_path / "chunks")
+    assert run(duck, log_until(181), 181, tmp_path / "chunks") == whole
 
 
 def test_a_run_that_breaks_vouches_for_nothing_it_did_not_finish(duck, tmp_path, monkeypatch) -> None:

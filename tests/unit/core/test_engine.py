@@ -16,6 +16,9 @@ import pytest
 from lapse.core.engine import DuckEngine, open_duckdb, open_engine
 from lapse.core.engine_errors import EngineError, explain_failure
 from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.source_settings import SourceSettings
+from lapse.core.tables import TRANSACTIONS
+from lapse.history.validation.validate import translate_errors
 from tests.conftest import loaded
 
 
@@ -85,8 +88,8 @@ def test_what_is_written_has_the_types_that_the_expression_says(engine: DuckEngi
 
 
 def test_a_folder_is_read_as_one_table(engine: DuckEngine, tmp_path: Path) -> None:
-    for part in ("1", "2"):
-        engine.write(loaded(engine, pd.DataFrame({"who": [part]}), f"part_{part}"), tmp_path / f"{part}.parquet", ["who"])
+    for who in ("1", "2"):
+        engine.write(loaded(engine, pd.DataFrame({"who": [who]}), f"file_{who}"), tmp_path / f"{who}.parquet", ["who"])
     assert sorted(engine.frame(engine.read(tmp_path))["who"]) == ["1", "2"]
     with pytest.raises(DataError, match="is not there"):
         engine.read(tmp_path / "3.parquet")
@@ -121,17 +124,67 @@ def test_the_limit_of_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     ("cause", "advice"),
     [
         (RuntimeError("Out of Memory Error: could not allocate 2 GiB"), "set LAPSE_MEMORY_LIMIT"),
-        (OSError("IO Error: No space left on device"), "Free space on the disk"),
-        (ValueError("no such column"), "report it"),
+        (RuntimeError("Job aborted.\nCaused by: java.lang.OutOfMemoryError: Java heap space"), "set LAPSE_SPARK_CONF"),
+        (OSError("IO Error: No space left on device"), "The disk is full: free space"),
+        # As DuckDB words it when the spill folder may not grow any more.
+        (RuntimeError("Out of Memory Error: failed to offload data block (1.0 MiB/1.0 MiB used).\n"
+                      "This limit was set by the 'max_temp_directory_size' setting."), "The disk is full: free space"),
+        (ValueError("no such column: disk_price"), "report it"),
     ],
-)
+)  # fmt: skip
 def test_a_failure_names_the_table_the_cause_and_the_sql(cause: Exception, advice: str) -> None:
     with (
-        pytest.raises(EngineError, match=r"purchase_days could not be computed .*SQL: SELECT 1") as told,
+        pytest.raises(EngineError, match=r"purchase_days could not be computed .*SQL: SELECT 1") as raised,
         explain_failure("purchase_days", "SELECT  1"),
     ):
         raise cause
-    assert advice in str(told.value) and str(cause)[:20] in str(told.value) and told.value.exit_code == 1
+    assert advice in str(raised.value) and str(cause)[:11] in str(raised.value) and raised.value.exit_code == 1
+
+
+def test_a_long_query_is_shortened() -> None:
+    with (
+        pytest.raises(EngineError, match=r"SQL: SELECT x+… \(1,007 characters\)$"),
+        explain_failure("t", f"SELECT {'x' * 1000}"),
+    ):
+        raise ValueError
+
+
+MUCH = "SELECT list(i) AS many FROM range(20000000) r(i)"
+SORTED = "SELECT i, md5(i::varchar) AS x FROM range(2000000) r(i) ORDER BY x"
+
+
+@pytest.mark.parametrize(
+    ("query", "spill", "advice"), [(MUCH, "1GB", "set LAPSE_MEMORY_LIMIT"), (SORTED, "1MB", "The disk is full")]
+)
+def test_what_the_machine_lacks_is_named(query: str, spill: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAPSE_MEMORY_LIMIT", "40MB")
+    with (
+        pytest.raises(EngineError, match=rf"much could not be computed \(OutOfMemory.*{advice}.*SQL: SELECT"),
+        open_engine(threads=1) as engine,
+    ):
+        assert isinstance(engine, DuckEngine)
+        engine.connection.execute(f"SET max_temp_directory_size = '{spill}'")
+        engine.materialize_query(query, "much")
+
+
+@pytest.mark.parametrize(("query", "advice"), [("SELECT nothing", "report it"), (MUCH, "set LAPSE_MEMORY_LIMIT")])
+def test_a_bare_query_that_fails_leaves_the_engine_as_an_error_of_ours(query: str, advice: str) -> None:
+    with pytest.raises(EngineError, match=f"a query could not be computed .*{advice}"), open_duckdb(threads=1) as engine:
+        engine.connection.execute("SET memory_limit = '40MB'")
+        engine.connection.execute(query)
+
+
+def test_a_machine_that_lacks_memory_is_not_blamed_on_the_mapping() -> None:
+    source = SourceSettings(path="orders.csv", columns={"customer_id": "who", "ordered_at": "when"})
+    with pytest.raises(EngineError, match="set LAPSE_MEMORY_LIMIT"), open_duckdb(threads=1) as engine:
+        engine.connection.execute("SET memory_limit = '40MB'")
+        with translate_errors(TRANSACTIONS, source):
+            engine.connection.execute(MUCH)
+
+
+def test_errors_that_are_not_the_engines_pass_through_it() -> None:
+    with pytest.raises(ValueError, match="mine"), open_duckdb(threads=1):
+        raise ValueError("mine")
 
 
 def test_a_query_that_fails_says_so(engine: DuckEngine, tmp_path: Path) -> None:

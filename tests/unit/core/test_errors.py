@@ -22,8 +22,8 @@ def _raising(error: BaseException) -> Callable[[], None]:
     [
         (LapseError("no list yet. Run `dvc repro`."), "lapse: no list yet. Run `dvc repro`.\n"),
         (ConnectionRefusedError(111, "Connection refused"),
-         "lapse: a connection broke ([Errno 111] Connection refused). A database, a tracking server or Spark ended; what it "
-         "said last stands above.\n"),
+         "lapse: a connection broke ([Errno 111] Connection refused). A database, a tracking server or Spark ended; its "
+         "last messages stand above.\n"),
     ],
 )  # fmt: skip
 def test_a_stage_ends_with_one_message_that_names_what_failed(

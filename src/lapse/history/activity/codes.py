@@ -11,18 +11,18 @@ from typing import Any
 
 import ibis
 
-from lapse.core.engine import Engine
+from lapse.core.held_tables import HeldTables
 
 CODED = ("customer_id", "product_id", "category", "store_id", "channel", "event_type")
-Piece = tuple[str | None, str | None]
+Chunk = tuple[str | None, str | None]
 """Customers from one up to before another; None: from the first, to the last."""
 
 
 class Codes:
     """The numbers of all values of these columns in some tables: the same value has the same number in each."""
 
-    def __init__(self, engine: Engine, tables: Sequence[Any]) -> None:
-        self._engine, self._tables = engine, tables
+    def __init__(self, held: HeldTables, tables: Sequence[Any]) -> None:
+        self._held, self._tables = held, tables
         self._codes: dict[str, Any] = {}
 
     def coded(self, rows: Any) -> Any:
@@ -33,14 +33,14 @@ class Codes:
         """Return rows with their texts in place of numbers."""
         return self._exchanged(rows, "code", "text")
 
-    def pieces(self, count: int) -> list[Piece]:
+    def chunks(self, count: int) -> list[Chunk]:
         """Return the customers in a number of chunks of equal size."""
         if count <= 1:
             return [(None, None)]
         codes = self._of("customer_id")
-        size = -(-int(codes.count().to_pyarrow().as_py()) // count)
+        size = -(-self._held.engine.count(codes) // count)
         first = codes.filter((codes.code > 1) & (codes.code % size == 1 % size)).order_by("code")
-        borders = [None, *self._engine.frame(first)["text"], None]
+        borders = [None, *self._held.engine.frame(first)["text"], None]
         return list(pairwise(borders))
 
     def _exchanged(self, rows: Any, given: str, wanted: str) -> Any:
@@ -58,12 +58,12 @@ class Codes:
             every = ibis.union(values[0], *values[1:], distinct=True) if len(values) > 1 else values[0]
             given = every.filter(every.text.notnull())
             numbered = given.mutate(code=(ibis.row_number().over(order_by=given.text) + 1).cast("int32"))
-            self._codes[name] = self._engine.materialize(numbered, f"codes_{name}")
+            self._codes[name] = self._held.hold(numbered, f"codes_{name}")
         return self._codes[name]
 
 
-def of_piece(rows: Any, piece: Piece) -> Any:
+def of_chunk(rows: Any, chunk: Chunk) -> Any:
     """Return the rows of a chunk of the customers."""
-    first, after = piece
+    first, after = chunk
     rows = rows if first is None else rows.filter(rows.customer_id >= first)
     return rows if after is None else rows.filter(rows.customer_id < after)

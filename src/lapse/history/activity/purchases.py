@@ -12,7 +12,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.core.tables import CATEGORY_DAYS, PURCHASE_DAYS
+from lapse.core.tables import CATEGORY_DAYS, PURCHASE_DAYS, TRANSACTIONS
 from lapse.history.activity.prices import line_prices, usual_prices
 
 RECENT_GAPS = 3
@@ -56,7 +56,7 @@ def purchase_days(
     )
     # Gaps are computed before the day's sums are joined: a window carries every column of its table along.
     counts = _with_gaps(_breadth(lines, new, since), earlier)
-    breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for part in BREADTH.values() for name in part if name}
+    breadth = {name: ibis.coalesce(counts[name], 0).cast("int64") for names in BREADTH.values() for name in names if name}
     # Of 64 bits, as the lines' own amounts are: sums of a day fit, and sums over days are several times as fast.
     money = {name: days[name].cast("decimal(18, 4)") for name in MONEY}
     columns = {name: days[name] if name in days.columns else counts[name] for name in PURCHASE_DAYS.names} | money | breadth
@@ -80,7 +80,7 @@ def order_lines(transactions: ir.Table) -> Any:
     """Return the transactions with activity_date, is_order_line and returns as negative amounts."""
     rows: Any = transactions
     return rows.mutate(
-        activity_date=rows.order_date,
+        activity_date=rows[TRANSACTIONS.day],
         # Some deliver a return as a positive amount with a mark.
         amount=ibis.ifelse(rows.is_return, -rows.amount.abs(), rows.amount),
         cost=ibis.ifelse(rows.is_return, -rows.cost.abs(), rows.cost),
@@ -90,10 +90,10 @@ def order_lines(transactions: ir.Table) -> Any:
 
 def _breadth(lines: Any, new: Any, since: date | None) -> Any:
     """Return, per customer and day, how many orders, categories, products … there are, and how many new ones."""
-    parts = []
+    counts = []
     for what, (bought_name, first_name) in BREADTH.items():
         bought = new.filter(new.is_order_line & new[what].notnull()).select(*WHO_AND_WHEN, what).distinct()
-        parts.append((bought_name, bought))
+        counts.append((bought_name, bought))
         if first_name is None:
             continue
         first = bought.group_by("customer_id", what).aggregate(activity_date=bought.activity_date.min())
@@ -102,14 +102,14 @@ def _breadth(lines: Any, new: Any, since: date | None) -> Any:
             # The long log is run past the few new ones, not the other way round.
             known = before.select("customer_id", what).semi_join(first, ["customer_id", what]).distinct()
             first = first.anti_join(known, ["customer_id", what])
-        parts.append((first_name, first))
+        counts.append((first_name, first))
     # One row per thing counted, all counted in one go: cheaper than distinct counts side by side, or a join for each.
     marked = [
-        rows.select(*WHO_AND_WHEN, counted=ibis.literal(number, type="int8")) for number, (_, rows) in enumerate(parts)
+        rows.select(*WHO_AND_WHEN, counted=ibis.literal(number, type="int8")) for number, (_, rows) in enumerate(counts)
     ]
     together = ibis.union(*marked)
     return together.group_by(WHO_AND_WHEN).aggregate(
-        **{name: together.count(where=together.counted == number) for number, (name, _) in enumerate(parts)}
+        **{name: together.count(where=together.counted == number) for number, (name, _) in enumerate(counts)}
     )
 
 
@@ -157,11 +157,11 @@ def _last_purchase_days(bought: Any, earlier: ir.Table | None) -> Any:
     gap = ibis.ifelse(last.number_before > 1, last.gap_days, ibis.null("int64"))
     gap_before = ibis.ifelse(last.number_before > 2, last.earlier_gap_days, ibis.null("int64"))
     back = (ibis.literal(0, type="int64"), gap, gap + gap_before)
-    parts = [
-        last.select("customer_id", activity_date=_days_before(last.activity_date, days), number_before=last.number_before)
-        for days in back
+    days = [
+        last.select("customer_id", activity_date=_days_before(last.activity_date, gone), number_before=last.number_before)
+        for gone in back
     ]
-    together = parts[0].union(parts[1]).union(parts[2])
+    together = days[0].union(days[1]).union(days[2])
     return together.filter(together.activity_date.notnull())
 
 

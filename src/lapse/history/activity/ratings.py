@@ -1,6 +1,6 @@
 """Feedback rolled up to days: how a rating compares with what others gave, and how a comment reads.
 
-A comment's mood needs no dictionary of any language: a word is as good as the ratings were, on earlier days, of the
+A comment's sentiment needs no dictionary of any language: a word is as good as the ratings were, on earlier days, of the
 others who used it. All of it looks back from the day of the rating, never ahead.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.core.tables import FEEDBACK_DAYS
+from lapse.core.tables import FEEDBACK, FEEDBACK_DAYS
 
 SHRINKAGE = 5
 """A word or a product counts as if it had so many more ratings, all of them of the usual size."""
@@ -29,7 +29,7 @@ def feedback_days(feedback: ir.Table, scale: tuple[float, float] | None) -> ir.T
     third = (high - low) / 3
     rows: Any = feedback
     rows = rows.mutate(
-        activity_date=rows.feedback_date,
+        activity_date=rows[FEEDBACK.day],
         is_lukewarm=(rows.rating >= low + third) & (rows.rating <= high - third),
         # Ratings are compared per product; without one, with all ratings.
         subject=rows.product_id.fill_null(""),
@@ -132,8 +132,8 @@ def _before(days: Any, keys: list[str], name: str, *, squares: bool = False) -> 
     sums = {f"{name}_ratings": days.ratings.sum().over(earlier).coalesce(0).cast("int64")}
     for column in ("total", "squares") if squares else ("total",):
         sums[f"{name}_{column}"] = days[column].sum().over(earlier).cast("float64").coalesce(0.0)
-    kept = ["ratings", "total"] if name == "own" and "subject" in keys else []
-    return days.select(*keys, "activity_date", *kept, **sums)
+    own = ["ratings", "total"] if name == "own" and "subject" in keys else []
+    return days.select(*keys, "activity_date", *own, **sums)
 
 
 def _squares(rating: Any) -> Any:

@@ -19,6 +19,7 @@ import ibis.expr.types as ir
 
 from lapse.core.cache import Cache, code_digest, key_of
 from lapse.core.engine import Engine
+from lapse.core.held_tables import HeldTables
 from lapse.core.tables import (
     ATTRIBUTE,
     ATTRIBUTES,
@@ -34,24 +35,24 @@ from lapse.core.tables import (
     TRANSACTIONS,
     Table,
 )
-from lapse.history.activity.codes import Codes, of_piece
+from lapse.history.activity.codes import Codes, of_chunk
 from lapse.history.activity.prices import usual_prices
 from lapse.history.activity.purchases import category_days, order_lines, purchase_days
 from lapse.history.activity.ratings import feedback_days
 from lapse.history.activity.subscriptions import subscription_days
 
 TABLES = (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES)
-PART, WHOLE = "file_month", "all"
+PARTITION, WHOLE = "file_month", "all"
 """The column that says which file a day goes to, and the one file of a log that is rolled up whole."""
 EVER = date(1900, 1, 1)
 """Stands for the day from which on an attribute was known, where the delivery does not say."""
 PURCHASES_AT_ONCE, EVENTS_AT_ONCE = 2_000_000, 25_000_000
-"""Source rows that are rolled up at once, where customers can be taken piece by piece. More, and what is grouped no longer
+"""Source rows that are rolled up at once, where customers can be taken chunk by chunk. More, and what is grouped no longer
 fits the memory; of 20 M order lines at once every one costs twice as much, since it no longer fits the caches."""
 
 RollUp = Callable[[Any, date | None, Any], Any]
-"""The log, the first day that is wanted (None: the log's) and the days rolled up before it in; the activity since then
-out."""
+"""Given the log, the first day that is wanted (None: the log's) and the days rolled up before it, returns the activity
+since then."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Log:
     table: Table
     rows: Any
     day: str
-    """The column of days; empty: the log is one piece, and any change changes all of it."""
+    """The column of days; empty: any change to the log changes all of its activity."""
     prints: Mapping[date, tuple[int, str]]
     roll_up: RollUp
     codes: Codes | None = None
@@ -102,18 +103,29 @@ def write_activity(
     Months that are in `out` already, and whose rows and all before them are the same as then, are not computed again.
     `counted_reasons`: the reasons for which the end of a subscription is churn; None: all of them.
     """
-    lines, happened, rated, held, known = (
-        engine.read(validated / f"{name}.parquet")
-        for name in ("transactions", "events", "feedback", "subscriptions", "customers")
+    base_key = key_of(_code(), scale, counted_reasons)
+    with HeldTables(engine) as held:
+        logs = _logs(held, validated, scale, counted_reasons)
+        return {log.table.name: _write_months(engine, log, out / log.table.name, base_key) for log in logs}
+
+
+def _logs(
+    held: HeldTables, validated: Path, scale: tuple[float, float] | None, counted_reasons: Sequence[str] | None
+) -> Sequence[Log]:
+    """Return what each activity table is rolled up from, and how."""
+    engine = held.engine
+    lines, happened, rated, subscribed, known = (
+        engine.read(validated / f"{table.name}.parquet")
+        for table in (TRANSACTIONS, EVENTS, FEEDBACK, SUBSCRIPTIONS, CUSTOMERS)
     )
-    codes = Codes(engine, (lines, happened))
+    codes = Codes(held, (lines, happened))
     bought = engine.fingerprints(lines, TRANSACTIONS.day)
 
     @cache
     def prices() -> Any:
-        return engine.materialize(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
+        return held.hold(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
 
-    logs = (
+    return (
         Log(PURCHASE_DAYS, lines, TRANSACTIONS.day, bought,
             lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes,
             PURCHASES_AT_ONCE),
@@ -124,12 +136,10 @@ def write_activity(
         Log(FEEDBACK_DAYS, rated, FEEDBACK.day, engine.fingerprints(rated, FEEDBACK.day),
             _since(partial(feedback_days, scale=scale))),
         # An end that is entered late changes an old row: subscriptions are always rolled up whole.
-        Log(SUBSCRIPTION_DAYS, held, "", engine.fingerprints(held, SUBSCRIPTIONS.day),
+        Log(SUBSCRIPTION_DAYS, subscribed, "", engine.fingerprints(subscribed, SUBSCRIPTIONS.day),
             lambda rows, *_: subscription_days(rows, counted_reasons)),
         Log(ATTRIBUTES, known, "", engine.fingerprints(known, CUSTOMERS.day), lambda rows, *_: attributes(rows)),
     )  # fmt: skip
-    base_key = key_of(_code(), scale, counted_reasons)
-    return {log.table.name: _write_months(engine, log, out / log.table.name, base_key) for log in logs}
 
 
 def roll_up(
@@ -158,7 +168,7 @@ def read_activity(engine: Engine, folder: Path) -> Activity:
 def event_days(events: ir.Table) -> ir.Table:
     """Return one row per customer, day and event type (tables.EVENT_DAYS)."""
     return (
-        events.mutate(activity_date=events.event_date)
+        events.mutate(activity_date=events[EVENTS.day])
         .group_by("customer_id", "activity_date", "event_type")
         .aggregate(events=lambda t: t.count())
         .select(EVENT_DAYS.names)
@@ -188,29 +198,28 @@ def _since(roll_up: Callable[[Any], Any]) -> RollUp:
 
 def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
     """Write one file per month of a log, and return the rows of all of them."""
-    kept, name = Cache(folder), f"rolled_{log.table.name}"
+    cached = Cache(folder)
     keys = _keys_of_months(base_key, log.prints) if log.day else {}
     keys = keys or {WHOLE: key_of(base_key, *log.prints.items())}
-    kept.prune(keys)
-    fresh = list(takewhile(lambda month: kept.has(month, keys[month]), keys))
+    cached.prune(keys)
+    fresh = list(takewhile(lambda month: cached.has(month, keys[month]), keys))
     stale = list(keys)[len(fresh) :]
     if stale:
         # The index is as long as the log has days: it is written once, not once for a month.
-        kept.forget(stale)
+        cached.forget(stale)
         since = date.fromisoformat(f"{stale[0]}-01") if fresh else None
         earlier = engine.read_files([folder / f"{month}.parquet" for month in fresh]) if fresh else None
-        made = engine.materialize_partitions(
-            (_with_part(days, keys) for days in _rolled(engine, log, since, earlier)), name, PART
-        )
         notes: dict[str, dict[str, str]] = {month: {} for month in stale}
-        for d, (_, value) in engine.fingerprints(made, "activity_date").items():
-            notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
-        for month in stale:
-            engine.write_partition(name, PART, month, folder / f"{month}.parquet", log.table.key)
-        kept.note_all({month: (keys[month], notes[month]) for month in stale})
-        engine.drop(name)
-    counted: Any = engine.read(folder)
-    return int(counted.count().to_pyarrow().as_py())
+        with HeldTables(engine) as held:
+            name = held.name(log.table.name)
+            chunks = (_with_partition(days, keys) for days in _rolled(engine, log, since, earlier))
+            made = engine.materialize_partitions(chunks, name, PARTITION)
+            for d, (_, value) in engine.fingerprints(made, "activity_date").items():
+                notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
+            for month in stale:
+                engine.write_partition(name, PARTITION, month, folder / f"{month}.parquet", log.table.key)
+        cached.note_all({month: (keys[month], notes[month]) for month in stale})
+    return engine.count(engine.read(folder))
 
 
 def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
@@ -219,15 +228,15 @@ def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Itera
         yield log.roll_up(log.rows, since, earlier)
         return
     new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
-    for piece in log.codes.pieces(-(-new // log.at_once) if log.at_once and engine.in_chunks else 1):
-        before = None if earlier is None else log.codes.coded(of_piece(earlier, piece))
-        yield log.codes.decoded(log.roll_up(log.codes.coded(of_piece(log.rows, piece)), since, before))
+    for chunk in log.codes.chunks(-(-new // log.at_once) if log.at_once and engine.in_chunks else 1):
+        before = None if earlier is None else log.codes.coded(of_chunk(earlier, chunk))
+        yield log.codes.decoded(log.roll_up(log.codes.coded(of_chunk(log.rows, chunk)), since, before))
 
 
-def _with_part(days: Any, keys: Mapping[str, str]) -> Any:
+def _with_partition(days: Any, keys: Mapping[str, str]) -> Any:
     """Return the days with the name of the file that each goes to."""
     month = days.activity_date.strftime("%Y-%m") if WHOLE not in keys else ibis.literal(WHOLE)
-    return days.mutate(**{PART: month})
+    return days.mutate(**{PARTITION: month})
 
 
 def _keys_of_months(base_key: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.files import text_sha256
 from lapse.core.source_settings import LandTable
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted
@@ -54,7 +54,7 @@ def database_fingerprint(url: Secret, wanted: LandTable, where: str) -> str:
         found = [list(map(str, row)) for chunk in rows.chunks for row in chunk]
     if len(found) != 1:
         raise SettingsError(f"{where}.fingerprint must give one row, not {len(found):,}.")
-    asked = hashlib.sha256(_statement(url, wanted).encode()).hexdigest()[:16]
+    asked = text_sha256(_statement(url, wanted))[:16]
     return f"{asked}; {'; '.join(found[0])}"
 
 

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lapse.core.engine import DuckEngine
+from lapse.core.engine_errors import machine_fault
 from lapse.core.errors import DataError, first_line, sample_keys
 from lapse.core.files import write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
@@ -108,6 +109,8 @@ def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if machine_fault(error):
+            raise
         raise DataError(f"sources.{table.name}: {source.path} does not fit its mapping ({first_line(error)}). Check "
                         f"columns, derive and time_format under sources.{table.name}; texts need a "
                         "CAST before they are added up.") from None  # fmt: skip
