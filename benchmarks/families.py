@@ -71,12 +71,13 @@ def main() -> None:
           f"from; windows {inputs.windows}\n")  # fmt: skip
     print(f"| features | number | {' | '.join(SHOWN)} |\n|{' --- |' * (2 + len(SHOWN))}")
     churned, train = test["churned"].to_numpy(), settings.train
-    experiment = Experiment(rows, [f.name for f in features], inputs, windows, train)
+    experiment = Experiment(rows, [f.name for f in features], inputs=inputs, windows=windows, train=train)
     _row("all, the recipe", experiment, Scorecard(churned, fit_bundle(experiment, known).churn_risk(test)).values())
     whole = _averaged(experiment, cutoffs[-1])
     _row("all, averaged", experiment, whole)
     for family in () if asked.only_all else dict.fromkeys(f.family for f in features):
-        experiment = Experiment(rows, [f.name for f in features if f.family != family], inputs, windows, train)
+        names = [f.name for f in features if f.family != family]
+        experiment = Experiment(rows, names, inputs=inputs, windows=windows, train=train)
         _row(f"without {family}", experiment, _averaged(experiment, cutoffs[-1]), whole)
 
 

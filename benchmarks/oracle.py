@@ -80,7 +80,9 @@ def _shop(customers: int, seed: int, asked: argparse.Namespace) -> dict[str, Any
         profile = DataProfile.read(work / "validated" / "profile.json")
         section = settings.features.model_copy(update={"service": {"complaint": ["complaint"]}})
         inputs = feature_inputs(profile, windows, section, work / "validated")
-        experiment = open_experiment(work / "features", work / "labels", inputs, windows, settings.train)
+        experiment = open_experiment(
+            work / "features", work / "labels", inputs=inputs, windows=windows, train=settings.train
+        )
         cutoff = experiment.cutoffs[-1]
         known = known_before(experiment.cutoffs, cutoff, windows)
         with open_engine() as engine:

@@ -224,8 +224,9 @@ class Workspace:
             tables = self.activity_tables(engine)
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
             evaluation_model, final_model = write_models(
-                paths.features, paths.labels, paths.models, self.inputs, self.windows, train, rates
-            )
+                paths.features, paths.labels, paths.models, inputs=self.inputs, windows=self.windows, train=train,
+                rates=rates,
+            )  # fmt: skip
             for name, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
                 fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
                 log.info(f"{name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")

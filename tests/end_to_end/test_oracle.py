@@ -101,7 +101,9 @@ def aurocs(shop, folder):
     cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())
     rows = read_rows(folder / "features", folder / "labels", cutoffs)
     before = known_before(cutoffs, cutoffs[-1], windows)
-    experiment = Experiment(rows, [feature.name for feature in all_features(inputs)], inputs, windows, settings.train)
+    experiment = Experiment(
+        rows, [feature.name for feature in all_features(inputs)], inputs=inputs, windows=windows, train=settings.train
+    )
     origin = run_origin(experiment, cutoffs[-1], fits[cutoffs[-1]], fit_bundle(experiment, before))
     test = origin.rows.merge(truth[["customer_id", "true_risk"]], on="customer_id", validate="one_to_one", how="left")
     risks = {"oracle": test["true_risk"].to_numpy(), "model": origin.risks[OURS], **origin.risks}

@@ -65,7 +65,7 @@ def backtest_cards(
             "kind": origin.bundle.kind,
             "members": list(origin.bundle.choice.get("members", [])),
             "calibration": origin.bundle.choice.get("calibration"),
-            "level": origin.bundle.choice.get("level"),
+            "calibration_intercept": origin.bundle.choice.get("calibration_intercept"),
             "season_shift": round(origin.bundle.season.at(origin.cutoff), 6) if origin.bundle.season else 0.0,
             **cards,
         }

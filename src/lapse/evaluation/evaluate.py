@@ -37,7 +37,7 @@ from lapse.snapshots import cutoffs_in
 
 LOG = stage_logger("evaluate")
 
-CHOSEN = ("name", "members", "why", "calibration", "level", "season_missed")
+CHOSEN = ("name", "members", "why", "calibration", "calibration_intercept", "season_missed")
 """What metrics.json repeats of how the final model was chosen."""
 SCHEMA = 3
 """Of metrics.json and backtest.json; raised when a key changes its meaning."""
@@ -63,7 +63,9 @@ def evaluate(
     with open_engine() as engine:
         activity = read_activity(engine, paths.activity)
         rates = churn_log_odds(engine, activity, cutoffs_in(paths.labels), windows, profile.period)
-        experiment = open_experiment(paths.features, paths.labels, evaluation_model.inputs, windows, train, rates)
+        experiment = open_experiment(
+            paths.features, paths.labels, inputs=evaluation_model.inputs, windows=windows, train=train, rates=rates
+        )
         most = 1 if train.tuning_trials else origins
         tested = run_backtest(experiment, engine, activity["purchase_days"], most, evaluation_model)
     limits, segments = CalibrationLimits.of(promote), read_segments(paths.customers)

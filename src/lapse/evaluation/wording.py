@@ -127,7 +127,7 @@ def calibrated(choice: Mapping[str, Any]) -> str:
               "the share of it that the models missed at those cutoffs.") if missed else ""  # fmt: skip
     return (f"Calibration method: {choice['calibration']}, learned from scores at {len(choice['churn_rates'])} cutoffs "
             f"that the scoring models had not seen. {reason} As the base rate has drifted since the fit, log-odds are "
-            f"shifted by {choice['level']:+.3f}.{season}")  # fmt: skip
+            f"shifted by {choice['calibration_intercept']:+.3f}.{season}")  # fmt: skip
 
 
 def cautions(

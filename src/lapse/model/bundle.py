@@ -1,13 +1,13 @@
-"""The bundle: model, calibrator, features, windows and versions in one folder of text files. Nothing is unpickled."""
+"""The bundle: model, calibrator, features, windows and versions in one folder of text files, without pickles."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,58 +16,66 @@ import pandas as pd
 import lapse
 from lapse.core.errors import ModelError
 from lapse.core.files import digest, write_text
+from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
 from lapse.model.calibration import Calibrator, calibrator_from_json, calibrator_to_json
 from lapse.model.scorers import Scorer, scorer_from_json, scorer_to_json
 from lapse.model.season import Season
 
-FORMAT, READ = 3, (2, 3)
-"""A bundle of format 2 has no season."""
-DIGITS = 9  # as in calibration: not the last bits of one processor
+FORMAT = 4
+OLD_FORMATS = (2, 3)
+"""Still read, so that a champion outlives an upgrade: format 2 has no season, and both have other names (OLD_NAMES)."""
+OLD_NAMES = {"level": "calibration_intercept", "level_shifts": "calibration_intercepts"}
+DIGITS = 9  # of a risk: linear algebra differs in its last bits from one kind of processor to the next
 DESCRIPTION = "bundle.json"
+_PLACES = {
+    "comment": f"{FEEDBACK.name}.comment",
+    "time_of_day": f"times of day in {TRANSACTIONS.name}.{TRANSACTIONS.moment}",
+}
+"""Where inputs that are neither tables nor columns of transactions come from."""
 DAY = "cutoff_date"
+Kind = Literal["model", "rule"]
 LIBRARIES = ("lightgbm", "scikit-learn", "pandas", "numpy", "ibis-framework", "duckdb")
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A fitted model with all that is needed to score customers by it."""
+    """A fitted model with everything that is needed to score customers by it."""
 
     scorer: Scorer
     calibrator: Calibrator
     inputs: Inputs
     windows: ChurnWindows
     cutoffs: Mapping[str, Sequence[str]]
-    """Role -> the cutoffs that it was given."""
-    kind: str = "model"
-    """model, or rule when a rule of thumb did better out of time."""
+    """Role -> its cutoffs."""
+    kind: Kind = "model"
+    """rule where a rule of thumb did as well out of time."""
     choice: Mapping[str, Any] = field(default_factory=dict)
     """What was tried inside the known cutoffs, how it did, what was chosen and why."""
     season: Season | None = None
-    """What the time of the year adds, where earlier years in the log say so."""
+    """What the time of the year adds; None where no earlier year is known."""
     version: str = ""
-    """Content hash; empty until the bundle was written or read."""
+    """Content hash; empty until the bundle is written or read."""
 
     @property
     def base_rate(self) -> float:
-        """The mean churn rate at the cutoffs that its calibration learned from; ModelError when the bundle does not say."""
+        """The mean churn rate at the cutoffs of the calibration; ModelError when the bundle does not hold it."""
         rates = list(self.choice.get("churn_rates", {}).values())
         if not rates:
-            raise ModelError("score: the model does not say how many left when it was made, so risk bands cannot be chosen. "
-                             "Train again (`dvc repro`), or set score.high_risk and score.medium_risk.")  # fmt: skip
+            raise ModelError("score: the model lacks the churn rates of its calibration, so risk bands cannot be "
+                             "chosen. Train again (`dvc repro`), or set score.high_risk and score.medium_risk.")  # fmt: skip
         return float(sum(rates) / len(rates))
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The features that it reads, in its order."""
+        """The features that it reads, in the order of the matrix."""
         return self.scorer.features
 
     def matrix(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return the feature matrix in the model's order; columns that the model does not know are ignored.
+        """Return rows × features in the model's order, NaN = null; other columns are ignored.
 
-        ModelError names features that are missing, and features that are not numbers: LightGBM itself would take both
-        in silence.
+        ModelError for features that are missing, not numbers, or infinite: LightGBM would accept the last two.
         """
         missing = [name for name in self.features if name not in rows.columns]
         if missing:
@@ -85,12 +93,22 @@ class Bundle:
                              "Rebuild the features: `dvc repro`.")  # fmt: skip
         return values
 
-    def require_inputs(self, given: frozenset[str]) -> None:
-        """Raise ModelError when a delivery lacks what the model was trained with."""
-        lacking = sorted(self.inputs.given - given)
-        if lacking:
-            raise ModelError(f"score: the model was trained with {', '.join(lacking[:5])}, which this delivery lacks. "
-                             "Deliver it, or train again without it: `dvc repro`.")  # fmt: skip
+    def require_inputs(self, given: frozenset[str], attribute_columns: Collection[str]) -> None:
+        """Raise ModelError when a delivery lacks a table or column that the model was trained with.
+
+        Its features would be 0 or null for everybody. `given`: as in Inputs; `attribute_columns`: of the activity table
+        `attributes`.
+        """
+        missing = [_PLACES.get(name, name if name in SOURCES else f"{TRANSACTIONS.name}.{name}")
+                   for name in sorted(self.inputs.given - given)]  # fmt: skip
+        if CUSTOMERS.name in given:
+            absent = sorted(name for name in self.inputs.attributes if ATTRIBUTE + name not in attribute_columns)
+            missing += [f"{CUSTOMERS.name}.{name}" for name in absent]
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            raise ModelError(f"score: the model was trained with {', '.join(missing[:5])}{more}, which this delivery lacks. "
+                             "Add what is missing to the sources in params.yaml, or train again without it: "
+                             "`dvc repro`.")  # fmt: skip
 
     def require_windows(self, windows: ChurnWindows) -> None:
         """Raise ModelError when the model was trained for another definition of churn."""
@@ -103,7 +121,7 @@ class Bundle:
     def churn_risk(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return the calibrated churn risk of feature rows, in [0, 1].
 
-        A model with a season also needs `cutoff_date`, the day of scoring; ModelError without it.
+        A model with a season also needs `cutoff_date`, the day of scoring, as a date or YYYY-MM-DD; ModelError without it.
         """
         from scipy.special import expit
 
@@ -114,23 +132,23 @@ class Bundle:
         if self.season is None:
             return 0.0
         if DAY not in rows.columns:
-            raise ModelError(f"score: this model knows a season, and the rows lack the column {DAY}: the day on which the "
+            raise ModelError(f"score: this model has a season, and the rows lack the column {DAY}: the day on which the "
                              "customers are scored, as YYYY-MM-DD.")  # fmt: skip
         try:
             days = pd.to_datetime(rows[DAY].astype("string").str.slice(0, 10), format="%Y-%m-%d")
         except ValueError:
             days = None
         if days is None or days.isna().any():
-            raise ModelError(f"score: {DAY} is missing or no day for some of the {len(rows):,} rows. Give the day on which "
+            raise ModelError(f"score: {DAY} is missing or not a date in some of {len(rows):,} rows. Give the day on which "
                              "the customers are scored, as YYYY-MM-DD.")  # fmt: skip
         codes, different = pd.factorize(days)
         return np.array([self.season.at(day.date()) for day in different])[codes]
 
     def contributions(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return each feature's exact share of the raw log-odds (Lundberg & Lee 2017): the features' columns and `base`.
+        """Return each feature's exact share of the raw log-odds (Lundberg & Lee 2017), and their `base`.
 
-        Same index as the rows; each row sums to its log-odds. It costs much more than scoring: pass only the customers
-        whose reasons are shown.
+        A column per feature and `base`, which sum to the row's log-odds; same index as the rows. This costs much more
+        than scoring: pass only the customers whose reasons are shown.
         """
         values = self.scorer.contributions(self.matrix(rows))
         return pd.DataFrame(values, index=rows.index, columns=[*self.features, "base"])
@@ -139,7 +157,7 @@ class Bundle:
         """Write the bundle's files to a folder, and return their content hash."""
         texts: dict[str, str] = {}
 
-        def keep(text: str) -> str:
+        def store(text: str) -> str:
             name = f"trees_{len(texts) + 1}.txt"
             texts[name] = text
             return name
@@ -153,7 +171,7 @@ class Bundle:
             "windows": asdict(self.windows),
             "kind": self.kind,
             "choice": self.choice,
-            "scorer": scorer_to_json(self.scorer, keep),
+            "scorer": scorer_to_json(self.scorer, store),
             "files": sorted(texts),
             "calibrator": calibrator_to_json(self.calibrator),
             "season": self.season.to_json() if self.season else None,
@@ -173,7 +191,9 @@ class Bundle:
             raise ModelError(f"{folder} holds no model. Run `dvc repro`, which trains one.")
         try:
             spec: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if spec["format"] not in READ:
+            if spec["format"] in OLD_FORMATS:
+                spec = _renamed(spec)
+            elif spec["format"] != FORMAT:
                 raise ModelError(f"{folder} is a bundle of format {spec['format']}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
             scorer = scorer_from_json(spec["scorer"], lambda name: (folder / Path(name).name).read_text(encoding="utf-8"))
@@ -192,6 +212,13 @@ class Bundle:
             )
         except (KeyError, TypeError, ValueError, FileNotFoundError, AttributeError, lgb.basic.LightGBMError) as error:
             raise ModelError(f"{folder} is damaged ({type(error).__name__}: {error}). Train again: `dvc repro`.") from None
+
+
+def _renamed(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of an old format under today's names."""
+    calibrator = {"intercept" if name == "level" else name: value for name, value in spec["calibrator"].items()}
+    choice = {OLD_NAMES.get(name, name): value for name, value in spec["choice"].items()}
+    return {**spec, "calibrator": calibrator, "choice": choice}
 
 
 def content_hash(folder: Path) -> str:

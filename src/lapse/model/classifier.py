@@ -1,4 +1,4 @@
-"""The gradient-boosted trees: a LightGBM classifier that gives the same trees for the same rows, every time."""
+"""The gradient-boosted trees: LightGBM, set so that the same rows always give the same trees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 ONE_THREAD = 5_000_000
-"""Fewer cells than this, and threads cost more than they give, on a busy machine much more."""
+"""Below this many cells a second thread costs more than it gains, on a busy machine much more."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Boosted:
     booster: lgb.Booster
 
     def log_odds(self, values: Floats) -> Floats:
-        """Return log-odds of rows × features (in our order, NaN = null)."""
+        """Return the log-odds of rows × features."""
         threads = 1 if values.size < ONE_THREAD else 0
         return np.asarray(self.booster.predict(values, raw_score=True, num_threads=threads), dtype="float64")
 
@@ -39,9 +39,9 @@ class Boosted:
 
 
 def size_for(rows: int) -> dict[str, int]:
-    """Return how large a booster a number of rows bears out: trees, leaves, min_leaf_rows.
+    """Return the size of a booster for a number of rows: trees, leaves, min_leaf_rows.
 
-    A few hundred rows get stumps of 4 leaves, 30,000 (Complete Journey) about 8 leaves and 260 trees.
+    A few hundred rows get trees of 4 leaves; 30,000 (Complete Journey) about 260 trees of about 8 leaves.
     """
     return {
         "trees": int(np.clip(20 * rows**0.25, 60, 800)),
@@ -55,9 +55,9 @@ def fit_booster(
 ) -> lgb.Booster:
     """Return a booster fitted to feature rows (float64, NaN = null) and 0/1 labels.
 
-    No resampling and no class weights: they would bend the probabilities. ModelError when only one class is there.
-    A size in `train` that is None is chosen by the number of rows. `directions`: per feature 1 where the risk may only
-    rise with it, -1 where it may only fall, 0 where it may do both.
+    Neither resampled nor weighted by class, which would distort the probabilities. A size in `train` that is None is
+    chosen by the number of rows. `directions`: per feature 1 where the risk may only rise with it, -1 where it may only
+    fall, 0 where it may do both. ModelError when only one class is there.
     """
     import lightgbm as lgb
 
@@ -82,6 +82,6 @@ def fit_booster(
 
 
 def model_text(booster: lgb.Booster) -> str:
-    """Return the text of a booster without the settings section, which would name the thread count of the machine."""
+    """Return the text of a booster without its section of settings, which names the machine's thread count."""
     text: str = booster.model_to_string()
     return text.split("\nparameters:", maxsplit=1)[0] + "\n"

@@ -1,6 +1,6 @@
-"""What turns a customer's row into log-odds: trees, a regression, a rule, or an average of them.
+"""Scorers turn a customer's row into log-odds: trees, a regression, a rule, or the mean of several.
 
-All of them are sums of exact shares of single features, and stay so when averaged, because the average is of log-odds.
+The log-odds of each are a sum of exact shares of single features, and so is their mean.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 DIGITS = 9
 TRIED = 40
-"""Thresholds that a rule tries: quantiles of the known rows."""
+"""How many thresholds a rule tries: quantiles of the values that are known."""
 
 
 class Scorer(Protocol):
-    """What every kind of model does; `values` is rows × `features` in that order, NaN = null."""
+    """What every kind of model does; `values` is rows × `features`, in that order, NaN = null."""
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Return the features it reads, in its order."""
+        """The features that it reads, in its order."""
 
     def log_odds(self, values: Floats) -> Floats:
-        """Return the log-odds of churning of rows × features."""
+        """Return the log-odds of churning, one per row."""
 
     def contributions(self, values: Floats) -> Floats:
-        """Return rows × (features + base), each row summing to its log-odds."""
+        """Return rows × (features + base); each row sums to its log-odds."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The rule of thumb: one number above a threshold, or not."""
+    """The rule of thumb: whether one feature is above a threshold."""
 
     features: tuple[str, ...]
     threshold: float
     above: float
     below: float
     null: float
-    """Log-odds of the three kinds of customers."""
+    """Log-odds above the threshold, up to it, and where the feature is null."""
     base: float
 
     def log_odds(self, values: Floats) -> Floats:
-        """Return the log-odds of rows × 1."""
+        """Return the log-odds, one per row."""
         value = values[:, 0]
         return np.where(np.isnan(value), self.null, np.where(value > self.threshold, self.above, self.below))
 
@@ -68,7 +68,7 @@ class Blend:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Every feature that a member reads, once."""
+        """The features that any member reads, each once."""
         return tuple(dict.fromkeys(name for _, _, scorer in self.members for name in scorer.features))
 
     def log_odds(self, values: Floats) -> Floats:
@@ -79,7 +79,7 @@ class Blend:
         return total
 
     def contributions(self, values: Floats) -> Floats:
-        """Return each feature's share over all members, and the base."""
+        """Return each feature's weighted share over all members, and the base."""
         total = np.zeros((len(values), len(self.features) + 1))
         for _, weight, scorer in self.members:
             places = self._places(scorer)
@@ -92,9 +92,9 @@ class Blend:
 
 
 def fit_threshold(rows: pd.DataFrame, names: Sequence[str], churned: Ints) -> Threshold:
-    """Return the one column and threshold that fit the outcomes best.
+    """Return the rule with the one column of `names` and the threshold that fit the outcomes best.
 
-    Best is the highest likelihood of the rates above, below and where the number is null; half a churner and half a
+    Best is the highest likelihood of the churn rates above, up to and without the number; half a churner and half a
     stayer are added to each, so that no rate is 0 or 1. ModelError when only one class is there.
     """
     require_both_classes(churned)
@@ -121,13 +121,13 @@ def values_of(scorer: Scorer, rows: pd.DataFrame) -> Floats:
     return rows[list(scorer.features)].to_numpy("float64")
 
 
-def scorer_to_json(scorer: Scorer, keep: Callable[[str], str]) -> dict[str, Any]:
-    """Return the plain values of a scorer for a JSON file; `keep` stores the text of a booster and returns its file name."""
+def scorer_to_json(scorer: Scorer, store: Callable[[str], str]) -> dict[str, Any]:
+    """Return the plain values of a scorer for a JSON file; `store` takes a booster's text and returns its file's name."""
     if isinstance(scorer, Blend):
-        members = [{"name": n, "weight": w, "scorer": scorer_to_json(one, keep)} for n, w, one in scorer.members]
+        members = [{"name": n, "weight": w, "scorer": scorer_to_json(one, store)} for n, w, one in scorer.members]
         return {"kind": "blend", "members": members}
     if isinstance(scorer, Boosted):
-        return {"kind": "booster", "features": list(scorer.features), "file": keep(model_text(scorer.booster))}
+        return {"kind": "booster", "features": list(scorer.features), "file": store(model_text(scorer.booster))}
     if isinstance(scorer, Logistic):
         return {"kind": "logistic", **scorer.to_json()}
     if isinstance(scorer, Threshold):
@@ -136,7 +136,7 @@ def scorer_to_json(scorer: Scorer, keep: Callable[[str], str]) -> dict[str, Any]
 
 
 def scorer_from_json(spec: Mapping[str, Any], text_of: Callable[[str], str]) -> Scorer:
-    """Return the scorer that `scorer_said` wrote; `text_of` reads a booster's file.
+    """Return the scorer that `scorer_to_json` wrote; `text_of` reads a booster's file.
 
     KeyError, TypeError or ValueError when the values are damaged.
     """

@@ -1,4 +1,4 @@
-"""What the time of the year does to the churn rate, read off the log's own earlier years."""
+"""What the time of the year does to the churn rate, learned from the log's own earlier years."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Rates = Mapping[date, float]
 
 @dataclass(frozen=True)
 class Season:
-    """What is to be added to the log-odds of everybody scored on a day; between two of its days, a straight line."""
+    """What is added to the log-odds of everybody scored on a day; between two of its days, a straight line."""
 
     days: tuple[str, ...]
-    """ISO, in order; they span a year. A day after them is looked up whole years before."""
+    """ISO, in order, over one year. A later day is looked up whole seasons earlier."""
     shifts: tuple[float, ...]
 
     def at(self, day: date) -> float:
@@ -45,15 +45,15 @@ class Season:
         """Return the season of plain values; ValueError for anything else."""
         found = cls(tuple(spec["days"]), tuple(float(shift) for shift in spec["shifts"]))
         if not found.days or len(found.days) != len(found.shifts) or list(found.days) != sorted(found.days):
-            raise ValueError("a season whose days and shifts do not match")
+            raise ValueError("the days and shifts of the season do not match")
         return found
 
 
 def seasonal(rates: Rates, fitted: Sequence[date], day: date) -> float | None:
     """Return the shift to expect on a later day if seasons repeat, for a model that learned from the `fitted` cutoffs.
 
-    How far the rate lay from its year's mean at the same time of earlier years, less how far it lay at the cutoffs that
-    were learned from. Rates later than those are not looked at. None where no earlier year is known.
+    How far the rate was from its year's mean at the same time of earlier years, less how far it was at the fitted
+    cutoffs. Later rates are ignored. None where no earlier year is known.
     """
     known = sorted(then for then in rates if then <= max(fitted))
     if not known:
@@ -68,9 +68,9 @@ def seasonal(rates: Rates, fitted: Sequence[date], day: date) -> float | None:
 
 
 def season_after(rates: Rates, fitted: Sequence[date], strength: float) -> Season | None:
-    """Return the season of the year after the `fitted` cutoffs, a week apart, times the share that a model misses.
+    """Return the season of the year after the `fitted` cutoffs, a week apart, times `strength`.
 
-    None where nothing is missed, or where no earlier year is known.
+    `strength` is the share of the season that the model misses. None where that is 0 or no earlier year is known.
     """
     days = [max(fitted) + timedelta(days=n) for n in range(0, SEASON_DAYS + 1, 7)]
     found = {day: shift for day in days if (shift := seasonal(rates, fitted, day)) is not None}
@@ -80,7 +80,7 @@ def season_after(rates: Rates, fitted: Sequence[date], strength: float) -> Seaso
 
 
 def _mean_of_year(numbers: Ints, values: Floats, middle: int) -> float:
-    """Return the mean, over the year around a day, of the line through values; at either end over the first or last year."""
+    """Return the mean of the line through values over the year around a day, at either end over the first or last year."""
     start = max(min(middle - SEASON_DAYS // 2, numbers[-1] - SEASON_DAYS + 1), numbers[0])
     year = np.arange(start, min(start + SEASON_DAYS, numbers[-1] + 1))
     return float(np.interp(year, numbers, values).mean())

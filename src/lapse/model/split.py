@@ -1,4 +1,4 @@
-"""Which cutoffs a model may learn from and be checked on: in time order, with an embargo between."""
+"""Which cutoffs a model may learn from and which it is checked on: in time order, with an embargo in between."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ def known_before(cutoffs: Sequence[date], day: date, windows: ChurnWindows) -> t
 
 
 def fold_cutoffs(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> tuple[date, ...]:
-    """Return the last `most` cutoffs at which models fitted before can be checked.
+    """Return the last `most` cutoffs at which models fitted on earlier ones can be checked.
 
-    Each one has at least one cutoff before it whose outcome was known by then. Raises HistoryTooShort without any.
+    For each of them the outcome of at least one earlier cutoff was known by then. HistoryTooShort when there are none.
     """
     ordered = sorted(cutoffs)
     folds = tuple(cutoff for cutoff in ordered if known_before(ordered, cutoff, windows))[-most:]
     if not folds:
         span = windows.lead_days + windows.horizon_days
         raise HistoryTooShort(
-            f"train: {len(ordered)} cutoffs before the test cutoff do not give one to fit and, {span} days later, one to "
-            f"calibrate on. Deliver up to {2 * span} more days of history, or shorten churn.horizon_days or "
+            f"train: {len(ordered)} cutoffs before the test cutoff are too few: one is needed to fit and, {span} days "
+            f"later, one to calibrate on. Deliver up to {2 * span} more days of history, or shorten churn.horizon_days or "
             "churn.active_days in params.yaml."
         )
     return folds
 
 
 def test_origins(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> tuple[date, ...]:
-    """Return the cutoffs to test at: the last and, going back, others at least half a horizon apart.
+    """Return up to `most` cutoffs to test at: the last one and, going back, others at least half a horizon apart.
 
     At each of them a model can be fitted and calibrated on what was known by then. Empty when the history is too short
-    even for the last.
+    for any.
     """
     chosen: list[date] = []
     for day in sorted(cutoffs, reverse=True):
@@ -48,6 +48,6 @@ def test_origins(cutoffs: Sequence[date], windows: ChurnWindows, most: int) -> t
 
 
 def share_apart(cutoffs: Sequence[date], windows: ChurnWindows) -> float:
-    """Return the mean step between cutoffs over the horizon: at 1 and more their outcomes do not overlap."""
+    """Return the mean step between cutoffs divided by the horizon: from 1 on their outcomes do not overlap."""
     steps = [(later - earlier).days for earlier, later in pairwise(sorted(cutoffs))]
     return sum(steps) / len(steps) / windows.horizon_days if steps else 1.0

@@ -1,4 +1,4 @@
-"""Stage train: two models by one training procedure, the evaluation model and the final model."""
+"""Stage train: the evaluation model and the final model, by one training procedure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
 from lapse.model.season import Rates
 from lapse.model.split import known_before
-from lapse.model.training_procedure import Experiment, fit_bundle, sample_share, sampled
+from lapse.model.training_procedure import Experiment, fit_bundle, sampled
 from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
 
@@ -29,6 +29,7 @@ def write_models(
     features: Path,
     labels: Path,
     out: Path,
+    *,
     inputs: Inputs,
     windows: ChurnWindows,
     train: Train,
@@ -36,38 +37,43 @@ def write_models(
 ) -> tuple[Bundle, Bundle]:
     """Write the evaluation model and the final model to `evaluation/` and `lapse/` in `out`, and return both.
 
-    The evaluation model learns from the cutoffs whose outcomes were known at the last one, which it is tested on; the
-    final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: the
-    churn rates of earlier years, too, for the season.
+    The evaluation model learns from the cutoffs whose outcomes were known at the last one, on which it is tested; the
+    final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: those
+    of earlier years included, for the season.
     """
-    experiment = open_experiment(features, labels, inputs, windows, train, rates)
+    experiment = open_experiment(features, labels, inputs=inputs, windows=windows, train=train, rates=rates)
     before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
     trials: list[dict[str, Any]] = []
     if train.tuning_trials:
-        # On what was known at the test cutoff, for both: the test stays unseen.
-        experiment.train, trials = tune(experiment, before, out / "tuning.log")
+        # On what was known at the test cutoff, for both models: the test stays unseen.
+        tuned, trials = tune(experiment, before, out / "tuning.log")
+        experiment = experiment.with_settings(tuned)
     for name, known in (("evaluation", before), ("lapse", experiment.cutoffs)):
-        made = fit_bundle(experiment, known)
-        replace(made, choice={**made.choice, "trials": trials}).write(out / name)
+        fitted = fit_bundle(experiment, known)
+        replace(fitted, choice={**fitted.choice, "trials": trials}).write(out / name)
     return Bundle.read(out / "evaluation"), Bundle.read(out / "lapse")
 
 
 def open_experiment(
     features: Path,
     labels: Path,
+    *,
     inputs: Inputs,
     windows: ChurnWindows,
     train: Train,
     rates: Rates | None = None,
 ) -> Experiment:
-    """Return an experiment over all cutoffs with features and labels; of more rows than `most_rows`, over a sample."""
+    """Return an experiment over all cutoffs with features and labels, or over a sample of `train.most_rows` rows.
+
+    DataError when a feature of the inputs is not in the files.
+    """
     rows = read_rows(features, labels, cutoffs_in(labels), train.most_rows)
     names = [name for name in rows.columns if name not in LABELS.names]
     lacking = [feature.name for feature in all_features(inputs) if feature.name not in names]
     if lacking:
         raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
                         "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
-    return Experiment(rows, names, inputs, windows, train, rates)
+    return Experiment(rows, names, inputs=inputs, windows=windows, train=train, rates=rates)
 
 
 def require_usable(usability: Path) -> None:
@@ -82,15 +88,19 @@ def require_usable(usability: Path) -> None:
 def read_rows(features: Path, labels: Path, cutoffs: Sequence[date], most_rows: int | None = None) -> pd.DataFrame:
     """Return one row per snapshot with features and labels.
 
-    Of more than `most_rows`, the rows of some customers only: a sample by a hash of the id, the same at every cutoff.
+    Of more than `most_rows`, the rows of some customers only, the same at every cutoff. DataError when features and
+    labels are not of the same snapshots.
     """
-    share = sample_share([labels / f"{cutoff}.parquet" for cutoff in cutoffs], most_rows)
+    import pyarrow.parquet
+
+    count = sum(pyarrow.parquet.read_metadata(labels / f"{cutoff}.parquet").num_rows for cutoff in cutoffs)
+    share = 1.0 if most_rows is None or count <= most_rows else most_rows / count
     frames = []
     for cutoff in cutoffs:
         left, right = (pd.read_parquet(folder / f"{cutoff}.parquet") for folder in (features, labels))
         joined = left.merge(right, on=["customer_id", "cutoff_date"], validate="one_to_one")
         if not len(left) == len(right) == len(joined):
             raise DataError(f"train: cutoff {cutoff} has {len(left)} feature rows and {len(right)} labels, of which "
-                            f"{len(joined)} meet. Run `dvc repro` to rebuild both.")  # fmt: skip
+                            f"{len(joined)} match. Run `dvc repro` to rebuild both.")  # fmt: skip
         frames.append(sampled(joined, share))
     return pd.concat(frames, ignore_index=True)

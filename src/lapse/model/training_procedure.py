@@ -1,11 +1,10 @@
-"""The one training procedure: fit, choose, calibrate, each on cutoffs whose outcomes were known at the time."""
+"""The training procedure: fit, choose and calibrate, each on cutoffs whose outcomes were known at the time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
-from lapse.model.bundle import Bundle
-from lapse.model.calibration import Calibration, Fold, calibrate, fit_platt, level_shift
+from lapse.model.bundle import Bundle, Kind
+from lapse.model.calibration import Calibration, Fold, calibrate, fit_platt, joined, log_losses
 from lapse.model.classifier import Boosted, fit_booster
 from lapse.model.logistic import Logistic, fit_logistic
 from lapse.model.scorers import Blend, Scorer, fit_threshold, values_of
@@ -28,44 +27,59 @@ from lapse.model.split import fold_cutoffs, known_before, share_apart
 Floats = npt.NDArray[np.float64]
 BOOSTERS = ("booster", "booster_monotone")
 STRENGTHS = {"logistic_0.01": 0.01, "logistic_0.1": 0.1, "logistic_0.001": 0.001}
-"""Name -> scikit-learn's C. The first of each kind is kept unless another one did better."""
+"""Name -> scikit-learn's C. The first one stays unless another did better."""
 RULES = ("days_since_last_order", "overdue_ratio", "inactivity_rule")
 RFM = "rfm_logistic"
 NO_ORDER = "no_order_by_model"
-"""The feature by this name on its own: BG/NBD's probability, calibrated. Hard to beat where everybody came together."""
+"""The feature of this name on its own: BG/NBD's probability, calibrated. Hard to beat where all customers joined at once."""
 FOLD_ROWS = 200_000
-"""Folds choose and calibrate; beyond so many rows to fit on, more no longer change what they choose."""
+"""The most rows that a model of a fold is fitted on: beyond them, more no longer change what is chosen."""
 CLEAR = 1.64
 """Standard errors by which another candidate must beat the average: one-sided 95 %."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen, and from what."""
+class Selection:
+    """The candidate to be fitted, and why."""
 
     name: str
-    kind: str
+    kind: Kind
     members: tuple[str, ...]
+    """The models whose mean it is."""
     losses: Mapping[str, float]
+    """Model or candidate -> its out-of-time log loss."""
     why: str
 
 
 class Experiment:
-    """Labelled rows and every model that was fitted on them, each fitted once, however often it is asked for.
+    """Labelled rows and the models fitted on them, each fitted once, however often it is asked for.
 
-    `rates`: the log-odds of the churn rates at cutoffs over the whole log, of which the rows hold the newest.
+    `names`: the features among the columns. `rates`: the log-odds of the churn rates at cutoffs over the whole log, of
+    which the rows hold the newest.
     """
 
-    def __init__(self, rows: pd.DataFrame, names: Sequence[str], inputs: Inputs, windows: ChurnWindows,
-                 train: Train, rates: Rates | None = None) -> None:  # fmt: skip
-        self.rates = rates or {}
-        self.rows, self.names, self.windows, self.train, self.inputs = rows, list(names), windows, train, inputs
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        names: Sequence[str],
+        *,
+        inputs: Inputs,
+        windows: ChurnWindows,
+        train: Train,
+        rates: Rates | None = None,
+    ) -> None:
+        self.rows, self.names = rows, list(names)
+        self.inputs, self.windows, self.train, self.rates = inputs, windows, train, rates or {}
         self._place, days = pd.factorize(pd.to_datetime(rows["cutoff_date"]), sort=True)
         self.cutoffs = tuple(day.date() for day in days)
         self._churned = rows["churned"].to_numpy("int64")
         self.directions = {f.name: {"higher": 1, "lower": -1}.get(f.entry.risk, 0) for f in all_features(inputs)}
-        self._fitted: dict[tuple[Any, ...], Scorer] = {}
+        self._fitted: dict[tuple[str, tuple[date, ...], int | None], Scorer] = {}
         self._scored: dict[tuple[str, date], Floats] = {}
+
+    def with_settings(self, train: Train) -> Experiment:
+        """Return an experiment over the same rows with other settings."""
+        return Experiment(self.rows, self.names, inputs=self.inputs, windows=self.windows, train=train, rates=self.rates)
 
     def at(self, cutoffs: Sequence[date]) -> pd.DataFrame:
         """Return the rows of cutoffs."""
@@ -80,12 +94,12 @@ class Experiment:
         return np.array([day in wanted for day in self.cutoffs])[self._place]
 
     def members(self) -> tuple[str, ...]:
-        """Every model that can be fitted on these features."""
-        rules = [name for name in RULES if name in self.names or name == "inactivity_rule"]
-        return (*BOOSTERS, *STRENGTHS, RFM, *(name for name in (NO_ORDER,) if name in self.names), *rules)
+        """Return the names of all models that can be fitted on these features."""
+        single = [name for name in (NO_ORDER, *RULES) if name in self.names or name == "inactivity_rule"]
+        return (*BOOSTERS, *STRENGTHS, RFM, *single)
 
     def fit(self, member: str, cutoffs: tuple[date, ...], most: int | None = None) -> Scorer:
-        """Return a member fitted to cutoffs; on the customers of `most` rows at most."""
+        """Return a model fitted to cutoffs, on a sample of their customers when they have more than `most` rows."""
         count = int(self._chosen(cutoffs).sum())
         most = most if most is not None and count > most else None
         key = (member, cutoffs, most)
@@ -107,10 +121,10 @@ class Experiment:
         return fit_logistic(rows, columns, churned)
 
     def _directions(self, rows: pd.DataFrame, cutoffs: tuple[date, ...], most: int | None) -> list[int]:
-        """Where the dictionary states a direction, and the rows agree, alone and beside all other features; else 0.
+        """Return the dictionary's direction where the rows agree, alone and beside all other features; else 0.
 
-        A direction holds for a feature by itself; beside others it may turn round (a long usual gap is a risk, but not
-        for the same silence), and a constraint against the data would cost more than it saves.
+        A direction is stated for a feature by itself; beside others it may be reversed (a long usual gap is a risk, but
+        not for the same silence), and a constraint against the data would cost more than it saves.
         """
         beside = self.fit(next(iter(STRENGTHS)), cutoffs, most)
         assert isinstance(beside, Logistic)
@@ -124,56 +138,54 @@ class Experiment:
         return signs
 
     def out_of_time(self, member: str, cutoff: date) -> Floats:
-        """Return a member's log-odds at a cutoff, by a model that knew only earlier outcomes."""
+        """Return a model's log-odds at a cutoff, fitted on outcomes that were known by then."""
         if (member, cutoff) not in self._scored:
             scorer = self.fit(member, known_before(self.cutoffs, cutoff, self.windows), FOLD_ROWS)
             self._scored[member, cutoff] = scorer.log_odds(values_of(scorer, self.at([cutoff])))
         return self._scored[member, cutoff]
 
     def fold(self, members: Sequence[str], cutoff: date) -> Fold:
-        """Return the mean of members' out-of-time log-odds at a cutoff, and the outcomes."""
+        """Return the mean of models' out-of-time log-odds at a cutoff, and the outcomes."""
         return Fold(np.mean([self.out_of_time(name, cutoff) for name in members], axis=0), self.churned([cutoff]))
 
 
 def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
-    """Return the bundle made from the cutoffs whose outcomes are known: nothing else of the experiment is looked at.
+    """Return the bundle made from the cutoffs whose outcomes are known; no other row of the experiment is looked at.
 
-    At the last `calibrate_cutoffs` of them that can be checked out of time, each by models that knew only what was
-    known then, candidates are compared and the winner's scores calibrated. It is then fitted on all of the cutoffs.
+    Candidates are compared, and the scores of the best calibrated, at the last `calibrate_cutoffs` cutoffs that can be
+    tested out of time, each by models that knew only what was known then. The best is then fitted on all cutoffs.
+    HistoryTooShort or ModelError when there is no such cutoff.
     """
-    known = tuple(sorted(cutoffs))
-    folds = fold_cutoffs(known, experiment.windows, experiment.train.calibrate_cutoffs)
-    usable = [day for day in folds if len(set(experiment.churned(known_before(known, day, experiment.windows)))) == 2]
+    known, windows = tuple(sorted(cutoffs)), experiment.windows
+    folds = fold_cutoffs(known, windows, experiment.train.calibrate_cutoffs)
+    usable = [day for day in folds if len(set(experiment.churned(known_before(known, day, windows)))) == 2]
     if not usable:
-        experiment.fit("days_since_last_order", known)  # says that only one class is there
+        experiment.fit("days_since_last_order", known)  # raises where only one class is there at all
         raise ModelError("train: at no cutoff before the last did both churners and stayers exist, so nothing can be "
                          "checked out of time. Choose another churn.horizon_days or churn.active_days.")  # fmt: skip
-    choice = choose(experiment, usable)
-    expected = [seasonal(experiment.rates, known_before(known, day, experiment.windows), day) for day in usable]
-    calibration = calibrate(
-        [experiment.fold(choice.members, day) for day in usable], share_apart(known, experiment.windows), expected
-    )
-    parts = [(name, 1 / len(choice.members), experiment.fit(name, known)) for name in choice.members]
-    scorer = parts[0][2] if len(parts) == 1 else Blend(tuple(parts))
-    roles = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], experiment.windows)}
+    selection = select(experiment, usable)
+    expected = [seasonal(experiment.rates, known_before(known, day, windows), day) for day in usable]
+    calibrating = [experiment.fold(selection.members, day) for day in usable]
+    calibration = calibrate(calibrating, share_apart(known, windows), expected)
+    fitted = [(name, 1 / len(selection.members), experiment.fit(name, known)) for name in selection.members]
+    roles = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], windows)}
     return Bundle(
-        scorer,
-        calibration.calibrator,
-        experiment.inputs,
-        experiment.windows,
-        {role: [str(day) for day in days] for role, days in roles.items()},
-        choice.kind,
-        _choice_document(choice, calibration, experiment, usable),
-        season_after(experiment.rates, known, calibration.season_missed),
+        scorer=fitted[0][2] if len(fitted) == 1 else Blend(tuple(fitted)),
+        calibrator=calibration.calibrator,
+        inputs=experiment.inputs,
+        windows=windows,
+        cutoffs={role: [str(day) for day in days] for role, days in roles.items()},
+        kind=selection.kind,
+        choice=_choice_document(selection, calibration, experiment, usable),
+        season=season_after(experiment.rates, known, calibration.season_missed),
     )
 
 
-def choose(experiment: Experiment, folds: Sequence[date]) -> Choice:
-    """Return what is to be fitted.
+def select(experiment: Experiment, folds: Sequence[date]) -> Selection:
+    """Return the candidate to be fitted, by the log losses on the folds (see `fold_losses`).
 
-    Candidates are compared by their log loss on the folds, after a slope common to all folds and an intercept of each:
-    what calibration can correct, or what nobody could know, does not decide. The average of trees, regression and RFM
-    stays unless another one is clearly better; a rule that does as well as the winner wins, because it is simpler.
+    The average of trees, regression and RFM stays unless another candidate is clearly better; a rule that does as well
+    as the winner wins, because it is simpler.
     """
     losses = {name: fold_losses(experiment, (name,), folds) for name in experiment.members()}
 
@@ -193,18 +205,18 @@ def choose(experiment: Experiment, folds: Sequence[date]) -> Choice:
     for name, members in candidates.items():
         losses[name] = fold_losses(experiment, members, folds)
     customers = pd.factorize(np.concatenate([experiment.at([day])["customer_id"].to_numpy() for day in folds]))[0]
-    clear = [name for name in candidates if _better_by(losses["average"], losses[name], customers) > CLEAR]
+    clear = [name for name in candidates if _standard_errors(losses["average"] - losses[name], customers) > CLEAR]
     winner = best(clear) if clear else "average"
     means = {name: round(float(loss.mean()), 6) for name, loss in losses.items()}
     rule = best([name for name in experiment.members() if name in RULES])
     if means[rule] <= means[winner]:
-        return Choice(rule, "rule", (rule,), means, f"out of time the rule {rule} did as well as the {winner} model")
+        return Selection(rule, "rule", (rule,), means, f"out of time the rule {rule} did as well as the {winner} model")
     why = "clearly better out of time than the average" if clear else "the safest; no other was clearly better out of time"
-    return Choice(winner, "model", candidates[winner], means, why)
+    return Selection(winner, "model", candidates[winner], means, why)
 
 
 def rfm_columns(names: Sequence[str], windows: Sequence[int], active_days: int) -> list[str]:
-    """Return the columns of RFM: recency, purchase days so far, spend while active; no M without money.
+    """Return the columns of RFM: days since the last order, purchase days, and the spend while active where it is known.
 
     Bult & Wansbeek (1995); Fader et al. (2005).
     """
@@ -214,52 +226,46 @@ def rfm_columns(names: Sequence[str], windows: Sequence[int], active_days: int) 
 
 
 def fold_losses(experiment: Experiment, members: Sequence[str], folds: Sequence[date]) -> Floats:
-    """Return the log loss of each row of the folds, the folds' intercepts and a common slope put right."""
-    parts = [experiment.fold(members, day) for day in folds]
-    centred = np.concatenate([part.log_odds + part.shift for part in parts])
-    churned = np.concatenate([part.churned for part in parts])
-    if churned.min() == churned.max():
-        return np.zeros(len(churned))
-    curve: Any = fit_platt(Fold(centred, churned))
-    bent = [curve.slope * (part.log_odds + part.shift) for part in parts]
-    level = np.concatenate([one + level_shift(one, part.churned) for one, part in zip(bent, parts, strict=True)])
-    return np.asarray(np.logaddexp(0, level) - churned * level)
+    """Return the log loss of each row of the folds, after a slope common to all folds and an intercept for each.
+
+    What calibration can correct, or what nobody could know, then does not decide between candidates.
+    """
+    centred = [experiment.fold(members, day).centred for day in folds]
+    every = joined(centred)
+    if every.churned.min() == every.churned.max():
+        return np.zeros(len(every.churned))
+    slope = fit_platt(every).slope
+    corrected = joined([Fold(slope * fold.log_odds, fold.churned).centred for fold in centred])
+    return log_losses(corrected.log_odds, corrected.churned)
 
 
-def _better_by(ours: Floats, theirs: Floats, customers: npt.NDArray[np.int64]) -> float:
-    """Return by how many standard errors, over customers, their losses of the same rows are lower."""
-    gain = np.bincount(customers, weights=ours - theirs)
-    spread = float(np.sqrt(((gain - gain.mean()) ** 2).sum()))
-    return float(gain.sum()) / spread if spread > 0 else 0.0
+def _standard_errors(gain: Floats, customers: npt.NDArray[np.int64]) -> float:
+    """Return the sum of a gain per row in standard errors over customers; 0 where there is no scatter."""
+    sums = np.bincount(customers, weights=gain)
+    spread = float(np.sqrt(((sums - sums.mean()) ** 2).sum()))
+    return float(sums.sum()) / spread if spread > 0 else 0.0
 
 
 def _choice_document(
-    choice: Choice, calibration: Calibration, experiment: Experiment, folds: Sequence[date]
+    selection: Selection, calibration: Calibration, experiment: Experiment, folds: Sequence[date]
 ) -> dict[str, Any]:
+    """Return what the bundle says about how it was made."""
     return {
-        "name": choice.name,
-        "members": list(choice.members),
-        "why": choice.why,
-        "out_of_time_log_loss": dict(choice.losses),
+        "name": selection.name,
+        "members": list(selection.members),
+        "why": selection.why,
+        "out_of_time_log_loss": dict(selection.losses),
         "calibration": calibration.chosen,
         "calibration_log_loss": dict(calibration.log_loss),
-        "level": calibration.level,
+        "calibration_intercept": calibration.intercept,
+        "calibration_intercepts": {str(day): one for day, one in zip(folds, calibration.intercepts, strict=True)},
         "season_missed": calibration.season_missed,
-        "level_shifts": {str(day): shift for day, shift in zip(folds, calibration.shifts, strict=True)},
         "churn_rates": {str(day): round(float(experiment.churned([day]).mean()), 6) for day in folds},
     }
 
 
-def sample_share(files: Sequence[Path], most_rows: int | None) -> float:
-    """Return the share of the customers to take so that Parquet files give at most `most_rows` rows."""
-    import pyarrow.parquet
-
-    count = sum(pyarrow.parquet.read_metadata(file).num_rows for file in files)
-    return 1.0 if most_rows is None or count <= most_rows else most_rows / count
-
-
 def sampled(rows: pd.DataFrame, share: float) -> pd.DataFrame:
-    """Return the rows of a share of the customers: by a hash of the id, on any machine the same."""
+    """Return the rows of a share of the customers, chosen by a hash of the id: the same on any machine."""
     if share >= 1:
         return rows
     hashed: Any = pd.util.hash_array(rows["customer_id"].astype(str).to_numpy(dtype=object), categorize=False)

@@ -25,9 +25,9 @@ FIRST = 8
 def tune(experiment: Experiment, cutoffs: Sequence[date], journal: Path) -> tuple[Train, list[dict[str, Any]]]:
     """Return the settings to use, and every trial.
 
-    A trial is measured as candidates are: by its out-of-time log loss on the folds. The first one is the params as they
-    are, which stay unless another does better. `journal`: a file that remembers the trials; an interrupted search over
-    the same rows, cutoffs and params is taken up where it stood and ends as if it had not been interrupted.
+    A trial is measured as candidates are, by its out-of-time log loss on the folds. The first trial is the params as
+    they are, which stay unless another does better. `journal`: a file that stores the trials; an interrupted search over
+    the same rows, cutoffs and params resumes from it and ends as if it had not been interrupted.
     """
     import optuna
 
@@ -38,9 +38,9 @@ def tune(experiment: Experiment, cutoffs: Sequence[date], journal: Path) -> tupl
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     study = optuna.create_study(storage=storage, study_name=_name(experiment, known), load_if_exists=True)
     if not study.get_trials(deepcopy=False):
-        study.enqueue_trial({})  # keeps its number: trial 0 is the params as they are
+        study.enqueue_trial({})  # takes number 0: the params as they are
     while (number := len(_finished(study))) < trials:
-        # A sampler of its own for each trial: what it draws depends on the trials before, not on when they ran.
+        # A new sampler for each trial: what it draws depends on the trials before, not on when they ran.
         study.sampler = optuna.samplers.TPESampler(seed=experiment.train.seed + number, n_startup_trials=FIRST)
         study.optimize(lambda trial, first=number == 0: _loss(experiment, folds, {} if first else _drawn(trial)), n_trials=1)
         LOG.info(f"tuning: trial {number + 1} of {trials}, best log loss so far {study.best_value:.6f}")
@@ -64,8 +64,7 @@ def _drawn(trial: Any) -> dict[str, Any]:
 
 def _loss(experiment: Experiment, folds: Sequence[date], drawn: Mapping[str, Any]) -> float:
     """Return the out-of-time log loss of trees with the drawn params."""
-    train = experiment.train.model_copy(update=dict(drawn))
-    tried = Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, train)
+    tried = experiment.with_settings(experiment.train.model_copy(update=dict(drawn)))
     return round(float(fold_losses(tried, ("booster",), folds).mean()), 9)
 
 
@@ -77,7 +76,7 @@ def _finished(study: Any) -> list[Any]:
 
 
 def _name(experiment: Experiment, known: Sequence[date]) -> str:
-    """Return a name that other rows, cutoffs or params do not share."""
+    """Return a name that is unique to these rows, cutoffs and params."""
     rows: Any = experiment.at(known)[["customer_id", "churned", *experiment.names]]
     hashed = np.asarray(pd.util.hash_pandas_object(rows, index=False), dtype="uint64")
     params = experiment.train.model_dump(exclude={"tuning_trials"})

@@ -65,7 +65,7 @@ def feature_rows(
     ModelError when the delivery lacks a table or column that the model was trained with, whose features would all be 0
     or null; DataError when nobody is eligible.
     """
-    bundle.require_inputs(profile.given)
+    bundle.require_inputs(profile.given, activity["attributes"].columns)
     covered, needed = profile.period.history_days(as_of), bundle.windows.active_days
     if covered < needed:
         raise HistoryTooShort(f"score: on {as_of} the log covers {covered} days, fewer than churn.active_days ({needed}). "

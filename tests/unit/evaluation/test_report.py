@@ -244,7 +244,12 @@ def test_base_rate_points_know_what_was_predicted(reports: Path) -> None:
     ("missed", "phrase"), [(None, None), (0.0, None), (0.004, "less than 1% is added"), (0.62, "62% is added")]
 )
 def test_the_season_is_named_where_there_is_one(missed: float | None, phrase: str | None) -> None:
-    choice = {"calibration": "platt", "calibration_log_loss": {}, "churn_rates": {"2024-01-01": 0.2}, "level": 0.1}
+    choice = {
+        "calibration": "platt",
+        "calibration_log_loss": {},
+        "churn_rates": {"2024-01-01": 0.2},
+        "calibration_intercept": 0.1,
+    }
     if missed is not None:  # a bundle of an older lapse says nothing of it
         choice["season_missed"] = missed
     text = calibrated(choice)

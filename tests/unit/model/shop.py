@@ -55,7 +55,8 @@ def shop_rows(customers: int = 300, cutoffs: int = 7, seed: int = 0) -> pd.DataF
 
 def shop_experiment(rows: pd.DataFrame | None = None, **params: Any) -> Experiment:
     """Return an experiment over rows, the usual ones by default."""
-    return Experiment(shop_rows() if rows is None else rows, NAMES, INPUTS, WINDOWS, TRAIN.model_copy(update=params))
+    train = TRAIN.model_copy(update=params)
+    return Experiment(shop_rows() if rows is None else rows, NAMES, inputs=INPUTS, windows=WINDOWS, train=train)
 
 
 def permuted(rows: pd.DataFrame, seed: int = 3) -> pd.DataFrame:

@@ -49,27 +49,29 @@ def bundle_of(kind: str, rows: pd.DataFrame, calibrator: Calibrator = Platt(0.8,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_written_is_read(kind: str, rows: pd.DataFrame, tmp_path: Path) -> None:
-    made = bundle_of(kind, rows)
-    version = made.write(tmp_path)
+    bundle = bundle_of(kind, rows)
+    version = bundle.write(tmp_path)
     read = Bundle.read(tmp_path)
     assert read.inputs == INPUTS and read.windows == WINDOWS and read.choice == {"name": kind}
-    assert read.version == version and len(version) == 12 and read.features == made.features
-    assert (raw_score(read, rows) == raw_score(made, rows)).all() and (read.churn_risk(rows) == made.churn_risk(rows)).all()
-    assert made.write(tmp_path / "again") == version, "the same bundle, the same hash"
+    assert read.version == version and len(version) == 12 and read.features == bundle.features
+    assert (raw_score(read, rows) == raw_score(bundle, rows)).all() and (
+        read.churn_risk(rows) == bundle.churn_risk(rows)
+    ).all()
+    assert bundle.write(tmp_path / "again") == version, "the same bundle, the same hash"
     assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} <= {".txt", ".json"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_contributions_add_up_to_the_score(kind: str, rows: pd.DataFrame) -> None:
-    made = bundle_of(kind, rows)
-    shares = made.contributions(rows.head(50))
-    assert list(shares.columns) == [*made.features, "base"] and shares.index.equals(rows.head(50).index)
-    assert np.allclose(shares.sum(axis=1), logit(raw_score(made, rows.head(50))), atol=1e-9)
+    bundle = bundle_of(kind, rows)
+    shares = bundle.contributions(rows.head(50))
+    assert list(shares.columns) == [*bundle.features, "base"] and shares.index.equals(rows.head(50).index)
+    assert np.allclose(shares.sum(axis=1), logit(raw_score(bundle, rows.head(50))), atol=1e-9)
     assert shares.drop(columns="base").abs().to_numpy().sum() > 0
     assert shares["base"].nunique() == 1, "the base is everybody's"
     odd = rows.head(3).assign(**dict.fromkeys(NAMES, np.nan))
     odd.loc[odd.index[0], NAMES] = 1e6
-    assert np.allclose(made.contributions(odd).sum(axis=1), logit(raw_score(made, odd)), atol=1e-9), "nulls and extremes"
+    assert np.allclose(bundle.contributions(odd).sum(axis=1), logit(raw_score(bundle, odd)), atol=1e-9), "nulls and extremes"
 
 
 @pytest.mark.parametrize(
@@ -87,48 +89,79 @@ def test_same_rows_same_text(rows: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_columns_are_found_by_name(kind: str, rows: pd.DataFrame) -> None:
-    made = bundle_of(kind, rows)
+    bundle = bundle_of(kind, rows)
     turned = rows[list(reversed(rows.columns))].assign(never_seen=1.0)
-    assert (raw_score(made, turned) == raw_score(made, rows)).all()
+    assert (raw_score(bundle, turned) == raw_score(bundle, rows)).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_missing_column_is_named(kind: str, rows: pd.DataFrame) -> None:
-    made = bundle_of(kind, rows)
-    with pytest.raises(ModelError, match=f"1 are missing: {made.features[-1]}"):
-        made.churn_risk(rows.drop(columns=made.features[-1]))
+    bundle = bundle_of(kind, rows)
+    with pytest.raises(ModelError, match=f"1 are missing: {bundle.features[-1]}"):
+        bundle.churn_risk(rows.drop(columns=bundle.features[-1]))
 
 
-def test_text_and_infinity_are_no_numbers(rows: pd.DataFrame) -> None:
-    made = bundle_of("booster", rows)
+def test_text_and_infinity_are_not_numbers(rows: pd.DataFrame) -> None:
+    bundle = bundle_of("booster", rows)
     with pytest.raises(ModelError, match="the feature noise holds"):
-        made.churn_risk(rows.assign(noise="a level that nobody had seen"))
+        bundle.churn_risk(rows.assign(noise="a level that nobody had seen"))
     with pytest.raises(ModelError, match="net_spend_90d is infinite"):
-        made.churn_risk(rows.assign(net_spend_90d=np.inf))
+        bundle.churn_risk(rows.assign(net_spend_90d=np.inf))
 
 
 def test_other_windows_are_named(rows: pd.DataFrame) -> None:
-    made = bundle_of("rule", rows)
-    made.require_windows(WINDOWS)
+    bundle = bundle_of("rule", rows)
+    bundle.require_windows(WINDOWS)
     with pytest.raises(ModelError, match=r"churn\.horizon_days 28, params\.yaml says 60"):
-        made.require_windows(ChurnWindows(90, 60))
-    with pytest.raises(ModelError, match="trained with amount"):
-        made.require_inputs(frozenset())
-    assert replace(made, inputs=Inputs((30,), frozenset())).require_inputs(frozenset({"amount"})) is None
+        bundle.require_windows(ChurnWindows(90, 60))
+
+
+def test_what_a_delivery_lacks_is_named_by_table_and_column(rows: pd.DataFrame) -> None:
+    given = frozenset({"amount", "discount", "events", "customers", "comment", "time_of_day"})
+    bundle = replace(bundle_of("rule", rows), inputs=Inputs((30,), given, attributes={"age": (), "plan": ("a", "b")}))
+    columns = ["customer_id", "attribute_age", "attribute_plan", "attribute_never_seen"]
+    bundle.require_inputs(given | {"feedback"}, columns)
+    for lacking, columns_left, named in (
+        ("amount", columns, "transactions.amount"), ("events", columns, "events"), ("comment", columns, "feedback.comment"),
+        ("time_of_day", columns, "times of day in transactions.ordered_at"), ("", columns[:2], "customers.plan"),
+        ("customers", [], "customers"),
+    ):  # fmt: skip
+        with pytest.raises(ModelError, match=f"was trained with {named}, which this delivery lacks") as refused:
+            bundle.require_inputs(given - {lacking}, columns_left)
+        assert refused.value.exit_code == 4
+    with pytest.raises(ModelError, match="and 1 more, which"):
+        bundle.require_inputs(frozenset(), [])
+
+
+@pytest.mark.parametrize("calibrator", [Platt(1.2, -0.3), Beta(0.9, 1.1, 0.2, 0.1)])
+@pytest.mark.parametrize("old", [2, 3])
+def test_a_bundle_of_an_old_format_is_read(old: int, calibrator: Calibrator, rows: pd.DataFrame, tmp_path: Path) -> None:
+    """A champion outlives an upgrade: `level` was the calibration intercept, and format 2 had no season."""
+    bundle = replace(bundle_of("rule", rows, calibrator), choice={"calibration_intercept": 0.1})
+    bundle.write(tmp_path)
+    spec = json.loads((tmp_path / "bundle.json").read_text())
+    spec |= {"format": old, "choice": {"level": 0.1}}
+    if isinstance(calibrator, Beta):
+        spec["calibrator"]["level"] = spec["calibrator"].pop("intercept")
+    if old == 2:
+        del spec["season"]
+    (tmp_path / "bundle.json").write_text(json.dumps(spec))
+    read = Bundle.read(tmp_path)
+    assert read == replace(bundle, version=read.version)
 
 
 def test_damage_is_noticed(rows: pd.DataFrame, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="holds no model"):
         Bundle.read(tmp_path / "nowhere")
     bundle_of("blend", rows).write(tmp_path)
-    said = json.loads((tmp_path / "bundle.json").read_text())
-    odd = {**said, "scorer": {"kind": "oracle"}}
-    for broken, words in (({**said, "format": 1}, "format 1, this lapse reads 3"), ({}, "damaged"), (odd, "damaged"),
-                          ({**said, "features": ["noise"]}, "damaged")):  # fmt: skip
+    spec = json.loads((tmp_path / "bundle.json").read_text())
+    odd = {**spec, "scorer": {"kind": "oracle"}}
+    for broken, words in (({**spec, "format": 1}, "format 1, this lapse reads 4"), ({}, "damaged"), (odd, "damaged"),
+                          ({**spec, "features": ["noise"]}, "damaged")):  # fmt: skip
         (tmp_path / "bundle.json").write_text(json.dumps(broken))
         with pytest.raises(ModelError, match=words):
             Bundle.read(tmp_path)
-    (tmp_path / "bundle.json").write_text(json.dumps(said))
+    (tmp_path / "bundle.json").write_text(json.dumps(spec))
     (tmp_path / "trees_1.txt").write_text("nothing")
     with pytest.raises(ModelError, match="damaged"):
         Bundle.read(tmp_path)

@@ -1,4 +1,4 @@
-"""The bend that was put in is found, few rows bend little, a ranking is never turned round, and jumps are not trusted."""
+"""The slope that was put in is found, few rows change little, a ranking is never reversed, and jumps are not trusted."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from lapse.model.calibration import (
     Isotonic,
     Platt,
     calibrate,
-    expected_level,
+    calibration_intercept,
+    expected_intercept,
     fit_curve,
-    level_shift,
 )
 
 
-def bent(bend: float, level: float, rows: int = 30_000, seed: int = 0) -> tuple[Fold, np.ndarray]:
-    """Log-odds that are `bend` times too large after a shift of -level, and the true risks."""
+def stretched(slope: float, intercept: float, rows: int = 30_000, seed: int = 0) -> tuple[Fold, np.ndarray]:
+    """Return log-odds that are `slope` times too large and `intercept` too low, and the true risks."""
     random = np.random.default_rng(seed)
     true = expit(random.normal(-1, 1.2, rows))
     churned = (random.random(rows) < true).astype("int64")
-    return Fold(bend * logit(true) - level, churned), true
+    return Fold(slope * logit(true) - intercept, churned), true
 
 
 @pytest.mark.parametrize("kind", ["platt", "beta", "isotonic"])
-def test_it_finds_the_bend_that_was_put_in(kind: str) -> None:
-    fold, true = bent(2.0, 0.0, 60_000)
+def test_it_finds_the_slope_that_was_put_in(kind: str) -> None:
+    fold, true = stretched(2.0, 0.0, 60_000)
     fitted = fit_curve(kind, fold, independent=1e6)
     assert np.abs(fitted(expit(fold.log_odds)) - true).mean() < 0.012
     assert abs(fitted(expit(fold.log_odds)).mean() - fold.churned.mean()) < 0.002
 
 
-def test_beta_bends_what_platt_cannot() -> None:
+def test_beta_corrects_what_platt_cannot() -> None:
     random = np.random.default_rng(1)
     raw = random.random(40_000)
     true = expit(1.6 * np.log(raw) - 0.5 * np.log1p(-raw) + 0.2)
@@ -48,7 +48,7 @@ def test_beta_bends_what_platt_cannot() -> None:
 
 
 @pytest.mark.parametrize("kind", ["platt", "beta", "isotonic"])
-def test_a_ranking_is_never_turned_round(kind: str) -> None:
+def test_a_ranking_is_never_reversed(kind: str) -> None:
     raw = np.linspace(0.05, 0.95, 400)
     fold = Fold(logit(raw), (raw < 0.5).astype("int64"))
     risk = fit_curve(kind, fold)(raw)
@@ -58,38 +58,42 @@ def test_a_ranking_is_never_turned_round(kind: str) -> None:
         assert (np.diff(risk) > 0).all() and fit_curve(kind, fold).slope == FLATTEST
 
 
-def test_few_rows_bend_little() -> None:
-    few, many = (fit_curve("platt", bent(2.0, 0.0, rows)[0], 4) for rows in (80, 30_000))
+def test_few_rows_change_little() -> None:
+    few, many = (fit_curve("platt", stretched(2.0, 0.0, rows)[0], 4) for rows in (80, 30_000))
     assert 0.5 < many.slope < few.slope < 1
 
 
 @pytest.mark.parametrize("kind", ["none", "platt", "beta", "isotonic"])
-def test_one_class_bends_nothing(kind: str) -> None:
+def test_one_class_changes_nothing(kind: str) -> None:
     assert fit_curve(kind, Fold(np.linspace(-2, 2, 50), np.zeros(50, dtype="int64"))) == Platt()
 
 
-def test_the_level_is_the_churn_rate() -> None:
+def test_the_intercept_makes_the_mean_risk_the_churn_rate() -> None:
     log_odds = np.linspace(-3, 1, 500)
     churned = (np.arange(500) < 100).astype("int64")
-    assert expit(log_odds + level_shift(log_odds, churned)).mean() == pytest.approx(100.5 / 501)
-    assert expit(log_odds + level_shift(log_odds, np.zeros(500, dtype="int64"))).mean() < 0.002
+    assert expit(log_odds + calibration_intercept(log_odds, churned)).mean() == pytest.approx(100.5 / 501)
+    assert expit(log_odds + calibration_intercept(log_odds, np.zeros(500, dtype="int64"))).mean() < 0.002
 
 
 def test_a_lasting_shift_is_followed_and_a_jump_is_not() -> None:
-    assert expected_level([]) == 0
-    lasting, once, jumping = expected_level([0.3] * 8), expected_level([0.3]), expected_level([1.2, -1.0, 0.9, -0.8, 1.2])
+    assert expected_intercept([]) == 0
+    lasting, once, jumping = (
+        expected_intercept([0.3] * 8),
+        expected_intercept([0.3]),
+        expected_intercept([1.2, -1.0, 0.9, -0.8, 1.2]),
+    )
     assert 0.2 < lasting < 0.3 and 0 < once < 0.1 and abs(jumping) < 0.15
-    assert expected_level([0.3] * 8, apart=0.2) < lasting, "overlapping outcomes tell less than they count"
+    assert expected_intercept([0.3] * 8, apart=0.2) < lasting, "overlapping outcomes carry less than their number"
 
 
-def test_what_was_chosen_is_said_and_level_and_shape_are_applied() -> None:
-    folds = [bent(1.0, 0.3, 3_000, seed)[0] for seed in range(5)]
+def test_what_was_chosen_is_recorded_and_slope_and_intercept_are_applied() -> None:
+    folds = [stretched(1.0, 0.3, 3_000, seed)[0] for seed in range(5)]
     found = calibrate(folds)
     assert set(found.log_loss) == {"none", "platt", "beta"} and found.chosen in found.log_loss, (
         "isotonic needs more churners"
     )
-    assert found.level == pytest.approx(expected_level(found.shifts), abs=1e-6) and found.level > 0.1
-    later, true = bent(1.0, 0.3, 20_000, 99)
+    assert found.intercept == pytest.approx(expected_intercept(found.intercepts), abs=1e-6) and found.intercept > 0.1
+    later, true = stretched(1.0, 0.3, 20_000, 99)
     raw = expit(later.log_odds)
     assert np.abs(found.calibrator(raw) - true).mean() < 0.6 * np.abs(raw - true).mean()
 
@@ -108,8 +112,8 @@ def test_an_s_curve_is_worth_isotonic_when_churners_are_many() -> None:
 
 
 def test_a_single_fold_is_platt_and_trusted_half() -> None:
-    found = calibrate([bent(1.0, 0.6)[0]])
-    assert found.chosen == "platt" and not found.log_loss and 0 < found.level < 0.3
+    found = calibrate([stretched(1.0, 0.6)[0]])
+    assert found.chosen == "platt" and not found.log_loss and 0 < found.intercept < 0.3
 
 
 def test_the_ends_stay_probabilities() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from copy import copy
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_what_came_at_this_time_of_earlier_years_is_expected(trend: float) -> No
     half = [cutoff for cutoff in days[:32] if swing(cutoff) < 0][-6:]
     assert seasonal(rates_of(32), half, days[32]) == pytest.approx(
         swing(days[32]) - np.mean([*map(swing, half)]), abs=0.1
-    ), "a model that only ever saw the quiet half of the year has to be told more"
+    ), "a model that only ever saw the quiet half of the year misses more"
 
 
 def test_later_rates_change_nothing_and_a_young_log_says_nothing() -> None:
@@ -95,66 +95,60 @@ def test_a_season_that_the_models_miss_is_told_from_one_that_did_not_come() -> N
 
 
 @pytest.fixture(scope="module")
-def experiment() -> Experiment:
+def seasonal_shop() -> Experiment:
     """Customers of nearly three years who leave by the season, which no feature knows; all rates, the rows of 14 cutoffs."""
     rows = shop_rows(300, 34)
     rows["cutoff_date"] = [FIRST + timedelta(days=28 * n) for n in range(34) for _ in range(300)]
     random = np.random.default_rng(1)
-    level = np.array([swing(day) for day in rows["cutoff_date"]])
+    pull = np.array([swing(day) for day in rows["cutoff_date"]])
     clear = 0.9 * np.log1p(rows["days_since_last_order"] / 10) - 1.6
-    rows["churned"] = (random.random(len(rows)) < expit(clear + 1.5 * level)).astype("int64")
+    rows["churned"] = (random.random(len(rows)) < expit(clear + 1.5 * pull)).astype("int64")
     share = rows.groupby("cutoff_date")["churned"].mean()
     rates = {day: float(np.log(rate / (1 - rate))) for day, rate in share.items()}
-    return Experiment(rows[rows["cutoff_date"] > cutoffs(34)[19]], NAMES, INPUTS, WINDOWS, TRAIN, rates)
+    newest = rows[rows["cutoff_date"] > cutoffs(34)[19]]
+    return Experiment(newest, NAMES, inputs=INPUTS, windows=WINDOWS, train=TRAIN, rates=rates)
 
 
-def test_a_model_learns_the_season_and_tells_it_on_the_day(experiment: Experiment, tmp_path: Path) -> None:
-    day = experiment.cutoffs[-1]
-    known, test = known_before(experiment.cutoffs, day, WINDOWS), experiment.at([day])
-    made = fit_bundle(experiment, known)
-    blind = fit_bundle(
-        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.train), known
-    )
+def with_rates(experiment: Experiment, rates: Rates) -> Experiment:
+    """Return the experiment, and whatever it has fitted, with other rates: no member looks at them."""
+    other = copy(experiment)
+    other.rates = rates
+    return other
+
+
+def test_a_model_learns_the_season_and_adds_it_on_the_day(seasonal_shop: Experiment, tmp_path: Path) -> None:
+    day = seasonal_shop.cutoffs[-1]
+    known, test = known_before(seasonal_shop.cutoffs, day, WINDOWS), seasonal_shop.at([day])
+    fitted = fit_bundle(seasonal_shop, known)
+    blind = fit_bundle(with_rates(seasonal_shop, {}), known)
     left = test["churned"].mean()
-    expected, without = (abs(one.churn_risk(test).mean() - left) for one in (made, blind))
-    assert made.season is not None and blind.season is None and blind.choice["season_missed"] == 0
-    assert 0.4 < made.choice["season_missed"] <= 1 and expected < 0.6 * without, (expected, without)
-    made.write(tmp_path)
-    assert (Bundle.read(tmp_path).churn_risk(test) == made.churn_risk(test)).all()
-    assert (raw_score(replace(made, season=None), test) == raw_score(made, test)).all(), "reasons add up without it"
-    as_text = test.assign(cutoff_date=str(day))
-    assert (made.churn_risk(as_text) == made.churn_risk(test)).all()
-    with pytest.raises(ModelError, match="knows a season, and the rows lack the column cutoff_date"):
-        made.churn_risk(test.drop(columns="cutoff_date"))
+    expected, without = (abs(one.churn_risk(test).mean() - left) for one in (fitted, blind))
+    assert fitted.season is not None and blind.season is None and blind.choice["season_missed"] == 0
+    assert 0.4 < fitted.choice["season_missed"] <= 1 and expected < 0.6 * without, (expected, without)
+    fitted.write(tmp_path)
+    assert (Bundle.read(tmp_path).churn_risk(test) == fitted.churn_risk(test)).all()
+    assert (raw_score(replace(fitted, season=None), test) == raw_score(fitted, test)).all(), "reasons add up without it"
+    torn = {cutoff: rate if cutoff <= known[-1] else 5.0 for cutoff, rate in seasonal_shop.rates.items()}
+    assert fit_bundle(with_rates(seasonal_shop, torn), known).season == fitted.season, "rates of the future reach no model"
+
+
+def test_a_model_with_a_season_needs_the_day(fitted: Bundle, experiment: Experiment) -> None:
+    season = Season(("2024-01-01", "2024-12-30"), (0.0, 0.5))
+    test = experiment.at([experiment.cutoffs[-1]])
+    bundle, day = replace(fitted, season=season), str(experiment.cutoffs[-1])
+    as_text = test.assign(cutoff_date=day)
+    assert (bundle.churn_risk(as_text) == bundle.churn_risk(test)).all()
+    with pytest.raises(ModelError, match="has a season, and the rows lack the column cutoff_date"):
+        bundle.churn_risk(test.drop(columns="cutoff_date"))
     for odd in (None, "tomorrow", 20240101, "01/02/2024"):
-        with pytest.raises(ModelError, match=r"cutoff_date is missing or no day for some of the [0-9]+ rows"):
-            made.churn_risk(test.assign(cutoff_date=[odd, *as_text["cutoff_date"][1:]]))
+        with pytest.raises(ModelError, match=r"cutoff_date is missing or not a date in some of [0-9]+ rows"):
+            bundle.churn_risk(test.assign(cutoff_date=[odd, *as_text["cutoff_date"][1:]]))
 
 
-def test_a_bundle_from_before_seasons_has_none(experiment: Experiment, tmp_path: Path) -> None:
-    made = fit_bundle(
-        Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.train),
-        experiment.cutoffs,
-    )
-    made.write(tmp_path)
-    said = json.loads((tmp_path / "bundle.json").read_text())
-    (tmp_path / "bundle.json").write_text(
-        json.dumps({name: said[name] for name in said if name != "season"} | {"format": 2})
-    )
-    assert Bundle.read(tmp_path).season is None
-
-
-def test_rates_of_the_future_do_not_reach_a_model(experiment: Experiment) -> None:
-    known = known_before(experiment.cutoffs, experiment.cutoffs[-1], WINDOWS)
-    torn = {day: rate if day <= known[-1] else 5.0 for day, rate in experiment.rates.items()}
-    other = Experiment(experiment.rows, experiment.names, experiment.inputs, experiment.windows, experiment.train, torn)
-    assert fit_bundle(other, known).season == fit_bundle(experiment, known).season
-
-
-def test_the_level_is_what_the_season_leaves(experiment: Experiment) -> None:
-    folds = [experiment.fold(("rfm_logistic",), day) for day in experiment.cutoffs[-8:]]
-    expected = [float(swing(day)) for day in experiment.cutoffs[-8:]]
+def test_the_intercept_is_what_the_season_leaves(seasonal_shop: Experiment) -> None:
+    folds = [seasonal_shop.fold(("rfm_logistic",), day) for day in seasonal_shop.cutoffs[-8:]]
+    expected = [float(swing(day)) for day in seasonal_shop.cutoffs[-8:]]
     found = calibrate(folds, 1.0, expected)
-    rest = np.array(found.shifts) - found.season_missed * np.array(expected)
-    assert found.season_missed > 0.4 and np.std(rest) < np.std(found.shifts)
+    rest = np.array(found.intercepts) - found.season_missed * np.array(expected)
+    assert found.season_missed > 0.4 and np.std(rest) < np.std(found.intercepts)
     assert calibrate(folds).season_missed == calibrate(folds, 1.0, [None] * 8).season_missed == 0
