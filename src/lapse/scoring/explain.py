@@ -52,12 +52,11 @@ def _history_lines(history: pd.DataFrame) -> list[str]:
     if history["net_spend"].notna().any():
         lines.append(f"         net spend {history['net_spend'].astype(float).sum():,.2f}; returns on "
                      f"{int((history['return_lines'] > 0).sum())} days")  # fmt: skip
-    lines += [
-        "",
-        f"Last {min(NEWEST, len(history))} active days:",
-        "  day         orders  net spend  days since the order before",
-    ]
-    for row in history.tail(NEWEST).iloc[::-1].to_dict("records"):
+    newest = history.tail(NEWEST).iloc[::-1]
+    if len(newest):
+        lines += ["", WORDING.format("Last {days:#active day}:", days=len(newest))]
+        lines += ["  day         orders  net spend  days since the order before"]
+    for row in newest.to_dict("records"):
         spend = "" if pd.isna(row["net_spend"]) else f"{float(row['net_spend']):,.2f}"
         gap = "" if pd.isna(row["gap_days"]) else f"{row['gap_days']:.0f}"
         lines.append(f"  {row['activity_date']:%Y-%m-%d}  {row['orders']:>6}  {spend:>9}  {gap:>5}")
