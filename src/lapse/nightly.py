@@ -63,7 +63,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "model": dict(chosen.origin),
             "value_version": fitted.value_model.version,
             **_log_state(night, day),
-            "sources": _sources_read(settings.sources, counts),
+            "sources": _sources_read(night.sources, counts),
             "risk_bands": asdict(fitted.bands),
             "customers_scored": len(scores),
             "customers_listed": len(listed),

@@ -22,6 +22,7 @@ from lapse.core.errors import LapseError
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Settings, load_settings
+from lapse.core.source_settings import Sources
 from lapse.core.windows import ChurnWindows, Period, resolve_as_of
 from lapse.history.profile import DataProfile
 
@@ -66,6 +67,12 @@ class Workspace:
     def windows(self) -> ChurnWindows:
         """The definition of churn."""
         return self.settings.churn.windows
+
+    @property
+    def sources(self) -> Sources:
+        """Where the delivered tables are, seen from here."""
+        sources = self.settings.sources
+        return sources.model_copy(update={"folder": str(self.root / sources.folder)})
 
     def today(self) -> date:
         """Return the calendar day in the business time zone."""
@@ -133,7 +140,7 @@ class Workspace:
         from lapse.history.validation.validate import validate
 
         self.profile, counts = validate(
-            engine, self.settings.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
+            engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
             self.today(),
         )  # fmt: skip
         return counts

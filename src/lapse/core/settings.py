@@ -194,13 +194,17 @@ class Settings(Section):
             try:
                 ZoneInfo(zone)
             except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise SettingsError(f"{name}: {zone!r} is not a time zone. Use an IANA name such as Europe/Berlin.") from None
+                raise SettingsError(
+                    f"{name}: {zone!r} is not a time zone. Use an IANA name such as Europe/Berlin."
+                ) from None
         parse_day(self.sources.earliest, "sources.earliest")
         if self.sources.until is not None:
             parse_day(self.sources.until, "sources.until")
         _ = self.snapshots.anchor_date
         if self.churn.mode == "subscription" and self.sources.subscriptions is None:
-            raise SettingsError("churn.mode is subscription, but sources.subscriptions is null. Map the subscriptions there.")
+            raise SettingsError(
+                "churn.mode is subscription, but sources.subscriptions is null. Map the subscriptions there."
+            )
         if self.score.as_of != LATEST:
             parse_day(self.score.as_of, "score.as_of")
         return self
