@@ -97,10 +97,7 @@ def _work_folder(out: Path) -> Iterator[Path]:
 
 def _fitted(night: Workspace, chosen: Scoring) -> ScoringModel:
     """Return the chosen model, ready to score; ModelError when it does not fit the settings."""
-    trained, wanted = chosen.bundle.windows, night.windows
-    if trained != wanted:
-        raise ModelError(f"score: {chosen.origin['from']} was trained for {trained}, params.yaml says {wanted}. Train again "
-                         "(`dvc repro`), or set section churn back.")  # fmt: skip
+    chosen.bundle.require_windows(night.windows)
     if chosen.value is None:
         raise ModelError(f"score: {chosen.origin['from']} was made by an older lapse, without a value model. Train a new "
                          "one (`dvc repro`); to score by it at once: --model latest.")  # fmt: skip
