@@ -1,4 +1,4 @@
-"""Stage land: sources that are no files are put under data/raw, where DVC sees when they change."""
+"""Stage land: sources that are not files are copied to data/raw, where DVC sees when they change."""
 
 from lapse.core.errors import run
 from lapse.workspace import Workspace

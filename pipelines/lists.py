@@ -1,4 +1,4 @@
-"""Stage lists: what marketing is handed."""
+"""Stage lists: the customers at risk, ranked, for marketing."""
 
 from lapse.core.errors import run
 from lapse.workspace import Workspace

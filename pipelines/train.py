@@ -1,4 +1,4 @@
-"""Stage train: the evaluation model and the final model, of churn and of value."""
+"""Stage train: the evaluation model and the final model, for churn and for value."""
 
 from lapse.core.errors import run
 from lapse.workspace import Workspace

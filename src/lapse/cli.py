@@ -15,10 +15,9 @@ from lapse.core.logging import log_to_console
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lapse.scoring.reasons import Why
+    from lapse.scoring.reasons import Explanation
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-SCORES = Path("data/scores/scores.parquet")
 Format = Literal["table", "csv", "json", "xlsx"]
 Choice = Literal["champion", "latest"]
 
@@ -41,26 +40,26 @@ def score(
     out: Annotated[Path, typer.Option(help="Folder for scores/ (with manifest.json) and lists/.")] = Path("data"),
     model: Annotated[Choice | None, typer.Option(help="champion: the promoted model; latest: models/lapse.")] = None,
 ) -> None:
-    """Read the sources, score every active customer, write scores, lists and a manifest. For schedulers.
+    """Read the sources, score every active customer, and write scores, lists and a manifest. For schedulers.
 
-    The same code as `dvc repro score lists`, without DVC and without training. The champion scores where one was
-    promoted, else models/lapse (which DVC's stage score always takes); the manifest says which.
-    Outputs appear whole or not at all. The same sources, params and model give the same bytes, except for the manifest.
+    Runs the code of `dvc repro lists` without DVC and without training. Scores by the champion where one was promoted,
+    else by models/lapse, as DVC's stage score always does; the manifest says which. Each output appears whole or not at
+    all. The same sources, params and model give the same bytes, except for the manifest.
     """
     from lapse.nightly import score_once
 
-    score_once(Path(), out, as_of or None, model)
+    score_once(Path(), out, as_of=as_of or None, model=model)
 
 
 @app.command()
 def promote(
     version: Annotated[int | None, typer.Option(min=1, help="Version in the registry; else that of models/lapse.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept in the history.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overrule the gate; needs --reason.")] = False,
 ) -> None:
-    """Make a model the champion, if the gate lets it: mature, calibrated, better than the rules, no worse than the champion.
+    """Make a model the champion if the gate lets it: mature, calibrated, better than the rules, no worse than the champion.
 
-    Who, when, why, from which version to which is added to models/promotions.jsonl, a refusal too (exit code 5).
+    Who promoted which version, when and why is added to models/promotions.jsonl, as is a refusal (exit code 5).
     Run it in the project's folder; stages and experiments cannot.
     """
     from lapse.core.settings import load_settings
@@ -75,8 +74,8 @@ def promote(
 
 
 @app.command()
-def rollback(reason: Annotated[str | None, typer.Option(help="Why; kept in the history.")] = None) -> None:
-    """Make the champion before the present one champion again; once more: the one before that."""
+def rollback(reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None) -> None:
+    """Make the previous champion the champion again; run twice, the one before that."""
     from lapse.core.settings import load_settings
     from lapse.registry.promotion import rollback as move
 
@@ -86,11 +85,11 @@ def rollback(reason: Annotated[str | None, typer.Option(help="Why; kept in the h
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="The folder to make, or a workspace to renew.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to make, or the workspace to renew.")],
     source: Annotated[str | None, typer.Option(help="A known public data set, e.g. online_retail.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the delivered files are, seen from the folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where your files are, relative to the folder.")] = None,
 ) -> None:
-    """Make a workspace for your own tables, ready for `dvc repro`; in an existing one, say what changed and renew it."""
+    """Make a workspace for your own tables, ready for `dvc repro`; renew an existing one and say what changed."""
     from lapse.setup.init import init as make
 
     for line in make(folder, source, data):
@@ -104,8 +103,8 @@ def check(
 ) -> None:
     """Say whether the sources can support a churn model, and how to set it up. Trains nothing.
 
-    Looks for what spoils a model before it is there (gaps, days loaded twice, people who buy once, columns that know
-    the future, …) and proposes churn windows from the customers' own rhythm. Exit code 3 when no model can be trained.
+    Looks for what would spoil a model (gaps, days loaded twice, people who buy once, columns that know the future, …)
+    and proposes churn windows from the customers' own rhythm. Exit code 3 when no model can be trained.
     """
     from tempfile import TemporaryDirectory
 
@@ -117,16 +116,16 @@ def check(
         report = Workspace(data=Path(temporary)).check()
     write_report(report, out)
     typer.echo(f"\n{report_text(report)}")
-    typer.echo(f"The same as a page: {out / PAGE_NAME}")
+    typer.echo(f"The same report as a page: {out / PAGE_NAME}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)
 
 
 @app.command()
 def leakage(
-    cutoffs: Annotated[int, typer.Option(min=1, help="How many of the snapshots' cutoffs, spread over all.")] = 2,
+    cutoffs: Annotated[int, typer.Option(min=1, help="How many of the cutoffs to check, spread over all of them.")] = 2,
 ) -> None:
-    """Check that nothing after a cutoff moves a feature, your own included: on the validated data of this workspace.
+    """Check on this workspace's validated data that nothing after a cutoff moves a feature, your own included.
 
     Everything after the cutoff is deleted, and every feature must stay the same to the last bit. Exit code 3 when one
     does not.
@@ -148,25 +147,24 @@ def at_risk(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
-    from lapse.core.settings import load_settings
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import about_list, at_risk_list, caution_in, kept_off_note
+    from lapse.outreach.lists import about_list, at_risk_list, caution_in, consent_note
     from lapse.value.profit import CampaignCosts
+    from lapse.workspace import Workspace
 
-    settings = load_settings()
-    section, campaign_costs = settings.lists, CampaignCosts.of(settings.value)
-    scores = _scores()
-    caution = caution_in(Path("data/reports/metrics.json"))
-    listed = at_risk_list(scores, section.min_risk, top, caution, section.rank_by, campaign_costs)
+    here = Workspace()
+    lists, costs = here.settings.lists.model_copy(update={"max_customers": top}), CampaignCosts.of(here.settings.value)
+    scores, caution = here.scores(), caution_in(here.paths.metrics)
+    listed = at_risk_list(scores, lists, campaign_costs=costs, caution=caution)
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
-        write_spreadsheet(listed, path, about_list(scores, listed, section.min_risk, caution, section.rank_by))
+        write_spreadsheet(listed, path, about_list(scores, listed, lists, caution=caution))
         typer.echo(f"{len(listed):,} customers in {path}")
         return
     if caution:
-        typer.echo(f"CAUTION: {caution}", err=True)
-    if kept_off := kept_off_note(scores, section.min_risk):
-        typer.echo(f"{kept_off[0].upper()}{kept_off[1:]}.", err=True)
+        typer.echo(f"CAUTION: {caution}.", err=True)
+    if note := consent_note(scores, lists.min_risk):
+        typer.echo(note, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
         typer.echo(text, nl=False)
@@ -179,61 +177,61 @@ def at_risk(
 
 @app.command()
 def backtest(
-    origins: Annotated[int, typer.Option(min=0, help="The most test cutoffs; 0: as many as the history allows.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for report.html, its figures and plots.")] = Path("data/backtest"),
+    origins: Annotated[int, typer.Option(min=0, help="The most test cutoffs to use; 0: as many as the history allows.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for report.html, its figures and its plots.")] = Path("data/backtest"),
 ) -> None:
-    """Test the training procedure at cutoff after cutoff, as if each were today, against baselines. Changes no model.
+    """Test the training procedure against baselines at cutoff after cutoff, as if each were today. Changes no model.
 
-    At each test cutoff the model is made anew from what was known then. Run `dvc repro train` first.
+    At each test cutoff a model is trained on what was known then. Run `dvc repro train` first.
     """
     from lapse.evaluation.report import write_report
     from lapse.workspace import Workspace
 
     here = Workspace()
     here.backtest(out, origins or here.settings.snapshots.max_cutoffs)
-    typer.echo(f"All of it as a page: {write_report(out)}; every figure: {out / 'backtest.json'}")
+    typer.echo(f"The same as a page: {write_report(out)}; every figure: {out / 'backtest.json'}")
 
 
 @app.command()
 def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, as in the delivery.")]) -> None:
-    """Say everything known about one customer: history, risk, what raises it and what speaks against it.
+    """Show one customer's risk, what raises it, what speaks against it, and the history behind it.
 
-    The scores hold the reasons of those at risk; for anybody else they are computed anew, with everybody's features.
+    The scores hold the reasons of customers at risk; for any other customer they are computed now, which takes longer.
     """
     from lapse.core.engine import open_duckdb
-    from lapse.scoring.explain import explain_anew, explanation
+    from lapse.scoring.explain import customer_text, explain_customer
     from lapse.workspace import Workspace
 
     here = Workspace()
     with open_duckdb() as engine:
         activity = here.activity_tables(engine)
 
-        def anew(scored: pd.Series) -> Why:
-            return explain_anew(engine, activity, here.final_bundle(), here.profile, scored)
+        def explained(scored: pd.Series) -> Explanation:
+            return explain_customer(engine, activity, here.final_bundle(), here.profile, scored)
 
-        typer.echo(explanation(engine, activity["purchase_days"], _scores(), customer_id, anew))
+        typer.echo(customer_text(engine, activity["purchase_days"], here.scores(), customer_id, explained))
 
 
 @app.command()
 def simulate(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; an earlier simulation there is replaced.")],
+    folder: Annotated[Path, typer.Argument(help="The folder to write; an earlier simulation in it is replaced.")],
     customers: Annotated[int, typer.Option(min=1, help="How many customers.")] = 2_000,
     days: Annotated[int, typer.Option(min=1, help="How many days of log.")] = 730,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 7,
     start: Annotated[str, typer.Option(help="First day of the log: YYYY-MM-DD.")] = "2023-01-01",
     orders_per_year: Annotated[float, typer.Option(help="Mean orders of a customer who stays.")] = 24.0,
-    spread: Annotated[float, typer.Option(help="Spread of order rates over their mean; 0: all alike.")] = 0.8,
-    departures: Annotated[float, typer.Option(help="Declines beginning per customer and year; 0: none.")] = 0.5,
+    spread: Annotated[float, typer.Option(help="Spread of order rates, relative to their mean; 0: all alike.")] = 0.8,
+    departures: Annotated[float, typer.Option(help="Declines that begin, per customer and year; 0: none.")] = 0.5,
     deal_seekers: Annotated[float, typer.Option(help="Share who wait for promotions.")] = 0.15,
     trials: Annotated[float, typer.Option(help="Share who come for one deep discount.")] = 0.12,
     complainers: Annotated[float, typer.Option(help="Share who complain, and leave sooner.")] = 0.1,
     subscribers: Annotated[float, typer.Option(help="Share who hold a subscription.")] = 0.15,
-    workers: Annotated[int, typer.Option(min=1, help="Threads; they change no byte.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Threads; their number changes no byte.")] = 2,
 ) -> None:
     """Write a made-up shop of any size, with the true churn risk of every customer.
 
-    The folder holds five tables, truth.parquet, hidden.parquet and a params.yaml that reads them. Churn windows
-    and cutoffs are those of the params.yaml here. About 25 order lines per customer and year.
+    The folder holds five tables, truth.parquet, hidden.parquet and a params.yaml that reads them, with the churn windows
+    and cutoffs of the params.yaml here. Expect about 25 order lines per customer and year.
     """
     from lapse.core.settings import PARAMS
     from lapse.core.windows import parse_day
@@ -255,15 +253,7 @@ def simulate(
     )
     for name, rows in simulate_shop(shop, folder, PARAMS, workers).items():
         typer.echo(f"{rows:>12,} rows in {folder / name}.parquet")
-    typer.echo(f"Next: take {folder / 'params.yaml'} as params.yaml and run `dvc repro`.")
-
-
-def _scores() -> pd.DataFrame:
-    import pandas as pd
-
-    if not SCORES.exists():
-        raise LapseError(f"{SCORES} is not there. Run `make run`, `dvc repro` or `lapse score` first.")
-    return pd.read_parquet(SCORES)
+    typer.echo(f"Next: use {folder / 'params.yaml'} as params.yaml and run `dvc repro`.")
 
 
 def main() -> None:

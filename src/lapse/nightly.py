@@ -3,128 +3,135 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from lapse import __version__
-from lapse.core.engine import open_duckdb, open_engine
+from lapse.core.engine import open_duckdb
 from lapse.core.errors import LapseError, ModelError
 from lapse.core.files import digest, file_sha256, write_json
 from lapse.core.logging import stage_logger
-from lapse.core.settings import Settings, load_settings
-from lapse.core.source_settings import SourceSettings
+from lapse.core.settings import load_settings
+from lapse.core.source_settings import Sources
 from lapse.core.windows import resolve_as_of
 from lapse.history.reading.sources import source_files
-from lapse.outreach.lists import caution_in, kept_off_note, print_summary, without_consent, write_lists
+from lapse.history.validation.validate import Count
+from lapse.outreach.lists import caution_in, consent_note, print_summary, without_consent
 from lapse.registry.promotion import Choice, Scoring, scoring_model
-from lapse.scoring.bands import bands_for
-from lapse.scoring.score import ScoringModel, consenting_customers, score_customers, with_own_features, write_scores
+from lapse.scoring.score import ScoringModel
 from lapse.scoring.score import print_summary as print_score_summary
-from lapse.value.profit import CampaignCosts
-from lapse.value.value_model import ValueModel
 from lapse.workspace import Workspace
 
 LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
 OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
+MANIFEST = "scores/manifest.json"
 
 
-def score_once(root: Path, out: Path, as_of: str | None, model: Choice | None = None) -> dict[str, Any]:
+def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice | None = None) -> dict[str, Any]:
     """Read the sources, score, write scores and lists to `out`, and return the run's manifest.
 
-    `as_of` None: as params say. `model` None scores by the champion where one was promoted, else by models/lapse.
-
-    The work is done in a temporary folder and moved to `out` when all of it is there. The old manifest goes first and
-    the new one comes last: where there is a manifest, the outputs beside it are whole and belong together. A run that
-    is killed leaves the outputs of the run before, or no manifest; the next run puts it right. LapseError when another
-    run holds the folder; ModelError when the model was trained for another definition of churn.
+    `as_of` None: as params say. `model` None: the champion where one was promoted, else models/lapse. LapseError when
+    another run holds the folder; ModelError when the model was trained for another definition of churn.
     """
-    from filelock import FileLock, Timeout
-
-    settings = load_settings(root / "params.yaml")
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lapse-score.lock", timeout=0):
-            for left in out.glob(f"{WORK}*"):
-                shutil.rmtree(left, ignore_errors=True)
-            with TemporaryDirectory(prefix=WORK, dir=out) as work:
-                scoring = scoring_model(root, settings.evaluate.registered_model, model, Path(work))
-                trained, wanted = scoring.bundle.windows, settings.churn.windows
-                if trained != wanted:
-                    raise ModelError(f"score: {scoring.origin['from']} was trained for {trained}, params.yaml says "
-                                     f"{wanted}. Train again (`dvc repro`), or set section churn back.")  # fmt: skip
-                if scoring.value is None:
-                    raise ModelError(f"score: {scoring.origin['from']} was made by an older lapse, without a value model. "
-                                     "Train a new one (`dvc repro`); to score by it at once: --model latest.")  # fmt: skip
-                value = scoring.value.require(settings.value.value_days, settings.value.margin_share)
-                return _score(settings, root, scoring, value, Path(work), out, as_of or settings.score.as_of)
-    except Timeout:
-        raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
-
-
-def _score(
-    settings: Settings, root: Path, scoring: Scoring, value: ValueModel, work: Path, out: Path, as_of: str
-) -> dict[str, Any]:
     started = datetime.now(UTC)
-    night = Workspace(root, settings=settings, data=work)
-    caution = caution_in(scoring.metrics)
-    bundle = with_own_features(scoring.bundle, root, settings.features.sql)
-    campaign_costs = CampaignCosts.of(settings.value)
-    # Refused, if at all, before the log is read.
-    bands = bands_for(settings.score.high_risk, settings.score.medium_risk, bundle)
-    model = ScoringModel(bundle, bands, value, campaign_costs)
-    with open_duckdb() as reader:
-        counts = night.validate_sources(reader)
-    for name, count in counts.items():
-        LOG.info(f"{name}: {count}")
-    day = resolve_as_of(as_of, night.period)
-    with open_engine() as engine:
-        night.roll_up(engine)
-        agreed = consenting_customers(night.paths.customers, night.profile.columns, day)
-        scores = score_customers(
-            engine, night.activity_tables(engine), day, model, night.profile, consenting=agreed,
-            explained_from=bands.explained_from(settings.lists.min_risk),
-        )  # fmt: skip
-    write_scores(scores, night.paths.scores)
-    chosen = settings.lists
-    listed = write_lists(
-        scores, night.paths.lists, chosen.min_risk, chosen.max_customers, caution, chosen.rank_by, campaign_costs
-    )
-    manifest = {
-        "lapse": __version__,
-        "model_version": bundle.version,
-        "model": dict(scoring.origin),
-        "value_version": value.version,
-        "as_of": str(day),
-        "last_complete_day": str(night.period.last_complete_day),
-        "log_age_days": (night.today() - night.period.last_complete_day).days,
-        "sources": {
-            name: {"path": source.path, "content_hash": digest(*_files(settings.sources.folder, name, source)),
-                   "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}
-            for name, source in settings.sources.tables.items()
-        },
-        "risk_bands": asdict(bands),
-        "customers_scored": len(scores),
-        "customers_listed": len(listed),
-        "kept_off": {"no consent": without_consent(scores, settings.lists.min_risk)},
-        "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
-        "started_at": started.isoformat(timespec="seconds"),
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-    (out / "scores" / "manifest.json").unlink(missing_ok=True)
-    for name in OUTPUTS:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / name).replace(out / name)
-    write_json(out / "scores" / "manifest.json", manifest)
-    print_score_summary(scores, bands)
-    print_summary(listed, kept_off_note(scores, settings.lists.min_risk))
+    settings = load_settings(root / "params.yaml")
+    with _work_folder(out) as work:
+        night = Workspace(root, settings=settings, data=work)
+        chosen = scoring_model(root, settings.evaluate.registered_model, model, work)
+        caution = caution_in(chosen.metrics)
+        # Whatever can be refused without the log is refused before it is read.
+        fitted = _fitted(night, chosen)
+        with open_duckdb() as reader:
+            counts = night.validate_sources(reader)
+        for name, count in counts.items():
+            LOG.info(f"{name}: {count}")
+        day = resolve_as_of(as_of or settings.score.as_of, night.period)
+        with night.engine() as engine:
+            night.roll_up(engine)
+            scores = night.write_scores(engine, fitted, day)
+        listed = night.write_lists(scores, caution)
+        manifest = {
+            "lapse": __version__,
+            "model_version": fitted.bundle.version,
+            "model": dict(chosen.origin),
+            "value_version": fitted.value_model.version,
+            **_log_state(night, day),
+            "sources": _sources_read(night.sources, counts),
+            "risk_bands": asdict(fitted.bands),
+            "customers_scored": len(scores),
+            "customers_listed": len(listed),
+            "kept_off": {"no consent": without_consent(scores, settings.lists.min_risk)},
+            "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
+            "started_at": started.isoformat(timespec="seconds"),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        _publish(work, out, manifest)
+    print_score_summary(scores, fitted.bands)
+    print_summary(listed, consent_note(scores, settings.lists.min_risk))
     return manifest
 
 
-def _files(folder: str, name: str, source: SourceSettings) -> list[Path]:
-    """Every file that a source table is read from, its joins included."""
-    return [path for reading in (source, *source.joins) for path in source_files(folder, name, reading)]
+@contextmanager
+def _work_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary folder inside `out`, which one run holds at a time; what a killed run left is removed first."""
+    from filelock import FileLock, Timeout
+
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(out / ".lapse-score.lock", timeout=0).acquire()
+    except Timeout:
+        raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
+    with held:
+        for left in out.glob(f"{WORK}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with TemporaryDirectory(prefix=WORK, dir=out) as work:
+            yield Path(work)
+
+
+def _fitted(night: Workspace, chosen: Scoring) -> ScoringModel:
+    """Return the chosen model, ready to score; ModelError when it does not fit the settings."""
+    chosen.bundle.require_windows(night.windows)
+    if chosen.value is None:
+        raise ModelError(f"score: {chosen.origin['from']} was made by an older lapse, without a value model. Train a new "
+                         "one (`dvc repro`); to score by it at once: --model latest.")  # fmt: skip
+    bundle, settings = night.with_own_features(chosen.bundle), night.settings
+    return ScoringModel.of(bundle, chosen.value, score=settings.score, value=settings.value)
+
+
+def _log_state(night: Workspace, day: date) -> dict[str, Any]:
+    """Return which day was scored, and how old the log is, for the manifest."""
+    last = night.period.last_complete_day
+    return {"as_of": str(day), "last_complete_day": str(last), "log_age_days": (night.today() - last).days}
+
+
+def _sources_read(sources: Sources, counts: Mapping[str, Count]) -> dict[str, Any]:
+    """Return what was read of each source, its joins included, for the manifest."""
+    files = {
+        name: [path for part in (source, *source.joins) for path in source_files(sources.folder, name, part)]
+        for name, source in sources.tables.items()
+    }
+    return {
+        name: {"path": source.path, "content_hash": digest(*files[name]),
+               "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}
+        for name, source in sources.tables.items()
+    }  # fmt: skip
+
+
+def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
+    """Move the finished outputs from the work folder to `out`.
+
+    The old manifest goes first and the new one comes last: where there is a manifest, the outputs beside it are whole and
+    belong together. A killed run leaves the outputs of the run before, or no manifest, and the next run puts it right.
+    """
+    (out / MANIFEST).unlink(missing_ok=True)
+    for name in OUTPUTS:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).replace(out / name)
+    write_json(out / MANIFEST, manifest)

@@ -1,7 +1,8 @@
 """A workspace: the folder that holds params.yaml, and one method for every stage that runs in it.
 
 DVC's stage files, the command line, the nightly run and the benchmarks all call these methods, so that what a stage reads,
-writes and takes from params.yaml is written once. What a stage does stands beside its subject, in the room that it calls.
+writes and takes from params.yaml is written once. What a stage does is written in the room that the method calls. Methods
+import what they call, so that a stage loads, and depends on, no more than it runs.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,24 +18,29 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
+from lapse.core.errors import LapseError
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Settings, load_settings
-from lapse.core.windows import ChurnWindows, Period
+from lapse.core.source_settings import Sources
+from lapse.core.windows import ChurnWindows, Period, resolve_as_of
 from lapse.history.profile import DataProfile
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lapse.features.family import Inputs
     from lapse.history.activity.rollup import Activity
     from lapse.history.validation.validate import Count
     from lapse.model.bundle import Bundle
+    from lapse.scoring.score import ScoringModel
     from lapse.usability.usability_report import UsabilityReport
 
 
 class Workspace:
-    """A folder with a params.yaml. Settings and data profile are read once, when first asked for.
+    """A folder with a params.yaml, whose settings and data profile are read once, when first asked for.
 
-    `data`: where tables and reports are, `root/data` unless given; the nightly run has a folder of its own.
+    `data`: where tables and reports are, `root/data` unless given; the nightly run works in a temporary folder.
     """
 
     def __init__(self, root: Path = Path(), *, settings: Settings | None = None, data: Path | None = None) -> None:
@@ -61,6 +68,12 @@ class Workspace:
         """The definition of churn."""
         return self.settings.churn.windows
 
+    @property
+    def sources(self) -> Sources:
+        """Where the delivered tables are, seen from here."""
+        sources = self.settings.sources
+        return sources.model_copy(update={"folder": str(self.root / sources.folder)})
+
     def today(self) -> date:
         """Return the calendar day in the business time zone."""
         return datetime.now(ZoneInfo(self.settings.business_timezone)).date()
@@ -83,7 +96,7 @@ class Workspace:
         return feature_inputs(self.profile, self.windows, self.settings.features, self.root)
 
     def land(self) -> None:
-        """Copy what params name that is not a file to data/raw, where DVC sees when it changes."""
+        """Copy the sources that are not files to data/raw, where DVC sees when they change."""
         from lapse.history.landing.land import land, land_tables, require_always_changed
 
         wanted = self.settings.land
@@ -97,7 +110,7 @@ class Workspace:
                 stage_logger("land").info(f"{name}: {done}")
 
     def validate(self) -> UsabilityReport:
-        """Make every source row a typed row or a counted reject, and return the usability report, which is written, too."""
+        """Make every source row a typed row or a counted reject, then write and return the usability report."""
         from lapse.usability.check import PAGE_NAME, write_report
         from lapse.usability.usability_report import report_text
 
@@ -108,7 +121,7 @@ class Workspace:
         return report
 
     def check(self) -> UsabilityReport:
-        """Validate the sources and return the usability report; only the validated tables are written."""
+        """Validate the sources and return the usability report; writes the validated tables only."""
         from lapse.usability.check import check_delivery
         from lapse.usability.delivery import CheckedDelivery
 
@@ -127,7 +140,7 @@ class Workspace:
         from lapse.history.validation.validate import validate
 
         self.profile, counts = validate(
-            engine, self.settings.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
+            engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
             self.today(),
         )  # fmt: skip
         return counts
@@ -183,7 +196,7 @@ class Workspace:
             stage_logger("labels").info(f"{cutoff}: {rate:.1%} churned")
 
     def leakage(self, most: int) -> dict[date, list[str]]:
-        """Return, for up to `most` of the cutoffs, the features that change when everything after it is deleted."""
+        """Return the features that change when everything after a cutoff is deleted, for up to `most` cutoffs."""
         from lapse.features.leakage import check_leakage
         from lapse.snapshots import cutoffs_in
 
@@ -280,44 +293,57 @@ class Workspace:
     def final_bundle(self) -> Bundle:
         """Return the final model with the workspace's own features; ModelError when it was trained with others."""
         from lapse.model.bundle import Bundle
-        from lapse.scoring.score import with_own_features
 
-        return with_own_features(Bundle.read(self.paths.final_model), self.root, self.settings.features.sql)
+        return self.with_own_features(Bundle.read(self.paths.final_model))
+
+    def with_own_features(self, bundle: Bundle) -> Bundle:
+        """Return a model with the workspace's own features; ModelError when it was trained with others."""
+        from lapse.features.own import with_own_features
+
+        return replace(bundle, inputs=with_own_features(bundle.inputs, self.root, self.settings.features.sql))
 
     def score(self) -> None:
         """Give every eligible customer at `score.as_of` a calibrated churn risk and reasons."""
-        from lapse.core.windows import resolve_as_of
-        from lapse.scoring.bands import bands_for
-        from lapse.scoring.score import ScoringModel, consenting_customers, print_summary, score_customers, write_scores
-        from lapse.value.profit import CampaignCosts
+        from lapse.scoring.score import ScoringModel, print_summary
         from lapse.value.value_model import ValueModel
 
-        score, money, paths = self.settings.score, self.settings.value, self.paths
-        as_of = resolve_as_of(score.as_of, self.period)
-        agreed = consenting_customers(paths.customers, self.profile.columns, as_of)
-        bundle = self.final_bundle()
-        bands = bands_for(score.high_risk, score.medium_risk, bundle)
-        value = ValueModel.read(paths.final_model).require(money.value_days, money.margin_share)
-        model = ScoringModel(bundle, bands, value, CampaignCosts.of(money))
+        score, value_model = self.settings.score, ValueModel.read(self.paths.final_model)
+        model = ScoringModel.of(self.final_bundle(), value_model, score=score, value=self.settings.value)
         with self.engine() as engine:
-            scores = score_customers(
-                engine, self.activity_tables(engine), as_of, model, self.profile, consenting=agreed,
-                explained_from=bands.explained_from(self.settings.lists.min_risk),
-            )  # fmt: skip
-        write_scores(scores, paths.scores)
-        print_summary(scores, bands)
+            print_summary(self.write_scores(engine, model, resolve_as_of(score.as_of, self.period)), model.bands)
+
+    def write_scores(self, engine: Engine, model: ScoringModel, as_of: date) -> pd.DataFrame:
+        """Score every eligible customer at a day, write the scores and return them."""
+        from lapse.scoring.score import consenting_customers, score_customers, write_scores
+
+        scores = score_customers(
+            engine, self.activity_tables(engine), as_of, model, self.profile,
+            consenting=consenting_customers(self.paths.customers, self.profile.columns, as_of),
+            explained_from=model.bands.explained_from(self.settings.lists.min_risk),
+        )  # fmt: skip
+        write_scores(scores, self.paths.scores)
+        return scores
+
+    def scores(self) -> pd.DataFrame:
+        """Return the scores; LapseError when nobody has been scored yet."""
+        import pandas as pd
+
+        if not self.paths.scores.exists():
+            raise LapseError(f"{self.paths.scores} is not there. Run `make run`, `dvc repro` or `lapse score` first.")
+        return pd.read_parquet(self.paths.scores)
 
     def lists(self) -> None:
         """Write the lists for marketing."""
-        import pandas as pd
+        from lapse.outreach.lists import caution_in, consent_note, print_summary
 
-        from lapse.outreach.lists import caution_in, kept_off_note, print_summary, write_lists
+        scores = self.scores()
+        listed = self.write_lists(scores, caution_in(self.paths.metrics))
+        print_summary(listed, consent_note(scores, self.settings.lists.min_risk))
+
+    def write_lists(self, scores: pd.DataFrame, caution: str | None) -> pd.DataFrame:
+        """Write the lists of some scores and return the list of customers at risk; `caution`: what every list says."""
+        from lapse.outreach.lists import write_lists
         from lapse.value.profit import CampaignCosts
 
-        lists, paths = self.settings.lists, self.paths
-        scores, caution = pd.read_parquet(paths.scores), caution_in(paths.metrics)
-        campaign_costs = CampaignCosts.of(self.settings.value)
-        listed = write_lists(
-            scores, paths.lists, lists.min_risk, lists.max_customers, caution, lists.rank_by, campaign_costs
-        )
-        print_summary(listed, kept_off_note(scores, lists.min_risk))
+        costs = CampaignCosts.of(self.settings.value)
+        return write_lists(scores, self.paths.lists, self.settings.lists, campaign_costs=costs, caution=caution)

@@ -17,7 +17,7 @@ from lapse.features.build import write_features
 from lapse.history.activity.rollup import read_activity, write_activity
 from lapse.labels import write_labels
 from lapse.retention import retention_periods
-from lapse.scoring.score import customer_facts
+from lapse.scoring.score import recent_history
 from lapse.snapshots import cutoffs_in, write_snapshots
 from tests.parity.logs import Log
 
@@ -49,8 +49,8 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
         crr = retention_periods(activity, log.period, windows.active_days, mode)
         pd.DataFrame([period.to_row() for period in crr]).to_parquet(folder / "crr.parquet")
     write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)
-    facts = engine.frame(customer_facts(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
-    facts.to_parquet(out / "facts.parquet")
+    recent = engine.frame(recent_history(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
+    recent.to_parquet(out / "recent.parquet")
     return out
 
 

@@ -135,7 +135,7 @@ def test_generated_pages_are_fresh(page: str, text: str) -> None:
     assert (ROOT / page).read_text(encoding="utf-8") == text, "run `python -m lapse.pages`"
 
 
-def test_every_knob_has_a_comment() -> None:
+def test_every_setting_has_a_comment() -> None:
     lines = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
     assert load_settings(ROOT / "params.yaml")
     for number, line in enumerate(lines):

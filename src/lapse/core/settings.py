@@ -11,13 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lapse.core.errors import SettingsError
-from lapse.core.source_settings import (
-    Land,
-    Section,
-    Share,
-    Sources,
-    without_passwords,
-)
+from lapse.core.source_settings import Land, Section, Share, Sources, without_passwords
 from lapse.core.tables import nearest
 from lapse.core.windows import LATEST, ChurnWindows, parse_day
 
@@ -29,14 +23,13 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Positive = Annotated[int, Field(gt=0)]
 Auto = Literal["auto"]
 
-
 MOST_VALUES = 20_000
-"""More values than this in params.yaml are aliases that multiply, not settings."""
+"""More values than this in params.yaml come from aliases that multiply, not from settings."""
 DEEPEST = 20
 
 
 class Churn(Section):
-    """What churn means here."""
+    """What churn means."""
 
     mode: Literal["lapse", "subscription"]
     active_days: Days
@@ -47,8 +40,11 @@ class Churn(Section):
 
     @property
     def windows(self) -> ChurnWindows:
-        """The same as the time contract has it."""
-        return ChurnWindows(self.active_days, self.horizon_days, self.lead_days, self.mode, self.renewal_days)
+        """The definition of churn as the time contract writes it."""
+        return ChurnWindows(
+            active_days=self.active_days, horizon_days=self.horizon_days, lead_days=self.lead_days, mode=self.mode,
+            renewal_days=self.renewal_days,
+        )  # fmt: skip
 
     @model_validator(mode="after")
     def _only_subscriptions_are_renewed(self) -> Churn:
@@ -58,7 +54,7 @@ class Churn(Section):
 
 
 class Snapshots(Section):
-    """At which cutoffs customers are looked at."""
+    """The cutoffs at which customers are looked at."""
 
     step_days: Days
     max_cutoffs: Positive
@@ -83,7 +79,7 @@ class SqlFeature(Section):
 
 
 class Features(Section):
-    """Which windows, responses and troubles the features look at."""
+    """The windows, responses and kinds of trouble that features look at, and custom features in SQL."""
 
     windows: list[Days] | Literal["auto"]
     responses: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
@@ -138,7 +134,7 @@ class Retention(Section):
 
 
 class Score(Section):
-    """Who is scored when, and what counts as high."""
+    """The day of scoring, and which risks count as high and medium."""
 
     as_of: str
     high_risk: Share | Auto
@@ -198,13 +194,17 @@ class Settings(Section):
             try:
                 ZoneInfo(zone)
             except (ZoneInfoNotFoundError, ValueError, OSError):
-                raise SettingsError(f"{name}: {zone!r} is not a time zone. Use an IANA name, like Europe/Berlin.") from None
+                raise SettingsError(
+                    f"{name}: {zone!r} is not a time zone. Use an IANA name such as Europe/Berlin."
+                ) from None
         parse_day(self.sources.earliest, "sources.earliest")
         if self.sources.until is not None:
             parse_day(self.sources.until, "sources.until")
         _ = self.snapshots.anchor_date
         if self.churn.mode == "subscription" and self.sources.subscriptions is None:
-            raise SettingsError("churn.mode is subscription, but sources.subscriptions is null. Say where they are.")
+            raise SettingsError(
+                "churn.mode is subscription, but sources.subscriptions is null. Map the subscriptions there."
+            )
         if self.score.as_of != LATEST:
             parse_day(self.score.as_of, "score.as_of")
         return self
@@ -284,9 +284,9 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def _or_a_word(problem: Any, problems: list[Any]) -> tuple[tuple[int | str, ...], str]:
-    """Return where a problem lies and, where a word like auto would do as well, that word.
+    """Return where a problem lies, and a word such as auto where that would be accepted, too.
 
-    For a value that may be either, pydantic names what it tried as if that were a key.
+    For a value that may be either, pydantic names the type that it tried as if that were a key.
     """
     loc: tuple[int | str, ...] = problem["loc"]
     for other in problems:

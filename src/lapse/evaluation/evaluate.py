@@ -236,4 +236,4 @@ def print_summary(metrics: Mapping[str, Any]) -> None:
             LOG.info(f"{name:<22}" + "".join(f"{number(card[metric]):>18}" for metric in shown) + difference)
     LOG.info(metrics["verdict"])
     if metrics["caution"]:
-        LOG.info(f"CAUTION, {metrics['caution']}. Every list says so.")
+        LOG.info(f"CAUTION: {metrics['caution']}. Every list says so.")

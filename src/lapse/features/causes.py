@@ -27,5 +27,5 @@ CAUSES = {
     "contract": "What the subscription itself says: notice, earlier ends, a trial.",
     "attribute": "Who they are, by the customers table.",
 }
-UNSAID = ("contacted", "attribute")
+WITHOUT_WORDS = ("contacted", "attribute")
 """Causes that are never said as a reason: they are the business's own doing, or nothing that a contact could change."""

@@ -115,8 +115,8 @@ class Bundle:
         ours, theirs = asdict(self.windows), asdict(windows)
         differing = [f"{name} {ours[name]}, params.yaml says {theirs[name]}" for name in ours if ours[name] != theirs[name]]
         if differing:
-            raise ModelError(f"score: the model was trained for churn.{'; churn.'.join(differing)}. Train again: "
-                             "`dvc repro`.")  # fmt: skip
+            raise ModelError(f"score: the model was trained for churn.{'; churn.'.join(differing)}. Train again "
+                             "(`dvc repro`), or set section churn back.")  # fmt: skip
 
     def churn_risk(self, rows: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Return the calibrated churn risk of feature rows, in [0, 1].

@@ -1,1 +1,1 @@
-"""What marketing does with it: lists and files."""
+"""What marketing works with: lists, and the files that hold them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,29 +20,29 @@ HEADINGS = {
     "as_of": "As of", "model_version": "Model", "reason_1_code": "Strongest reason, code",
     "reason_2_code": "Second reason, code", "reason_3_code": "Third reason, code", "caution": "Caution",
 }  # fmt: skip
+DAYS = ("last_order_date", "as_of")
 MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit")
 WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "model_version": 16}
 
 
 def list_as_csv(listed: pd.DataFrame) -> str:
-    """Return a list as CSV; a text that a spreadsheet would run as a formula is preceded by an apostrophe."""
+    """Return a list as CSV; an apostrophe stands before a text that a spreadsheet would run as a formula."""
     safe = listed.copy()
     for name in safe.select_dtypes(include=["object", "string"]).columns:
-        safe[name] = safe[name].map(_defused)
+        safe[name] = safe[name].map(_without_formula)
     safe["churn_risk"] = safe["churn_risk"].map("{:.4f}".format)
     return safe.to_csv(index=False, float_format="%.2f", lineterminator="\n")
 
 
 def list_as_json(listed: pd.DataFrame) -> str:
     """Return a list as a JSON array with one object per customer; what is unknown is null."""
-    text = listed.assign(
-        **{n: listed[n].astype(str).mask(listed[n].isna(), None) for n in ("last_order_date", "as_of")}
-    ).to_json(orient="records", indent=2, double_precision=6, force_ascii=False)
-    return str(text) + "\n"
+    days = {name: listed[name].astype(str).mask(listed[name].isna(), None) for name in DAYS}
+    text = listed.assign(**days).to_json(orient="records", indent=2, double_precision=6, force_ascii=False)
+    return f"{text}\n"
 
 
 def list_as_table(listed: pd.DataFrame) -> str:
-    """Return a list as lines for a terminal: one per customer, the reasons at its end."""
+    """Return a list as a table for the terminal, a line per customer with the reasons at its end."""
     lines = [f"{'rank':>5}  {'customer':<16} {'risk':>6}  {'band':<6}  {'last order':<10} {'spend 365 d':>12}  reasons"]
     for row in listed.to_dict("records"):
         spend = "" if pd.isna(row["spend_last_year"]) else f"{row['spend_last_year']:,.2f}"
@@ -58,41 +59,19 @@ def write_csv(listed: pd.DataFrame, path: Path) -> None:
 
 
 def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -> None:
-    """Write a list as .xlsx, with a sheet that says what its columns mean.
+    """Write a list as .xlsx, with a second sheet that says what its columns mean.
 
-    Frozen header, filters, percentages, widths. The creation date in the file is always the same day, so that the same
-    list gives the same bytes.
+    The creation date in the file is always the same day, so that the same list gives the same bytes.
     """
     import xlsxwriter
 
+    options = {
+        "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "nan_inf_to_errors": False,
+    }  # fmt: skip
     with atomic_write(path) as temporary:
-        book = xlsxwriter.Workbook(str(temporary), {"strings_to_formulas": False, "strings_to_urls": False,
-                                                "strings_to_numbers": False, "nan_inf_to_errors": False})  # fmt: skip
+        book = xlsxwriter.Workbook(str(temporary), options)
         book.set_properties({"title": "Customers at risk", "created": datetime(2000, 1, 1)})  # noqa: DTZ001
-        head = book.add_format(
-            {"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "text_wrap": True, "valign": "top"}
-        )
-        formats = {
-            "churn_risk": book.add_format({"num_format": "0.0%"}),
-            **{name: book.add_format({"num_format": "#,##0.00"}) for name in MONEY},
-            "last_order_date": book.add_format({"num_format": "yyyy-mm-dd"}),
-            "as_of": book.add_format({"num_format": "yyyy-mm-dd"}),
-        }
-        sheet = book.add_worksheet("At risk")
-        for column, name in enumerate(listed.columns):
-            sheet.set_column(column, column, WIDTHS.get(name, 12), formats.get(name))
-            sheet.write_string(0, column, HEADINGS.get(name, name), head)
-            for row, value in enumerate(listed[name], start=1):
-                if pd.isna(value):
-                    continue
-                if name in ("last_order_date", "as_of"):
-                    sheet.write_datetime(row, column, pd.Timestamp(value).to_pydatetime())
-                elif isinstance(value, str):
-                    sheet.write_string(row, column, value)
-                else:
-                    sheet.write_number(row, column, value)
-        sheet.freeze_panes(1, 2)
-        sheet.autofilter(0, 0, max(len(listed), 1), len(listed.columns) - 1)
+        _write_customers(book, listed)
         notes = book.add_worksheet("About this list")
         notes.set_column(0, 0, 26)
         notes.set_column(1, 1, 110)
@@ -102,5 +81,30 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -
         book.close()
 
 
-def _defused(value: object) -> object:
+def _write_customers(book: Any, listed: pd.DataFrame) -> None:
+    """Add the sheet of customers: frozen header, filters, percentages, dates and widths."""
+    head = book.add_format({"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "text_wrap": True, "valign": "top"})
+    formats = {
+        "churn_risk": book.add_format({"num_format": "0.0%"}),
+        **{name: book.add_format({"num_format": "#,##0.00"}) for name in MONEY},
+        **{name: book.add_format({"num_format": "yyyy-mm-dd"}) for name in DAYS},
+    }
+    sheet = book.add_worksheet("At risk")
+    for column, name in enumerate(listed.columns):
+        sheet.set_column(column, column, WIDTHS.get(name, 12), formats.get(name))
+        sheet.write_string(0, column, HEADINGS.get(name, name), head)
+        for row, value in enumerate(listed[name], start=1):
+            if pd.isna(value):
+                continue
+            if name in DAYS:
+                sheet.write_datetime(row, column, pd.Timestamp(value).to_pydatetime())
+            elif isinstance(value, str):
+                sheet.write_string(row, column, value)
+            else:
+                sheet.write_number(row, column, value)
+    sheet.freeze_panes(1, 2)
+    sheet.autofilter(0, 0, max(len(listed), 1), len(listed.columns) - 1)
+
+
+def _without_formula(value: object) -> object:
     return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

@@ -1,9 +1,9 @@
 """What a feature says about one customer, in words: only what is true of them, and only where it says something.
 
-The texts of a dictionary entry are Python format texts over the customer's features, with formats of our own:
-{x:#day} is `no days`, `1 day` or `23 days`; {x:ago} is `today` or `23 days ago`; {x:every day} is `every day` or `every 23
-days`; {x:amount} is `nothing`, `4.50` or `1,234`; {x:,.0f more|fewer} is `2 more` or `2 fewer`, by its
-sign; {x:per 90} is a rate per 30 days over 90 days.
+The texts of a dictionary entry are Python format strings over the customer's features, with these formats besides
+Python's: {x:#day} is `no days`, `1 day` or `23 days`; {x:ago} is `today` or `23 days ago`; {x:every day} is `every day` or
+`every 23 days`; {x:amount} is `nothing`, `4.50` or `1,234`; {x:,.0f more|fewer} is `2 more` or `2 fewer`, by its sign;
+{x:per 90} is a count over 90 days as a rate per 30 days.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import numpy.typing as npt
 from lapse.features.family import Feature
 
 CLEARLY = 0.25
-"""A value nearer to neutral than this share of it, and a change smaller than this, is neither a reason nor protective."""
+"""A value within this share of the reference value, or a smaller change, is neither a reason nor protective."""
 SILENCE = "days_since_last_order"
 OF_ORDERS = ("purchase_days", "category_days")
 
 
 class Wording(string.Formatter):
-    """Python's format texts with the formats above."""
+    """Python's format strings with the formats above."""
 
     def format_field(self, value: Any, format_spec: str) -> Any:  # noqa: PLR0911
-        """Return a value in words by a format."""
+        """Return a value in words."""
         if format_spec.startswith("#"):
             number = f"{value:,.0f}" if round(value) else "no"
             return f"{number} {format_spec[1:]}{'' if number == '1' else 's'}"
@@ -54,29 +54,29 @@ WORDING = Wording()
 
 @lru_cache(maxsize=4096)
 def _places(text: str) -> tuple[tuple[str, str], ...]:
-    """Return the names in a format text with their formats, in order."""
+    """Return the names in a text with their formats, in order."""
     return tuple((name, spec or "") for _, name, spec, _ in WORDING.parse(text) if name)
 
 
 def names_in(text: str) -> list[str]:
-    """Return the features that a format text prints."""
+    """Return the features that a text prints."""
     return [name for name, _ in _places(text) if name != "others"]
 
 
 def text_of(feature: Feature, direction: int) -> str:
-    """Return a feature's format text for a direction (1 raises the risk, -1 lowers it); empty: it has none."""
+    """Return a feature's text for a direction (1 raises the risk, -1 lowers it); empty where it has none."""
     entry = feature.entry
     if direction > 0:
         return entry.reason
     return entry.protective_reason or (entry.reason if "{others" in entry.reason else "")
 
 
-def lean(feature: Feature, values: npt.NDArray[np.float64], others: float) -> npt.NDArray[np.int8]:
-    """Return 1 where a value speaks for churn, -1 where against, else 0.
+def risk_direction(feature: Feature, values: npt.NDArray[np.float64], typical: float) -> npt.NDArray[np.int8]:
+    """Return 1 where a value clearly raises the risk, -1 where it clearly lowers it, else 0; a null is 0.
 
-    It speaks where it lies clearly beyond the entry's reference value, or else the median of others. Null says nothing.
+    Values are compared with the entry's reference value or, where it has none, with what is typical of others.
     """
-    reference_value = others if feature.entry.reference_value is None else feature.entry.reference_value
+    reference_value = typical if feature.entry.reference_value is None else feature.entry.reference_value
     if feature.entry.risk == "either" or np.isnan(reference_value):
         return np.zeros(len(values), dtype="int8")
     beyond = values - reference_value
@@ -85,13 +85,13 @@ def lean(feature: Feature, values: npt.NDArray[np.float64], others: float) -> np
     return np.where(clear, sign * np.sign(np.nan_to_num(beyond)), 0).astype("int8")
 
 
-def worded(text: str, row: Mapping[str, float], others: float) -> str | None:
-    """Return a format text filled with a customer's feature values and the median of others.
+def fill_in(text: str, row: Mapping[str, float], typical: float) -> str | None:
+    """Return a text filled in with a customer's feature values and with what is typical of others.
 
-    None where a number in it is null, where the two numbers that it sets side by side come out alike or a difference
-    comes out as nothing, and for a negative amount: more was returned than bought.
+    None where it would say nothing or mislead: where a number in it is null, where the two numbers that it compares are
+    printed alike, where a difference is printed as nothing, and for a negative amount (more was returned than bought).
     """
-    values = {**row, "others": others}
+    values = {**row, "others": typical}
     printed: list[tuple[str, str]] = []
     first: float | None = None
     for name, spec in _places(text):
@@ -103,24 +103,21 @@ def worded(text: str, row: Mapping[str, float], others: float) -> str | None:
             return None
         first = value if first is None else first
         printed.append((shown, spec))
-    alike = [_number(shown) for shown, spec in printed if "|" not in spec]
-    if len(alike) > 1 and alike[0] == alike[1]:
+    compared = [_number(shown) for shown, spec in printed if "|" not in spec]
+    if len(compared) > 1 and compared[0] == compared[1]:
         return None
     return WORDING.vformat(text, (), values)
 
 
-def fact(feature: Feature, row: Mapping[str, float]) -> str:
-    """Return the fact that a feature measures, whatever its window.
-
-    A window without any order says that the customer is silent, in other words.
-    """
+def fact_of(feature: Feature, row: Mapping[str, float]) -> str:
+    """Return the fact that a feature measures, whatever its window; for a window without any order that is silence."""
     if feature.window and feature.table in OF_ORDERS and row.get(SILENCE, np.nan) >= feature.window:
         return SILENCE
     return feature.fact or feature.name
 
 
 def _number(shown: str) -> tuple[float, bool]:
-    """Return the number in printed words and whether it is a percentage; `today` and `nothing` are 0."""
+    """Return the number in a printed value, and whether it is a percentage; `today` and `nothing` are 0."""
     digits = re.sub(r"[^0-9.]", "", shown)
     if digits.strip("."):
         return float(digits), "%" in shown

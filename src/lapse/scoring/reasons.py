@@ -1,4 +1,4 @@
-"""Why a customer is at risk, and what speaks against it: the strongest causes with the customer's own numbers."""
+"""Why a customer is at risk, and what speaks against it: the strongest causes, with the customer's own numbers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.features.causes import UNSAID
+from lapse.features.causes import WITHOUT_WORDS
 from lapse.features.family import Feature, slug
-from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact, lean, names_in, text_of, worded
+from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact_of, fill_in, names_in, risk_direction, text_of
 
 MOST_REASONS, MOST_PROTECTIVE = 3, 2
 CAUSE_OF_SILENCE, OVERDUE = "silence", "overdue_ratio"
@@ -26,31 +26,30 @@ class Reason:
     """The cause's slug, for machines."""
     text: str
     fact: str
-    """What the text begins with: no two causes of a customer begin with the same."""
+    """What the text begins with: no two causes of a customer begin with the same fact."""
 
 
 @dataclass(frozen=True)
-class Why:
+class Explanation:
     """What raises a customer's risk and what lowers it, the strongest first."""
 
-    reasons: tuple[Reason, ...]
-    protective: tuple[Reason, ...]
+    reasons: tuple[Reason, ...] = ()
+    protective: tuple[Reason, ...] = ()
 
 
 def typical_values(rows: pd.DataFrame, features: Sequence[Feature]) -> dict[str, float]:
-    """Return the median of each feature over all customers scored: what is typical of others. NaN without any."""
-    worded = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protective_reason)]
-    return {name: float(rows[name].median()) for name in worded}
+    """Return the median over all scored customers of each feature that has words; NaN where all are null."""
+    with_words = [f.name for f in features if f.name in rows.columns and (f.entry.reason or f.entry.protective_reason)]
+    return {name: float(rows[name].median()) for name in with_words}
 
 
 def cause_totals(
-    rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], others: Mapping[str, float]
+    rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], typical: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Return the contributions to the log-odds summed by cause, and `base`.
+    """Return the contributions to the log-odds summed by cause, and `base`; each row still sums to the log-odds.
 
-    Each row still sums to the log-odds. What a feature contributes goes to its cause, but where the window holds no
-    order and the customer is overdue, to the silence; and where its reference feature says the same, to the cause of
-    that.
+    A feature contributes to its own cause, with two exceptions. Where its window holds no order and the customer is
+    overdue, it contributes to silence; where its reference feature points the same way, to that feature's cause.
     """
     by_name = {feature.name: feature for feature in features}
     known = [feature for feature in features if feature.name in contributions.columns]
@@ -59,12 +58,12 @@ def cause_totals(
     }
     sums = {cause: np.zeros(len(rows)) for cause in sorted(causes | {CAUSE_OF_SILENCE})}
     silence = rows[SILENCE].to_numpy("float64") if SILENCE in rows.columns else np.full(len(rows), np.nan)
-    overdue = _lean_of(by_name.get(OVERDUE), rows, others) == 1
+    overdue = _directions(by_name.get(OVERDUE), rows, typical) == 1
     for feature in known:
         share = contributions[feature.name].to_numpy("float64")
         window = None if feature.whole or feature.table not in OF_ORDERS else feature.window
         silent = overdue & (silence >= window) & (share > 0) if window else np.zeros(len(rows), dtype=bool)
-        changed = ~silent & (_lean_of(by_name.get(feature.entry.reference_feature), rows, others) * share > 0)
+        changed = ~silent & (_directions(by_name.get(feature.entry.reference_feature), rows, typical) * share > 0)
         sums[CAUSE_OF_SILENCE] += np.where(silent, share, 0)
         if changed.any():
             sums[by_name[feature.entry.reference_feature].entry.cause] += np.where(changed, share, 0)
@@ -72,55 +71,51 @@ def cause_totals(
     return pd.DataFrame({**sums, "base": contributions["base"].to_numpy()}, index=contributions.index)
 
 
-def _lean_of(feature: Feature | None, rows: pd.DataFrame, others: Mapping[str, float]) -> npt.NDArray[np.int8]:
-    """Return which way each row's value of a feature (None: there is none) speaks."""
-    if feature is None or feature.name not in rows.columns:
-        return np.zeros(len(rows), dtype="int8")
-    return lean(feature, rows[feature.name].to_numpy("float64", na_value=np.nan), others.get(feature.name, np.nan))
-
-
 def strongest_causes(
-    rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], others: Mapping[str, float]
-) -> list[Why]:
-    """Return up to 3 + 2 causes per row for the exact contributions to its log-odds.
+    rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], typical: Mapping[str, float]
+) -> list[Explanation]:
+    """Return up to three reasons and two protective causes per row, for the exact contributions to its log-odds.
 
-    Contributions are added up by cause: all features count, also those without words. A cause is worded by its feature
-    with the largest contribution whose text is true of the customer; a cause without any is passed over. `others`: see
-    typical_values, over everybody scored and not only the rows given.
+    Contributions are summed by cause, those of features without words included. A cause is worded by the feature with
+    the largest contribution whose text is true of the customer; a cause without such a feature is passed over.
+    `typical`: see typical_values, taken over everybody who is scored and not only over these rows.
     """
-    totals = cause_totals(rows, contributions, features, others).drop(columns=["base", *UNSAID], errors="ignore")
-    usable = [f for f in features if f.name in others and f.name in contributions.columns]
+    totals = cause_totals(rows, contributions, features, typical).drop(columns=["base", *WITHOUT_WORDS], errors="ignore")
+    usable = [f for f in features if f.name in typical and f.name in contributions.columns]
     by_cause = {cause: [f for f in usable if f.entry.cause == cause] for cause in totals.columns}
     by_name = {feature.name: feature for feature in features}
-    leans = _leans(rows, features, by_cause, others)
-    needed = {name for group in by_cause.values() for f in group for d in (1, -1) for name in names_in(text_of(f, d))}
-    values = rows[sorted((needed | {SILENCE}) & set(rows.columns))].astype("float64").to_dict("records")
-    shares = contributions[[f.name for group in by_cause.values() for f in group]].to_dict("records")
-    found = []
+    worded = [feature for group in by_cause.values() for feature in group]
+    directions = {feature.name: _worded_directions(feature, by_name, rows, typical) for feature in worded}
+    printed = {name for feature in worded for direction in (1, -1) for name in names_in(text_of(feature, direction))}
+    values = rows[sorted((printed | {SILENCE}) & set(rows.columns))].astype("float64").to_dict("records")
+    shares = contributions[[feature.name for feature in worded]].to_dict("records")
+    explanations = []
     for number, (row, share, total) in enumerate(zip(values, shares, totals.to_dict("records"), strict=True)):
-        speaks = {name: int(way[number]) for name, way in leans.items()}
-        customer = _Customer(row, share, total, speaks, by_cause, by_name, others)
+        pointing = {name: int(direction[number]) for name, direction in directions.items()}
+        customer = _Customer(row, share, total, pointing, by_cause, by_name, typical)
         reasons = customer.strongest(1, MOST_REASONS, set())
         protective = customer.strongest(-1, MOST_PROTECTIVE, {reason.fact for reason in reasons})
-        found.append(Why(tuple(reasons), tuple(protective)))
-    return found
+        explanations.append(Explanation(tuple(reasons), tuple(protective)))
+    return explanations
 
 
-def _leans(
-    rows: pd.DataFrame, features: Sequence[Feature], by_cause: Mapping[str, Sequence[Feature]], others: Mapping[str, float]
-) -> dict[str, Any]:
-    """Per worded feature, which way each row's value speaks; 0 where the customer's own norm does not say the same."""
-    by_name = {feature.name: feature for feature in features}
-    leans = {}
-    for feature in (f for group in by_cause.values() for f in group):
-        speaks = _lean_of(feature, rows, others)
-        reference_feature = by_name.get(feature.entry.reference_feature)
-        if reference_feature is not None and reference_feature.name in rows.columns:
-            speaks = np.where(
-                rows[reference_feature.name].isna() | (_lean_of(reference_feature, rows, others) == speaks), speaks, 0
-            )
-        leans[feature.name] = speaks
-    return leans
+def _directions(feature: Feature | None, rows: pd.DataFrame, typical: Mapping[str, float]) -> npt.NDArray[np.int8]:
+    """Return the risk direction of each row's value of a feature; 0 where there is no such feature."""
+    if feature is None or feature.name not in rows.columns:
+        return np.zeros(len(rows), dtype="int8")
+    values = rows[feature.name].to_numpy("float64", na_value=np.nan)
+    return risk_direction(feature, values, typical.get(feature.name, np.nan))
+
+
+def _worded_directions(
+    feature: Feature, by_name: Mapping[str, Feature], rows: pd.DataFrame, typical: Mapping[str, float]
+) -> Any:
+    """Return the risk direction of each row's value; 0 where the customer's own past does not point the same way."""
+    directions = _directions(feature, rows, typical)
+    reference = by_name.get(feature.entry.reference_feature)
+    if reference is None or reference.name not in rows.columns:
+        return directions
+    return np.where(rows[reference.name].isna() | (_directions(reference, rows, typical) == directions), directions, 0)
 
 
 @dataclass(frozen=True)
@@ -130,10 +125,11 @@ class _Customer:
     """Feature -> its contribution."""
     total: Mapping[Any, float]
     """Cause -> the sum of its features' contributions."""
-    speaks: Mapping[str, int]
+    directions: Mapping[str, int]
+    """Feature -> 1 where its value raises the risk, -1 where it lowers it, else 0."""
     by_cause: Mapping[str, Sequence[Feature]]
     by_name: Mapping[str, Feature]
-    others: Mapping[str, float]
+    typical: Mapping[str, float]
 
     def strongest(self, direction: int, most: int, used: set[str]) -> list[Reason]:
         """Return the strongest causes of a direction, leaving out facts that were used already."""
@@ -150,11 +146,11 @@ class _Customer:
         return found
 
     def wordings(self, cause: str, direction: int) -> Iterator[Reason]:
-        """Yield what can truly be said of a cause, the feature that contributes most first."""
-        group = [f for f in self.by_cause[cause] if self.speaks[f.name] == direction]
+        """Yield what can truly be said of a cause, beginning with the feature that contributes most."""
+        group = [f for f in self.by_cause[cause] if self.directions[f.name] == direction]
         for feature in sorted(group, key=lambda f: -direction * self.share[f.name]):
             text = text_of(feature, direction)
-            words = worded(text, self.row, self.others[feature.name]) if text else None
+            words = fill_in(text, self.row, self.typical[feature.name]) if text else None
             if words:
-                shown = self.by_name.get(next(iter(names_in(text)), feature.name), feature)
-                yield Reason(slug(cause), words, fact(shown, self.row))
+                first = self.by_name.get(next(iter(names_in(text)), feature.name), feature)
+                yield Reason(slug(cause), words, fact_of(first, self.row))

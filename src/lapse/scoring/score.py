@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,23 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort
 from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
-from lapse.core.settings import SqlFeature
+from lapse.core.settings import Score, Value
 from lapse.core.tables import SCORES
 from lapse.core.windows import YEAR_DAYS, observation_window
-from lapse.features import own
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.history.activity.rollup import EVER
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
-from lapse.scoring.bands import Bands
-from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Why, strongest_causes, typical_values
+from lapse.scoring.bands import Bands, bands_for
+from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, strongest_causes, typical_values
 from lapse.snapshots import population
 from lapse.value.profit import CampaignCosts
 from lapse.value.spend import SpendLog
@@ -41,26 +41,27 @@ BLOCK = 50_000
 
 @dataclass(frozen=True)
 class ScoringModel:
-    """All that turns a customer's history into a row of scores."""
+    """Everything that turns a customer's history into a row of scores."""
 
     bundle: Bundle
+    value_model: ValueModel
     bands: Bands
-    value: ValueModel
     campaign_costs: CampaignCosts
 
+    @classmethod
+    def of(cls, bundle: Bundle, value_model: ValueModel, *, score: Score, value: Value) -> ScoringModel:
+        """Return the model for the settings of scoring and of value.
 
-def with_own_features(bundle: Bundle, root: Path, sql: Mapping[str, SqlFeature]) -> Bundle:
-    """Return a bundle with the workspace's own features.
-
-    ModelError when they are not those that it was trained with.
-    """
-    return replace(bundle, inputs=own.with_own_features(bundle.inputs, root, sql))
+        ModelError and SettingsError where the two do not fit each other: all that can be refused without the log.
+        """
+        value_model.require(value.value_days, value.margin_share)
+        return cls(bundle, value_model, bands_for(score, bundle), CampaignCosts.of(value))
 
 
 def feature_rows(
     engine: Engine, activity: Mapping[str, ir.Table], as_of: date, bundle: Bundle, profile: DataProfile
 ) -> pd.DataFrame:
-    """Return the feature rows of everyone eligible on a day, as the model was trained on.
+    """Return the feature rows of everyone eligible on a day, for the features that the model was trained on.
 
     ModelError when the delivery lacks a table or column that the model was trained with, whose features would all be 0
     or null; DataError when nobody is eligible.
@@ -98,7 +99,7 @@ def score_customers(
     rows = feature_rows(engine, activity, as_of, model.bundle, profile)
     risk = model.bundle.churn_risk(rows)
     log = SpendLog(engine, activity["purchase_days"], profile.period)
-    margin = model.value.expected_margin(log.history_rows(rows, as_of, model.value.margin_share))
+    margin = model.value_model.expected_margin(log.history_rows(rows, as_of, model.value_model.margin_share))
     scores = pd.DataFrame({
         "customer_id": rows["customer_id"],
         "cutoff_date": as_of,
@@ -109,37 +110,39 @@ def score_customers(
         "expected_profit": np.round(model.campaign_costs.expected_profit(risk, margin), DIGITS),
         **reason_columns(model.bundle, rows, risk >= explained_from),
     })  # fmt: skip
-    last_orders = engine.frame(customer_facts(activity["purchase_days"], as_of))
-    scores = scores.merge(last_orders, on="customer_id", how="left", validate="one_to_one")
+    history = engine.frame(recent_history(activity["purchase_days"], as_of))
+    scores = scores.merge(history, on="customer_id", how="left", validate="one_to_one")
     scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
     scores["may_contact"] = consenting is None or scores["customer_id"].isin(consenting or set())
     scores["model_version"] = model.bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
 
 
-def reason_columns(bundle: Bundle, rows: pd.DataFrame, shown: Any) -> dict[str, list[str | None]]:
-    """Return the columns of reasons in scores; `shown` says whose reasons are needed."""
+def reason_columns(bundle: Bundle, rows: pd.DataFrame, needed: npt.NDArray[np.bool_]) -> dict[str, list[str | None]]:
+    """Return the columns of reasons in scores; null where `needed` is false."""
     features = all_features(bundle.inputs)
-    others = typical_values(rows, features)
-    found = [Why((), ())] * len(rows)
-    places = shown.nonzero()[0]
+    typical = typical_values(rows, features)
+    explanations = [Explanation()] * len(rows)
+    places = needed.nonzero()[0]
     for start in range(0, len(places), BLOCK):
         block = places[start : start + BLOCK]
         chosen = rows.iloc[block]
-        for place, why in zip(block, strongest_causes(chosen, bundle.contributions(chosen), features, others), strict=True):
-            found[place] = why
+        explained = strongest_causes(chosen, bundle.contributions(chosen), features, typical)
+        for place, explanation in zip(block, explained, strict=True):
+            explanations[place] = explanation
     columns: dict[str, list[str | None]] = {}
     for i in range(MOST_REASONS):
-        reason = [why.reasons[i] if i < len(why.reasons) else None for why in found]
-        columns[f"reason_{i + 1}"] = [one.text if one else None for one in reason]
-        columns[f"reason_{i + 1}_code"] = [one.code if one else None for one in reason]
+        reasons = [one.reasons[i] if i < len(one.reasons) else None for one in explanations]
+        columns[f"reason_{i + 1}"] = [reason.text if reason else None for reason in reasons]
+        columns[f"reason_{i + 1}_code"] = [reason.code if reason else None for reason in reasons]
     for i in range(MOST_PROTECTIVE):
-        columns[f"protective_{i + 1}"] = [why.protective[i].text if i < len(why.protective) else None for why in found]
+        causes = [one.protective[i] if i < len(one.protective) else None for one in explanations]
+        columns[f"protective_{i + 1}"] = [cause.text if cause else None for cause in causes]
     return columns
 
 
-def customer_facts(purchase_days: ir.Table, as_of: date) -> ir.Table:
-    """Return last order and the spend of the year up to a day, per customer."""
+def recent_history(purchase_days: ir.Table, as_of: date) -> ir.Table:
+    """Return each customer's last order and spend of the year up to a day."""
     days: Any = purchase_days
     past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"))
     year = past.activity_date > ibis.literal(observation_window(as_of, YEAR_DAYS).start, type="date")
@@ -160,19 +163,17 @@ def write_scores(scores: pd.DataFrame, path: Path) -> None:
 
 def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
     """Log how many customers are in each band."""
-    found = scores["risk_band"].value_counts()
-    counted = (f"{found.get('high', 0):,} high ({bands.high:.1%} or more), {found.get('medium', 0):,} medium "
-               f"({bands.medium:.1%}), {found.get('low', 0):,} low")  # fmt: skip
-    first = scores.iloc[0]
-    LOG.info(f"{len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: {counted}")
+    count, first = scores["risk_band"].value_counts(), scores.iloc[0]
+    LOG.info(f"{len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: "
+             f"{count.get('high', 0):,} high ({bands.high:.1%} or more), {count.get('medium', 0):,} medium "
+             f"({bands.medium:.1%}), {count.get('low', 0):,} low")  # fmt: skip
 
 
 def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]], as_of: date) -> set[str] | None:
     """Return who agreed to be contacted; None when the delivery does not say.
 
-    Where it does, only a clear yes counts: the customer's row that is valid on the day, and every later one, must hold
-    it. A yes that was withdrawn, a yes of the future, a row without a value and a customer without a row are not
-    consent.
+    Where it does, only a clear yes counts: the customer's row that is valid on the day must hold it, and so must every
+    later one. A yes that was withdrawn, a yes that is not yet valid, an empty cell and a missing row are not consent.
     """
     if "consent" not in columns.get("customers", ()):
         return None

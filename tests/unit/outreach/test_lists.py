@@ -5,18 +5,21 @@ import json
 import zipfile
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import python_calamine
 
 from lapse.core.errors import DataError
+from lapse.core.settings import Lists
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-from lapse.outreach.lists import about_list, at_risk_list, kept_off_note, write_lists
+from lapse.outreach.lists import about_list, at_risk_list, consent_note, write_lists
 from lapse.scoring.score import consenting_customers
 from lapse.value.profit import CampaignCosts
 
+FREE = CampaignCosts(contact_cost=0, incentive_cost=0, acceptance_rate=0.3)
 EVIL = "=cmd|' /C calc'!A0"
 
 
@@ -33,10 +36,22 @@ def scores(**columns: list[object]) -> pd.DataFrame:
     return frame[list(SCORES.names)]
 
 
+def lists(**changed: Any) -> Lists:
+    return Lists.model_validate({"min_risk": 0.2, "max_customers": 10, "rank_by": "churn_risk", **changed})
+
+
+def listing(given: pd.DataFrame, *, costs: CampaignCosts = FREE, caution: str | None = None, **changed: Any) -> pd.DataFrame:
+    return at_risk_list(given, lists(**changed), campaign_costs=costs, caution=caution)
+
+
+def about(given: pd.DataFrame, listed: pd.DataFrame, **changed: Any) -> dict[str, str]:
+    return about_list(given, listed, lists(**changed), caution=None)
+
+
 def test_who_is_on_the_list_and_in_which_order() -> None:
     given = scores(customer_id=["a", "b", "c", "d", "e", "f"], churn_risk=[0.3, 0.9, 0.9, 0.9, 0.19, 0.8],
                    spend_last_year=[1, 5, 50, 5, 1, 1], may_contact=[True] * 5 + [False])  # fmt: skip
-    listed = at_risk_list(given, min_risk=0.2, max_customers=3)
+    listed = listing(given, max_customers=3)
     assert listed["customer_id"].tolist() == ["c", "b", "d"], "f refused, e is below min_risk, ties by spend then id"
     assert listed["rank"].tolist() == [1, 2, 3]
     assert list(listed.columns) == list(AT_RISK.names)
@@ -44,10 +59,10 @@ def test_who_is_on_the_list_and_in_which_order() -> None:
 
 def test_from_medium_risk_on_where_nobody_says_from_where() -> None:
     given = scores(churn_risk=[0.013, 0.08, 0.01], risk_band=["medium", "high", "low"])
-    listed = at_risk_list(given, "auto", 10)
+    listed = listing(given, min_risk="auto")
     assert listed["churn_risk"].tolist() == [0.08, 0.013]
-    assert "whose churn risk is medium or high, the highest" in about_list(given, listed, "auto")["What this is"]
-    assert "whose churn risk is 1.5% or more, the highest" in about_list(given, listed, 0.015)["What this is"]
+    assert "whose churn risk is medium or high, the highest" in about(given, listed, min_risk="auto")["What this is"]
+    assert "whose churn risk is 1.5% or more, the highest" in about(given, listed, min_risk=0.015)["What this is"]
 
 
 def test_what_the_list_is_ranked_by() -> None:
@@ -58,20 +73,17 @@ def test_what_the_list_is_ranked_by() -> None:
         expected_profit=[-1.0, 0.0, 4.0],
     )
     orders = {
-        rule: at_risk_list(given, 0.2, 10, None, rule)["customer_id"].tolist()
+        rule: listing(given, rank_by=rule)["customer_id"].tolist()
         for rule in ("churn_risk", "value_at_stake", "expected_profit")
     }
     assert orders == {"churn_risk": ["a", "b", "c"], "value_at_stake": ["b", "a", "c"], "expected_profit": ["c"]}
     with pytest.raises(DataError, match="no amounts"):
-        at_risk_list(scores(value_at_stake=[None, None]), 0.2, 10, None, "value_at_stake")
+        listing(scores(value_at_stake=[None, None]), rank_by="value_at_stake")
 
 
 def test_the_list_stops_at_the_budget() -> None:
     given = scores(churn_risk=[0.5, 0.5, 0.5])
-    lengths = [
-        len(at_risk_list(given, 0.2, 10, None, "churn_risk", CampaignCosts(1.0, 10.0, 0.4, 1.0, budget)))
-        for budget in (None, 0, 7.9, 8, 17)
-    ]
+    lengths = [len(listing(given, costs=CampaignCosts(1.0, 10.0, 0.4, 1.0, budget))) for budget in (None, 0, 7.9, 8, 17)]
     assert lengths == [3, 0, 0, 1, 2], "one contact is expected to cost 1 + 10 * (.5 * .4 + .5) = 8"
 
 
@@ -99,7 +111,7 @@ def test_of_several_rows_the_valid_one_and_every_later_one_must_agree(
     rows: list[tuple[date | None, bool | None]], agrees: bool, tmp_path: Path
 ) -> None:
     frame = pd.DataFrame({"customer_id": "c", "valid_from": [day for day, _ in rows],
-                          "consent": pd.array([said for _, said in rows], dtype="boolean")})  # fmt: skip
+                          "consent": pd.array([consent for _, consent in rows], dtype="boolean")})  # fmt: skip
     for path, given in (("one", frame), ("other", frame.iloc[::-1])):
         given.to_parquet(tmp_path / path)
         agreed = consenting_customers(tmp_path / path, {"customers": ["consent"]}, date(2024, 3, 31))
@@ -109,14 +121,14 @@ def test_of_several_rows_the_valid_one_and_every_later_one_must_agree(
 def test_a_subscriber_without_orders_can_be_listed() -> None:
     days = pd.array([None, 59], dtype="Int64")
     given = scores(churn_risk=[0.9, 0.8], last_order_date=[pd.NaT, pd.Timestamp("2024-02-01")], days_since_last_order=days)
-    listed = at_risk_list(given, 0.2, 10, "not better than chance")
+    listed = listing(given, caution="not better than chance")
     assert "c0" in list_as_table(listed) and json.loads(list_as_json(listed))[0]["last_order_date"] is None
     rows = list(csv.DictReader(list_as_csv(listed).splitlines()))
     assert [row["days_since_last_order"] for row in rows] == ["", "59"] and rows[0]["caution"] == "not better than chance"
 
 
 def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> None:
-    listed = write_lists(scores(churn_risk=[0.1, 0.1]), tmp_path, 0.2, 10)
+    listed = write_lists(scores(churn_risk=[0.1, 0.1]), tmp_path, lists(), campaign_costs=FREE, caution=None)
     assert listed.empty
     assert (tmp_path / "at_risk.csv").read_text().startswith("rank,customer_id,churn_risk")
     assert python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").sheet_names == [
@@ -126,26 +138,25 @@ def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> N
     assert "Nobody is on the list" in list_as_table(listed)
 
 
-def test_who_may_not_be_contacted_is_counted_and_said(tmp_path: Path) -> None:
+def test_who_may_not_be_contacted_is_counted() -> None:
     given = scores(churn_risk=[0.9, 0.8, 0.1], may_contact=[False, True, True])
-    assert kept_off_note(given, 0.2) == (
-        "1 of the 2 customers at risk may not be contacted: a clear consent is known for 2 of 3 active customers"
+    assert consent_note(given, 0.2) == (
+        "1 of the 2 customers at risk may not be contacted: a clear consent is known for 2 of 3 active customers."
     )
     nobody = scores(churn_risk=[0.9, 0.8], may_contact=[False, False])
-    assert kept_off_note(nobody, 0.2) == (
-        "none of the 2 customers at risk may be contacted: a clear consent is known for 0 of 2 active customers"
+    assert consent_note(nobody, 0.2) == (
+        "None of the 2 customers at risk may be contacted: a clear consent is known for 0 of 2 active customers."
     )
-    about = about_list(nobody, write_lists(nobody, tmp_path, 0.2, 10), 0.2)
-    assert "None of the 2 customers at risk may be contacted" in about["What this is"]
-    assert kept_off_note(scores(churn_risk=[0.9]), 0.2) is None
+    assert "None of the 2 customers at risk may be contacted" in about(nobody, listing(nobody))["What this is"]
+    assert consent_note(scores(churn_risk=[0.9]), 0.2) is None
 
 
 def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:
     given = scores(customer_id=[EVIL, "+1", "-2", "@x", "https://x.example"], reason_1=[EVIL, None, "\tx", "=1+1", "fine"])
-    listed = at_risk_list(given, 0.2, 10)
+    listed = listing(given)
     rows = list(csv.DictReader(list_as_csv(listed).splitlines()))
     assert {row["customer_id"] for row in rows} == {f"'{EVIL}", "'+1", "'-2", "'@x", "https://x.example"}
-    write_spreadsheet(listed, tmp_path / "list.xlsx", about_list(given, listed, 0.2))
+    write_spreadsheet(listed, tmp_path / "list.xlsx", about(given, listed))
     with zipfile.ZipFile(tmp_path / "list.xlsx") as book:
         sheets = [book.read(name).decode() for name in book.namelist() if name.startswith("xl/worksheets/sheet")]
         assert len(sheets) == 2 and not any("<f>" in sheet or "hyperlink" in sheet for sheet in sheets)
@@ -156,9 +167,9 @@ def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:
 
 def test_the_spreadsheet_is_made_for_a_person(tmp_path: Path) -> None:
     given = scores(churn_risk=[0.5, 0.25])
-    listed = at_risk_list(given, 0.2, 10)
+    listed = listing(given)
     for name in ("one", "two"):
-        write_spreadsheet(listed, tmp_path / f"{name}.xlsx", about_list(given, listed, 0.2))
+        write_spreadsheet(listed, tmp_path / f"{name}.xlsx", about(given, listed))
     assert (tmp_path / "one.xlsx").read_bytes() == (tmp_path / "two.xlsx").read_bytes()
     with zipfile.ZipFile(tmp_path / "one.xlsx") as book:
         sheet, styles = book.read("xl/worksheets/sheet1.xml").decode(), book.read("xl/styles.xml").decode()
@@ -166,7 +177,7 @@ def test_the_spreadsheet_is_made_for_a_person(tmp_path: Path) -> None:
 
 
 def test_json_and_table() -> None:
-    listed = at_risk_list(scores(churn_risk=[0.5], spend_last_year=[None]), 0.2, 10)
+    listed = listing(scores(churn_risk=[0.5], spend_last_year=[None]))
     row = json.loads(list_as_json(listed))[0]
     assert (row["rank"], row["as_of"], row["last_order_date"], row["spend_last_year"]) == (
         1,

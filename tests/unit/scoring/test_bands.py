@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lapse.core.errors import ModelError, SettingsError
-from lapse.core.settings import Auto
+from lapse.core.settings import Auto, Score
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import Platt
 from lapse.model.logistic import fit_logistic
@@ -18,6 +18,10 @@ def trained_where(*rates: float) -> Bundle:
     scorer = fit_logistic(rows, ["overdue_ratio"], rows["churned"].to_numpy("int64"))
     choice = {"churn_rates": {f"2024-0{n + 1}-01": rate for n, rate in enumerate(rates)}}
     return Bundle(scorer, Platt(1, 0), INPUTS, WINDOWS, {"fit": ["2024-01-01"]}, choice=choice)
+
+
+def score(high: float | Auto, medium: float | Auto) -> Score:
+    return Score(as_of="latest", high_risk=high, medium_risk=medium)
 
 
 @pytest.mark.parametrize(
@@ -35,14 +39,14 @@ def trained_where(*rates: float) -> Bundle:
 def test_auto_follows_the_base_rate(
     rates: tuple[float, ...], high: float | Auto, medium: float | Auto, found: Bands
 ) -> None:
-    assert bands_for(high, medium, trained_where(*rates)) == found
+    assert bands_for(score(high, medium), trained_where(*rates)) == found
 
 
-def test_what_cannot_be_told_is_refused() -> None:
+def test_bands_that_cannot_be_chosen_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"medium risk would begin at 30.00% and high risk at 25.00%"):
-        bands_for("auto", 0.3, trained_where(0.1))
+        bands_for(score("auto", 0.3), trained_where(0.1))
     with pytest.raises(ModelError, match="does not say how many left"):
-        bands_for("auto", "auto", trained_where())
+        bands_for(score("auto", "auto"), trained_where())
 
 
 def test_a_threshold_belongs_to_the_band_above() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
-from lapse.scoring.explain import explanation
-from lapse.scoring.reasons import Reason, Why
+from lapse.scoring.explain import customer_text
+from lapse.scoring.reasons import Explanation, Reason
 
 DAYS = ibis.memtable(pd.DataFrame({
     "customer_id": ["ann", "ann", "bob"], "activity_date": [date(2024, 1, 1), date(2024, 1, 8), date(2024, 1, 9)], "orders": [1, 2, 1],
@@ -25,11 +25,15 @@ SCORES = pd.DataFrame({
 })  # fmt: skip
 
 
+def nothing(_: Any) -> Explanation:
+    return Explanation()
+
+
 def test_what_raises_the_risk_and_what_speaks_against_it(engine: Engine) -> None:
-    def never(_: Any) -> Why:
+    def never(_: Any) -> Explanation:
         raise AssertionError("the scores hold the reasons")
 
-    text = explanation(engine, DAYS, SCORES, "ann", never)
+    text = customer_text(engine, DAYS, SCORES, "ann", never)
     assert "Churn risk 60.0% (high) as of 2024-02-01, number 1 of 2" in text
     assert "because: last ordered 24 days ago\n  against it: spent 12 in the last 30 days\n" in text
     assert "\n  expected margin if kept 50.00, value at stake 30.00; contacting earns -1.25\n" in text
@@ -39,24 +43,26 @@ def test_what_raises_the_risk_and_what_speaks_against_it(engine: Engine) -> None
 def test_a_customer_of_low_risk_is_explained_anew(engine: Engine) -> None:
     asked = []
 
-    def anew(scored: Any) -> Why:
+    def anew(scored: Any) -> Explanation:
         asked.append(scored["customer_id"])
-        return Why((), (Reason("silence", "last ordered today", "days_since_last_order"),))
+        return Explanation((), (Reason("silence", "last ordered today", "days_since_last_order"),))
 
-    text = explanation(engine, DAYS, SCORES, "bob", anew)
+    text = customer_text(engine, DAYS, SCORES, "bob", anew)
     assert asked == ["bob"] and "nothing about this customer raises the risk\n  against it: last ordered today" in text
-    assert "nothing about this customer raises the risk" in explanation(engine, DAYS, SCORES, "bob")
+    assert "nothing about this customer raises the risk" in customer_text(engine, DAYS, SCORES, "bob", nothing)
 
 
 def test_a_risk_without_words_is_not_denied(engine: Engine) -> None:
     wordless = SCORES.assign(reason_1=None)
-    assert "because: what raises the risk is not a usual sign of leaving" in explanation(engine, DAYS, wordless, "ann")
+    assert "because: what raises the risk is not a usual sign of leaving" in customer_text(
+        engine, DAYS, wordless, "ann", nothing
+    )
 
 
 def test_a_customer_without_money_has_no_value(engine: Engine) -> None:
-    assert "value at stake" not in explanation(engine, DAYS, SCORES, "bob")
+    assert "value at stake" not in customer_text(engine, DAYS, SCORES, "bob", nothing)
 
 
 def test_an_unknown_id_is_named(engine: Engine) -> None:
     with pytest.raises(DataError, match="'eve' is in the log"):
-        explanation(engine, DAYS, SCORES, "eve")
+        customer_text(engine, DAYS, SCORES, "eve", nothing)

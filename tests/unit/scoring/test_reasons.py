@@ -12,11 +12,11 @@ import pytest
 from scipy.special import logit
 
 from lapse.features.catalogue import all_features
-from lapse.features.causes import CAUSES, UNSAID
+from lapse.features.causes import CAUSES, WITHOUT_WORDS
 from lapse.features.family import Entry, Feature, Inputs
 from lapse.pages import EXAMPLE
-from lapse.scoring.reason_wording import WORDING, names_in, text_of, worded
-from lapse.scoring.reasons import Why, cause_totals, strongest_causes, typical_values
+from lapse.scoring.reason_wording import WORDING, fill_in, names_in, text_of
+from lapse.scoring.reasons import Explanation, cause_totals, strongest_causes, typical_values
 from lapse.scoring.score import reason_columns
 from tests.unit.model.shop import raw_score, shop_rows
 from tests.unit.model.test_bundle import KINDS, bundle_of
@@ -40,12 +40,12 @@ def shares(**values: list[float]) -> pd.DataFrame:
     return pd.DataFrame({f.name: values.get(f.name, [0.0] * size) for f in FEATURES} | {"base": [0.5] * size})
 
 
-def whys(given: pd.DataFrame, contributed: pd.DataFrame, **others: float) -> list[Why]:
+def explanations(given: pd.DataFrame, contributed: pd.DataFrame, **others: float) -> list[Explanation]:
     return strongest_causes(given, contributed, FEATURES, {**typical_values(given, FEATURES), **others})
 
 
-def texts(why: Why) -> list[str]:
-    return [reason.text for reason in why.reasons]
+def texts(explanation: Explanation) -> list[str]:
+    return [reason.text for reason in explanation.reasons]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_change_has_its_own_word_for_either_way() -> None:
 def test_causes_are_a_closed_list_and_each_has_words() -> None:
     every = all_features(EXAMPLE)
     assert {feature.entry.cause for feature in every} == set(CAUSES)
-    translate_errors = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
-    assert translate_errors == set(CAUSES) - set(UNSAID)
+    worded = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
+    assert worded == set(CAUSES) - set(WITHOUT_WORDS)
     assert all(re.fullmatch(r"[a-z_]+", cause) for cause in CAUSES)
     assert {f.entry.reference_feature for f in every if f.entry.reference_feature} <= {f.name for f in every}
 
@@ -83,7 +83,7 @@ def test_the_strongest_cause_first_each_cause_once() -> None:
     contributed = shares(
         days_since_last_order=[0.5, 0.1], overdue_ratio=[0.6, 0], gap_slowdown=[0.9, 0], order_count_30d=[0.2, -1]
     )
-    first, second = whys(given, contributed)
+    first, second = explanations(given, contributed)
     assert [(reason.code, reason.text) for reason in first.reasons] == [
         ("silence", "last ordered 40 days ago, usually orders every 10 days"),
         ("ordering_less", "orders every 61 days lately, used to order every 23 days"),
@@ -98,7 +98,7 @@ def test_what_is_normal_for_them_is_not_said_and_counts_for_the_level() -> None:
     others = {"days_since_last_order": 3.0, "gap_days_median": 3.0}
     totals = cause_totals(given, contributed, FEATURES, others)
     assert totals["seldom"].tolist() == [0.6, 0, -0.4] and totals["ordering_less"].tolist() == [0, 0.6, 0]
-    reason = whys(given, contributed, **others)
+    reason = explanations(given, contributed, **others)
     assert texts(reason[0]) == ["usually orders every 90 days, others typically every 3 days"]
     assert texts(reason[1])[0].startswith("last ordered 50 days ago")
 
@@ -108,25 +108,25 @@ def test_a_window_without_orders_is_silence_only_where_they_are_overdue() -> Non
     contributed = shares(net_spend_30d=[1, 1])
     totals = cause_totals(given, contributed, FEATURES, {})
     assert totals["silence"].tolist() == [1, 0] and totals["low_spend"].tolist() == [0, 1]
-    reason = whys(given, contributed, net_spend_30d=80.0, net_spend_90d=240.0, days_since_last_order=5.0)
+    reason = explanations(given, contributed, net_spend_30d=80.0, net_spend_90d=240.0, days_since_last_order=5.0)
     assert texts(reason[0]) == ["last ordered 40 days ago, others typically 5 days ago"]
     assert texts(reason[1]) == ["spent 50 in the last 90 days, others typically 240"]
 
 
 def test_numbers_that_say_nothing_are_not_said() -> None:
     slowdown, change = BY_NAME["gap_slowdown"].entry.reason, BY_NAME["order_count_change_30d"].entry.reason
-    assert worded(slowdown, {"gap_days_recent": 6.4, "gap_days_mean": 5.6}, np.nan) is None, "both come out as 6"
-    assert worded(slowdown, {"gap_days_recent": np.nan, "gap_days_mean": 5.6}, np.nan) is None
-    assert worded(change, {"order_count_30d": 2, "order_count_change_30d": -2}, 0) == (
+    assert fill_in(slowdown, {"gap_days_recent": 6.4, "gap_days_mean": 5.6}, np.nan) is None, "both come out as 6"
+    assert fill_in(slowdown, {"gap_days_recent": np.nan, "gap_days_mean": 5.6}, np.nan) is None
+    assert fill_in(change, {"order_count_30d": 2, "order_count_change_30d": -2}, 0) == (
         "2 orders in the last 30 days, 2 fewer than in the 30 before"
     )
-    assert worded(change, {"order_count_30d": 20, "order_count_change_30d": -2}, 0) is None, "hardly a change"
+    assert fill_in(change, {"order_count_30d": 20, "order_count_change_30d": -2}, 0) is None, "hardly a change"
     spend = BY_NAME["net_spend_30d"].entry.reason
-    assert worded(spend, {"net_spend_30d": -5}, 100) is None, "nobody spends less than nothing"
-    assert worded(spend, {"net_spend_30d": 0}, 100) == "spent nothing in the last 30 days, others typically 100"
+    assert fill_in(spend, {"net_spend_30d": -5}, 100) is None, "nobody spends less than nothing"
+    assert fill_in(spend, {"net_spend_30d": 0}, 100) == "spent nothing in the last 30 days, others typically 100"
 
 
-def test_what_is_sent_and_what_went_wrong_is_no_activity() -> None:
+def test_messages_sent_and_complaints_are_not_activity() -> None:
     causes = {name: BY_NAME[f"event_count_{name}_30d"].entry.cause for name in ("mail", "re_ply_x", "visit", "complaint")}
     assert causes == {"mail": "contacted", "re_ply_x": "responds_less", "visit": "less_active", "complaint": "trouble"}
     for name in ("mail", "complaint"):
@@ -134,7 +134,7 @@ def test_what_is_sent_and_what_went_wrong_is_no_activity() -> None:
         assert (entry.risk, entry.reason) == ("either", ""), "fewer complaints are no risk"
 
 
-def test_a_text_of_ones_own_is_no_protection_unless_it_says_so() -> None:
+def test_the_text_of_a_custom_feature_is_not_protective_unless_it_says_so() -> None:
     def own(reason: str) -> Feature:
         return Feature("big", "own", Entry("m.", "u", "n", "lower", "few big shops", reason), "derived", lambda row: row)
 
