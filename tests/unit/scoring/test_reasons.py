@@ -70,8 +70,8 @@ def test_a_change_has_its_own_word_for_either_way() -> None:
 def test_causes_are_a_closed_list_and_each_has_words() -> None:
     every = all_features(EXAMPLE)
     assert {feature.entry.cause for feature in every} == set(CAUSES)
-    translate_errors = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
-    assert translate_errors == set(CAUSES) - set(UNSAID)
+    worded = {feature.entry.cause for feature in every if text_of(feature, 1) or text_of(feature, -1)}
+    assert worded == set(CAUSES) - set(UNSAID)
     assert all(re.fullmatch(r"[a-z_]+", cause) for cause in CAUSES)
     assert {f.entry.reference_feature for f in every if f.entry.reference_feature} <= {f.name for f in every}
 
