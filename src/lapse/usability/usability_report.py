@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.errors import sample_keys
@@ -15,8 +14,6 @@ from lapse.usability.proposals import Rhythm
 
 if TYPE_CHECKING:
     from lapse.history.validation.validate import Count
-
-WIDTH = 110
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,11 @@ def report_text(report: UsabilityReport) -> str:
     """Return the report for a terminal."""
     lines = [headline(report), verdict(report), ""]
     for finding in report.findings:
-        lines.append(_wrapped(f"{finding.severity.upper():8}{finding.place}: {finding.message}", hanging=8))
+        lines.append(f"{finding.severity.upper():8}{finding.place}: {finding.message}")
         if finding.sample_keys:
             lines.append(f"        e.g. {sample_keys(finding.sample_keys)}")
-        lines.append(_wrapped(f"        -> {finding.what_to_do}", hanging=11))
-    lines += ["", *(_wrapped(sentence) for sentence in rhythm_sentences(report)), ""]
+        lines.append(f"        -> {finding.what_to_do}")
+    lines += ["", *rhythm_sentences(report), ""]
     lines.append("active_days  horizon_days  step_days  eligible customers  churn rate  mature cutoffs  snapshots")
     for tried in report.tried:
         lines.append(
@@ -83,10 +80,6 @@ def report_text(report: UsabilityReport) -> str:
             f"  {remark(tried, report)}".rstrip()
         )
     return "\n".join(lines) + "\n"
-
-
-def _wrapped(text: str, hanging: int = 0) -> str:
-    return fill(text, WIDTH, subsequent_indent=" " * hanging, break_long_words=False, break_on_hyphens=False)
 
 
 def headline(report: UsabilityReport) -> str:

@@ -215,8 +215,8 @@ def test_a_model_with_a_season_is_served_by_the_day(tmp_path: Path, monkeypatch:
         bundle = Registry(tmp_path, "lapse").fetch(1).final_model
         rows = pd.read_parquet(tmp_path / f"data/features/{TEST}.parquet")[list(bundle.features)]
         summer, winter = (rows.assign(cutoff_date=day) for day in ("2024-07-01", "2025-01-01"))
-        translate_errors = [served.predict(one)["churn_risk"].to_numpy() for one in (summer, winter)]
-        assert (translate_errors[1] == bundle.churn_risk(winter)).all() and (translate_errors[1] > translate_errors[0]).all()
+        risks = [served.predict(one)["churn_risk"].to_numpy() for one in (summer, winter)]
+        assert (risks[1] == bundle.churn_risk(winter)).all() and (risks[1] > risks[0]).all()
         with pytest.raises(MlflowException, match=r"missing inputs \['cutoff_date'\]"):
             served.predict(rows)
 
