@@ -45,7 +45,7 @@ def test_auto_follows_the_base_rate(
 def test_bands_that_cannot_be_chosen_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"medium risk would begin at 30.00% and high risk at 25.00%"):
         bands_for(score("auto", 0.3), trained_where(0.1))
-    with pytest.raises(ModelError, match="does not say how many left"):
+    with pytest.raises(ModelError, match="the model lacks the churn rates of its calibration"):
         bands_for(score("auto", "auto"), trained_where())
 
 
