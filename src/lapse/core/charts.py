@@ -207,7 +207,7 @@ def draw_differences(differences: Mapping[str, Difference], path: Path) -> None:
     axes.set_title(
         f"Shown to rank better than {ahead} of {len(known)} baselines" if known else "One class only: nothing to rank"
     )
-    axes.set_xlabel("difference in AUROC and its 95 % interval, above 0 in our favour")
+    axes.set_xlabel("our difference in AUROC and its 95 % interval")
     axes.set_ylabel("baseline")
     _save(figure, axes, path)
 
