@@ -223,7 +223,7 @@ class Workspace:
 
     def train(self) -> None:
         """Fit the evaluation model and the final model, of churn and of value."""
-        from lapse.features.catalogue import all_features
+        from lapse.features.catalogue import learned_features
         from lapse.labels import churn_log_odds
         from lapse.model.train import require_usable, write_models
         from lapse.snapshots import cutoffs_in
@@ -246,7 +246,7 @@ class Workspace:
             log.info(f"final model: version {final_model.version}")
             print_summary(write_value_models(
                 SpendLog(engine, tables["purchase_days"], self.period), paths,
-                [feature.name for feature in all_features(self.inputs)], windows=self.windows, value=self.settings.value,
+                learned_features(self.inputs), windows=self.windows, value=self.settings.value,
                 train=train, rounds=self.settings.evaluate.bootstrap_rounds,
             ))  # fmt: skip
 

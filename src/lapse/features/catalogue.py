@@ -32,6 +32,11 @@ def all_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[
     return features
 
 
+def learned_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[str]:
+    """Return the names of the features that a model may learn from, in a fixed order."""
+    return [feature.name for feature in all_features(inputs, families) if not feature.entry.for_words]
+
+
 def left_out(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> dict[str, str]:
     """Return the families that cannot be built from a delivery, and what each lacks."""
     reasons = {family.name: family.missing(inputs) for family in families if not family.features(inputs)}

@@ -27,5 +27,7 @@ CAUSES = {
     "contract": "What the subscription itself says: notice, earlier ends, a trial.",
     "attribute": "Who they are, by the customers table.",
 }
+NOTHING_UNUSUAL = "nothing_unusual"
+"""The code of what is said of a listed customer about whom nothing else can truly be said."""
 WITHOUT_WORDS = ("contacted", "attribute")
 """Causes that are never said as a reason: they are the business's own doing, or nothing that a contact could change."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from lapse.features.family import Entry, Family, Inputs, decay, share
-from lapse.features.purchasing import order_rate_change
+from lapse.features.purchasing import FEW_DAYS, order_rate_change
 
 
 def per_type(events: Any, inputs: Inputs) -> Any:
@@ -194,7 +194,7 @@ def new_product_share(days: Any, window: int) -> Any:
     Entry("Products bought again over all products bought, day by day in the whole log.", "ratio", "null without any order",
           "lower", "habits",
           "had bought {repeat_product_share:.0%} of what they buy before, others typically {others:.0%}",
-          needs=("product_id",))
+          enough=FEW_DAYS, needs=("product_id",))
 )  # fmt: skip
 def repeat_product_share(days: Any) -> Any:
     return share(days.products.sum() - days.new_products.sum(), days.products.sum())

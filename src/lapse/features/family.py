@@ -172,8 +172,12 @@ class Entry:
     """The value at which the feature says nothing; None: the median of the customers scored beside."""
     default: float | None = None
     """The value of a customer without any row to look at: 0 for counts, null for everything else."""
+    enough: tuple[str, int] | None = None
+    """A feature and the least value of it (of purchase days, ratings, people) with which this one is said in words."""
     needs: tuple[str, ...] = ()
     relative_to_peers: bool = False
+    for_words: bool = False
+    """Only printed in the words of other features; no model learns from it."""
 
 
 @dataclass(frozen=True)

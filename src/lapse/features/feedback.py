@@ -64,7 +64,8 @@ def rating_spread(given: Any) -> Any:
 
 @feedback.aggregate(
     Entry("Share of ratings in the middle third of the declared scale.", "ratio", NO_RATING, "higher",
-          "lukewarm_feedback", "{lukewarm_share:.0%} of their ratings are lukewarm", reference_value=0)
+          "lukewarm_feedback", "{lukewarm_share:.0%} of their ratings are lukewarm", reference_value=0,
+          enough=("rating_count", 3))
 )  # fmt: skip
 def lukewarm_share(given: Any) -> Any:
     return share(given.lukewarm_ratings.sum(), given.ratings.sum())

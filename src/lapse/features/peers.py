@@ -22,12 +22,22 @@ SILENCE_RANK = (
 ORDERS_RANK = "ordered on {purchase_days_count:#day} so far; {rank_of_orders:.0%} of those who came when they did on fewer"
 BOUGHT = "ordered on {purchase_days_count:#day} so far, the last {days_since_last_order:ago}"
 COHORT_DAYS = 91
+ENOUGH_PEERS = ("peers_count", 20)
+
+
+@peers.derived(
+    Entry("Customers who came in the same quarter, this one included.", "customers", NEVER, "either", "seldom",
+          relative_to_peers=True, for_words=True)
+)  # fmt: skip
+def peers_count(row: Any) -> Any:
+    quarter = (row.tenure_days // COHORT_DAYS).cast("int64")
+    return row.tenure_days.count().over(ibis.window(group_by=quarter)).nullif(0)
 
 
 @peers.derived(
     Entry("Share of those who came in the same quarter and ordered more lately.", "ratio", NEVER, "higher",
           "silence", SILENCE_RANK, reference_value=0.5, protective_reason=SILENCE_RANK, reference_feature="overdue_ratio",
-          relative_to_peers=True)
+          enough=ENOUGH_PEERS, relative_to_peers=True)
 )  # fmt: skip
 def rank_of_silence(row: Any) -> Any:
     return _rank(row, row.days_since_last_order)
@@ -35,7 +45,8 @@ def rank_of_silence(row: Any) -> Any:
 
 @peers.derived(
     Entry("Share of those who came in the same quarter and have ordered on fewer days.", "ratio", NEVER, "lower",
-          "seldom", ORDERS_RANK, reference_value=0.5, protective_reason=ORDERS_RANK, relative_to_peers=True)
+          "seldom", ORDERS_RANK, reference_value=0.5, protective_reason=ORDERS_RANK, enough=ENOUGH_PEERS,
+          relative_to_peers=True)
 )  # fmt: skip
 def rank_of_orders(row: Any) -> Any:
     return _rank(row, row.purchase_days_count)

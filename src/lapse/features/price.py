@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lapse.features.family import Entry, Family, balance, share
-from lapse.features.purchasing import NEVER
+from lapse.features.purchasing import FEW_DAYS, NEVER
 
 price = Family("price", "purchase_days", "bought for the price", needs=("amount",))
 NONE_BOUGHT = "null where nothing was ordered in the window, or the log is younger"
@@ -46,7 +46,7 @@ def discount_balance(days: Any) -> Any:
     Entry("Share of purchase days on which every line had money off: deal-seekers are near 1.", "ratio", NEVER, "higher",
           "discounts",
           "bought only what was discounted on {discount_only_share:.0%} of their days, others typically {others:.0%}",
-          needs=("discount",))
+          enough=FEW_DAYS, needs=("discount",))
 )  # fmt: skip
 def discount_only_share(days: Any) -> Any:
     bought = days.orders > 0

@@ -17,6 +17,8 @@ from lapse.features.family import Entry, Family, balance, decay, share
 purchasing = Family("purchasing", "purchase_days", "purchase-frequency decline")
 
 NEVER = "null without any order"
+FEW_DAYS, MANY_DAYS = ("purchase_days_count", 6), ("purchase_days_count", 10)
+"""Shares of fewer purchase days say more about chance than about the customer."""
 YOUNG_LOG = "null where the log is younger than {window} days"
 YOUNG_LOG_TWICE = "null where the log is younger than twice {window} days"
 YOUNG_LOG_PAIR = "null where the log is younger than {long} days, or nothing falls into them"
@@ -27,8 +29,8 @@ WINDOW_BEFORE = (
     "{window} before"
 )
 LONG_RUN = (
-    "{order_count_{window}d:#order} in the last {window} days, at their usual rate it would be "
-    "{orders_per_30_days:per {window}}"
+    "{order_count_{window}d:#order} in the last {window} days, at their rate before it would be "
+    "{earlier_orders_per_30_days_{window}d:per {window}}"
 )
 YEAR_BEFORE = (
     "{order_count_{window}d:#order} in the last {window} days, {order_count_change_year_{window}d:,.0f more|fewer} than a "
@@ -106,6 +108,17 @@ def order_count_change(days: Any, window: int) -> Any:
 )  # fmt: skip
 def orders_per_30_days(days: Any) -> Any:
     return share(days.orders.sum() * 30, days.age.max(where=days.orders > 0) + 1)
+
+
+@purchasing.derived(
+    Entry("Orders per 30 days before the last {window} days: what their orders are compared with in words.", "orders",
+          "null for customers of fewer than twice {window} days", "either", "ordering_less", for_words=True),
+    over=["window"],
+)  # fmt: skip
+def earlier_orders_per_30_days(row: Any, window: int) -> Any:
+    days = row.tenure_days + 1
+    before = row.orders_per_30_days * days - row[f"order_count_{window}d"] * 30
+    return ibis.ifelse(days >= 2 * window, share(before, days - window), ibis.null("float64"))
 
 
 @purchasing.derived(

@@ -11,6 +11,7 @@ from typing import Any
 import ibis
 
 from lapse.features.family import Entry, Family, balance, entropy, share
+from lapse.features.purchasing import FEW_DAYS, MANY_DAYS
 
 rhythm = Family("rhythm", "purchase_days", "a break with the customer's own rhythm")
 
@@ -19,8 +20,9 @@ TWO_DAYS = "null with fewer than two purchase days"
 THREE_DAYS = "null with fewer than three purchase days"
 OVERDUE = "last ordered {days_since_last_order:ago}, usually orders {gap_days_median:every day}"
 PAUSES = "last ordered {days_since_last_order:ago}, a longer pause than {silence_exceeds_gaps:.0%} of their own so far"
-SLOWDOWN = "orders {gap_days_recent:every day} lately, used to order {gap_days_mean:every day}"
-SLOPE = "each pause is {gap_days_slope:.1f days longer|days shorter} than the one before"
+SLOWDOWN = "orders {gap_days_recent:every day} lately, used to order {gap_days_before:every day}"
+SLOPE = "on average each pause is {gap_days_slope:.1f days longer|days shorter} than the one before"
+RECENT_GAPS = 3
 WEEKDAYS = range(7)
 DAYPARTS = range(4)
 
@@ -77,6 +79,16 @@ def gap_days_recent(days: Any) -> Any:
 
 
 @rhythm.derived(
+    Entry("Mean of the gaps before the three last: what gap_days_recent is compared with in words.", "days",
+          "null with fewer than five purchase days", "either", "ordering_less", for_words=True)
+)  # fmt: skip
+def gap_days_before(row: Any) -> Any:
+    gaps = row.purchase_days_count - 1
+    before = row.gap_days_mean * gaps - row.gap_days_recent * RECENT_GAPS
+    return ibis.ifelse(gaps > RECENT_GAPS, share(before, gaps - RECENT_GAPS), ibis.null("float64"))
+
+
+@rhythm.derived(
     Entry("gap_days_recent over gap_days_mean: above 1 the customer orders more slowly than over the whole log.",
           "ratio", TWO_DAYS, "higher", "ordering_less", SLOWDOWN, reference_value=1, protective_reason=SLOWDOWN)
 )  # fmt: skip
@@ -108,7 +120,7 @@ def overdue_ratio(row: Any) -> Any:
 
 @rhythm.aggregate(
     Entry("Share of the customer's own gaps that were shorter than the present silence.", "ratio", TWO_DAYS, "higher",
-          "silence", PAUSES, reference_value=0.5, protective_reason=PAUSES)
+          "silence", PAUSES, reference_value=0.5, protective_reason=PAUSES, enough=FEW_DAYS)
 )  # fmt: skip
 def silence_exceeds_gaps(days: Any) -> Any:
     return share((days.gap_days < days.silence).sum(), days.gap_days.count())
@@ -175,7 +187,8 @@ def weekend_share(days: Any) -> Any:
 @rhythm.aggregate(
     Entry("Share of all purchase days that fall on the weekday of the last one: low where a habit was broken.", "ratio",
           NEVER, "lower", "habits",
-          "last ordered on an unusual weekday: {last_weekday_share:.0%} of their purchase days fell on it")
+          "last ordered on an unusual weekday: {last_weekday_share:.0%} of their purchase days fell on it",
+          reference_value=1 / 7, enough=MANY_DAYS)
 )  # fmt: skip
 def last_weekday_share(days: Any) -> Any:
     last = days.weekday.argmax(days.activity_date, where=days.orders > 0)
@@ -195,7 +208,7 @@ def daypart_entropy(days: Any) -> Any:
     Entry("Share of all purchase days at the time of day of the last one: low where a habit was broken.", "ratio",
           NEVER, "lower", "habits",
           "last ordered at an unusual time of day: {last_daypart_share:.0%} of their purchase days were like it",
-          needs=("time_of_day",))
+          reference_value=1 / 4, enough=MANY_DAYS, needs=("time_of_day",))
 )  # fmt: skip
 def last_daypart_share(days: Any) -> Any:
     last = (days.first_hour // 6).argmax(days.activity_date, where=days.orders > 0)

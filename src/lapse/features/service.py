@@ -10,7 +10,7 @@ from typing import Any
 
 from lapse.features.engagement import per_type
 from lapse.features.family import Entry, Family, share
-from lapse.features.purchasing import NEVER, YOUNG_LOG
+from lapse.features.purchasing import FEW_DAYS, NEVER, YOUNG_LOG
 
 returns = Family("returns", "purchase_days", "returns and refunds")
 service = Family("service", "event_days", "complaints, tickets, failed payments", needs=("events",), prepare=per_type)
@@ -32,7 +32,8 @@ def days_since_last_return(days: Any) -> Any:
 
 @returns.aggregate(
     Entry("Returned lines over all lines, in the whole log.", "ratio", "null without any line", "higher", "returns",
-          "returns {return_share:.0%} of what they buy", reference_value=0)
+          "returns {return_share:.0%} of what they buy", reference_value=0,
+          enough=FEW_DAYS)
 )  # fmt: skip
 def return_share(days: Any) -> Any:
     return share(days.return_lines.sum(), days.return_lines.sum() + days.lines.sum())

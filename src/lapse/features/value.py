@@ -19,7 +19,7 @@ WINDOW_BEFORE = (
     "spent {net_spend_{window}d:amount} in the last {window} days, {net_spend_change_{window}d:amount more|less} than in "
     "the {window} before"
 )
-VALUE_TO_OWN = "orders of the last {window} days were worth {order_value_change_{window}d:.0%} of their usual"
+VALUE_TO_OWN = "orders of the last {window} days were worth {order_value_change_{window}d:.0%} of their average"
 
 
 @value.aggregate(

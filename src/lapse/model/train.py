@@ -13,9 +13,8 @@ import pandas as pd
 from lapse.core.errors import DataError
 from lapse.core.files import read_json
 from lapse.core.settings import Train
-from lapse.core.tables import LABELS
 from lapse.core.windows import ChurnWindows
-from lapse.features.catalogue import all_features
+from lapse.features.catalogue import all_features, learned_features
 from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
 from lapse.model.season import Rates
@@ -68,12 +67,11 @@ def open_experiment(
     DataError when a feature of the inputs is not in the files.
     """
     rows = read_rows(features, labels, cutoffs_in(labels), train.most_rows)
-    names = [name for name in rows.columns if name not in LABELS.names]
-    lacking = [feature.name for feature in all_features(inputs) if feature.name not in names]
+    lacking = [feature.name for feature in all_features(inputs) if feature.name not in rows.columns]
     if lacking:
         raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
                         "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip
-    return Experiment(rows, names, inputs=inputs, windows=windows, train=train, rates=rates)
+    return Experiment(rows, learned_features(inputs), inputs=inputs, windows=windows, train=train, rates=rates)
 
 
 def require_usable(usability: Path) -> None:

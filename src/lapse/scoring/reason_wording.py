@@ -89,7 +89,8 @@ def fill_in(text: str, row: Mapping[str, float], typical: float) -> str | None:
     """Return a text filled in with a customer's feature values and with what is typical of others.
 
     None where it would say nothing or mislead: where a number in it is null, where the two numbers that it compares are
-    printed alike, where a difference is printed as nothing, and for a negative amount (more was returned than bought).
+    printed alike, where a difference is printed as nothing, where a share of the customer's peers or own past is printed
+    as 0 %, and for a negative amount (more was returned than bought).
     """
     values = {**row, "others": typical}
     printed: list[tuple[str, str]] = []
@@ -106,7 +107,17 @@ def fill_in(text: str, row: Mapping[str, float], typical: float) -> str | None:
     compared = [_number(shown) for shown, spec in printed if "|" not in spec]
     if len(compared) > 1 and compared[0] == compared[1]:
         return None
+    if "{others" not in text and any(shown == "0%" for shown, _ in printed):
+        return None
     return WORDING.vformat(text, (), values)
+
+
+def nothing_unusual(row: Mapping[Any, Any]) -> str:
+    """Return what is known of a customer of whom nothing unusual can be said."""
+    known = ("last ordered {days_since_last_order:ago}", "ordered on {purchase_days_count:#day} so far",
+             "first subscribed {contract_days:ago}")  # fmt: skip
+    said = [words for text in known if set(names_in(text)) <= set(row) and (words := fill_in(text, row, np.nan))]
+    return "; ".join(["nothing unusual about this customer", ", ".join(said)] if said else ["nothing unusual is known"])
 
 
 def fact_of(feature: Feature, row: Mapping[str, float]) -> str:

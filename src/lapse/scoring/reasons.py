@@ -15,7 +15,7 @@ from lapse.features.family import Feature, slug
 from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact_of, fill_in, names_in, risk_direction, text_of
 
 MOST_REASONS, MOST_PROTECTIVE = 3, 2
-CAUSE_OF_SILENCE, OVERDUE = "silence", "overdue_ratio"
+CAUSE_OF_SILENCE, OVERDUE, SLOWDOWN = "silence", "overdue_ratio", "gap_slowdown"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def strongest_causes(
     """Return up to three reasons and two protective causes per row, for the exact contributions to its log-odds.
 
     Contributions are summed by cause, those of features without words included. A cause is worded by the feature with
-    the largest contribution whose text is true of the customer; a cause without such a feature is passed over.
+    the largest contribution whose text is true of the customer; a cause without such a feature is passed over. Nobody
+    who orders in their own usual rhythm is said to order or spend less than others: that is who they are.
     `typical`: see typical_values, taken over everybody who is scored and not only over these rows.
     """
     totals = cause_totals(rows, contributions, features, typical).drop(columns=["base", *WITHOUT_WORDS], errors="ignore")
@@ -87,12 +88,14 @@ def strongest_causes(
     worded = [feature for group in by_cause.values() for feature in group]
     directions = {feature.name: _worded_directions(feature, by_name, rows, typical) for feature in worded}
     printed = {name for feature in worded for direction in (1, -1) for name in names_in(text_of(feature, direction))}
-    values = rows[sorted((printed | {SILENCE}) & set(rows.columns))].astype("float64").to_dict("records")
+    printed |= {feature.entry.enough[0] for feature in worded if feature.entry.enough} | {SILENCE}
+    values = rows[sorted(printed & set(rows.columns))].astype("float64").to_dict("records")
+    as_usual = _as_usual(rows, by_name, typical)
     shares = contributions[[feature.name for feature in worded]].to_dict("records")
     explanations = []
     for number, (row, share, total) in enumerate(zip(values, shares, totals.to_dict("records"), strict=True)):
         pointing = {name: int(direction[number]) for name, direction in directions.items()}
-        customer = _Customer(row, share, total, pointing, by_cause, by_name, typical)
+        customer = _Customer(row, share, total, pointing, by_cause, by_name, typical, as_usual=bool(as_usual[number]))
         reasons = customer.strongest(1, MOST_REASONS, set())
         protective = customer.strongest(-1, MOST_PROTECTIVE, {reason.fact for reason in reasons})
         explanations.append(Explanation(tuple(reasons), tuple(protective)))
@@ -118,6 +121,14 @@ def _worded_directions(
     return np.where(rows[reference.name].isna() | (_directions(reference, rows, typical) == directions), directions, 0)
 
 
+def _as_usual(rows: pd.DataFrame, by_name: Mapping[str, Feature], typical: Mapping[str, float]) -> npt.NDArray[np.bool_]:
+    """Return who has a rhythm of their own, and is neither late by it nor slower than before."""
+    if OVERDUE not in by_name or OVERDUE not in rows.columns:
+        return np.zeros(len(rows), dtype=bool)
+    late, slower = (_directions(by_name.get(name), rows, typical) == 1 for name in (OVERDUE, SLOWDOWN))
+    return np.asarray(rows[OVERDUE].notna() & ~late & ~slower, dtype=bool)
+
+
 @dataclass(frozen=True)
 class _Customer:
     row: Mapping[Any, float]
@@ -130,6 +141,8 @@ class _Customer:
     by_cause: Mapping[str, Sequence[Feature]]
     by_name: Mapping[str, Feature]
     typical: Mapping[str, float]
+    as_usual: bool
+    """They order in their own usual rhythm."""
 
     def strongest(self, direction: int, most: int, used: set[str]) -> list[Reason]:
         """Return the strongest causes of a direction, leaving out facts that were used already."""
@@ -150,7 +163,15 @@ class _Customer:
         group = [f for f in self.by_cause[cause] if self.directions[f.name] == direction]
         for feature in sorted(group, key=lambda f: -direction * self.share[f.name]):
             text = text_of(feature, direction)
-            words = fill_in(text, self.row, self.typical[feature.name]) if text else None
+            beside_others = direction > 0 and feature.table in OF_ORDERS and "{others" in text
+            if not text or not self._enough(feature) or (beside_others and self.as_usual):
+                continue
+            words = fill_in(text, self.row, self.typical[feature.name])
             if words:
                 first = self.by_name.get(next(iter(names_in(text)), feature.name), feature)
                 yield Reason(slug(cause), words, fact_of(first, self.row))
+
+    def _enough(self, feature: Feature) -> bool:
+        """Return whether there is enough behind a feature's number to say it."""
+        name, least = feature.entry.enough or ("", 0)
+        return not name or self.row.get(name, np.nan) >= least

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from lapse.core.tables import SCORES
 from lapse.core.windows import YEAR_DAYS, observation_window
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
+from lapse.features.causes import NOTHING_UNUSUAL
 from lapse.history.activity.rollup import EVER
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.scoring.bands import Bands, bands_for
-from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, strongest_causes, typical_values
+from lapse.scoring.reason_wording import nothing_unusual
+from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, Reason, strongest_causes, typical_values
 from lapse.snapshots import population
 from lapse.value.profit import CampaignCosts
 from lapse.value.spend import SpendLog
@@ -119,7 +121,10 @@ def score_customers(
 
 
 def reason_columns(bundle: Bundle, rows: pd.DataFrame, needed: npt.NDArray[np.bool_]) -> dict[str, list[str | None]]:
-    """Return the columns of reasons in scores; null where `needed` is false."""
+    """Return the columns of reasons in scores; null where `needed` is false.
+
+    Everyone else has at least one: what is known of them, where nothing unusual can be said.
+    """
     features = all_features(bundle.inputs)
     typical = typical_values(rows, features)
     explanations = [Explanation()] * len(rows)
@@ -128,8 +133,9 @@ def reason_columns(bundle: Bundle, rows: pd.DataFrame, needed: npt.NDArray[np.bo
         block = places[start : start + BLOCK]
         chosen = rows.iloc[block]
         explained = strongest_causes(chosen, bundle.contributions(chosen), features, typical)
-        for place, explanation in zip(block, explained, strict=True):
-            explanations[place] = explanation
+        for place, explanation, row in zip(block, explained, chosen.to_dict("records"), strict=True):
+            known = (Reason(NOTHING_UNUSUAL, nothing_unusual(row), NOTHING_UNUSUAL),)
+            explanations[place] = explanation if explanation.reasons else replace(explanation, reasons=known)
     columns: dict[str, list[str | None]] = {}
     for i in range(MOST_REASONS):
         reasons = [one.reasons[i] if i < len(one.reasons) else None for one in explanations]

@@ -78,7 +78,7 @@ def test_causes_are_a_closed_list_and_each_has_words() -> None:
 
 def test_the_strongest_cause_first_each_cause_once() -> None:
     given = rows(days_since_last_order=[40, 1], overdue_ratio=[4, 0.1], gap_days_median=[10, 10], order_count_30d=[0, 9],
-                 order_count_90d=[3, 20], gap_days_recent=[61, 5], gap_days_mean=[23, 5], gap_slowdown=[2.7, 1],
+                 order_count_90d=[3, 20], gap_days_recent=[61, 5], gap_days_before=[13, 5], gap_slowdown=[2.7, 1],
                  order_rate_to_own_30d=[0, 1])  # fmt: skip
     contributed = shares(
         days_since_last_order=[0.5, 0.1], overdue_ratio=[0.6, 0], gap_slowdown=[0.9, 0], order_count_30d=[0.2, -1]
@@ -86,7 +86,7 @@ def test_the_strongest_cause_first_each_cause_once() -> None:
     first, second = explanations(given, contributed)
     assert [(reason.code, reason.text) for reason in first.reasons] == [
         ("silence", "last ordered 40 days ago, usually orders every 10 days"),
-        ("ordering_less", "orders every 61 days lately, used to order every 23 days"),
+        ("ordering_less", "orders every 61 days lately, used to order every 13 days"),
     ], "no orders in 30 days is the silence again"
     assert second.reasons == (), "a customer who is well below their own rhythm is not told to be silent"
 
@@ -99,7 +99,7 @@ def test_what_is_normal_for_them_is_not_said_and_counts_for_the_level() -> None:
     totals = cause_totals(given, contributed, FEATURES, others)
     assert totals["seldom"].tolist() == [0.6, 0, -0.4] and totals["ordering_less"].tolist() == [0, 0.6, 0]
     reason = explanations(given, contributed, **others)
-    assert texts(reason[0]) == ["usually orders every 90 days, others typically every 3 days"]
+    assert texts(reason[0]) == [], "who orders in their own rhythm is not held against others"
     assert texts(reason[1])[0].startswith("last ordered 50 days ago")
 
 
@@ -110,7 +110,16 @@ def test_a_window_without_orders_is_silence_only_where_they_are_overdue() -> Non
     assert totals["silence"].tolist() == [1, 0] and totals["low_spend"].tolist() == [0, 1]
     reason = explanations(given, contributed, net_spend_30d=80.0, net_spend_90d=240.0, days_since_last_order=5.0)
     assert texts(reason[0]) == ["last ordered 40 days ago, others typically 5 days ago"]
-    assert texts(reason[1]) == ["spent 50 in the last 90 days, others typically 240"]
+    assert texts(reason[1]) == [], "nor by what they spend"
+    assert texts(
+        explanations(
+            given.assign(overdue_ratio=np.nan),
+            contributed,
+            net_spend_30d=80.0,
+            net_spend_90d=240.0,
+            days_since_last_order=50.0,
+        )[1]
+    ) == ["spent 50 in the last 90 days, others typically 240"]
 
 
 def test_numbers_that_say_nothing_are_not_said() -> None:
@@ -124,6 +133,37 @@ def test_numbers_that_say_nothing_are_not_said() -> None:
     spend = BY_NAME["net_spend_30d"].entry.reason
     assert fill_in(spend, {"net_spend_30d": -5}, 100) is None, "nobody spends less than nothing"
     assert fill_in(spend, {"net_spend_30d": 0}, 100) == "spent nothing in the last 30 days, others typically 100"
+
+
+def test_a_share_is_said_only_of_enough_days_or_people() -> None:
+    given = rows(days_since_last_order=[30, 30], purchase_days_count=[1, 1], rank_of_silence=[1, 1], peers_count=[2, 40],
+                 last_weekday_share=[0.05, 0.05], lukewarm_share=[1, 1], rating_count=[1, 3])  # fmt: skip
+    contributed = shares(rank_of_silence=[1, 1], last_weekday_share=[0.5, 0.5], lukewarm_share=[0.3, 0.3])
+    few, enough = (texts(one) for one in explanations(given, contributed, days_since_last_order=30.0))
+    assert few == []
+    assert enough == ["last ordered 30 days ago; 100% of those who came when they did ordered since",
+                      "100% of their ratings are lukewarm"]  # fmt: skip
+    ranked = BY_NAME["rank_of_orders"].entry.reason
+    assert fill_in(ranked, {"purchase_days_count": 1, "rank_of_orders": 0.001}, np.nan) is None, (
+        "0 % is no share to speak of"
+    )
+
+
+def test_a_weekday_is_unusual_only_where_it_is_rarer_than_by_chance() -> None:
+    given = rows(last_weekday_share=[0.13, 0.09, 0.09], purchase_days_count=[20, 22, 9], overdue_ratio=[np.nan] * 3)
+    said = [texts(one) for one in explanations(given, shares(last_weekday_share=[1.0] * 3), last_weekday_share=0.3)]
+    assert said == [[], ["last ordered on an unusual weekday: 9% of their purchase days fell on it"], []]
+
+
+def test_every_listed_customer_has_a_reason() -> None:
+    bundle: Any = SimpleNamespace(
+        inputs=INPUTS, contributions=lambda some: shares(stores_per_purchase_day=[1.0] * len(some))
+    )
+    given = rows(days_since_last_order=[3, np.nan], purchase_days_count=[1, np.nan])
+    columns = reason_columns(bundle, given, np.array([True, True]))
+    assert columns["reason_1"] == ["nothing unusual about this customer; last ordered 3 days ago, ordered on 1 day so far",
+                                   "nothing unusual is known"]  # fmt: skip
+    assert columns["reason_1_code"] == ["nothing_unusual"] * 2
 
 
 def test_messages_sent_and_complaints_are_not_activity() -> None:
