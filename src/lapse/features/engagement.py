@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapse.features.family import Entry, Family, Inputs, decay, share
+from lapse.features.family import Entry, Family, Inputs, share
+from lapse.features.formulas import decay
 from lapse.features.purchasing import FEW_DAYS, order_rate_change
 
 

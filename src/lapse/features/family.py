@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial, reduce
+from functools import partial
 from inspect import signature
 from itertools import pairwise, product
 from typing import Any, Literal
 
-import ibis
 import ibis.expr.types as ir
 
 from lapse.core.errors import DataError, sample_keys
@@ -23,12 +20,8 @@ from lapse.history.profile import DataProfile
 Risk = Literal["higher", "lower", "either"]
 Over = Literal["window", "windows", "event_type", "response", "service", "open_case", "attribute", "level"]
 
-
-# A mapped URL or free text would make thousands of columns.
-MOST_EVENT_TYPES = 50
-# Whole numbers of this scale add up exactly, and the sum of a million of them still fits.
+MOST_EVENT_TYPES = 50  # a mapped URL or free text would make thousands of columns
 WINDOWS = ("window", "short", "long")
-DECAY_SCALE, MONEY_SCALE = 2**40, 2**20
 
 
 def slug(name: str) -> str:
@@ -177,7 +170,7 @@ class Entry:
     needs: tuple[str, ...] = ()
     relative_to_peers: bool = False
     for_words: bool = False
-    """Only printed in the words of other features; no model learns from it."""
+    """It is only printed in others' words; no model learns from it."""
 
 
 @dataclass(frozen=True)
@@ -334,31 +327,3 @@ def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
 def share(part: Any, whole: Any) -> Any:
     """Return part / whole, null where the whole is 0: the one division that features use."""
     return part.cast("float64") / whole.cast("float64").nullif(0)
-
-
-def balance(age: Any, weight: Any, oldest: Any) -> Any:
-    """Return where the weight lies in time: 1 when all of it is now, -1 when all is at the oldest age.
-
-    Null without weight, and where there is no time for it to lie in.
-    """
-    return 1 - share(2 * (age * weight).sum(), weight.sum() * oldest)
-
-
-def entropy(counts: Sequence[Any]) -> Any:
-    """Return the entropy of counts over its maximum: 0 when all fall on one, 1 when they are alike; null without any."""
-    total = reduce(operator.add, counts)
-    shares = [share(count, total) for count in counts]
-    terms = [ibis.ifelse(one > 0, one * one.ln(), one) for one in shares]
-    # 0 less the sum: the negative of 0 would be -0.
-    return (0 - reduce(operator.add, terms)) / math.log(len(counts))
-
-
-def decay(age: Any, half_life: int, where: Any, amount: Any = None) -> Any:
-    """Return the sum of rows (or of `amount`) under a weight that halves every `half_life` days of age.
-
-    Weights are floored to whole numbers of a fine scale, so that the sum is exact in any order of the rows.
-    """
-    weight = (age * -693_147).cast("float64") / (1_000_000 * half_life)
-    scale = DECAY_SCALE if amount is None else MONEY_SCALE
-    scaled = weight.exp() * scale if amount is None else weight.exp() * amount.cast("float64") * scale
-    return scaled.floor().cast("int64").sum(where=where).cast("float64") / scale

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapse.features.family import Entry, Family, balance, share
+from lapse.features.family import Entry, Family, share
+from lapse.features.formulas import balance
 from lapse.features.purchasing import FEW_DAYS, NEVER
 
 price = Family("price", "purchase_days", "bought for the price", needs=("amount",))

@@ -12,7 +12,8 @@ from typing import Any
 import ibis
 
 from lapse.core.windows import YEAR_DAYS
-from lapse.features.family import Entry, Family, balance, decay, share
+from lapse.features.family import Entry, Family, share
+from lapse.features.formulas import balance, decay
 
 purchasing = Family("purchasing", "purchase_days", "purchase-frequency decline")
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import ibis
 
-from lapse.features.family import Entry, Family, balance, entropy, share
+from lapse.features.family import Entry, Family, share
+from lapse.features.formulas import balance, entropy
 from lapse.features.purchasing import FEW_DAYS, MANY_DAYS
 
 rhythm = Family("rhythm", "purchase_days", "a break with the customer's own rhythm")

@@ -10,7 +10,8 @@ from typing import Any
 
 import ibis
 
-from lapse.features.family import Entry, Family, Inputs, decay, share
+from lapse.features.family import Entry, Family, Inputs, share
+from lapse.features.formulas import decay
 from lapse.features.purchasing import NEVER, YOUNG_LOG, YOUNG_LOG_PAIR, YOUNG_LOG_TWICE
 
 value = Family("value", "purchase_days", "less spending", needs=("amount",))
