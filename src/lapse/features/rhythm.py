@@ -158,8 +158,9 @@ def days_to_second_order(days: Any) -> Any:
 def active_weeks_share(days: Any) -> Any:
     # The first purchase day of its week: the one before lies further back than this week's Monday.
     first_of_week = (days.orders > 0) & (days.gap_days.isnull() | (days.gap_days > days.weekday))
-    weeks = (days.age.max(where=days.orders > 0) + 6) // 7 + 1
-    return share(first_of_week.sum(), weeks)
+    first, age = days.weekday.argmax(days.age, where=days.orders > 0), days.age.max(where=days.orders > 0)
+    last = days.cutoff_date.max().day_of_week.index().cast("int64")
+    return share(first_of_week.sum() * 7, age + first - last + 7)
 
 
 @rhythm.aggregate(

@@ -22,7 +22,7 @@ from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period, observation_wind
 from lapse.model.train import read_rows
 
 HISTORY = ("margin_last_year", "covered_days", "repeat_days", "repeat_margin", "observed_days")
-"""The columns of spend_before, besides customer_id."""
+"""The columns of spend_before, besides customer_id and margin_so_far."""
 
 
 def margin_sum(days: Any, margin_share: float, where: Any) -> Any:
@@ -42,7 +42,8 @@ def spend_before(purchase_days: ir.Table, cutoff: date, period: Period, margin_s
 
     margin_last_year: in the 365 days up to the cutoff, of which the log covers `covered_days`, the same for everybody.
     repeat_days, repeat_margin: purchase days after the customer's first, and the margin on them (Fader & Hardie's x and
-    x * m). observed_days: from the first purchase day to the cutoff (their T), null without an order.
+    x * m). margin_so_far: in the whole log, null without any money in it. observed_days: from the first purchase day to
+    the cutoff (their T), null without an order.
     """
     days: Any = purchase_days
     past = days.filter(days.activity_date <= ibis.literal(cutoff, type="date"))
@@ -52,6 +53,7 @@ def spend_before(purchase_days: ir.Table, cutoff: date, period: Period, margin_s
     table: ir.Table = past.group_by("customer_id").aggregate(
         margin_last_year=margin_sum(past, margin_share, year).coalesce(0.0),
         covered_days=ibis.literal(float(min(YEAR_DAYS, period.history_days(cutoff)))),
+        margin_so_far=margin_sum(past, margin_share, ibis.literal(True)),  # noqa: FBT003
         repeat_days=repeat.sum().cast("float64"),
         repeat_margin=margin_sum(past, margin_share, repeat).coalesce(0.0),
         observed_days=ibis.literal(cutoff, type="date").delta(first, unit="day").cast("float64"),
@@ -93,9 +95,9 @@ class SpendLog:
         return bool(found["known"].iloc[0] > 0)
 
     def history_rows(self, rows: pd.DataFrame, cutoff: date, margin_share: float) -> pd.DataFrame:
-        """Return the rows of a cutoff, in the same order, with the columns HISTORY.
+        """Return the rows of a cutoff, in the same order, with the columns HISTORY and margin_so_far.
 
-        Customers without any day (subscribers who never ordered) brought 0 on 0 days.
+        Customers without any day (subscribers who never ordered) brought 0 on 0 days; their margin_so_far is null.
         """
         before = self.engine.frame(spend_before(self.purchase_days, cutoff, self.period, margin_share))
         joined = rows.merge(before, on="customer_id", how="left", validate="one_to_one")

@@ -111,9 +111,10 @@ class ValueModel:
     """Content hash; empty until it was written or read."""
 
     def expected_margin(self, rows: pd.DataFrame) -> Floats:
-        """Return the margin over value_days if retained, for rows with the features and spend.HISTORY.
+        """Return the margin over value_days if retained, for rows with the features, spend.HISTORY and margin_so_far.
 
-        Never below 0; null for everybody where the kind is `none`. ModelError names missing features.
+        Never below 0, and 0 for customers who returned all they bought, or more; null for everybody where the kind is
+        `none`. ModelError names missing features.
         """
         if self.kind == "none":
             return np.full(len(rows), np.nan)
@@ -121,6 +122,9 @@ class ValueModel:
 
     def learned_margin(self, rows: pd.DataFrame) -> Floats:
         """Return the margin over learned_days, which back-tests compare with the actual one."""
+        return np.where(rows["margin_so_far"] <= 0, 0.0, self._learned_margin(rows))
+
+    def _learned_margin(self, rows: pd.DataFrame) -> Floats:
         if self.kind == "last_year" or self.booster is None:
             return self.last_year.margin(rows, self.learned_days)
         raw = np.asarray(self.booster.predict(self.matrix(rows), raw_score=True), dtype="float64")

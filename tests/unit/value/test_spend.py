@@ -58,6 +58,7 @@ def test_before_and_after_by_hand(engine: Engine) -> None:
             "covered_days": 365.0,
             "repeat_days": 2.0,
             "repeat_margin": 70.0,
+            "margin_so_far": 570.0,
             "observed_days": 365.0,
         },
         "b": {
@@ -65,6 +66,7 @@ def test_before_and_after_by_hand(engine: Engine) -> None:
             "covered_days": 365.0,
             "repeat_days": 0.0,
             "repeat_margin": 0.0,
+            "margin_so_far": -15.0,
             "observed_days": 59.0,
         },
     }

@@ -50,7 +50,7 @@ def customers(size: int = 400, seed: int = 1, **columns: Any) -> pd.DataFrame:
         rows = {
             "customer_id": [f"c{n}" for n in range(size)], "cutoff_date": cutoff, "churned": (random.random(size) < 0.2).astype(int),
             "days_since_last_order": random.integers(0, 40, size).astype(float), "engaged": engaged,
-            "margin_last_year": brought, "covered_days": 200.0, "repeat_days": bought, "repeat_margin": brought, "observed_days": 200.0,
+            "margin_last_year": brought, "covered_days": 200.0, "repeat_days": bought, "repeat_margin": brought, "observed_days": 200.0, "margin_so_far": brought,
             "margin_after": daily * 30 * (0.5 + engaged) * random.gamma(8, 1 / 8, size),
         }  # fmt: skip
         frames.append(pd.DataFrame({**rows, **columns}))
@@ -71,6 +71,12 @@ def test_what_the_features_say_is_learned_and_totals_are_right() -> None:
     by_half = pd.Series(expected).groupby(test["engaged"].to_numpy()).mean()
     assert 1.2 < by_half[1.0] / by_half[0.0] < 3.2, "3 is true; shrunken"
     assert expected.sum() / test["margin_after"].sum() == pytest.approx(1, abs=0.1)
+
+
+def test_who_returned_all_they_bought_is_expected_to_bring_nothing() -> None:
+    model = fitted(customers())
+    some = customers(4).head(4).assign(margin_so_far=[-5.0, 0.0, 0.01, np.nan])
+    assert (model.expected_margin(some) > 0).tolist() == [False, False, True, True]
 
 
 def test_where_last_year_says_it_all_last_year_is_used() -> None:
@@ -116,7 +122,7 @@ def test_more_days_than_were_learned_from_are_multiplied_up() -> None:
 
 def test_the_currency_does_not_matter() -> None:
     rows = customers(200)
-    money = ["margin_last_year", "repeat_margin", "margin_after"]
+    money = ["margin_last_year", "repeat_margin", "margin_so_far", "margin_after"]
     dear = rows.assign(**{name: rows[name] * 1000 for name in money})
     assert fitted(dear).expected_margin(dear) == pytest.approx(1000 * fitted(rows).expected_margin(rows), rel=0.02)
 
