@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +22,10 @@ from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.core.windows import Period, last_complete_day
 from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
+from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
 from lapse.history.reading.sources import StagedTable, stage_source
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
+from lapse.history.validation.nobody import is_nobody
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
 
@@ -134,6 +136,7 @@ def _validate_table(
     for name, (expression, is_derived) in mapping_of(table, source, delivery).items():
         described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
         mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
+    delivery = _with_whole_ids(engine, mapped, delivery)
     query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}")
     if table.key:
@@ -142,6 +145,23 @@ def _validate_table(
     count = _count(engine, table, source, delivery, sources)
     engine.connection.execute(f"DROP TABLE {delivery.staged}")
     return count
+
+
+def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: StagedTable) -> StagedTable:
+    """Read customer ids that are written as 17850.0 throughout as whole numbers, and return the delivery with a note."""
+    who = mapped["customer_id"]
+    if who.is_derived or who.type != "VARCHAR":
+        return delivery
+    text = id_text(who.expression, who.type)
+    like = f"regexp_full_match({text}, {literal(WRITTEN_AS_FLOAT)})"
+    # The first row answers the first question in most deliveries.
+    if len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE NOT {like} AND NOT {is_nobody(text)} LIMIT 1)"):
+        return delivery
+    if not len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {like} LIMIT 1)"):
+        return delivery
+    mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
+    note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
+    return replace(delivery, notes=(*delivery.notes, note))
 
 
 def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
