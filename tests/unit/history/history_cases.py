@@ -90,7 +90,7 @@ def run_validate(tmp_path: Path, folder: Path) -> Validate:
                 raise
         for name, count in counts.items():
             total = count.rows_kept + count.rows_rejected + count.rows_duplicate
-            assert count.rows_in == total, f"{name}: {count}"
+            assert count.rows_in + count.rows_added == total, f"{name}: {count}"
             written = duckdb.sql(f"SELECT count(*) FROM read_parquet('{out / name}.parquet')").fetchall()[0][0]
             rejects = (
                 f"SELECT coalesce(sum(copies), 0) FROM read_parquet('{out}/rejects.parquet') WHERE table_name = '{name}'"

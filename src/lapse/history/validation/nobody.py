@@ -77,7 +77,7 @@ def _pattern(further: tuple[str, ...]) -> str:
 
 
 def _words() -> Iterator[str]:
-    """Yield every placeholder with accents, without, and with accents as marks of their own, its words joined in every way."""
+    """Yield every placeholder with accents, without, and with marks of their own, its words joined in every way."""
     for word in f"{_EMPTY} {_UNKNOWN} {_GUESTS}".split():
         marks = unicodedata.normalize("NFD", word)
         bare = "".join(char for char in marks if unicodedata.category(char) != "Mn")
