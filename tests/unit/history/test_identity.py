@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from decimal import Decimal
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import xlsxwriter
 
 from lapse.core.engine import DuckEngine, open_engine
+from lapse.core.errors import DataError
 from lapse.core.source_settings import LandTable
 from lapse.history.landing.land import land_tables
 from lapse.history.reading.identity import joined_id
@@ -139,3 +141,41 @@ def test_a_whole_number_never_loses_digits_in_silence(folder: Path, run_validate
 def test_a_decimal_id_is_a_whole_number(folder: Path, run_validate: Validate) -> None:
     duckdb.sql(f"COPY (SELECT 100::DECIMAL(38, 10) AS who, DATE '2020-01-01' AS at, 1 AS paid) TO '{folder}/lines.parquet'")
     assert run_validate(transactions={"path": "lines.parquet"}).rows(columns="customer_id") == [("100",)]
+
+
+def parts_of(folder: Path, *columns: pa.Array) -> None:
+    (folder / "parts").mkdir()
+    for place, who in enumerate(columns):
+        rows = {"who": who, "at": ["2020-01-01"] * len(who), "paid": [1] * len(who)}
+        pq.write_table(pa.table(rows), folder / "parts" / f"{place}.parquet")
+
+
+@pytest.mark.parametrize(
+    ("whole", "floats", "ids"),
+    [
+        (pa.array([2**53, 7]), pa.array([8.0, None]), ["7", "8", str(2**53)]),
+        (pa.array([2**53 + 1, 7]), pa.array([8.0, None]), None),
+        (pa.array([-(2**53) - 1, 7]), pa.array([8.0]), None),
+        (pa.array([2**24 + 1], pa.int32()), pa.array([8.0], pa.float32()), None),
+        (pa.array([2**53 + 1, 7]), pa.array([8]), ["7", "8", str(2**53 + 1)]),
+        (pa.array([2**53 + 1, 7]), pa.array(["8"]), ["7", "8", str(2**53 + 1)]),
+    ],
+    ids=["they fit", "too long", "too long below zero", "too long for 32 bits", "whole numbers only", "beside text"],
+)
+def test_whole_numbers_beside_floats_keep_their_digits_or_are_refused(
+    whole: pa.Array, floats: pa.Array, ids: list[str] | None, folder: Path, run_validate: Validate
+) -> None:
+    parts_of(folder, whole, floats)
+    if ids is None:
+        with pytest.raises(DataError, match=r"column 'who' holds whole numbers in some files .* 1 of them, e\.g\. "):
+            run_validate(transactions={"path": "parts"})
+    else:
+        found = run_validate(transactions={"path": "parts"})
+        assert sorted((row[0] for row in found.rows(columns="customer_id")), key=int) == ids
+
+
+def test_a_decimal_wider_than_the_engine_is_refused(folder: Path, run_validate: Validate) -> None:
+    wide = pa.array([Decimal("12345678901234567890123456789012345678901234.5")], pa.decimal256(60, 2))
+    pq.write_table(pa.table({"who": ["a"], "at": ["2020-01-01"], "paid": wide}), folder / "lines.parquet")
+    with pytest.raises(DataError, match=r"column 'paid' of .*lines.parquet is a decimal of 60 digits"):
+        run_validate(transactions={"path": "lines.parquet"})

@@ -13,6 +13,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, SettingsError, first_line
 from lapse.core.source_settings import IdRule, Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
+from lapse.history.reading.exact_numbers import require_exact_numbers
 from lapse.history.reading.joins import JoinCount, join_files
 from lapse.history.reading.json_lines import read_json_lines
 from lapse.history.reading.spreadsheets import read_spreadsheet
@@ -145,6 +146,7 @@ def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str
         for file in files:
             if file.stat().st_size == 0:
                 raise DataError(f"{where}: {file} is an empty file. Ask for the delivery again.")
+        require_exact_numbers(engine, files, where)
         hive = any("=" in parent for file in files for parent in file.relative_to(folder).parts[:-1])
         listed = ", ".join(text_of(file) for file in files)
         reader = (f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {hive}, "
