@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,9 @@ from lapse.core.tables import SOURCES, require_columns
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rating = Annotated[float, Field(gt=-1e9, lt=1e9)]
+IdRule = Literal["unicode", "invisible", "case", "email", "decimal", "zeros"]
+ID_RULES: tuple[IdRule, ...] = get_args(IdRule)
+"""In the order in which they are applied; what each one joins stands in history/reading/identity.py."""
 
 OBJECT_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -138,6 +141,10 @@ class Sources(Section):
     until: str | None
     earliest: str
     max_reject_share: Share
+    ids: Literal["exact"] | IdRule | Annotated[list[IdRule], Field(min_length=1)] = "exact"
+    """Which spellings of an id are one customer, in all tables alike."""
+    nobody: list[Annotated[str, Field(min_length=1)]] = []
+    """Further ids that stand for nobody, e.g. the account of the counter."""
     transactions: Transactions
     events: SourceSettings | None
     feedback: Feedback | None
@@ -151,6 +158,12 @@ class Sources(Section):
             if source is not None:
                 require_columns(table, [*source.columns, *source.derive])
         return self
+
+    @property
+    def id_rules(self) -> tuple[IdRule, ...]:
+        """The rules that make one customer of several spellings, in the order in which they are applied."""
+        given = [] if self.ids == "exact" else [self.ids] if isinstance(self.ids, str) else self.ids
+        return tuple(rule for rule in ID_RULES if rule in given)
 
     @property
     def tables(self) -> dict[str, SourceSettings]:

@@ -170,7 +170,8 @@ SUBSCRIPTIONS = Table(
         CUSTOMER_ID,
         Column("subscription_id", "text", "Which subscription.", nulls=_WHERE_GIVEN),
         Column("started_date", "date", "The first day on which it ran.", required=True),
-        Column("ended_date", "date", "The first day on which it did not run any more.", nulls="null while it runs"),
+        Column("ended_date", "date", "The first day on which it did not run any more.",
+               nulls="null while it runs; an end more than 50 years ahead, as 9999-12-31, is none"),
         Column("end_reason", "text", "Why it ended, e.g. cancelled, moved, deceased, paused.", nulls=_WHERE_GIVEN),
         Column("end_recorded_date", "date", "The day on which the end became known; before ended_date when notice was "
                "given.", nulls="null when that is not recorded: the end counts as known from ended_date on"),

@@ -17,6 +17,7 @@ from lapse.usability.definitions import try_definitions
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import SEVERITIES
 from lapse.usability.foresight import check_foresight
+from lapse.usability.identity_checks import check_identity
 from lapse.usability.learnability import check_learnability
 from lapse.usability.proposals import Rhythm, candidates, near_definitions, propose
 from lapse.usability.row_checks import check_rows
@@ -50,7 +51,7 @@ def check_delivery(
         ), []  # fmt: skip
     else:
         learnable, foresight = check_learnability(delivery, tried[0]), check_foresight(delivery, tried[0])
-    findings = [*learnable, *check_calendar(delivery), *check_rows(delivery), *foresight]
+    findings = [*learnable, *check_calendar(delivery), *check_rows(delivery), *check_identity(delivery), *foresight]
     customers, orders = delivery.row(
         "SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM checked_days"
     )

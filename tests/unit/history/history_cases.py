@@ -63,26 +63,34 @@ def folder(tmp_path: Path) -> Path:
 def run_validate(tmp_path: Path, folder: Path) -> Validate:
     """Settings of source tables in, what validate made of the delivery out; nothing may be left over when it refuses."""
 
-    def run(max_reject_share: float = 1.0, until: str | None = None, **tables: dict[str, Any]) -> Outcome:
+    def run(
+        max_reject_share: float = 1.0,
+        until: str | None = None,
+        business_timezone: str = "UTC",
+        ids: str | list[str] = "exact",
+        nobody: tuple[str, ...] = (),
+        **tables: dict[str, Any],
+    ) -> Outcome:
         given = {
             name: {"columns": COLUMNS.get(name, {}), **EXTRA.get(name, {}), **settings} for name, settings in tables.items()
         }
         if "transactions" not in given:
             (folder / "fine.csv").write_text("who,at,paid\na,2020-01-01,1\n")
             given["transactions"] = {"columns": COLUMNS["transactions"], "path": "fine.csv"}
-        shape = {"folder": str(folder), "until": until, "earliest": "1990-01-01", "max_reject_share": max_reject_share}
+        shape = {"folder": str(folder), "until": until, "earliest": "1990-01-01", "max_reject_share": max_reject_share,
+                 "ids": ids, "nobody": list(nobody)}  # fmt: skip
         sources = Sources.model_validate(shape | dict.fromkeys(TABLES) | given)
         out, report = tmp_path / "data" / "validated", tmp_path / "data" / "reports" / "usability.json"
         before = files_in(tmp_path / "data")
         with open_engine(threads=1) as engine:
             try:
-                _, counts = validate(engine, sources, "UTC", out, report, TODAY)
+                _, counts = validate(engine, sources, business_timezone, out, report, TODAY)
             except BaseException:
                 assert files_in(tmp_path / "data") == before, "a refused delivery must leave no output"
                 raise
         for name, count in counts.items():
             total = count.rows_kept + count.rows_rejected + count.rows_duplicate
-            assert count.rows_in == total, f"{name}: {count}"
+            assert count.rows_in + count.rows_added == total, f"{name}: {count}"
             written = duckdb.sql(f"SELECT count(*) FROM read_parquet('{out / name}.parquet')").fetchall()[0][0]
             rejects = (
                 f"SELECT coalesce(sum(copies), 0) FROM read_parquet('{out}/rejects.parquet') WHERE table_name = '{name}'"

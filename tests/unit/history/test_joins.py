@@ -11,6 +11,8 @@ from tests.unit.history.history_cases import Validate
 
 COLUMNS = {"customer_id": "person", "ordered_at": "at", "amount": "price", "order_id": "order"}
 
+PLAIN = {"customer_id": "who", "ordered_at": "at", "amount": "paid", "order_id": "order"}
+
 
 @pytest.fixture
 def olist(folder: Path) -> Path:
@@ -23,7 +25,10 @@ def olist(folder: Path) -> Path:
 def test_joins_in_order(olist: Path, run_validate: Validate) -> None:
     joins = [{"path": "buyers.csv", "on": ["buyer"]}, {"path": "items.csv", "on": ["order"]}]
     outcome = run_validate(transactions={"path": "orders.csv", "columns": COLUMNS, "joins": joins})
-    assert outcome.numbers() == (4, 3, 1, 0)  # o1 has two items; o3 has neither a person nor an item, and stays a row
+    assert (outcome.numbers(), outcome.counts["transactions"].rows_added) == (
+        (3, 3, 1, 0),
+        1,
+    )  # o1 has two items; o3 has neither a person nor an item, and stays a row
     assert outcome.reasons() == {"customer_id is missing": 1}
     assert outcome.rows(columns="customer_id, order_id, amount::INT") == [("p1", "o1", 5), ("p1", "o1", 7), ("p1", "o2", 9)]
 
@@ -49,7 +54,7 @@ def test_broken_lines_of_a_joined_file_are_counted(olist: Path, run_validate: Va
         items.write("o2\n")
     joins = [{"path": "buyers.csv", "on": ["buyer"]}, {"path": "items.csv", "on": ["order"]}]
     outcome = run_validate(transactions={"path": "orders.csv", "columns": COLUMNS, "joins": joins})
-    assert outcome.numbers() == (5, 3, 2, 0)
+    assert (outcome.numbers(), outcome.counts["transactions"].rows_added) == ((4, 3, 2, 0), 1)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,60 @@ def test_a_join_that_cannot_be_made(
 ) -> None:
     with pytest.raises(error, match=message):
         run_validate(transactions={"path": "orders.csv", "columns": COLUMNS, "joins": [join]})
+
+
+def test_a_join_that_repeats_lines_is_counted_beside_the_delivery(folder: Path, run_validate: Validate) -> None:
+    (folder / "lines.csv").write_text(
+        "order,who,at,paid\n1 ,a,2020-01-01,10\n2,b,2020-01-02,20\n3,c,2020-01-02,30\n,d,2020-01-02,1\n"
+    )
+    (folder / "states.csv").write_text("order,state\n1,new\n1,paid\n 1,sent\n1,sent\n2 ,new\n2,new\n")
+    joins = [{"path": "states.csv", "on": ["order"]}]
+    outcome = run_validate(transactions={"path": "lines.csv", "columns": PLAIN | {"category": "state"}, "joins": joins})
+    count = outcome.counts["transactions"]
+    # Order 1 is new, paid and sent, order 2 is new: a row that is there twice, or with spaces, is there once.
+    assert str(count).startswith("4 rows in + 2 added by joins = 6 kept + 0 rejected + 0 duplicates")
+    (join,) = count.joins
+    assert (join.rows, join.rows_with_several, join.rows_added, join.with_several) == (4, 1, 2, ["1"])
+    assert (join.rows_without_match, join.without_match, join.repeats_amounts) == (2, ["", "3"], True)
+
+
+@pytest.mark.parametrize(
+    ("columns", "derive", "repeats"),
+    [
+        ({"amount": "paid"}, {}, True),
+        ({"amount": "price"}, {}, False),
+        ({}, {"amount": "CAST(price AS DECIMAL(18, 4)) * CAST(pieces AS INT)"}, False),
+        ({}, {"amount": "CAST(paid AS INT) * 2"}, True),
+        ({"amount": "price", "discount": "off"}, {}, True),
+        ({"amount": "list_price"}, {}, False),
+        ({}, {}, True),
+    ],
+    ids=[
+        "of the order",
+        "of the item",
+        "derived from the item",
+        "derived from the order",
+        "both",
+        "by way of the item",
+        "none",
+    ],
+)
+def test_amounts_are_repeated_unless_they_come_with_the_items(
+    columns: dict[str, str], derive: dict[str, str], repeats: bool, folder: Path, run_validate: Validate
+) -> None:
+    (folder / "orders.csv").write_text("order,who,at,paid,off\no1,a,2020-01-01,10,1\n")
+    (folder / "items.csv").write_text("order,product,price,pieces\no1,p1,4,1\no1,p2,6,1\n")
+    (folder / "products.csv").write_text("product,list_price\np1,4\np2,6\n")
+    joins = [{"path": "items.csv", "on": ["order"]}, {"path": "products.csv", "on": ["product"]}]
+    mapped = {"customer_id": "who", "ordered_at": "at", **columns}
+    outcome = run_validate(transactions={"path": "orders.csv", "columns": mapped, "derive": derive, "joins": joins})
+    assert outcome.counts["transactions"].joins[0].repeats_amounts is repeats
+
+
+def test_customer_ids_join_as_they_are_one(folder: Path, run_validate: Validate) -> None:
+    (folder / "lines.csv").write_text("mail,at,paid\nANN@x.de,2020-01-01,1\n")
+    (folder / "people.csv").write_text("mail,group\nann@x.de,gold\n")
+    columns = {"customer_id": "mail", "ordered_at": "at", "amount": "paid", "category": "group"}
+    joins = [{"path": "people.csv", "on": ["mail"]}]
+    outcome = run_validate(ids="email", transactions={"path": "lines.csv", "columns": columns, "joins": joins})
+    assert outcome.rows(columns="customer_id, category") == [("ann@x.de", "gold")]

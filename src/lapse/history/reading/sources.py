@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, SettingsError, first_line
-from lapse.core.source_settings import Reading, SourceSettings
+from lapse.core.source_settings import IdRule, Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
-from lapse.history.reading.expressions import matching_column, quoted
+from lapse.history.reading.exact_numbers import require_exact_numbers
+from lapse.history.reading.joins import JoinCount, join_files
 from lapse.history.reading.json_lines import read_json_lines
 from lapse.history.reading.spreadsheets import read_spreadsheet
 from lapse.history.reading.staging import Part, part_of, positions, text_of, translate_errors
@@ -34,6 +35,7 @@ class StagedTable:
     broken: tuple[str, ...]
     """Temporary tables of `text`: what no reader could split into cells, as delivered."""
     notes: tuple[str, ...]
+    joins: tuple[JoinCount, ...] = ()
 
     @property
     def columns(self) -> dict[str, str]:
@@ -85,9 +87,12 @@ def source_files(folder: str, name: str, source: Reading) -> list[Path]:
     return files
 
 
-def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceSettings) -> StagedTable:
-    """Stage the distinct rows of a source table, with their number of `copies`, as a temporary table.
+def stage_source(
+    engine: DuckEngine, folder: str, name: str, source: SourceSettings, id_rules: Sequence[IdRule] = ()
+) -> StagedTable:
+    """Stage the distinct rows of a source table as a temporary table, with their number of `copies`.
 
+    `added` of the copies are there only because a joined file has several rows for a key.
     Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the reader.
     DataError for a missing, empty or unreadable file names the file and what to check.
     """
@@ -96,18 +101,19 @@ def stage_source(engine: DuckEngine, folder: str, name: str, source: SourceSetti
             _read(engine, folder, name, reading, f"part_{name}_{place}", Path(temporary) / f"{place}", source)
             for place, reading in enumerate([source, *source.joins])
         ]
-        joined = parts[0]
-        for reading, part in zip(source.joins, parts[1:], strict=True):
-            joined = _joined(engine, joined, part, reading.on, f"sources.{name}.joins ({reading.path})", reading.path)
         staged = f"staged_{name}"
         with translate_errors(
             f"sources.{name}", source_path(folder, name, source), "Check the file; ask for the delivery again."
         ):
+            joined = join_files(engine, source, parts, f"sources.{name}", id_rules)
+            counted = "* EXCLUDE (is_added), count(*) FILTER (is_added) AS added" if joined.counts else "*, 0 AS added"
             engine.connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT *, count(*) AS copies FROM {joined.relation} GROUP BY ALL"
+                f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT {counted}, count(*) AS copies FROM {joined.part.relation} "
+                "GROUP BY ALL"
             )
     broken = tuple(part.broken for part in parts if part.broken)
-    return StagedTable(staged, joined.names, joined.types, broken, tuple(note for part in parts for note in part.notes))
+    notes = tuple(note for part in parts for note in part.notes)
+    return StagedTable(staged, joined.part.names, joined.part.types, broken, notes, joined.counts)
 
 
 def _read(
@@ -140,40 +146,12 @@ def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str
         for file in files:
             if file.stat().st_size == 0:
                 raise DataError(f"{where}: {file} is an empty file. Ask for the delivery again.")
+        require_exact_numbers(engine, files, where)
         hive = any("=" in parent for file in files for parent in file.relative_to(folder).parts[:-1])
         listed = ", ".join(text_of(file) for file in files)
         reader = (f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {hive}, "
                   "hive_types_autocast = false)")  # fmt: skip
         return part_of(engine, reader, table)
-
-
-def _joined(engine: DuckEngine, left: Part, right: Part, on: list[str], where: str, path: str) -> Part:
-    """Return the rows of one file with the columns of another beside them; every row of the first stays.
-
-    A column that both have without being joined on is told apart by the name of the second file: `items.price`. Keys
-    are compared as text where their types differ.
-    """
-    columns = [dict(zip(part.names, positions(len(part.names)), strict=True)) for part in (left, right)]
-    types = [dict(zip(part.names, part.types, strict=True)) for part in (left, right)]
-    keys = [tuple(matching_column(key, list(side), f"{where}.on") for side in columns) for key in on]
-    conditions = []
-    for mine, yours in keys:
-        alike = types[0][mine] == types[1][yours]
-        cast = "" if alike else "::VARCHAR"
-        conditions.append(f"l.{columns[0][mine]}{cast} = r.{columns[1][yours]}{cast}")
-    added = [name for name in right.names if name not in {yours for _, yours in keys}]
-    stem = Path(path).name.split(".")[0]
-    names = (*left.names, *(f"{stem}.{name}" if name in columns[0] else name for name in added))
-    if len(set(names)) < len(names):
-        raise SettingsError(f"{where}: two joined files give columns of the same name. Rename one of the files.")
-    taken = [f"l.{c}" for c in columns[0].values()] + [f"r.{columns[1][name]}" for name in added]
-    select = ", ".join(f"{old} AS {new}" for old, new in zip(taken, positions(len(taken)), strict=True))
-    relation = quoted(f"{right.relation.strip(chr(34))}_joined")
-    engine.connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW {relation} AS SELECT {select} FROM {left.relation} l "
-        f"LEFT JOIN {right.relation} r ON {' AND '.join(conditions)}"
-    )
-    return Part(relation, names, left.types + tuple(types[1][name] for name in added))
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:

@@ -90,7 +90,7 @@ def _text(cell: Any, time_format: str | None) -> str | None:
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float):
-        return str(int(cell)) if cell.is_integer() and abs(cell) <= 2**53 else repr(cell)
+        return _number_text(cell)
     if isinstance(cell, datetime):
         return cell.strftime(time_format) if time_format else cell.isoformat(" ")
     if isinstance(cell, date):
@@ -98,3 +98,10 @@ def _text(cell: Any, time_format: str | None) -> str | None:
     if isinstance(cell, time):
         return cell.isoformat()
     return None if cell is None or cell == "" else str(cell)
+
+
+def _number_text(cell: float) -> str:
+    if not cell.is_integer():
+        return repr(cell)
+    # Beyond 2**53 the sheet itself holds no last digit: written so that no id can be mistaken for a whole one.
+    return str(int(cell)) if abs(cell) <= 2**53 else f"{cell:.16e}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -10,22 +11,21 @@ from lapse.core.errors import SettingsError
 from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions
 from lapse.core.tables import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
+from lapse.history.reading.identity import SPACES, id_text, joined_id, lost_digits
 from lapse.history.reading.sources import StagedTable
+from lapse.history.validation.nobody import is_nobody
 
-CLOCK = ("%H", "%-H", "%I", "%-I", "%p", "%M", "%-M", "%S", "%-S", "%f", "%g", "%n", "%X", "%c")
-"""The directives of a time_format that say more than the day."""
+DAY_DIRECTIVES = frozenset("aAwdbBhmyYjUWxGVu")
+"""The directives of a time_format that speak of the day; any other one is of a clock."""
 TIME_OF_DAY = r"\d[T ]\d"
 OFFSET = r"(Z|z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
 # 1234,5 and 1.234,5 and ,5; but not 1.5, which is not a number where the comma is the decimal sign.
 DECIMAL_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?|[+-]?,\d+"
-# How exports write "nobody". As a customer's name it would make one giant customer of all of them.
-NOBODY = (
-    "null", "(null)", "<null>", "nan", "nat", "none", "nil", "na", "n/a", "#n/a", "#na", "<na>", "undefined", "unknown",
-    "anonymous", "-", "--", "0", "\\n",
-)  # fmt: skip
-KNOWN_DAYS = ("started_date", "end_recorded_date")
-"""Days that cannot lie in the future; an end may be known in advance, and a customers row may be valid from later on."""
-SPACES = "' ' || chr(9) || chr(10) || chr(11) || chr(13) || chr(160) || chr(65279)"
+KNOWN_DAYS = ("started_date", "end_recorded_date", "valid_from")
+"""Days that cannot lie in the future; an end may be known in advance."""
+END = ("ended_date", "end_reason", "end_recorded_date")
+NO_END_YEARS = 50
+"""9999-12-31 and the like: an end so many years from now is how a contract without an end is written."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def judging_query(
     its value: the wrapper is null only when it failed.
     """
     typed = _typed_expressions(table, source, mapped, timezone)
+    typed["customer_id"] = joined_id(typed["customer_id"], sources.id_rules)
     reason, column = _reasons(table, source, mapped, sources, today)
-    moment = next((c.name for c in table.columns if c.type == "timestamp"), None)
-    late = f"{quoted('out_' + moment)}::DATE > {literal(sources.until)}::DATE" if sources.until and moment else "false"
+    late = _after(sources.until, f"out_{table.day}") if table.name != "customers" else "false"
     tried, raw = [], []
     for name, value in mapped.items():
         if value.is_derived:
@@ -94,14 +94,32 @@ def judging_query(
             tried.append(f"{value.expression} AS {quoted('raw_' + name)}")
             raw.append(quoted("raw_" + name))
     cast = ", ".join(f"{expression} AS {quoted('out_' + name)}" for name, expression in typed.items())
-    kept = ", ".join(quoted("out_" + name) for name in typed)
+    kept = ", ".join(_known(table, name, sources.until, today) for name in typed)
     return f"""
         WITH tried AS (SELECT rowid AS number, copies, {", ".join(tried)} FROM {staged}),
              mapped AS (SELECT number, copies, {", ".join(raw)} FROM tried),
              typed AS (SELECT *, {cast} FROM mapped)
-        SELECT number, copies, {kept}, coalesce({late}, false) AS is_after_until, {reason} AS reason,
+        SELECT number, copies, {kept}, {late} AS is_after_until, {reason} AS reason,
                {column} AS column_name FROM typed
     """
+
+
+def _after(until: str | None, day: str) -> str:
+    """Return the SQL of whether a day lies after `sources.until`."""
+    return f"coalesce({day} > {literal(until)}::DATE, false)" if until else "false"
+
+
+def _known(table: Table, name: str, until: str | None, today: date) -> str:
+    """Return the SQL of a column as it is known on the last day of the log.
+
+    An end is known from its record on, or else from the day of the end; a later no to being contacted stays.
+    """
+    column = quoted("out_" + name)
+    if table.name != "subscriptions" or name not in END:
+        return column
+    unknown = _after(until, "coalesce(out_end_recorded_date, out_ended_date)")
+    never = f"coalesce(out_ended_date > {literal(str(today))}::DATE + INTERVAL {NO_END_YEARS} YEAR, false)"
+    return f"CASE WHEN NOT ({unknown} OR {never}) THEN {column} END AS {column}"
 
 
 def _typed_expressions(table: Table, source: SourceSettings, mapped: Mapping[str, Mapped], timezone: str) -> dict[str, str]:
@@ -131,11 +149,7 @@ def _text_of(raw: str, raw_type: str) -> str:
 def _cast(column: Column, source: SourceSettings, raw: str, raw_type: str, timezone: str) -> str:
     text = _text_of(raw, raw_type)
     if column.type == "text":
-        if raw_type in ("DOUBLE", "FLOAT"):
-            # A customer number that passed through a float comes as 17850.0, and a missing one as NaN.
-            return (f"CASE WHEN isnan({raw}) THEN NULL WHEN {raw} = floor({raw}) AND abs({raw}) < 1e18 "
-                    f"THEN {raw}::HUGEINT::VARCHAR ELSE {raw}::VARCHAR END")  # fmt: skip
-        return f"nullif({text}, '')"
+        return id_text(raw, raw_type)
     if column.type in ("timestamp", "date"):
         return f"TRY(({_local_time(source, raw, raw_type, timezone)})::{DUCKDB_TYPES[column.type]})"
     if column.type == "decimal" and raw_type == "BOOLEAN":
@@ -168,16 +182,25 @@ def _parsed_time(source: SourceSettings, text: str, here: str, there: str) -> st
     """Return the SQL that parses a text as a time of one zone and gives it on the clock of another."""
     if source.time_format is not None:
         parsed = f"try_strptime({text}, {literal(source.time_format)})"
-        if any(code in source.time_format for code in ("%z", "%Z")):
+        if _directives(source.time_format) & {"z", "Z"}:
             return f"{parsed} AT TIME ZONE {here}"
-        has_clock = any(code in source.time_format for code in CLOCK)
-        return f"({parsed} AT TIME ZONE {there}) AT TIME ZONE {here}" if has_clock else parsed
+        return f"({parsed} AT TIME ZONE {there}) AT TIME ZONE {here}" if _has_clock(source.time_format) else parsed
     return (
         f"CASE WHEN NOT regexp_matches({text}, {literal(TIME_OF_DAY)}) THEN try_cast({text} AS TIMESTAMP) "
         f"WHEN regexp_matches({text}, {literal(OFFSET)}) THEN try_cast({_with_plain_offset(text)} AS TIMESTAMPTZ) "
         f"AT TIME ZONE {here} "
         f"ELSE (try_cast({text} AS TIMESTAMP) AT TIME ZONE {there}) AT TIME ZONE {here} END"
     )
+
+
+def _directives(time_format: str) -> set[str]:
+    """Return the letters of a format's directives: %-H and %H are H, %% is none."""
+    return set(re.findall(r"%-?(.)", time_format.replace("%%", "")))
+
+
+def _has_clock(time_format: str) -> bool:
+    """Return whether a format says more than the day."""
+    return not _directives(time_format) <= DAY_DIRECTIVES
 
 
 def _with_plain_offset(text: str) -> str:
@@ -209,8 +232,10 @@ def _reasons(
             nothing = f"{blank} OR {name} IS NULL" if column.type == "text" else blank
             checks.append((column.name, "is missing", nothing))
         if column.name == "customer_id":
-            nobody = ", ".join(literal(word) for word in NOBODY)
-            checks.append((column.name, "is missing", f"{name} IS NULL OR lower({name}) IN ({nobody})"))
+            checks.append((column.name, "is missing", f"{name} IS NULL OR {is_nobody(name, sources.nobody)}"))
+        lost = lost_digits(raw, mapped[column.name].type) if column.name.endswith("_id") else None
+        if lost:
+            checks.append((column.name, "has lost digits: deliver it as text", lost))
         if column.type != "text":
             # A return flag that is empty is a no, hence never null; one that cannot be read must not pass as a no.
             read = f"try_cast({_text_of(raw, mapped[column.name].type)} AS BOOLEAN)" if column.name == "is_return" else name

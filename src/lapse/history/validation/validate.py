@@ -1,13 +1,13 @@
 """Stage validate: every source row becomes a typed row or a counted reject with a reason.
 
-rows in = kept + rejected + duplicates, for each table, always checked.
+rows in + added by joins = kept + rejected + duplicates, for each table, always checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +22,11 @@ from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.core.windows import Period, last_complete_day
 from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
+from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
+from lapse.history.reading.joins import JoinCount
 from lapse.history.reading.sources import StagedTable, stage_source
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
+from lapse.history.validation.nobody import is_nobody
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
 
@@ -40,10 +43,16 @@ class Count:
     rejects: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
     """What was found out about how to read the files, e.g. an encoding that nobody named."""
+    rows_added: int = 0
+    """How many rows there are more than were delivered, because a joined file has several for a key."""
+    joins: tuple[JoinCount, ...] = ()
+    id_rules: tuple[str, ...] = ()
+    """The rules of sources.ids that were applied to customer_id."""
 
     def __str__(self) -> str:
         """Return the row equation that was checked, and the most frequent reasons."""
-        text = (f"{self.rows_in:,} rows in = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
+        added = f" + {self.rows_added:,} added by joins" if self.rows_added else ""
+        text = (f"{self.rows_in:,} rows in{added} = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
                 f"+ {self.rows_duplicate:,} duplicates")  # fmt: skip
         text += f" ({self.rows_after_until:,} after sources.until left out)" if self.rows_after_until else ""
         text += "".join(f"\n    {r['rows']:>10,}  {r['reason']}{_examples(r['sample_keys'])}" for r in self.rejects)
@@ -58,7 +67,9 @@ def validate(
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart.
     """
-    deliveries = {name: stage_source(engine, sources.folder, name, source) for name, source in sources.tables.items()}
+    deliveries = {
+        name: stage_source(engine, sources.folder, name, source, sources.id_rules) for name, source in sources.tables.items()
+    }
     _lock_down(engine, out.parent)
     counts: dict[str, Count] = {}
     for name, table in SOURCES.items():
@@ -134,6 +145,7 @@ def _validate_table(
     for name, (expression, is_derived) in mapping_of(table, source, delivery).items():
         described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
         mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
+    delivery = _with_whole_ids(engine, mapped, delivery)
     query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}")
     if table.key:
@@ -142,6 +154,23 @@ def _validate_table(
     count = _count(engine, table, source, delivery, sources)
     engine.connection.execute(f"DROP TABLE {delivery.staged}")
     return count
+
+
+def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: StagedTable) -> StagedTable:
+    """Read customer ids that are written as 17850.0 throughout as whole numbers, and return the delivery with a note."""
+    who = mapped["customer_id"]
+    if who.is_derived or who.type != "VARCHAR":
+        return delivery
+    text = id_text(who.expression, who.type)
+    like = f"regexp_full_match({text}, {literal(WRITTEN_AS_FLOAT)})"
+    # The first row answers the first question in most deliveries.
+    if len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE NOT {like} AND NOT {is_nobody(text)} LIMIT 1)"):
+        return delivery
+    if not len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {like} LIMIT 1)"):
+        return delivery
+    mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
+    note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
+    return replace(delivery, notes=(*delivery.notes, note))
 
 
 def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
@@ -193,23 +222,37 @@ def _count(engine: DuckEngine, table: Table, source: SourceSettings, delivery: S
     after_until = len_of(engine, f"checked_rows_{table.name} WHERE is_after_until", "coalesce(sum(copies), 0)")
     rows_in = len_of(engine, delivery.staged, "coalesce(sum(copies), 0)") - after_until
     rows_in += sum(len_of(engine, broken) for broken in delivery.broken)
+    added = _rows_added(engine, table, delivery)
+    rows_in -= added
     kept = len_of(engine, f"valid_{table.name}")
     rejected = len_of(engine, f"rejects_{table.name}", "coalesce(sum(copies), 0)")
     usable = f"checked_rows_{table.name} WHERE reason IS NULL AND NOT is_after_until"
     duplicates = len_of(engine, usable, "coalesce(sum(copies - 1), 0)") if source.duplicates == "drop" else 0
-    if rows_in != kept + rejected + duplicates:
-        raise DataError(f"sources.{table.name}: {rows_in} rows in, but {kept} kept + {rejected} rejected + {duplicates} "
-                        "duplicates. This is a fault of lapse: please report it.")  # fmt: skip
+    if rows_in + added != kept + rejected + duplicates:
+        raise DataError(f"sources.{table.name}: {rows_in} rows in and {added} added by joins, but {kept} kept + "
+                        f"{rejected} rejected + {duplicates} duplicates. This is a fault of lapse: "
+                        "please report it.")  # fmt: skip
     rejects = _reject_summary(engine, table)
     worst = rejects[0] if rejects else None
     most = f". Most often: {worst['reason']} ({worst['rows']:,} rows{_examples(worst['sample_keys'])})" if worst else ""
-    if rejected > sources.max_reject_share * rows_in:
-        raise DataError(f"sources.{table.name}: {rejected:,} of {rows_in:,} rows were rejected, more than "
+    if rejected > sources.max_reject_share * (rows_in + added):
+        raise DataError(f"sources.{table.name}: {rejected:,} of {rows_in + added:,} rows were rejected, more than "
                         f"sources.max_reject_share allows{most}. Check the mapping in params.yaml.")  # fmt: skip
     if kept == 0 and table.name == "transactions":
         until = f" up to sources.until ({sources.until})" if after_until else ""
         raise DataError(f"sources.transactions: {source.path} has no usable row{until}{most}. Check the delivery.")
-    return Count(rows_in, kept, rejected, duplicates, after_until, rejects, list(delivery.notes))
+    return Count(
+        rows_in, kept, rejected, duplicates, after_until, rejects, list(delivery.notes), added, delivery.joins,
+        sources.id_rules,
+    )  # fmt: skip
+
+
+def _rows_added(engine: DuckEngine, table: Table, delivery: StagedTable) -> int:
+    """Return how many of a table's rows up to `sources.until` are there only because a join repeated others."""
+    if not delivery.joins:
+        return 0
+    checked = f"checked_rows_{table.name} j JOIN {delivery.staged} s ON s.rowid = j.number WHERE NOT j.is_after_until"
+    return len_of(engine, checked, "coalesce(sum(s.added), 0)")
 
 
 def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
