@@ -15,6 +15,7 @@ import pandas as pd
 from lapse.core.bootstrap import OURS, compare_risks
 from lapse.core.metrics import Scorecard
 from lapse.evaluation.baselines import ExperimentAt, baseline_risks
+from lapse.evaluation.hazard import Hazard
 from lapse.features.buy_till_you_die import BgNbd
 from lapse.model.bundle import Bundle
 from lapse.model.split import known_before
@@ -40,12 +41,18 @@ class Origin:
     """Name -> risk per row; ours first."""
 
 
-def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundle: Bundle | None = None) -> Origin:
+def run_origin(
+    experiment: Experiment,
+    cutoff: date,
+    bg_nbd: BgNbd | None,
+    bundle: Bundle | None = None,
+    hazard: Hazard | None = None,
+) -> Origin:
     """Test at one cutoff: a bundle made by the training procedure, unless it is given, against the baselines."""
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
     columns = [name for name in ("customer_id", "cutoff_date", "churned", "tenure_days") if name in test.columns]
-    risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd))}
+    risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd, hazard))}
     return Origin(cutoff, made, test[columns].reset_index(drop=True), risks)
 
 

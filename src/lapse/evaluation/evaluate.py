@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
@@ -24,9 +23,10 @@ from lapse.evaluation import curves
 from lapse.evaluation.backtest import Origin, backtest_cards, run_origin
 from lapse.evaluation.baselines import MEANING, UNRANKED, fit_bg_nbds
 from lapse.evaluation.grade import CalibrationLimits, Grade, graded
+from lapse.evaluation.hazard import fit_hazards
 from lapse.evaluation.population import write_population
 from lapse.evaluation.wording import number, span
-from lapse.history.activity.rollup import read_activity
+from lapse.history.activity.rollup import Activity, read_activity
 from lapse.history.profile import DataProfile
 from lapse.labels import churn_log_odds
 from lapse.model.bundle import Bundle
@@ -67,7 +67,7 @@ def evaluate(
             paths.features, paths.labels, inputs=evaluation_model.inputs, windows=windows, train=train, rates=rates
         )
         most = 1 if train.tuning_trials else origins
-        tested = run_backtest(experiment, engine, activity["purchase_days"], most, evaluation_model)
+        tested = run_backtest(experiment, engine, activity, most, evaluation_model)
     limits, segments = CalibrationLimits.of(promote), read_segments(paths.customers)
     metrics = write_evaluation(tested, final_model, out, rounds, train.seed, limits, segments)
     write_population(experiment, final_model, profile, metrics, out)
@@ -75,7 +75,7 @@ def evaluate(
 
 
 def run_backtest(
-    experiment: Experiment, engine: Engine, purchase_days: ir.Table, most: int, evaluation_model: Bundle | None = None
+    experiment: Experiment, engine: Engine, activity: Activity, most: int, evaluation_model: Bundle | None = None
 ) -> list[Origin]:
     """Test at up to `most` cutoffs, oldest first.
 
@@ -88,11 +88,13 @@ def run_backtest(
             f"evaluate: the {len(experiment.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate "
             "and one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
         )
-    fits = fit_bg_nbds(engine, purchase_days, cutoffs)
+    fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs)
+    contracts = experiment.windows.mode == "subscription"
+    hazards = fit_hazards(engine, activity["subscription_days"], cutoffs) if contracts else {}
     origins = []
     for cutoff in cutoffs:
         ready = evaluation_model if cutoff == experiment.cutoffs[-1] else None
-        origins.append(run_origin(experiment, cutoff, fits[cutoff], ready))
+        origins.append(run_origin(experiment, cutoff, fits[cutoff], ready, hazards.get(cutoff)))
         LOG.info(f"tested at {cutoff}: {len(origins[-1].rows):,} customers")
     return origins
 

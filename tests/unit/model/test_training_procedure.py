@@ -106,7 +106,7 @@ def test_what_can_be_learned_is_graded_and_pooled_over_customers(experiment: Exp
     cards = backtest_cards(tested, rounds=100, seed=1, segments=segments)
     assert list(cards["origins"]) == [str(origin.cutoff) for origin in tested] and len(tested) == 3
     assert cards["pooled"][OURS]["n"] == sum(part[OURS]["n"] for part in cards["origins"].values()) == 900
-    assert set(cards["pooled"]["baselines"]) == {*RULES, "rfm_logistic", "base_rate"}
+    assert set(cards["pooled"]["baselines"]) == {*RULES, "rfm_three_columns", "rfm_logistic", "base_rate"}
     base = cards["pooled"]["baselines"]["base_rate"]
     assert base["auroc"] < 0.56 and base["difference"]["auroc"]["interval"][0] > 0 and base["difference"]["brier"]["by"] > 0
     groups = {(one["by"], one["value"]): one for one in cards["groups"]}
