@@ -45,7 +45,7 @@ CUTOFFS = 7
 TOGETHER = 6_000
 """Shops of fewer customers are made so often that they have so many together."""
 SHOWN = {"model": "the training procedure", "booster": "booster alone", "logistic_0.01": "logistic alone",
-         RFM: "RFM logistic", "bg_nbd": "BG/NBD"}  # fmt: skip
+         RFM: "RFM on three columns", "rfm_logistic": "RFM logistic", "bg_nbd": "BG/NBD"}  # fmt: skip
 ROUNDS = 500
 
 

@@ -55,10 +55,14 @@ def score(
 def promote(
     version: Annotated[int | None, typer.Option(min=1, help="Version in the registry; else that of models/lapse.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
+    explain_alarm: Annotated[
+        str | None, typer.Option(help="Why a model that looks too good to be true is right; recorded in the history.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overrule the gate; needs --reason.")] = False,
 ) -> None:
     """Make a model the champion if the gate lets it: mature, calibrated, better than the rules, no worse than the champion.
 
+    A model that looks too good to be true is refused until --explain-alarm says why it is right.
     Who promoted which version, when and why is added to models/promotions.jsonl, as is a refusal (exit code 5).
     Run it in the project's folder; stages and experiments cannot.
     """
@@ -69,7 +73,8 @@ def promote(
     settings = load_settings()
     evaluate = settings.evaluate
     gate = GateSettings(settings.churn.windows, settings.promote, evaluate.bootstrap_rounds, settings.train.seed)
-    for line in move(Path(), evaluate.registered_model, version, gate, reason=reason, force=force):
+    moved = move(Path(), evaluate.registered_model, version, gate, reason=reason, alarm_explained=explain_alarm, force=force)
+    for line in moved:
         typer.echo(line)
 
 
@@ -148,7 +153,7 @@ def at_risk(
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import about_list, at_risk_list, caution_in, consent_note
+    from lapse.outreach.lists import about_list, at_risk_list, caution_in, list_notes
     from lapse.value.profit import CampaignCosts
     from lapse.workspace import Workspace
 
@@ -163,7 +168,7 @@ def at_risk(
         return
     if caution:
         typer.echo(f"CAUTION: {caution}.", err=True)
-    if note := consent_note(scores, lists.min_risk):
+    for note in list_notes(scores, lists):
         typer.echo(note, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:

@@ -21,7 +21,7 @@ from lapse.core.source_settings import Sources
 from lapse.core.windows import resolve_as_of
 from lapse.history.reading.sources import source_files
 from lapse.history.validation.validate import Count
-from lapse.outreach.lists import caution_in, consent_note, print_summary, without_consent
+from lapse.outreach.lists import caution_in, list_notes, print_summary, without_consent
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.scoring.score import ScoringModel
 from lapse.scoring.score import print_summary as print_score_summary
@@ -74,7 +74,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         }
         _publish(work, out, manifest)
     print_score_summary(scores, fitted.bands)
-    print_summary(listed, consent_note(scores, settings.lists.min_risk))
+    print_summary(listed, list_notes(scores, settings.lists))
     return manifest
 
 

@@ -334,11 +334,11 @@ class Workspace:
 
     def lists(self) -> None:
         """Write the lists for marketing."""
-        from lapse.outreach.lists import caution_in, consent_note, print_summary
+        from lapse.outreach.lists import caution_in, list_notes, print_summary
 
         scores = self.scores()
         listed = self.write_lists(scores, caution_in(self.paths.metrics))
-        print_summary(listed, consent_note(scores, self.settings.lists.min_risk))
+        print_summary(listed, list_notes(scores, self.settings.lists))
 
     def write_lists(self, scores: pd.DataFrame, caution: str | None) -> pd.DataFrame:
         """Write the lists of some scores and return the list of customers at risk; `caution`: what every list says."""

@@ -9,6 +9,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 SHARES = (0.05, 0.1, 0.2)
 """The tops of the list at which lift and capture are reported."""
+TOP = 0.1
+"""The top by which a list is judged useful."""
 EDGE = 1e-9
 
 
@@ -115,7 +117,8 @@ class Scorecard:
         """Return every metric under row weights; the calibration line, which costs most, only `with_line`.
 
         brier_skill: 1 - Brier / (rate * (1 - rate)); 0 is what predicting the base rate for everybody would get.
-        ece_by_chance: the ECE to expect of perfect risks on so few customers.
+        ece_by_chance: the ECE to expect of perfect risks on so few customers. lift_share_at_10pct: the lift's gain over
+        1 as a share of the largest possible; 0 is chance, 1 perfect.
         """
         weight = np.ones(len(self.churned)) if weight is None else weight
         total, counts = weight.sum(), self.ranked.counts(weight)
@@ -123,6 +126,7 @@ class Scorecard:
         brier = float(weight @ self.square / total)
         line = self.calibrated.line(weight) if with_line else None
         captured = {share: _capture_at(share, *counts) for share in SHARES}
+        caught, most = captured[TOP], min(1.0, TOP / rate) if rate > 0 else None
         return {
             "n": round(float(total)),
             "churn_rate": rate,
@@ -136,6 +140,7 @@ class Scorecard:
             "calibration_intercept": line[1] if line else None,
             "ece": self.calibrated.ece(weight),
             "ece_by_chance": self.calibrated.ece_by_chance(weight),
+            "lift_share_at_10pct": None if caught is None or most is None or most <= TOP else (caught - TOP) / (most - TOP),
             **{f"lift_at_{share * 100:.0f}pct": None if caught is None else caught / share
                for share, caught in captured.items()},
             **{f"capture_at_{share * 100:.0f}pct": caught for share, caught in captured.items()},

@@ -125,6 +125,10 @@ class Promote(Section):
     min_slope: Annotated[float, Field(gt=0, le=1)]
     max_slope: Annotated[float, Field(ge=1)]
     max_auroc_loss: Share
+    max_level: Annotated[float, Field(ge=0)] = 0.15
+    """In log-odds."""
+    min_lift_share: Share = 0.1
+    min_brier_skill: Annotated[float, Field(ge=0, le=1)] = 0.01
 
 
 class Retention(Section):
@@ -166,7 +170,8 @@ class Lists(Section):
 
     min_risk: Share | Auto
     max_customers: Positive
-    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"]
+    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"] | Auto = "auto"
+    at_a_loss: bool = False
 
 
 class Settings(Section):

@@ -402,7 +402,11 @@ AT_RISK = Table(
     "one row per customer on the list, in the order of lists.rank_by",
     ("customer_id",),
     (
-        Column("rank", "count", "1 is the first by lists.rank_by: the customer most at risk, unless params say otherwise."),
+        Column(
+            "rank",
+            "count",
+            "1 is the first by lists.rank_by: the most value at stake, or the highest risk where there is no money.",
+        ),
         CUSTOMER_ID,
         *(SCORES.column(name) for name in ("churn_risk", "risk_band", "reason_1", "reason_2", "reason_3")),
         *(SCORES.column(name) for name in ("last_order_date", "days_since_last_order", "spend_last_year")),

@@ -14,10 +14,13 @@ import pandas as pd
 
 from lapse.core.bootstrap import OURS, compare_risks
 from lapse.core.metrics import Scorecard
+from lapse.evaluation.alarm import Carrier
 from lapse.evaluation.baselines import ExperimentAt, baseline_risks
+from lapse.evaluation.hazard import Hazard
+from lapse.evaluation.level import with_level
 from lapse.features.buy_till_you_die import BgNbd
 from lapse.model.bundle import Bundle
-from lapse.model.split import known_before
+from lapse.model.split import known_before, test_origins
 from lapse.model.training_procedure import Experiment, fit_bundle
 
 Floats = npt.NDArray[np.float64]
@@ -38,14 +41,45 @@ class Origin:
     """customer_id, cutoff_date, churned, tenure_days."""
     risks: Mapping[str, Floats]
     """Name -> risk per row; ours first."""
+    carriers: Sequence[Carrier] = ()
+    """The features that carry the bundle, where they were asked for."""
 
 
-def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundle: Bundle | None = None) -> Origin:
+@dataclass(frozen=True)
+class Periods:
+    """How many periods have tested the training procedure."""
+
+    apart: int
+    """Test cutoffs each of whose outcomes were known at the next."""
+    more_days: int
+    """Days of history that two of them are short of; 0 where the history would allow two."""
+
+    @classmethod
+    def of(cls, origins: Sequence[Origin]) -> Periods:
+        """Return the periods of origins in time order."""
+        last = origins[-1]
+        windows, newest, apart = last.bundle.windows, last.cutoff, 1
+        for origin in reversed(origins[:-1]):
+            if windows.known_at(origin.cutoff, newest):
+                newest, apart = origin.cutoff, apart + 1
+        known = [date.fromisoformat(day) for day in last.bundle.cutoffs["fit"]]
+        if apart > 1 or test_origins(known, windows, 1):
+            return cls(apart, 0)
+        return cls(apart, (windows.decided_on(origins[0].cutoff) - last.cutoff).days)
+
+
+def run_origin(
+    experiment: Experiment,
+    cutoff: date,
+    bg_nbd: BgNbd | None,
+    bundle: Bundle | None = None,
+    hazard: Hazard | None = None,
+) -> Origin:
     """Test at one cutoff: a bundle made by the training procedure, unless it is given, against the baselines."""
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
     columns = [name for name in ("customer_id", "cutoff_date", "churned", "tenure_days") if name in test.columns]
-    risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd))}
+    risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd, hazard))}
     return Origin(cutoff, made, test[columns].reset_index(drop=True), risks)
 
 
@@ -81,7 +115,8 @@ def _compared(origins: Sequence[Origin], rounds: int, seed: int) -> dict[str, An
     names = [name for name in origins[-1].risks if all(name in origin.risks for origin in origins)]
     risks = {name: np.concatenate([origin.risks[name] for origin in origins]) for name in names}
     cards = compare_risks(rows["customer_id"].tolist(), rows["churned"].to_numpy("int64"), risks, rounds, seed)
-    return {OURS: cards[OURS], "baselines": {name: card for name, card in cards.items() if name != OURS}}
+    ours = with_level(cards[OURS], rows["customer_id"], rows["churned"].to_numpy("int64"), risks[OURS])
+    return {OURS: ours, "baselines": {name: card for name, card in cards.items() if name != OURS}}
 
 
 def by_group(origins: Sequence[Origin], rounds: int, seed: int, segments: Mapping[str, str] | None) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ import pandas as pd
 from scipy.special import expit
 
 from lapse.core.engine import Engine
+from lapse.evaluation.analyst import contract_columns, fitted_risk, ordering_columns
+from lapse.evaluation.hazard import Hazard
 from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 from lapse.model.logistic import fit_logistic
 from lapse.model.scorers import values_of
@@ -37,6 +39,8 @@ class ExperimentAt:
     cutoff: date
     bg_nbd: BgNbd | None
     """The BG/NBD fit of everybody who had ever ordered by then."""
+    hazard: Hazard | None = None
+    """How subscriptions had ended by then; None without any."""
 
     @cached_property
     def known(self) -> tuple[date, ...]:
@@ -66,6 +70,8 @@ class Baseline:
     """A rule of thumb on one number, which a person could follow without any software."""
     ranks: bool = True
     """False where everybody gets the same risk: there is no curve to draw."""
+    counts: bool = True
+    """False where it answers another question: it is shown beside the others, and the grade does not go by it."""
 
 
 def fitted(member: str) -> Callable[[ExperimentAt], Floats | None]:
@@ -81,6 +87,33 @@ def fitted(member: str) -> Callable[[ExperimentAt], Floats | None]:
         return np.asarray(expit(scorer.log_odds(values_of(scorer, at.test))))
 
     return risks
+
+
+def analyst(at: ExperimentAt) -> Floats | None:
+    """Return the risks of a regression on what an analyst would count of orders."""
+    columns = ordering_columns(at.experiment.rows, at.experiment.names)
+    return fitted_risk(at.experiment, at.known, columns, columns.loc[at.test.index])
+
+
+def contract(at: ExperimentAt) -> Floats | None:
+    """Return the risks of a regression on tenure, plan, price and other attributes; None where nobody has a contract."""
+    if at.experiment.windows.mode != "subscription":
+        return None
+    columns = contract_columns(at.experiment.rows, at.experiment.names)
+    return fitted_risk(at.experiment, at.known, columns, columns.loc[at.test.index])
+
+
+def ends_by_tenure(at: ExperimentAt) -> Floats | None:
+    """Return the Kaplan-Meier chance that the subscription ends by the end of the horizon; the base rate without a tenure.
+
+    A subscription that is renewed in time counts as ended here.
+    """
+    windows = at.experiment.windows
+    if windows.mode != "subscription" or at.hazard is None or "contract_days" not in at.experiment.names:
+        return None
+    tenure = at.test["contract_days"].to_numpy("float64")
+    ended = at.hazard.p_end(tenure, windows.lead_days + windows.horizon_days)
+    return np.where(np.isnan(ended), at.base_rate, ended)
 
 
 def no_order(at: ExperimentAt) -> Floats | None:
@@ -113,14 +146,25 @@ BASELINES = (
     ),
     Baseline("overdue_ratio", "the silence over the customer's own usual gap", fitted("overdue_ratio"), is_rule=True),
     Baseline("inactivity_rule", "one threshold on one of the two", fitted("inactivity_rule"), is_rule=True),
-    Baseline(RFM, "recency, frequency and spend", fitted(RFM)),
+    Baseline(RFM, "a regression on recency, frequency and spend", fitted(RFM)),
+    Baseline("rfm_logistic", "a regression on recency, counts, spend, tenure, mean gap and overdue ratio", analyst),
     Baseline("bg_nbd", "the BG/NBD model's chance of no order in the horizon", no_order),
-    Baseline("p_alive", "the BG/NBD model's chance that the customer has left", gone),
+    Baseline(
+        "p_alive",
+        "the BG/NBD model's chance that the customer has left: not over any horizon, so it is not counted",
+        gone,
+        counts=False,
+    ),
+    Baseline("contract_logistic", "a regression on tenure, plan, price and the customer's other attributes", contract),
+    Baseline(
+        "ends_by_tenure", "the Kaplan-Meier chance that a subscription of this age ends in the horizon", ends_by_tenure
+    ),
     Baseline("base_rate", "the same risk for everybody", same_for_all, ranks=False),
 )
 """Every baseline, in the order of the reports. Grade, gate, report and model card follow from this list."""
 MEANING = {baseline.name: baseline.meaning for baseline in BASELINES}
 RULES = tuple(baseline.name for baseline in BASELINES if baseline.is_rule)
+UNCOUNTED = tuple(baseline.name for baseline in BASELINES if not baseline.counts)
 UNRANKED = tuple(baseline.name for baseline in BASELINES if not baseline.ranks)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
@@ -21,12 +20,14 @@ from lapse.core.paths import Paths
 from lapse.core.settings import Promote, Train
 from lapse.core.tables import TEST_PREDICTIONS
 from lapse.evaluation import curves
-from lapse.evaluation.backtest import Origin, backtest_cards, run_origin
+from lapse.evaluation.alarm import alarm_over, carriers_of
+from lapse.evaluation.backtest import Origin, Periods, backtest_cards, run_origin
 from lapse.evaluation.baselines import MEANING, UNRANKED, fit_bg_nbds
-from lapse.evaluation.grade import CalibrationLimits, Grade, graded
+from lapse.evaluation.grade import BacktestCards, CalibrationLimits, Floors, Grade, graded
+from lapse.evaluation.hazard import fit_hazards
 from lapse.evaluation.population import write_population
 from lapse.evaluation.wording import number, span
-from lapse.history.activity.rollup import read_activity
+from lapse.history.activity.rollup import Activity, read_activity
 from lapse.history.profile import DataProfile
 from lapse.labels import churn_log_odds
 from lapse.model.bundle import Bundle
@@ -39,7 +40,7 @@ LOG = stage_logger("evaluate")
 
 CHOSEN = ("name", "members", "why", "calibration", "calibration_intercept", "season_missed")
 """What metrics.json repeats of how the final model was chosen."""
-SCHEMA = 3
+SCHEMA = 4
 """Of metrics.json and backtest.json; raised when a key changes its meaning."""
 
 
@@ -67,15 +68,15 @@ def evaluate(
             paths.features, paths.labels, inputs=evaluation_model.inputs, windows=windows, train=train, rates=rates
         )
         most = 1 if train.tuning_trials else origins
-        tested = run_backtest(experiment, engine, activity["purchase_days"], most, evaluation_model)
+        tested = run_backtest(experiment, engine, activity, most, evaluation_model)
     limits, segments = CalibrationLimits.of(promote), read_segments(paths.customers)
-    metrics = write_evaluation(tested, final_model, out, rounds, train.seed, limits, segments)
+    metrics = write_evaluation(tested, final_model, out, rounds, train.seed, limits, segments, Floors.of(promote))
     write_population(experiment, final_model, profile, metrics, out)
     return metrics
 
 
 def run_backtest(
-    experiment: Experiment, engine: Engine, purchase_days: ir.Table, most: int, evaluation_model: Bundle | None = None
+    experiment: Experiment, engine: Engine, activity: Activity, most: int, evaluation_model: Bundle | None = None
 ) -> list[Origin]:
     """Test at up to `most` cutoffs, oldest first.
 
@@ -88,13 +89,16 @@ def run_backtest(
             f"evaluate: the {len(experiment.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate "
             "and one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
         )
-    fits = fit_bg_nbds(engine, purchase_days, cutoffs)
+    fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs)
+    contracts = experiment.windows.mode == "subscription"
+    hazards = fit_hazards(engine, activity["subscription_days"], cutoffs) if contracts else {}
     origins = []
     for cutoff in cutoffs:
         ready = evaluation_model if cutoff == experiment.cutoffs[-1] else None
-        origins.append(run_origin(experiment, cutoff, fits[cutoff], ready))
+        origins.append(run_origin(experiment, cutoff, fits[cutoff], ready, hazards.get(cutoff)))
         LOG.info(f"tested at {cutoff}: {len(origins[-1].rows):,} customers")
-    return origins
+    latest = origins[-1]
+    return [*origins[:-1], replace(latest, carriers=carriers_of(latest.bundle, experiment.at([latest.cutoff])))]
 
 
 def write_evaluation(
@@ -105,10 +109,11 @@ def write_evaluation(
     seed: int,
     limits: CalibrationLimits,
     segments: Mapping[str, str] | None,
+    floors: Floors,
 ) -> dict[str, Any]:
     """Write reports, predictions and plots to `out`, and return the content of metrics.json."""
     tested = backtest_cards(origins, rounds, seed, segments)
-    metrics = headline_metrics(origins, tested, final_model, limits)
+    metrics = headline_metrics(origins, tested, final_model, limits, floors)
     write_json(out / "metrics.json", metrics)
     write_json(out / "backtest.json", {"schema": SCHEMA, "meanings": MEANING, **tested, "choice": final_model.choice})
     latest = origins[-1]
@@ -120,13 +125,16 @@ def write_evaluation(
 
 
 def headline_metrics(
-    origins: list[Origin], tested: Mapping[str, Any], final_model: Bundle, limits: CalibrationLimits
+    origins: list[Origin], tested: Mapping[str, Any], final_model: Bundle, limits: CalibrationLimits, floors: Floors
 ) -> dict[str, Any]:
     """Return the content of metrics.json: the latest cutoff, all of them together, the grade."""
     latest = tested["origins"][str(origins[-1].cutoff)]
     pooled = tested["pooled"]
     over_all, at_latest = ({OURS: part[OURS], **part["baselines"]} for part in (pooled, latest))
-    grade = graded(over_all, at_latest, final_model.kind, limits)
+    carriers = list(origins[-1].carriers)
+    alarm = alarm_over(over_all, carriers) or alarm_over(at_latest, carriers)
+    ours = [origin[OURS] for origin in tested["origins"].values()]
+    grade = graded(BacktestCards(over_all, at_latest, ours, final_model.kind, Periods.of(origins), alarm), limits, floors)
     return {
         "schema": SCHEMA,
         "test_cutoff": str(origins[-1].cutoff),
@@ -165,8 +173,13 @@ def _brief(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def caution(grade: Grade) -> str | None:
-    """Return what every list has to say about itself because of its grade; None when nothing."""
-    return "; ".join(grade.because) if grade.grade == "D" else None
+    """Return what every list has to say about itself because of its grade; None when nothing.
+
+    The reasons of the grade come first in `because`: those that make the list useless, or too weak to act on.
+    """
+    if grade.grade != "D" and not grade.too_weak:
+        return None
+    return "; ".join(text for row in grade.table if row.at_most == grade.grade for text in row.found)
 
 
 def verdict(grade: Grade, final_model: Bundle) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lapse.core.bootstrap import Difference
+from lapse.evaluation.alarm import Alarm
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS
 from lapse.evaluation.baselines import MEANING
 from lapse.evaluation.grade import CalibrationLimits
@@ -20,6 +21,7 @@ METRICS = {
     "calibration_slope": "calibration slope: 1 is right, below 1 the risks are too extreme",
     "calibration_intercept": "calibration intercept: 0 is right",
     "ece": "expected calibration error",
+    "lift_share_at_10pct": "use: gain in the top 10 % as a share of what is possible",
     "lift_at_5pct": "lift in the top 5 %",
     "lift_at_10pct": "lift in the top 10 %",
     "lift_at_20pct": "lift in the top 20 %",
@@ -104,6 +106,21 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def grade_rows(grade: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return the table of the grade: aspect, what was found, the best letter it allows, what is asked."""
+    return [(row["aspect"], "; ".join(row["found"]), row["at_most"], grade["rule"][row["aspect"]]) for row in grade["table"]]
+
+
+def limits_sentence(grade: Mapping[str, Any]) -> str:
+    """Return the limits that the grade goes by."""
+    limits, floors = grade["calibration_limits"], grade["floors"]
+    return (f"Floors: {floors['lift_share']} of the possible lift, Brier skill {floors['brier_skill']}. Calibration: an "
+            f"expected calibration error of at most {limits['max_ece']} beyond what chance shows on so few customers, a "
+            f"slope whose 95 % interval does not lie wholly outside {limits['min_slope']} to {limits['max_slope']}, a level "
+            f"off by at most {limits['max_level']} in log-odds. All of them are in section `promote` of "
+            "`params.yaml`.")  # fmt: skip
+
+
 def final_model_sentence(final_model: Mapping[str, Any]) -> str:
     """Return one sentence on the final model."""
     if final_model["kind"] == "rule":
@@ -136,11 +153,11 @@ def cautions(
     """Return what to be careful about: first what the figures show, then what holds of every such model."""
     test, grade, days = metrics["test"], metrics["grade"], metrics["pooled"]["cutoffs"]
     churners = round(test["n"] * test["churn_rate"])
-    found = [f"Grade D: {metrics['caution']}. Do not act on this list."] if metrics["caution"] else []
-    if grade["grade"] == "C":
-        found.append(
-            "Grade C: use the order of the list, but do not count on its probabilities or on beating a rule of thumb."
-        )
+    found = [f"Grade {grade['grade']}: {metrics['caution']}. Do not act on this list."] if metrics["caution"] else []
+    if grade["alarm"]:
+        found.append(f"{Alarm.of(grade['alarm']).sentence}.")
+    if grade["grade"] == "C" and not metrics["caution"]:
+        found.append("Grade C: use the order of the list at most, and do not count on its probabilities.")
     if metrics["final_model"]["kind"] == "rule":
         found.append("The final model is a rule of thumb: everybody with the same value gets the same risk.")
     if test["n"] < FEW_CUSTOMERS or min(churners, test["n"] - churners) < FEW_CHURNERS:

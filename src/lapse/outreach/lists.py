@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +22,18 @@ LOG = stage_logger("lists")
 def at_risk_list(scores: pd.DataFrame, lists: Lists, *, campaign_costs: CampaignCosts, caution: str | None) -> pd.DataFrame:
     """Return the list (tables.AT_RISK) for section lists of params; it may be empty.
 
-    Customers who may not be contacted are left out and, when ranked by expected_profit, so are those whom it does not pay
-    to contact. With a budget the list stops before its expected cost exceeds it. Ties go by risk, the spend of the last
-    year, then customer_id, so that the order never depends on chance. DataError when rank_by needs amounts that the
-    delivery does not have.
+    Customers who may not be contacted are left out, and so are those whom it does not pay to contact at the assumed
+    costs, unless `lists.at_a_loss` says otherwise. With a budget the list stops before its expected cost exceeds it. Ties
+    go by risk, the spend of the last year, then customer_id, so that the order never depends on chance. DataError when
+    rank_by needs amounts that the delivery does not have.
     """
     listed = scores[is_at_risk(scores, lists.min_risk) & scores["may_contact"]]
-    if len(listed) and listed[lists.rank_by].isna().all():
-        raise DataError(f"lists: lists.rank_by is {lists.rank_by}, but the delivery has no amounts, so it is null for all "
+    key = ranked_by(scores, lists)
+    if len(listed) and listed[key].isna().all():
+        raise DataError(f"lists: lists.rank_by is {key}, but the delivery has no amounts, so it is null for all "
                         f"{len(listed):,} customers. Map an amount, or rank by churn_risk.")  # fmt: skip
-    if lists.rank_by == "expected_profit":
-        listed = listed[listed["expected_profit"] > 0]
-    keys = list(dict.fromkeys([lists.rank_by, "churn_risk", "spend_last_year"]))
+    listed = listed[~costs_more(listed, lists)]
+    keys = list(dict.fromkeys([key, "churn_risk", "spend_last_year"]))
     listed = listed.sort_values([*keys, "customer_id"], ascending=[*[False] * len(keys), True])
     listed = listed.head(lists.max_customers).rename(columns={"cutoff_date": "as_of"})
     costs = campaign_costs.expected_cost(listed["churn_risk"].to_numpy("float64"))
@@ -40,6 +41,35 @@ def at_risk_list(scores: pd.DataFrame, lists: Lists, *, campaign_costs: Campaign
     listed.insert(0, "rank", range(1, len(listed) + 1))
     listed["caution"] = pd.Series(caution, index=listed.index, dtype="str")
     return listed[list(AT_RISK.names)].reset_index(drop=True)
+
+
+def ranked_by(scores: pd.DataFrame, lists: Lists) -> str:
+    """Return the column that the list is ordered by; auto: value at stake where there is money, else the risk."""
+    if lists.rank_by != "auto":
+        return lists.rank_by
+    return "value_at_stake" if scores["value_at_stake"].notna().any() else "churn_risk"
+
+
+def costs_more(scores: pd.DataFrame, lists: Lists) -> pd.Series:
+    """Return who is left out because contacting them is expected to earn nothing after all costs.
+
+    Nobody where `lists.at_a_loss` is set, and nobody whose expected profit is not known.
+    """
+    if lists.at_a_loss:
+        return pd.Series(data=False, index=scores.index)
+    return scores["expected_profit"].astype("float64") <= 0
+
+
+def cost_note(scores: pd.DataFrame, lists: Lists) -> str | None:
+    """Return a sentence on the customers at risk whom it does not pay to contact; None when there are none."""
+    reachable = scores[is_at_risk(scores, lists.min_risk) & scores["may_contact"]]
+    dear = int(costs_more(reachable, lists).sum())
+    if not dear:
+        return None
+    who = ("None of the" if dear == len(reachable) else f"{dear:,} of the") + f" {len(reachable):,} customers at risk "
+    verb = "is" if dear == len(reachable) else "are not"
+    return (f"{who}{verb} worth contacting at the assumed costs (section value of params.yaml), and nobody is listed at a "
+            "loss unless lists.at_a_loss says so.")  # fmt: skip
 
 
 def is_at_risk(scores: pd.DataFrame, min_risk: float | Auto) -> pd.Series:
@@ -76,11 +106,11 @@ def write_lists(
 def about_list(scores: pd.DataFrame, listed: pd.DataFrame, lists: Lists, *, caution: str | None) -> dict[str, str]:
     """Return what a reader of the list has to know, by heading."""
     reached = "medium or high" if lists.min_risk == "auto" else f"{lists.min_risk * 100:g}% or more"
-    what = (f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {reached}, the highest "
-            f"{lists.rank_by} first.")  # fmt: skip
+    what = (f"{len(listed):,} of {len(scores):,} active customers, of those whose churn risk is {reached}, the highest "
+            f"{ranked_by(scores, lists)} first.")  # fmt: skip
     return {
         **({"CAUTION": caution} if caution else {}),
-        "What this is": " ".join(filter(None, [what, consent_note(scores, lists.min_risk)])),
+        "What this is": " ".join([what, *list_notes(scores, lists)]),
         "As of": f"{scores.iloc[0]['cutoff_date']}: nothing after this day was used.",
         "Model": scores.iloc[0]["model_version"],
         **{column.name: f"{column.meaning}{f' ({column.unit})' if column.unit else ''}" for column in AT_RISK.columns},
@@ -95,11 +125,16 @@ def caution_in(metrics: Path) -> str | None:
     return caution
 
 
-def print_summary(listed: pd.DataFrame, note: str | None) -> None:
-    """Log the cautions, the first three customers of the list, and where to look next; `note`: see consent_note."""
+def list_notes(scores: pd.DataFrame, lists: Lists) -> list[str]:
+    """Return what has to be said about who is not on the list."""
+    return [note for note in (consent_note(scores, lists.min_risk), cost_note(scores, lists)) if note]
+
+
+def print_summary(listed: pd.DataFrame, notes: Sequence[str]) -> None:
+    """Log the cautions, the first three customers of the list, and where to look next; `notes`: see list_notes."""
     for caution in listed["caution"].dropna().unique():
         LOG.info(f"CAUTION: {caution}.")
-    if note:
+    for note in notes:
         LOG.info(note)
     LOG.info(f"{len(listed):,} customers on the list{', the first of them:' if len(listed) else ''}")
     for row in listed.head(3).to_dict("records"):

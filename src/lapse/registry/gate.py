@@ -13,6 +13,7 @@ import numpy.typing as npt
 from lapse.core.bootstrap import OURS, Difference, compare_risks
 from lapse.core.settings import Promote
 from lapse.core.windows import ChurnWindows
+from lapse.evaluation.alarm import Alarm
 from lapse.evaluation.baselines import RULES
 from lapse.evaluation.grade import CalibrationLimits
 
@@ -68,14 +69,24 @@ class Evidence:
     """None: there is no champion. A text says why the two cannot be compared."""
 
 
-def decide(evidence: Evidence, windows: ChurnWindows, last_complete_day: date, limits: Promote) -> list[Check]:
-    """Return every check; the model may be promoted when all of them passed."""
+def decide(
+    evidence: Evidence,
+    windows: ChurnWindows,
+    last_complete_day: date,
+    limits: Promote,
+    alarm_explained: str | None = None,
+) -> list[Check]:
+    """Return every check; the model may be promoted when all of them passed.
+
+    `alarm_explained`: why a model that looks too good is right; without it an alarm refuses.
+    """
     return [
         same_definition(evidence.windows, windows),
         mature(evidence, last_complete_day),
         better_than_chance(evidence.metrics["test"].get("auroc_interval")),
         better_than_rules(evidence.metrics["baselines"]),
-        calibrated(evidence.calibration, CalibrationLimits.of(limits)),
+        calibrated(evidence.calibration, CalibrationLimits.of(limits), _test_cutoffs(evidence.metrics)),
+        believable(evidence.metrics.get("grade", {}).get("alarm"), alarm_explained),
         not_worse(evidence.comparison, limits.max_auroc_loss),
     ]
 
@@ -128,15 +139,27 @@ def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
     return Check("rule", low >= 0, detail)
 
 
-def calibrated(card: Mapping[str, Any] | str, limits: CalibrationLimits) -> Check:
-    """Check that the probabilities at the test cutoff keep to the limits that the grade goes by."""
+def calibrated(card: Mapping[str, Any] | str, limits: CalibrationLimits, test_cutoffs: int = 1) -> Check:
+    """Check that the probabilities at the latest of the test cutoffs keep to the limits that the grade goes by."""
     if isinstance(card, str):
         return Check("calibration", passed=False, detail=card)
     missed = limits.misses(card)
+    level = limits.misses_level(card, test_cutoffs)
+    missed += [f"its level is off: {level}"] if level else []
     slope = "no slope, as risks or outcomes are all alike"
     if card["calibration_slope"] is not None:
         slope = f"slope {card['calibration_slope']:.3f}"
     return Check("calibration", not missed, "; ".join(missed) or f"ECE {card['ece']:.4f}, {slope}: within the limits")
+
+
+def believable(alarm: Mapping[str, Any] | None, explained: str | None) -> Check:
+    """Check that a model that looks too good to be true was explained by somebody; the history keeps what they said."""
+    if alarm is None:
+        return Check("alarm", passed=True, detail="neither AUROC nor the lead over the baselines is too good to be true")
+    raised = Alarm.of(alarm)
+    if not (explained or "").strip():
+        return Check("alarm", passed=False, detail=f"{raised.sentence}: --explain-alarm …")
+    return Check("alarm", passed=True, detail=f"{raised.why}; explained: {explained}")
 
 
 def not_worse(found: Comparison | str | None, max_auroc_loss: float) -> Check:
@@ -174,6 +197,10 @@ def compare(
     risks = {OURS: candidate, "champion": champion}
     card = compare_risks(customer_ids, churned, risks, rounds, seed)["champion"]
     return Comparison(basis, Difference.of(card, "auroc"), Difference.of(card, "brier"))
+
+
+def _test_cutoffs(metrics: Mapping[str, Any]) -> int:
+    return len(metrics.get("pooled", {}).get("cutoffs", [])) or 1
 
 
 def _days(cutoffs: Iterable[date]) -> str:

@@ -20,6 +20,7 @@ from lapse.core.errors import DataError, LapseError, ModelError, PromotionRefuse
 from lapse.core.files import write_json
 from lapse.core.metrics import auroc
 from lapse.core.windows import ChurnWindows
+from lapse.evaluation.level import with_level
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle, content_hash
 from lapse.model.train import read_rows
@@ -71,9 +72,12 @@ def promote(
     gate: GateSettings,
     *,
     reason: str | None = None,
+    alarm_explained: str | None = None,
     force: bool = False,
 ) -> Iterator[str]:
     """Move the alias to a version (None: the one in models/lapse), and yield lines to show.
+
+    `alarm_explained`: why a model that looks too good to be true is right; the record keeps it among the checks.
 
     Raises PromotionRefused when the gate refuses and `force` is not given; every promotion, forced promotion and
     refusal is a record in models/promotions.jsonl. SettingsError for force without a reason.
@@ -88,7 +92,7 @@ def promote(
         champion = _champion(transaction)
         evidence = gather(root, candidate, champion, gate.rounds, gate.seed)
         last_day = DataProfile.read(root / "data/validated/profile.json").period.last_complete_day
-        checks = decide(evidence, gate.windows, last_day, gate.limits)
+        checks = decide(evidence, gate.windows, last_day, gate.limits, alarm_explained)
         yield f"promote: {candidate.name} of {registered_model}, tested on {evidence.test_cutoff}"
         yield from (f"promote: {check}" for check in checks)
         summaries, failed = tuple(map(str, checks)), [check for check in checks if not check.passed]
@@ -135,7 +139,8 @@ def gather(root: Path, candidate: Registered, champion: Registered | str | None,
         comparison = None if champion is None else why
     else:
         customers = rows["customer_id"].tolist()
-        calibration = compare_risks(customers, churned, {OURS: risk}, rounds, seed)[OURS]
+        card = compare_risks(customers, churned, {OURS: risk}, rounds, seed)[OURS]
+        calibration = with_level(card, customers, churned, risk)
         if isinstance(champion, str):
             comparison = champion
         elif champion is not None:

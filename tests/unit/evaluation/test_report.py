@@ -21,7 +21,7 @@ from lapse.evaluation import evaluate
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS, Origin, run_origin
 from lapse.evaluation.card import CALIBRATION, model_card, write_card
 from lapse.evaluation.evaluate import write_evaluation
-from lapse.evaluation.grade import MEANINGS, RULE, CalibrationLimits
+from lapse.evaluation.grade import MEANINGS, RULE, CalibrationLimits, Floors
 from lapse.evaluation.population import write_population
 from lapse.evaluation.report import PICTURES, read_pictures, read_reports, report_page, write_report
 from lapse.evaluation.wording import calibrated, cautions, definition, ordered
@@ -40,7 +40,7 @@ def evaluated(
     experiment: Experiment, origins: list[Origin], out: Path, segments: dict[str, str] | None = SEGMENTS, **final_model: Any
 ) -> Path:
     bundle = replace(origins[-1].bundle, version="0123456789ab", **final_model)
-    metrics = write_evaluation(origins, bundle, out, 60, 1, CalibrationLimits(0.05, 0.8, 1.25), segments)
+    metrics = write_evaluation(origins, bundle, out, 60, 1, CalibrationLimits(0.05, 0.8, 1.25), segments, Floors())
     write_population(experiment, bundle, PROFILE, metrics, out)
     return out
 
@@ -128,7 +128,8 @@ def test_every_grade_says_itself_and_its_rule(reports: Path, letter: str) -> Non
     predicted["metrics"]["caution"] = "worse than a coin" if letter == "D" else None
     page = report_page(predicted, read_pictures(reports))
     assert f'<div class="letter">{letter}</div>' in page and MEANINGS[letter] in page and "Because of this." in page
-    assert re.findall(r"<dt>(.)</dt>", page) == list(MEANINGS) and all(text in unescape(page) for text in RULE.values())
+    for text in (words_of(page), model_card(predicted)):
+        assert all(asked in text for asked in RULE.values()), "the table of the grade, in the report and in the card"
     assert ("worse than a coin" in page) == (letter == "D")
 
 
@@ -200,7 +201,7 @@ def test_the_card_is_the_same_bytes_and_points_to_a_picture_that_is_there(report
     assert text.encode() == cards[1].read_bytes()
     assert f"({CALIBRATION})" in text and (reports / "pictures" / Path(CALIBRATION).name).exists()
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5 and all(len({line.replace("\\|", "").count("|") for line in lines}) == 1 for lines in tables)
+    assert len(tables) == 6 and all(len({line.replace("\\|", "").count("|") for line in lines}) == 1 for lines in tables)
 
 
 def test_a_value_section_only_where_there_is_one(reports: Path) -> None:

@@ -16,7 +16,7 @@ from lapse.model.bundle import Bundle
 from lapse.model.calibration import calibrate, season_missed
 from lapse.model.season import Rates, Season, season_after, seasonal
 from lapse.model.split import known_before
-from lapse.model.training_procedure import Experiment, fit_bundle
+from lapse.model.training_procedure import RFM, Experiment, fit_bundle
 from tests.unit.model.shop import INPUTS, NAMES, TRAIN, WINDOWS, raw_score, shop_rows
 
 FIRST = date(2022, 1, 3)
@@ -146,7 +146,7 @@ def test_a_model_with_a_season_needs_the_day(fitted: Bundle, experiment: Experim
 
 
 def test_the_intercept_is_what_the_season_leaves(seasonal_shop: Experiment) -> None:
-    folds = [seasonal_shop.fold(("rfm_logistic",), day) for day in seasonal_shop.cutoffs[-8:]]
+    folds = [seasonal_shop.fold((RFM,), day) for day in seasonal_shop.cutoffs[-8:]]
     expected = [float(swing(day)) for day in seasonal_shop.cutoffs[-8:]]
     found = calibrate(folds, 1.0, expected)
     rest = np.array(found.intercepts) - found.season_missed * np.array(expected)

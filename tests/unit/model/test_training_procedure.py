@@ -13,8 +13,8 @@ import pytest
 from lapse.core.bootstrap import OURS
 from lapse.core.errors import DataError, HistoryTooShort, ModelError
 from lapse.core.metrics import auroc
-from lapse.evaluation.backtest import backtest_cards, run_origin
-from lapse.evaluation.grade import CalibrationLimits, graded
+from lapse.evaluation.backtest import Periods, backtest_cards, run_origin
+from lapse.evaluation.grade import BacktestCards, CalibrationLimits, Floors, graded
 from lapse.model.bundle import Bundle
 from lapse.model.split import test_origins as origins_of
 from lapse.model.train import open_experiment
@@ -94,7 +94,8 @@ def test_permuted_labels_are_grade_d() -> None:
     assert low < 0.5 < high or abs(cards["pooled"][OURS]["auroc"] - 0.5) < 0.04
     latest = cards["origins"][str(tested[-1].cutoff)]
     pooled, newest = ({OURS: part[OURS], **part["baselines"]} for part in (cards["pooled"], latest))
-    grade = graded(pooled, newest, tested[-1].bundle.kind, LOOSE)
+    ours = [part[OURS] for part in cards["origins"].values()]
+    grade = graded(BacktestCards(pooled, newest, ours, tested[-1].bundle.kind, Periods.of(tested)), LOOSE, Floors())
     assert grade.grade == "D" and grade.refuse_promotion and "not better than chance" in grade.because[-1]
     risk = tested[-1].risks[OURS]
     assert np.abs(risk - risk.mean()).mean() < 0.06, "nothing known: near the base rate for all"
@@ -106,7 +107,7 @@ def test_what_can_be_learned_is_graded_and_pooled_over_customers(experiment: Exp
     cards = backtest_cards(tested, rounds=100, seed=1, segments=segments)
     assert list(cards["origins"]) == [str(origin.cutoff) for origin in tested] and len(tested) == 3
     assert cards["pooled"][OURS]["n"] == sum(part[OURS]["n"] for part in cards["origins"].values()) == 900
-    assert set(cards["pooled"]["baselines"]) == {*RULES, "rfm_logistic", "base_rate"}
+    assert set(cards["pooled"]["baselines"]) == {*RULES, "rfm_three_columns", "rfm_logistic", "base_rate"}
     base = cards["pooled"]["baselines"]["base_rate"]
     assert base["auroc"] < 0.56 and base["difference"]["auroc"]["interval"][0] > 0 and base["difference"]["brier"]["by"] > 0
     groups = {(one["by"], one["value"]): one for one in cards["groups"]}

@@ -15,7 +15,7 @@ from lapse.core.errors import DataError
 from lapse.core.settings import Lists
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-from lapse.outreach.lists import about_list, at_risk_list, consent_note, write_lists
+from lapse.outreach.lists import about_list, at_risk_list, consent_note, list_notes, write_lists
 from lapse.scoring.score import consenting_customers
 from lapse.value.profit import CampaignCosts
 
@@ -61,7 +61,10 @@ def test_from_medium_risk_on_where_nobody_says_from_where() -> None:
     given = scores(churn_risk=[0.013, 0.08, 0.01], risk_band=["medium", "high", "low"])
     listed = listing(given, min_risk="auto")
     assert listed["churn_risk"].tolist() == [0.08, 0.013]
-    assert "whose churn risk is medium or high, the highest" in about(given, listed, min_risk="auto")["What this is"]
+    assert (
+        "of those whose churn risk is medium or high, the highest churn_risk first"
+        in about(given, listed, min_risk="auto")["What this is"]
+    )
     assert "whose churn risk is 1.5% or more, the highest" in about(given, listed, min_risk=0.015)["What this is"]
 
 
@@ -76,9 +79,31 @@ def test_what_the_list_is_ranked_by() -> None:
         rule: listing(given, rank_by=rule)["customer_id"].tolist()
         for rule in ("churn_risk", "value_at_stake", "expected_profit")
     }
-    assert orders == {"churn_risk": ["a", "b", "c"], "value_at_stake": ["b", "a", "c"], "expected_profit": ["c"]}
+    assert set(map(tuple, orders.values())) == {("c",)}, "contacting a and b costs as much as it brings, or more"
+    orders = {rule: listing(given, rank_by=rule, at_a_loss=True)["customer_id"].tolist() for rule in orders}
+    assert orders == {"churn_risk": ["a", "b", "c"], "value_at_stake": ["b", "a", "c"], "expected_profit": ["c", "b", "a"]}
     with pytest.raises(DataError, match="no amounts"):
         listing(scores(value_at_stake=[None, None]), rank_by="value_at_stake")
+
+
+def test_by_default_the_order_is_value_at_stake_where_there_is_money() -> None:
+    """Rank 1 by risk alone is a household with one order and nothing to gain."""
+    given = scores(customer_id=["a", "b"], churn_risk=[0.9, 0.5], value_at_stake=[0.9, 50.0])
+    assert listing(given, rank_by="auto")["customer_id"].tolist() == ["b", "a"]
+    moneyless = {"value_at_stake": [None, None], "expected_profit": [None, None], "expected_margin": [None, None]}
+    bare = given.assign(**moneyless)
+    assert listing(bare, rank_by="auto")["customer_id"].tolist() == ["a", "b"], "what is not known is not held against them"
+    assert Lists.model_validate({"min_risk": 0.2, "max_customers": 10}).rank_by == "auto"
+
+
+def test_nobody_is_listed_at_a_loss_and_the_list_says_how_many_are_not() -> None:
+    given = scores(churn_risk=[0.9, 0.8, 0.7, 0.1], expected_profit=[-1.0, 0.0, 2.0, -9.0])
+    listed, said = listing(given), "2 of the 3 customers at risk are not worth contacting at the assumed costs"
+    assert listed["customer_id"].tolist() == ["c2"]
+    assert said in about(given, listed)["What this is"] and said in list_notes(given, lists())[0]
+    assert list_notes(given, lists(at_a_loss=True)) == []
+    nobody = scores(churn_risk=[0.9], expected_profit=[-1.0])
+    assert list_notes(nobody, lists())[0].startswith("None of the 1 customers at risk is worth contacting")
 
 
 def test_the_list_stops_at_the_budget() -> None:

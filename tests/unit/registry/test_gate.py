@@ -28,6 +28,8 @@ def card(ece: float, by_chance: float, slope: float | None, reach: float = 0.1) 
     return {"ece": ece, "ece_by_chance": by_chance, "calibration_slope": slope, "intervals": {"calibration_slope": interval}}
 
 
+ALARM = {"why": "its AUROC is 0.990, above 0.95", "carriers": [{"feature": "days_to_cancel", "share": 0.8}]}
+LOW = {**card(0.03, 0.03, 1.0), "mean_risk": 0.1, "churn_rate": 0.13, "level": {"by": 0.3, "error": 0.1}}
 GOOD = Evidence(
     windows=WINDOWS,
     test_cutoff=TEST,
@@ -73,6 +75,8 @@ def test_a_good_model_passes_with_and_without_a_champion() -> None:
         (replace(GOOD, calibration=card(0.09, 0.03, 1.0)), "calibration", "off by 0.090 on average (gate 0.05, plus 0.030 by chance)"),
         (replace(GOOD, calibration=card(0.02, 0.03, 0.6)), "calibration", "slope is 0.60"),
         (replace(GOOD, calibration=card(0.02, 0.03, 1.5)), "calibration", "slope is 1.50"),
+        (replace(GOOD, calibration=LOW), "calibration", "its level is off: 10.0% were predicted and 13.0% came (+0.30"),
+        (replace(GOOD, metrics={**GOOD.metrics, "grade": {"alarm": ALARM}}), "alarm", "What carries it: days_to_cancel (80%)"),
         (replace(GOOD, calibration="no data"), "calibration", "no data"),
         (replace(GOOD, comparison="it had seen them"), "champion", "cannot be compared: it had seen them"),
         (replace(GOOD, comparison=Comparison("v", Difference(-0.002, (-0.004, -0.001)), OPEN)), "champion", "-0.0020"),
@@ -84,6 +88,13 @@ def test_a_good_model_passes_with_and_without_a_champion() -> None:
 def test_one_reason_is_enough_and_is_named(evidence: Evidence, name: str, detail: str) -> None:
     found = failed(evidence)
     assert list(found) == [name] and detail in found[name]
+
+
+def test_one_low_level_of_six_may_be_chance() -> None:
+    six = {**GOOD.metrics, "pooled": {"cutoffs": [str(TEST)] * 6}}
+    assert failed(replace(GOOD, calibration=LOW, metrics={**six, "pooled": {"cutoffs": []}}))
+    barely = {**LOW, "level": {"by": 0.3, "error": 0.13}}
+    assert failed(replace(GOOD, calibration=barely)) and not failed(replace(GOOD, calibration=barely, metrics=six))
 
 
 def test_another_definition_of_churn_is_refused() -> None:

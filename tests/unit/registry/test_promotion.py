@@ -20,7 +20,7 @@ from lapse.registry.promotion import promote, rollback
 from lapse.registry.promotion_history import PROMOTIONS, champions, read_history
 from tests.conftest import ROOT
 from tests.project.imports import stage_files
-from tests.unit.registry.test_gate import GOOD, LAST_DAY, LIMITS, WINDOWS
+from tests.unit.registry.test_gate import ALARM, GOOD, LAST_DAY, LIMITS, WINDOWS
 
 BAD = replace(GOOD, metrics={**GOOD.metrics, "test": {"auroc_interval": [0.4, 0.6]}})
 
@@ -89,7 +89,7 @@ def test_every_move_is_a_line_and_rollback_goes_back_one_by_one(registry: MadeUp
     moves = [(line.action, line.from_version, line.to_version) for line in lines]
     assert moves[:4] == [("promoted", None, 1), ("promoted", 1, 2), ("promoted", 2, 3), ("rolled back", 3, 2)]
     assert lines[1].reason == "more data" and lines[3].reason == "sales fell" and all(line.by for line in lines)
-    assert lines[0].to_model_version == "hash1" and len(lines[0].checks) == 6
+    assert lines[0].to_model_version == "hash1" and len(lines[0].checks) == 7
     assert registry.tag == lines[-1].hash and len(lines) == 7
 
 
@@ -118,6 +118,19 @@ def test_force_is_recorded_where_it_was_needed(registry: MadeUpRegistry, monkeyp
     first, second = read_history(registry.root / PROMOTIONS)
     assert (first.forced, second.forced, second.reason) == (False, True, "the board wants it")
     assert any(check.startswith("FAIL") for check in second.checks) and registry.alias == 2
+
+
+def test_a_model_that_is_too_good_waits_for_a_reason_that_the_history_keeps(
+    registry: MadeUpRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alarming = replace(GOOD, metrics={**GOOD.metrics, "grade": {"alarm": ALARM}})
+    monkeypatch.setattr(promotion, "gather", lambda *given: alarming)
+    with pytest.raises(PromotionRefused, match=r"alarm: ALARM.*days_to_cancel \(80%\).*--explain-alarm"):
+        move(registry.root, 1, "a reason to promote explains no alarm")
+    list(promote(registry.root, "lapse", 1, GateSettings(WINDOWS, LIMITS, 10, 1), alarm_explained="notice is given early"))
+    refused, promoted = read_history(registry.root / PROMOTIONS)
+    assert (refused.action, promoted.action, promoted.forced, registry.alias) == ("refused", "promoted", False, 1)
+    assert any(check.endswith("explained: notice is given early") for check in promoted.checks)
 
 
 def test_a_champion_that_cannot_be_read_is_refused_or_overruled(
