@@ -130,18 +130,25 @@ def check(
 def leakage(
     cutoffs: Annotated[int, typer.Option(min=1, help="How many of the cutoffs to check, spread over all of them.")] = 2,
 ) -> None:
-    """Check on this workspace's validated data that nothing after a cutoff moves a feature, your own included.
+    """Check on this workspace's delivery that nothing after a cutoff moves a feature, your own included.
 
-    Everything after the cutoff is deleted, and every feature must stay the same to the last bit. Exit code 3 when one
-    does not.
+    The sources are read and every feature computed twice: on the delivery as it is, and without what came after the
+    cutoff (rows, and dates in any column). Each value must stay the same to the last bit. Features of your own run in a
+    process that opens no file, program or connection. Exit code 3 when a feature moves or is refused.
     """
     from lapse.workspace import Workspace
 
     found = Workspace().leakage(cutoffs)
-    for cutoff, moved in found.items():
+    for refused in found.refused:
+        typer.echo(f"refused: a feature of your own {refused}. It may only use the day rows that it is given.")
+    for cutoff, moved in found.moved.items():
         message = f"{len(moved)} features look ahead: {', '.join(moved[:5])}" if moved else "no feature looks ahead"
         typer.echo(f"{cutoff}: {message}")
-    if any(found.values()):
+    if found.undated:
+        typer.echo(f"Not cut, for want of a day: {', '.join(found.undated)}. `lapse check` looks at what they foretell.")
+    if found.has_own_python:
+        typer.echo("Not seen: an absolute path that a feature of your own gives to a reader in C++ (DuckDB, pyarrow).")
+    if not found.is_clean:
         raise typer.Exit(DataError.exit_code)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from lapse.features.family import Inputs
+    from lapse.features.leakage import LeakageReport
     from lapse.history.activity.rollup import Activity
     from lapse.history.validation.validate import Count
     from lapse.model.bundle import Bundle
@@ -195,18 +196,17 @@ class Workspace:
         for cutoff, rate in rates.items():
             stage_logger("labels").info(f"{cutoff}: {rate:.1%} churned")
 
-    def leakage(self, most: int) -> dict[date, list[str]]:
-        """Return the features that change when everything after a cutoff is deleted, for up to `most` cutoffs."""
-        from lapse.features.leakage import check_leakage
+    def leakage(self, most: int) -> LeakageReport:
+        """Return the features that change when the delivery is cut at a cutoff, for up to `most` cutoffs."""
+        from lapse.features.leakage import Delivered, check_leakage
         from lapse.snapshots import cutoffs_in
 
-        known = cutoffs_in(self.paths.snapshots)
+        known, settings, reasons = cutoffs_in(self.paths.snapshots), self.settings, self.settings.churn.reasons
+        delivered = Delivered(
+            self.sources, settings.business_timezone, self.today(), None if reasons is None else tuple(reasons)
+        )
         chosen = known[:: max(1, -(-len(known) // most))]
-        with self.engine() as engine:
-            return check_leakage(
-                engine, self.paths.validated, chosen, windows=self.windows, profile=self.profile, inputs=self.inputs,
-                counted_reasons=self.settings.churn.reasons,
-            )  # fmt: skip
+        return check_leakage(delivered, chosen, windows=self.windows, section=settings.features, root=self.root)
 
     def retention(self) -> None:
         """Write the customer retention rate of every whole month and quarter."""

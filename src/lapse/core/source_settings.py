@@ -19,7 +19,8 @@ OBJECT_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # `scheme://user:password@host`, with whatever odd characters an unquoted password may hold.
 PASSWORD = re.compile(r"(://[^/@:\s]*:)([^\s]+)(@)")
-PASSWORD_OPTION = re.compile(r"(?i)([?&;][^=&\s]*(?:pass|pwd|secret|token|key)[^=&\s]*=)([^&;\s]+)")
+# A presigned address is a password, too: whoever has its signature may read the object.
+PASSWORD_OPTION = re.compile(r"(?i)([?&;](?:[^=&\s]*(?:pass|pwd|secret|token|key|signature)[^=&\s]*|sig|sas)=)([^&;\s]+)")
 
 
 def literal_password(url: str) -> bool:

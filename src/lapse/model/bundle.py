@@ -21,6 +21,7 @@ from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
 from lapse.model.calibration import Calibrator, calibrator_from_json, calibrator_to_json
 from lapse.model.scorers import Scorer, scorer_from_json, scorer_to_json
+from lapse.model.sealing import require_sealed, sealed
 from lapse.model.season import Season
 
 FORMAT = 4
@@ -36,6 +37,8 @@ _PLACES = {
 """Where inputs that are neither tables nor columns of transactions come from."""
 DAY = "cutoff_date"
 Kind = Literal["model", "rule"]
+_ODD = (KeyError, TypeError, ValueError, OSError, RecursionError)
+"""What reading a damaged folder raises."""
 LIBRARIES = ("lightgbm", "scikit-learn", "pandas", "numpy", "ibis-framework", "duckdb")
 
 
@@ -179,7 +182,7 @@ class Bundle:
         }
         for name, text in texts.items():
             write_text(folder / name, text)
-        write_text(folder / DESCRIPTION, json.dumps(description, indent=2, sort_keys=True) + "\n")
+        write_text(folder / DESCRIPTION, json.dumps(sealed(description, texts), indent=2, sort_keys=True) + "\n")
         return content_hash(folder)
 
     @classmethod
@@ -196,6 +199,8 @@ class Bundle:
             elif spec["format"] != FORMAT:
                 raise ModelError(f"{folder} is a bundle of format {spec['format']}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
+            else:
+                require_sealed(spec, folder)
             scorer = scorer_from_json(spec["scorer"], lambda name: (folder / Path(name).name).read_text(encoding="utf-8"))
             if list(scorer.features) != spec["features"]:
                 raise ValueError("its features are not those of its model")
@@ -210,7 +215,7 @@ class Bundle:
                 season=Season.from_json(spec["season"]) if spec.get("season") else None,
                 version=content_hash(folder),
             )
-        except (KeyError, TypeError, ValueError, FileNotFoundError, AttributeError, lgb.basic.LightGBMError) as error:
+        except (*_ODD, AttributeError, lgb.basic.LightGBMError) as error:
             raise ModelError(f"{folder} is damaged ({type(error).__name__}: {error}). Train again: `dvc repro`.") from None
 
 
@@ -222,6 +227,12 @@ def _renamed(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def content_hash(folder: Path) -> str:
-    """Return the version of a bundle: the first 12 hex digits over its files."""
-    files = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["files"]
-    return digest(folder / DESCRIPTION, *(folder / Path(name).name for name in files))[:12]
+    """Return the version of a bundle: the first 12 hex digits over its files.
+
+    ModelError where they cannot be read; no file but the description is looked into.
+    """
+    try:
+        files = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["files"]
+        return digest(folder / DESCRIPTION, *(folder / Path(name).name for name in files))[:12]
+    except _ODD as error:
+        raise ModelError(f"{folder} is damaged ({type(error).__name__}: {error}). Train again: `dvc repro`.") from None

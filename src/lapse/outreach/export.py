@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,16 @@ import pandas as pd
 
 from lapse.core.files import atomic_write, write_text
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = "=+\\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
+"""What begins a formula: = + - @, also of full width, small, and the mathematical minus."""
+UNSEEN = (
+    r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
+)
+"""Spaces, control and invisible characters: an importer may drop them before it looks at what begins a cell."""
+BREAKS = r",;|\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029\uff0c\uff1b"
+"""Where an importer that is told, or believes, another separator or does without quotes begins a cell inside a text."""
+CELL_START = re.compile(f'(^|[{BREAKS}])(?=["{UNSEEN}]*[{FORMULA_STARTS}])|^(?=[\\t\\r])')
 HEADINGS = {
     "rank": "Rank", "customer_id": "Customer", "churn_risk": "Churn risk", "risk_band": "Band",
     "reason_1": "Strongest reason", "reason_2": "Second reason", "reason_3": "Third reason",
@@ -26,12 +36,14 @@ WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "mo
 
 
 def list_as_csv(listed: pd.DataFrame) -> str:
-    """Return a list as CSV; an apostrophe stands before a text that a spreadsheet would run as a formula."""
-    safe = listed.copy()
-    for name in safe.select_dtypes(include=["object", "string"]).columns:
-        safe[name] = safe[name].map(_without_formula)
-    safe["churn_risk"] = safe["churn_risk"].map("{:.4f}".format)
-    return safe.to_csv(index=False, float_format="%.2f", lineterminator="\n")
+    """Return a list as CSV, every text in quotes.
+
+    An apostrophe stands before whatever a spreadsheet would run as a formula, wherever it might begin a cell.
+    """
+    lines = [",".join(listed.columns)]
+    names = list(listed.columns)
+    lines += [",".join(map(_csv_cell, names, row)) for row in listed.itertuples(index=False, name=None)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def list_as_json(listed: pd.DataFrame) -> str:
@@ -106,5 +118,18 @@ def _write_customers(book: Any, listed: pd.DataFrame) -> None:
     sheet.autofilter(0, 0, max(len(listed), 1), len(listed.columns) - 1)
 
 
-def _without_formula(value: object) -> object:
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+def _csv_cell(name: str, value: Any) -> str:
+    if pd.isna(value):
+        return ""
+    if isinstance(value, str):
+        return f'"{without_formula(value).replace(chr(34), chr(34) * 2)}"'
+    if name in DAYS:
+        return f"{value:%Y-%m-%d}"
+    if isinstance(value, float):
+        return f"{value:.4f}" if name == "churn_risk" else f"{value:.2f}"
+    return str(value)
+
+
+def without_formula(text: str) -> str:
+    """Return a text that no spreadsheet runs: an apostrophe stands where a cell might begin with a formula."""
+    return CELL_START.sub(lambda found: f"{found.group(1) or ''}'", text)

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,14 +23,20 @@ import lapse
 from lapse.core.errors import ModelError, first_line
 from lapse.core.files import read_json
 from lapse.core.source_settings import without_passwords
-from lapse.model.bundle import DAY, LIBRARIES, Bundle
+from lapse.model.bundle import DAY, LIBRARIES, Bundle, content_hash
 from lapse.registry.record import description, feature_dictionary, flat_metrics, flat_params, input_example
-from lapse.value.value_model import ValueModel, value_beside
+from lapse.value.value_model import ValueModel, value_beside, value_hash
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
 PARTS = ("test", "pooled", "baselines")
 """The parts of metrics.json that the run shows as metrics."""
+HASHES: Mapping[str, tuple[str, Callable[[Path], str]]] = {
+    "model_version": ("lapse", content_hash),
+    "value_version": ("lapse", value_hash),
+    "evaluation_version": ("evaluation", content_hash),
+}
+"""Tag of a registered version -> the folder whose files it is the hash of; older versions have the first only."""
 CHAIN_HASH = "promotions_seal"
 """Tag of the registered model: the hash of the line in models/promotions.jsonl that it was last moved or refused by."""
 
@@ -84,7 +90,8 @@ def record_training(
             number = _register(mlflow, registered_model, models, reports / "metrics.json", final_model, rows)
             client = mlflow.MlflowClient()
             client.update_model_version(registered_model, str(number), description=text)
-            for key, value in (("model_version", final_model.version), ("test_cutoff", metrics["test_cutoff"])):
+            hashes = {tag: of(models / folder) for tag, (folder, of) in HASHES.items()}
+            for key, value in {**hashes, "test_cutoff": metrics["test_cutoff"]}.items():
                 client.set_model_version_tag(registered_model, str(number), key, value)
             return str(run.info.run_id)
 
@@ -114,6 +121,11 @@ class Registry:
     root: Path
     model: str
 
+    def may_exist(self) -> bool:
+        """Return whether there is a registry to ask: not where MLflow would only now make its file."""
+        uri = tracking_uri(self.root)
+        return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).exists()
+
     def champion(self) -> tuple[int | None, str | None]:
         """Return the version that the alias points to and the chain hash of the last promotion, None where there is none."""
         with _mlflow(self.root) as mlflow:
@@ -136,11 +148,16 @@ class Registry:
                              "`dvc repro evaluate` records it; or name another: --version.")  # fmt: skip
         return max(numbers)
 
-    def fetch(self, number: int) -> Registered:
-        """Return the bundles and metrics of a version; ModelError when it is missing or lacks one of them."""
+    def fetch(self, number: int, recorded: str | None = None) -> Registered:
+        """Return the bundles and metrics of a version; ModelError when it is missing or lacks one of them.
+
+        ModelError, too, where its files are not those that its tags name, or not those of the model version `recorded`
+        in the history. Nothing else looks into a file before.
+        """
         with _mlflow(self.root) as mlflow, TemporaryDirectory(prefix="lapse-registry-") as temporary:
             try:
                 uri = f"models:/{self.model}/{number}"
+                tags = mlflow.MlflowClient().get_model_version(self.model, str(number)).tags
                 place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary)) / "artifacts"
             except (mlflow.exceptions.MlflowException, OSError) as error:
                 raise ModelError(f"version {number} of {self.model!r} cannot be read from the registry "
@@ -150,10 +167,28 @@ class Registry:
                 raise ModelError(f"version {number} of {self.model!r} was recorded by an older lapse, without the "
                                  "evaluation model and its metrics. Record a new one: "
                                  "`dvc repro --force evaluate`.")  # fmt: skip
+            self._require_same(number, place, tags, recorded)
             final_model, evaluation_model = Bundle.read(place / "lapse"), Bundle.read(place / "evaluation")
             return Registered(
                 number, final_model, evaluation_model, read_json(place / "metrics.json"), value_beside(place / "lapse")
             )
+
+    def _require_same(self, number: int, place: Path, tags: Mapping[str, str], recorded: str | None) -> None:
+        """Raise ModelError where a downloaded version is not what was recorded."""
+        expected = [(of, place / folder, tags[tag], "its tag") for tag, (folder, of) in HASHES.items() if tag in tags]
+        if recorded is not None:
+            expected.append((content_hash, place / "lapse", recorded, "the history"))
+        for of, folder, wanted, where in expected:
+            try:
+                found = of(folder)
+            except ModelError:
+                found = "unreadable"
+            if found != wanted:
+                raise ModelError(
+                    f"version {number} of {self.model!r} in {shown_uri(self.root)} is not what was recorded: its files are "
+                    f"{found}, {where} says {wanted}. Somebody changed or damaged them. Bring them back from a backup; or "
+                    "record the model anew (`dvc repro --force evaluate`) and promote that version."
+                )
 
     def move_champion(self, number: int) -> None:
         """Point the alias to a version. Only promotion.py calls this, after it wrote why."""

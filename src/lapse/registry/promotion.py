@@ -26,7 +26,15 @@ from lapse.model.bundle import Bundle, content_hash
 from lapse.model.train import read_rows
 from lapse.registry.gate import Check, Comparison, Evidence, GateSettings, compare, decide
 from lapse.registry.mlflow_registry import Registered, Registry, shown_uri
-from lapse.registry.promotion_history import PROMOTIONS, Action, PromotionRecord, append, champions, read_history
+from lapse.registry.promotion_history import (
+    PROMOTIONS,
+    Action,
+    PromotionRecord,
+    append,
+    champion_record,
+    champions,
+    read_history,
+)
 from lapse.value.value_model import ValueModel, value_beside
 
 Choice = Literal["champion", "latest"]
@@ -169,23 +177,33 @@ def scoring_model(root: Path, registered_model: str, choice: Choice | None, temp
     """Return the model to score by; `temporary` is a folder for its files.
 
     None: the champion where one was ever promoted, else models/lapse. ModelError when the champion is asked for or was
-    promoted, but is not in the registry: scoring by another model in silence would be a promotion without a gate.
+    promoted, but is not in the registry, or not as the history has it: scoring by another model in silence would be a
+    promotion without a gate.
     """
-    promoted = bool(champions(_of(read_history(root / PROMOTIONS), registered_model)))
-    if choice == "latest" or (choice is None and not promoted):
-        final_model = root / "models" / "lapse"
-        metrics = root / "data/reports/metrics.json"
-        return Scoring(Bundle.read(final_model), metrics, {"from": "models/lapse"}, value_beside(final_model))
-    registry = Registry(root, registered_model)
-    number, _ = registry.champion()
+    if choice == "latest":
+        return _newest(root)
+    registry, records = Registry(root, registered_model), _of(read_history(root / PROMOTIONS), registered_model)
+    promoted = bool(champions(records))
+    # Without a history, a registry that is there may still hold a champion.
+    asked = promoted or choice == "champion" or registry.may_exist()
+    number, chain_hash = registry.champion() if asked else (None, None)
+    if choice is None and number is None and not promoted:
+        return _newest(root)
     if number is None:
         raise ModelError(f"score: {registered_model!r} has no champion in the registry {shown_uri(root)}. Promote one "
                          "(`lapse promote`), point MLFLOW_TRACKING_URI to where it is, or score by models/lapse: "
                          "--model latest.")  # fmt: skip
-    champion = registry.fetch(number)
+    if (record := champion_record(records, number, chain_hash)) is None:
+        raise ModelError(f"score: {_out_of_step(registry, number, records)} Or score by models/lapse: --model latest.")
+    champion = registry.fetch(number, record.to_model_version)
     write_json(temporary / "metrics.json", champion.metrics)
     origin = {"from": "champion", "registered_model": registered_model, "registered_version": number}
     return Scoring(champion.final_model, temporary / "metrics.json", origin, champion.value)
+
+
+def _newest(root: Path) -> Scoring:
+    final_model, metrics = root / "models" / "lapse", root / "data/reports/metrics.json"
+    return Scoring(Bundle.read(final_model), metrics, {"from": "models/lapse"}, value_beside(final_model))
 
 
 def who(root: Path) -> str:
@@ -235,11 +253,18 @@ def _in_step(registry: Registry, records: list[PromotionRecord], *, overrule: bo
         return wanted
     if overrule:
         return champion
-    raise ModelError(
+    raise ModelError(_out_of_step(registry, champion, records))
+
+
+def _out_of_step(registry: Registry, champion: int | None, records: list[PromotionRecord]) -> str:
+    """Return what is said where the registry's champion is not the history's."""
+    stack = champions(records)
+    wanted = stack[-1] if stack else None
+    return (
         f"The champion of {registry.model!r} in {shown_uri(registry.root)} is {_version(champion)}, but {PROMOTIONS} ends "
         f"with {_version(wanted)}{'' if champion != wanted else ' and another line'}: it was moved by hand, or this is not "
-        "the newest history. Bring the newest one (`git pull`), or begin from what the registry says: "
-        "`lapse promote --force --reason …`."
+        f"the newest history. Bring the newest one (`git pull`, `git checkout -- {PROMOTIONS}`), or begin from what the "
+        "registry says: `lapse promote --force --reason …`."
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from lapse.core.errors import ModelError
+from lapse.core.errors import ModelError, first_line
 from lapse.core.files import text_sha256, write_text
 
 PROMOTIONS = Path("models/promotions.jsonl")
@@ -53,8 +53,12 @@ def read_history(path: Path) -> list[PromotionRecord]:
     records: list[PromotionRecord] = []
     if not path.exists():
         return records
+    try:
+        whole = path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({first_line(error)}). {_restore(path)}") from None
     # Not splitlines: a reason may hold what Unicode calls a line separator.
-    for number, text in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
+    for number, text in enumerate(whole.removesuffix("\n").split("\n"), start=1):
         previous = records[-1].hash if records else ""
         try:
             spec: dict[str, Any] = json.loads(text)
@@ -87,6 +91,20 @@ def champions(records: Sequence[PromotionRecord]) -> list[int]:
         elif record.action == "rolled back":
             stack = stack[:-1]
     return stack
+
+
+def champion_record(records: Sequence[PromotionRecord], number: int, chain_hash: str | None) -> PromotionRecord | None:
+    """Return the record by which a version is the registry's champion; None where the history does not make it that.
+
+    `chain_hash`: the record that the registry knows last. It is the one before the newest where a move was killed
+    between its line and the registry; then the champion before it still is the champion.
+    """
+    moves, stack = [record for record in records if record.action != "refused"], champions(records)
+    hashes = ["", *(record.hash for record in records)]
+    interrupted = len(hashes) > 1 and (chain_hash or "") == hashes[-2] and number == records[-1].from_version
+    if number not in stack[-1:] and not interrupted:
+        return None
+    return next((record for record in reversed(moves) if record.to_version == number), None)
 
 
 def _hash(record: PromotionRecord) -> str:

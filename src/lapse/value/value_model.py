@@ -24,6 +24,7 @@ from lapse.core.errors import HistoryTooShort, ModelError
 from lapse.core.files import digest, write_text
 from lapse.core.windows import ChurnWindows
 from lapse.model.classifier import model_text
+from lapse.model.sealing import SEAL, require_sealed, sealed
 from lapse.value.spend_baselines import (
     GammaGamma,
     GammaGammaRule,
@@ -170,10 +171,12 @@ class ValueModel:
             name: value for name, value in asdict(replace(self, booster=None)).items() if name not in ("booster", "version")
         }
         (folder / MODEL).unlink(missing_ok=True)
-        if self.booster is not None:
-            write_text(folder / MODEL, model_text(self.booster))
-        write_text(folder / DESCRIPTION, json.dumps({"format": FORMAT, **spec}, indent=2, sort_keys=True) + "\n")
-        return _version(folder)
+        texts = {} if self.booster is None else {MODEL: model_text(self.booster)}
+        for name, text in texts.items():
+            write_text(folder / name, text)
+        described = sealed({"format": FORMAT, **spec}, texts)
+        write_text(folder / DESCRIPTION, json.dumps(described, indent=2, sort_keys=True) + "\n")
+        return value_hash(folder)
 
     @classmethod
     def read(cls, folder: Path) -> ValueModel:
@@ -184,9 +187,13 @@ class ValueModel:
             raise ModelError(f"{folder} holds no value model. Run `dvc repro`, which trains one.")
         try:
             spec: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            if (found := spec.pop("format")) != FORMAT:
+            if (found := spec["format"]) != FORMAT:
                 raise ModelError(f"{folder} holds a value model of format {found}, this lapse reads {FORMAT}. Train again: "
                                  "`dvc repro`.")  # fmt: skip
+            require_sealed(spec, folder)
+            hashes = spec.pop(SEAL, None)
+            has_booster = (folder / MODEL).exists() if hashes is None else MODEL in hashes
+            del spec["format"]
             rule, line = spec.pop("gamma_gamma"), spec.pop("regression")
             spend, rate = rule["spend"], rule["rate"]
             model = cls(
@@ -195,15 +202,13 @@ class ValueModel:
                     GammaGamma(**spend) if spend else None, PurchaseRate(**rate) if rate else None, rule["level"]
                 ),
                 regression=SpendRegression(line["intercept"], tuple(line["weights"])),
-                booster=lgb.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8"))
-                if (folder / MODEL).exists()
-                else None,
-                version=_version(folder),
+                booster=lgb.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8")) if has_booster else None,
+                version=value_hash(folder),
             )
             if model.kind == "model" and model.booster is None:
                 raise ValueError(f"{MODEL} is missing")
             return model
-        except (KeyError, TypeError, ValueError, lgb.basic.LightGBMError) as error:
+        except (KeyError, TypeError, ValueError, OSError, RecursionError, AttributeError, lgb.basic.LightGBMError) as error:
             raise ModelError(f"{folder} holds a damaged value model ({type(error).__name__}: {error}). Train again: `dvc "
                              "repro`.") from None  # fmt: skip
 
@@ -213,8 +218,8 @@ def value_beside(folder: Path) -> ValueModel | None:
     return ValueModel.read(folder) if (folder / DESCRIPTION).exists() else None
 
 
-def _version(folder: Path) -> str:
-    """Return the version of a value model: the first 12 hex digits over its files."""
+def value_hash(folder: Path) -> str:
+    """Return the version of a value model: the first 12 hex digits over its files, or over none."""
     return digest(*(folder / name for name in (MODEL, DESCRIPTION) if (folder / name).exists()))[:12]
 
 

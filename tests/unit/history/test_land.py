@@ -266,10 +266,13 @@ def test_a_driver_that_is_not_installed(
         "postgresql://host/db?user=x&password=hunter22",
         "s3://key:hunter22@bucket/x.parquet",
         "s3://bucket/x.parquet?secret_key=hunter22",
+        "s3://bucket/x.parquet?X-Amz-Signature=hunter22",
+        "az://container/x.csv?sv=2024&sig=hunter22",
+        "az://container/x.csv?sv=2024&sig=${PW}x",
     ],
 )
 def test_a_password_in_params_is_refused(url: str) -> None:
-    wanted = {"url": url} if url.startswith("s3") else {"url": url, "table": "x"}
+    wanted = {"url": url} if url.startswith(("s3", "az")) else {"url": url, "table": "x"}
     with pytest.raises(ValueError, match=r"the url holds a password. Put it into the environment and write \$\{NAME\}"):
         LandTable.model_validate(wanted)
 
@@ -279,6 +282,38 @@ def test_a_whole_url_from_the_environment() -> None:
     assert url.scheme == "postgresql"
     assert "hunter22" not in f"{url} {url!r}"
     assert url.without_secrets(ValueError("no hunter22 at postgresql://user:hunter22@host/db")) == "no *** at ***"
+
+
+@pytest.mark.parametrize(
+    ("template", "part"),
+    [
+        ("postgresql://host/db?user=me&password=${PW}", ("query", "password")),
+        ("postgresql://me:${PW}@host/db?application_name=me", ("password",)),
+        ("postgresql://me@host/db?password=${PW}", ("query", "password")),
+    ],
+)
+def test_a_password_from_the_environment_stays_one_wherever_it_stands(template: str, part: tuple[str, ...]) -> None:
+    from sqlalchemy.engine import make_url
+
+    password = "S3cr/t@Pw%42&x=1"
+    url = secret_url(template, {"PW": password}, "where")
+    made = make_url(url.text)
+    assert made.host == "host", "nothing of it is asked of a name server"
+    assert (made.query["password"] if "query" in part else made.password) == password
+    # A driver that divides it all the same shows none of its pieces.
+    assert url.without_secrets(ValueError("failed to resolve host 'Pw%42&x=1'")) == "failed to resolve host '***'"
+
+
+def test_an_access_signature_may_stand_for_all_options() -> None:
+    url = secret_url("az://box/x.csv?${SAS}", {"SAS": "sv=2024&sig=a%2Fb@c"}, "where")
+    assert url.text == "az://box/x.csv?sv=2024&sig=a%2Fb%40c" and "sig" not in str(url)
+    assert "a%2Fb" not in url.without_secrets(ValueError("403 for https://box/x.csv?sv=2024&sig=a%2Fb%40c"))
+
+
+def test_a_login_that_would_be_divided_is_refused_before_anybody_is_asked() -> None:
+    with pytest.raises(SettingsError, match=r"the login in \$\{URL\} holds an @ .*%40") as refused:
+        secret_url("${URL}", {"URL": "postgresql://me:S3cr/t@Pw%42@host/db?x=1"}, "where")
+    assert "Pw%42" not in str(refused.value)
 
 
 @pytest.fixture

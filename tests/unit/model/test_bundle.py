@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -148,6 +149,39 @@ def test_a_bundle_of_an_old_format_is_read(old: int, calibrator: Calibrator, row
     (tmp_path / "bundle.json").write_text(json.dumps(spec))
     read = Bundle.read(tmp_path)
     assert read == replace(bundle, version=read.version)
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("trees_1.txt", lambda text: text[: len(text) // 2]),
+        ("trees_1.txt", lambda text: text.replace("leaf_value=", "leaf_value=-", 1)),
+        ("bundle.json", lambda text: text.replace('"slope": 0.8', '"slope": -0.8')),
+        ("bundle.json", lambda text: text[:200]),
+    ],
+    ids=["cut off", "a leaf", "the calibrator", "torn"],
+)
+def test_a_changed_file_is_refused_before_lightgbm_sees_it(
+    name: str, edit: Any, rows: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle_of("booster", rows).write(tmp_path)
+    text = (tmp_path / name).read_text("utf-8")
+    assert edit(text) != text
+    (tmp_path / name).write_text(edit(text), "utf-8")
+    monkeypatch.setattr("lightgbm.Booster", lambda **_: pytest.fail("a damaged text aborts the process"))
+    with pytest.raises(ModelError, match=r"is damaged .*dvc repro") as refused:
+        Bundle.read(tmp_path)
+    assert refused.value.exit_code == 4
+
+
+def test_a_bundle_without_hashes_is_read(rows: pd.DataFrame, tmp_path: Path) -> None:
+    """As every lapse wrote them before."""
+    bundle = bundle_of("booster", rows)
+    bundle.write(tmp_path)
+    spec = json.loads((tmp_path / "bundle.json").read_text("utf-8"))
+    del spec["sha256"]
+    (tmp_path / "bundle.json").write_text(json.dumps(spec), "utf-8")
+    assert Bundle.read(tmp_path).churn_risk(rows).tolist() == bundle.churn_risk(rows).tolist()
 
 
 def test_damage_is_noticed(rows: pd.DataFrame, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import shutil
+import subprocess
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -14,7 +17,7 @@ import python_calamine
 from lapse.core.errors import DataError
 from lapse.core.settings import Lists
 from lapse.core.tables import AT_RISK, SCORES
-from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
+from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula, write_spreadsheet
 from lapse.outreach.lists import about_list, at_risk_list, consent_note, list_notes, write_lists
 from lapse.scoring.score import consenting_customers
 from lapse.value.profit import CampaignCosts
@@ -188,6 +191,39 @@ def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:
     read = python_calamine.CalamineWorkbook.from_path(tmp_path / "list.xlsx").get_sheet_by_name("At risk").to_python()
     assert read[0][:4] == ["Rank", "Customer", "Churn risk", "Band"]
     assert {row[1] for row in read[1:]} == set(given["customer_id"]), "the spreadsheet shows the id as it is"
+
+
+ATTACKS = {
+    "C942\r=1+2": "C942\r'=1+2", "C1110;=1+1;": "C1110;'=1+1;", "a,=1": "a,'=1", "a|@x": "a|'@x", "a\n +1": "a\n' +1",
+    "\uff1d1": "'\uff1d1", "\uff0b1": "'\uff0b1", "\uff0d1": "'\uff0d1", "\uff20x": "'\uff20x", "\u22121": "'\u22121",
+    "\u3000=1": "'\u3000=1", "\u200b=1": "'\u200b=1", "\x00=1": "'\x00=1", "\x0c=1": "'\x0c'=1", "\ufeff\u202e =1": "'\ufeff\u202e =1",
+    '"=1': "'\"=1", 'x";"=1': "x\";'\"=1", "\tx": "'\tx", "=1;-2": "'=1;'-2", "a\u2028=1": "a\u2028'=1",
+}  # fmt: skip
+HARMLESS = ("A-17", "a=b", "me@example.org", "x; y", "Größe 3, 4", "20 % less - now 5", "it's", "1;2", "'=1")
+
+
+@pytest.mark.parametrize("text", [*ATTACKS, *HARMLESS])
+def test_whatever_begins_a_cell_is_defused_and_every_text_is_quoted(text: str) -> None:
+    written = list_as_csv(listing(scores(customer_id=[text])))
+    expected = ATTACKS.get(text, text)
+    assert without_formula(text) == expected and without_formula(expected) == expected
+    (cells,) = csv.DictReader(io.StringIO(written, newline=""))
+    assert cells["customer_id"] == expected
+    quoted = '"' + expected.replace('"', '""') + '"'
+    assert f"1,{quoted},{float(cells['churn_risk']):.4f}," in written, "texts in quotes, numbers not"
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
+@pytest.mark.parametrize("separators", ["44", "44/59/9", "59"], ids=["comma", "its default", "semicolon"])
+def test_libreoffice_opens_the_list_without_a_formula(tmp_path: Path, separators: str) -> None:
+    given = scores(customer_id=list(ATTACKS))
+    (tmp_path / "list.csv").write_text(list_as_csv(listing(given)), encoding="utf-8", newline="")
+    subprocess.run(
+        ["soffice", "--headless", f"-env:UserInstallation=file://{tmp_path}/profile",
+         f"--infilter=Text - txt - csv (StarCalc):{separators},34,76,1", "--convert-to", "fods", "--outdir", str(tmp_path),
+         str(tmp_path / "list.csv")], check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert "table:formula" not in (tmp_path / "list.fods").read_text(encoding="utf-8")
 
 
 def test_the_spreadsheet_is_made_for_a_person(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from lapse.history.profile import DataProfile
 from lapse.registry import promotion
 from lapse.registry.gate import GateSettings
 from lapse.registry.mlflow_registry import tracking_uri
-from lapse.registry.promotion import promote, rollback
+from lapse.registry.promotion import promote, rollback, scoring_model
 from lapse.registry.promotion_history import PROMOTIONS, champions, read_history
 from tests.conftest import ROOT
 from tests.project.imports import stage_files
@@ -41,11 +41,16 @@ class MadeUpRegistry:
     def champion(self) -> tuple[int | None, str | None]:
         return self.alias, self.tag
 
-    def fetch(self, number: int) -> Any:
+    def may_exist(self) -> bool:
+        return True
+
+    def fetch(self, number: int, recorded: str | None = None) -> Any:
         self.fetched.append(number)
+        assert recorded in (None, f"hash{number}")
         if number == self.lost:
             raise ModelError(f"version {number} cannot be read")
-        return SimpleNamespace(number=number, name=f"version {number}", final_model=SimpleNamespace(version=f"hash{number}"))
+        final_model = SimpleNamespace(version=f"hash{number}")
+        return SimpleNamespace(number=number, name=f"version {number}", final_model=final_model, metrics={}, value=None)
 
     def move_champion(self, number: int) -> None:
         if self.dies:
@@ -208,6 +213,50 @@ def test_an_alias_moved_by_hand_is_noticed_and_can_be_overruled(registry: MadeUp
         move(registry.root, 2)
     move(registry.root, 2, "7 was set in the UI", force=True)
     assert read_history(registry.root / PROMOTIONS)[-1].from_version == 7 and registry.alias == 2
+
+
+def scored_by(registry: MadeUpRegistry, choice: Any = None) -> int | None:
+    origin = scoring_model(registry.root, "lapse", choice, registry.root).origin
+    return origin.get("registered_version")
+
+
+def test_a_champion_without_its_history_scores_nobody(registry: MadeUpRegistry) -> None:
+    move(registry.root, 1)
+    assert scored_by(registry) == 1
+    (registry.root / PROMOTIONS).unlink()
+    for choice in (None, "champion"):
+        with pytest.raises(
+            ModelError, match=r"is version 1, but models/promotions.jsonl ends with none.*--model latest"
+        ) as raised:
+            scored_by(registry, choice)
+        assert raised.value.exit_code == 4
+
+
+def test_an_alias_that_the_history_does_not_know_scores_nobody(registry: MadeUpRegistry) -> None:
+    for number in (1, 2):
+        move(registry.root, number)
+    for alias in (1, 7):
+        registry.alias = alias
+        with pytest.raises(ModelError, match=rf"is version {alias}, but models/promotions.jsonl ends with version 2"):
+            scored_by(registry)
+    assert registry.fetched == [1, 2, 1], "the candidates and the champion before; nothing was read to score by"
+
+
+def test_while_a_move_was_killed_half_way_the_champion_before_it_scores(registry: MadeUpRegistry) -> None:
+    move(registry.root, 1)
+    registry.dies = True
+    with pytest.raises(KeyboardInterrupt):
+        move(registry.root, 2)
+    assert scored_by(registry) == 1
+    registry.alias = 2
+    assert scored_by(registry) == 2
+
+
+def test_a_history_that_is_no_text_is_one_message(registry: MadeUpRegistry) -> None:
+    move(registry.root, 1)
+    (registry.root / PROMOTIONS).write_bytes(b"\xff\x00\xfe")
+    with pytest.raises(ModelError, match=r"cannot be read .*git checkout"):
+        scored_by(registry)
 
 
 def test_neither_a_stage_nor_an_experiment_moves_it(registry: MadeUpRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,26 @@ def test_through_the_gate_and_back(recorded: Path, tmp_path: Path) -> None:
         gated(recorded, 9)
 
 
+@pytest.mark.parametrize("name", ["lapse/trees_1.txt", "evaluation/bundle.json"])
+def test_a_champion_whose_files_were_changed_scores_nobody(recorded: Path, tmp_path: Path, name: str) -> None:
+    """Its own hashes made to fit, too: the tags and the history say what was recorded."""
+    if Registry(recorded, "lapse").champion()[0] is None:
+        gated(recorded, 1)
+    number = Registry(recorded, "lapse").champion()[0]
+    places = sorted(recorded.rglob(f"artifacts/{name}"), key=lambda path: path.stat().st_mtime_ns)
+    before = {place: place.read_bytes() for place in places}
+    assert places
+    try:
+        for place, text in before.items():
+            place.write_bytes(text.replace(b"leaf_value=", b"leaf_value=-").replace(b"shrinkage=1", b"shrinkage=2") + b" ")
+        with pytest.raises(ModelError, match=rf"version {number} of 'lapse' .* is not what was recorded: its files are"):
+            scoring_model(recorded, "lapse", None, tmp_path)
+    finally:
+        for place, text in before.items():
+            place.write_bytes(text)
+    assert scoring_model(recorded, "lapse", None, tmp_path).origin["registered_version"] == number
+
+
 def test_the_run_says_what_a_person_wants(recorded: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,47 @@ def test_an_attribute_that_was_known_in_time_is_not_found(check, value: Value) -
 
 def test_a_telling_name_is_a_note(check) -> None:
     assert the(check("CLV", lambda who, rows: random.Random(who).randrange(100)), "telling_name").severity == "note"
+
+
+@pytest.fixture
+def check_orders(engine: Engine, tmp_path: Path):
+    def checked(column: str, value: Callable[[Row, Sequence[Row]], Any]) -> list[Finding]:
+        bought: dict[str, list[Row]] = {}
+        for row in LEAVING:
+            bought.setdefault(row["customer_id"], []).append(row)
+        lines = [{**row, column: value(row, bought[row["customer_id"]])} for row in LEAVING]
+        opened = delivery(engine, tmp_path, lines)
+        columns = {"transactions": ["customer_id", "ordered_at", "amount", "order_id", "product_id", column]}
+        opened = replace(opened, profile=replace(opened.profile, columns=columns))
+        return check_foresight(opened, try_definitions(opened, [(WINDOWS, 14)], 13)[0])
+
+    return checked
+
+
+ORDER_LEAKS = {
+    "channel": (lambda row, rows: "closed" if last_day_of(rows) < day(166) else "web", "with an AUROC of 1.00"),
+    "quantity": (lambda row, rows: sum(one["ordered_at"] > row["ordered_at"] for one in rows), "with an AUROC of"),
+    "cost": (lambda row, rows: sum(one["amount"] for one in rows), "over the whole log"),
+}
+
+
+@pytest.mark.parametrize("column", ORDER_LEAKS)
+def test_a_column_of_orders_that_knows_the_future_is_found(check_orders, column: str) -> None:
+    value, wording = ORDER_LEAKS[column]
+    finding = the(check_orders(column, value), "knows_the_future")
+    assert (finding.severity, finding.place) == ("warning", f"transactions.{column}")
+    assert wording in finding.message
+    assert "`lapse leakage`" in finding.what_to_do
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("channel", lambda row, rows: random.Random(str(row["ordered_at"])).choice(["web", "store", None])),
+        ("quantity", lambda row, rows: sum(one["ordered_at"] <= row["ordered_at"] for one in rows)),
+        ("is_return", lambda row, rows: random.Random(str(row)).random() < 0.1),
+    ],
+    ids=["channel", "orders so far", "is_return"],
+)
+def test_a_column_of_orders_that_was_known_in_time_is_not_found(check_orders, column: str, value: Any) -> None:
+    assert found(check_orders(column, value), "knows_the_future") is None

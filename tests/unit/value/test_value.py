@@ -180,6 +180,10 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "value.txt").unlink()
     with pytest.raises(ModelError, match=r"damaged value model .*value\.txt is missing"):
         ValueModel.read(tmp_path)
+    model.write(tmp_path)
+    (tmp_path / "value.txt").write_text((tmp_path / "value.txt").read_text("utf-8")[:2000], "utf-8")
+    with pytest.raises(ModelError, match=r"damaged value model .*value\.txt is not what was written"):
+        ValueModel.read(tmp_path)
     spec = json.loads((tmp_path / "value.json").read_text())
     for content, message in (({**spec, "format": 9}, "format 9"), ({"format": 1}, "damaged")):
         (tmp_path / "value.json").write_text(json.dumps(content))

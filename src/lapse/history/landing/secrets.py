@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from lapse.core.errors import SettingsError
-from lapse.core.source_settings import PLACEHOLDER, literal_password, without_passwords
+from lapse.core.source_settings import PASSWORD, PLACEHOLDER, literal_password, without_passwords
+
+PIECE = re.compile(r"[@/?#:]")
+"""Where a driver may divide a value that stands in a URL as it is."""
+LEAST_PIECE = 4
+OPTIONS = "=&%;+~-._:,/"
+"""What stays as it is in a value that stands for whole options, as an access signature does: `?${SAS}`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Secret:
 def secret_url(url: str, environment: Mapping[str, str], where: str) -> Secret:
     """Return a URL from params with every ${NAME} filled in.
 
-    SettingsError when a name is not set, or when a password stands in params itself.
+    SettingsError when a name is not set, when a password stands in params itself, and when a value would be taken for
+    another part of the URL.
     """
     if literal_password(url):
         raise SettingsError(f"{where}.url holds a password. Put it into the environment and write ${{NAME}} in its place.")
@@ -50,20 +57,36 @@ def secret_url(url: str, environment: Mapping[str, str], where: str) -> Secret:
         raise SettingsError(f"{where}.url: {', '.join(missing)} is not set. Set it in the environment of the run.")
     values = [environment[name] for name in names]
     whole = PLACEHOLDER.fullmatch(url) is not None
-    login_ends = url.rfind("@")
+    query = url.find("?") if "?" in url else len(url)
+    login_ends = url.rfind("@", 0, query)
 
     def filled(match: re.Match[str]) -> str:
-        # Where a URL has its login, characters like @ and / must be written in percent.
-        value = environment[match.group(1)]
-        return quote(value, safe="") if match.start() < login_ends and not whole else value
+        # In a login and in an option, characters like @ and / must be written in percent.
+        value, before = environment[match.group(1)], url[: match.start()]
+        if whole:
+            return value
+        if match.start() > query and before.endswith(("?", "&", ";")):
+            return quote(value, safe=OPTIONS)
+        return quote(value, safe="") if match.start() < login_ends or match.start() > query else value
 
     text = PLACEHOLDER.sub(filled, url)
-    hidden = {value for value in values if len(value) > 2} | {quote(value, safe="") for value in values if len(value) > 2}
-    if whole:
-        hidden |= _password_of(text)
     if "://" not in text:
         raise SettingsError(f"{where}.url: {url} holds no URL. It must be like postgresql://user:password@host/database.")
-    return Secret(text, url, tuple(hidden))
+    _require_one_login(text, url, where)
+    passwords = _password_of(text)
+    divided = passwords if whole else {*values, *passwords}
+    told = {*values, *divided, *(one for value in divided for one in PIECE.split(value) if len(one) >= LEAST_PIECE)}
+    hidden = {form for value in told if len(value) > 2 for form in (value, quote(value, safe=""))}
+    return Secret(text, url, tuple(sorted(hidden)))
+
+
+def _require_one_login(text: str, url: str, where: str) -> None:
+    """Raise SettingsError where a password holds a bare @: what follows it would be taken for the host, and asked for."""
+    head = text.split("?", maxsplit=1)[0]
+    found = PASSWORD.search(head if "@" in head else text)
+    if found and "@" in found.group(2):
+        raise SettingsError(f"{where}.url: the login in {url} holds an @ that would divide it. Write it as %40 (and / as "
+                            "%2F), or put the parts into variables of their own: ${USER}:${PASSWORD}@host.")  # fmt: skip
 
 
 def _password_of(url: str) -> set[str]:

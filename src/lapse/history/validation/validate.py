@@ -26,6 +26,7 @@ from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
 from lapse.history.reading.joins import JoinCount
 from lapse.history.reading.sources import StagedTable, stage_source
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
+from lapse.history.validation.cut import cut_staged
 from lapse.history.validation.nobody import is_nobody
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
@@ -60,12 +61,20 @@ class Count:
 
 
 def validate(
-    engine: DuckEngine, sources: Sources, timezone: str, out: Path, report: Path, today: date
+    engine: DuckEngine,
+    sources: Sources,
+    timezone: str,
+    out: Path,
+    report: Path,
+    today: date,
+    *,
+    cutoff: date | None = None,
 ) -> tuple[DataProfile, dict[str, Count]]:
     """Write typed Parquet, rejects and profile.json to `out`, and return the data profile and the counts of every source.
 
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
-    `sources.until`, rows after that day are left out as if the log ended there; they are counted apart.
+    `sources.until`, rows after that day are left out as if the log ended there; they are counted apart. With `cutoff`,
+    the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check.
     """
     deliveries = {
         name: stage_source(engine, sources.folder, name, source, sources.id_rules) for name, source in sources.tables.items()
@@ -78,7 +87,7 @@ def validate(
             _hold_empty(engine, table)
             continue
         with translate_errors(table, source):
-            counts[name] = _validate_table(engine, table, source, deliveries[name], sources, timezone, today)
+            counts[name] = _validate_table(engine, table, source, deliveries[name], sources, timezone, (today, cutoff))
     columns = {
         name: [c for c in SOURCES[name].names if c in source.columns or c in source.derive]
         for name, source in sources.tables.items()
@@ -138,16 +147,24 @@ def _validate_table(
     delivery: StagedTable,
     sources: Sources,
     timezone: str,
-    today: date,
+    days: tuple[date, date | None],
 ) -> Count:
-    """Fill the temporary tables `valid_*` and `rejects_*` of a staged table, and return their counts."""
+    """Fill the temporary tables `valid_*` and `rejects_*` of a staged table, and return their counts.
+
+    `days`: today, and the cutoff that the delivery is cut at, if at any.
+    """
+    today, cutoff = days
     mapped = {}
     for name, (expression, is_derived) in mapping_of(table, source, delivery).items():
         described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
         mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
     delivery = _with_whole_ids(engine, mapped, delivery)
     query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
-    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}")
+    judged = f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}"
+    engine.connection.execute(judged)
+    if cutoff is not None:
+        cut_staged(engine, table, source, delivery, cutoff)
+        engine.connection.execute(judged)
     if table.key:
         _reject_repeated_keys(engine, table)
     _hold_valid_and_rejected(engine, table, source, delivery)
