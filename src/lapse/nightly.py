@@ -18,10 +18,10 @@ from lapse.core.files import digest, file_sha256, write_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import load_settings
 from lapse.core.source_settings import Sources
-from lapse.core.windows import resolve_as_of
+from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import source_files
 from lapse.history.validation.validate import Count
-from lapse.outreach.lists import caution_in, consent_note, print_summary, without_consent
+from lapse.outreach.lists import Tally, caution_in, print_summary
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.scoring.score import ScoringModel
 from lapse.scoring.score import print_summary as print_score_summary
@@ -30,7 +30,7 @@ from lapse.workspace import Workspace
 LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
-OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
+OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt")
 MANIFEST = "scores/manifest.json"
 
 
@@ -38,7 +38,8 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
     """Read the sources, score, write scores and lists to `out`, and return the run's manifest.
 
     `as_of` None: as params say. `model` None: the champion where one was promoted, else models/lapse. LapseError when
-    another run holds the folder; ModelError when the model was trained for another definition of churn.
+    another run holds the folder; ModelError when the model was trained for another definition of churn; StaleData when a
+    table is gone or too old for what the model learned from it.
     """
     started = datetime.now(UTC)
     settings = load_settings(root / "params.yaml")
@@ -53,10 +54,15 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         for name, count in counts.items():
             LOG.info(f"{name}: {count}")
         day = resolve_as_of(as_of or settings.score.as_of, night.period)
+        # A day that somebody chose may be as old as they like; the newest day of a log that no longer grows may not.
+        latest = (as_of or settings.score.as_of) == LATEST
+        freshness = night.freshness(fitted.bundle, day, night.today() if latest else None)
+        stale_tables = freshness.require()
         with night.engine() as engine:
             night.roll_up(engine)
-            scores = night.write_scores(engine, fitted, day)
+            scores = night.write_scores(engine, fitted, day, stale_tables)
         listed = night.write_lists(scores, caution)
+        tally = Tally.of(scores, listed, settings.lists)
         manifest = {
             "lapse": __version__,
             "model_version": fitted.bundle.version,
@@ -65,16 +71,19 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             **_log_state(night, day),
             "sources": _sources_read(night.sources, counts),
             "risk_bands": asdict(fitted.bands),
+            "stale": freshness.messages(),
             "customers_scored": len(scores),
-            "customers_listed": len(listed),
-            "kept_off": {"no consent": without_consent(scores, settings.lists.min_risk)},
+            "customers_at_risk": tally.at_risk,
+            "customers_listed": tally.listed,
+            "kept_off": tally.kept_off,
+            "consent_note": tally.consent_note,
             "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
             "started_at": started.isoformat(timespec="seconds"),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _publish(work, out, manifest)
     print_score_summary(scores, fitted.bands)
-    print_summary(listed, consent_note(scores, settings.lists.min_risk))
+    print_summary(listed, tally)
     return manifest
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from lapse.core.windows import Period, last_complete_day
 from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.sources import StagedTable, stage_source
+from lapse.history.table_profile import measure
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
@@ -76,6 +77,11 @@ def validate(
     levels = attribute_levels(engine, sources.customers)
     gap, timed = median_gap_days(engine), has_time_of_day(engine)
     profile = DataProfile(period, columns, kinds, _scale(sources.feedback), gap, levels, timed)
+    profile = replace(profile, tables={
+        name: measure(engine, f"valid_{name}", SOURCES[name], columns=given, classes=profile.classes,
+                      day=period.last_complete_day)
+        for name, given in columns.items()
+    })  # fmt: skip
     with translate_errors(REJECTS, sources.transactions):
         _write_all(engine, list(counts), profile, out)
     write_json(report, {
