@@ -20,11 +20,16 @@ from lapse.core.settings import load_settings
 from lapse.core.source_settings import Sources
 from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import source_files
+from lapse.history.staleness import compare_tables
 from lapse.history.validation.validate import Count
 from lapse.outreach.lists import Tally, caution_in, print_summary
 from lapse.registry.promotion import Choice, Scoring, scoring_model
+from lapse.registry.promotion_history import PROMOTIONS
 from lapse.scoring.score import ScoringModel
 from lapse.scoring.score import print_summary as print_score_summary
+from lapse.usability.findings import Finding
+from lapse.usability.staleness_checks import findings_of
+from lapse.usability.usability_report import UsabilityReport
 from lapse.workspace import Workspace
 
 LOG = stage_logger("score")
@@ -85,6 +90,29 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
     print_score_summary(scores, fitted.bands)
     print_summary(listed, tally)
     return manifest
+
+
+def check_delivery(here: Workspace) -> UsabilityReport:
+    """Return the usability report, with what the night would find when it holds the tables against its model's.
+
+    Without a model they are held against their own past, by the ages that params allow. Nothing is published.
+    """
+    report, today = here.check(), here.today()
+    alone = findings_of(compare_tables(here.profile.tables, None, max_ages=here.settings.score.max_log_age, today=today))
+    if not any(path.exists() for path in (here.paths.final_model, here.root / PROMOTIONS)):
+        return report.with_staleness(alone)
+    try:
+        with TemporaryDirectory(prefix="lapse-check-") as temporary:
+            chosen = scoring_model(here.root, here.settings.evaluate.registered_model, None, Path(temporary))
+        freshness = here.freshness(here.with_own_features(chosen.bundle), here.period.last_complete_day, today)
+    except LapseError as error:
+        return report.with_staleness([*alone, _not_compared(str(error), "Until then `lapse score` fails, too.")])
+    found, unknown = findings_of(freshness.differences), freshness.not_compared
+    return report.with_staleness([*found, *([_not_compared(unknown, "Nothing else.")] if unknown else [])])
+
+
+def _not_compared(why: str, what_to_do: str) -> Finding:
+    return Finding("note", "not_compared", "model", None, 0, why, what_to_do)
 
 
 @contextmanager

@@ -129,8 +129,9 @@ def _volume(name: str, now: TableProfile, learned: TableProfile) -> Difference |
         return None
     rows, least, most = now.blocks[0], min(learned.blocks), max(learned.blocks)
     when = "in all" if name in UNDATED else f"in the last {BLOCK_DAYS} days"
-    fell = rows < FELL * least and _below_chance(rows, FELL * least)
-    rose = rows > ROSE * most and _below_chance(ROSE * most, rows)
+    # The count of rows that come by chance has its own size as its variance (Poisson).
+    fell = rows < FELL * least and rows < least - SIGMAS * math.sqrt(least)
+    rose = rows > ROSE * most and rows > most + SIGMAS * math.sqrt(most)
     if not fell and not rose:
         return None
     usual = f"{least:,}" if least == most else f"{least:,} to {most:,}"
@@ -189,11 +190,6 @@ def _nulls(name: str, now: TableProfile, learned: TableProfile) -> Iterator[Diff
                 f"{share:.1%} of the newest rows have no value, where the model learned from {then:.1%}.",
                 f"Check sources.{name} and the delivery; if this is how it is now, train again.",
             )  # fmt: skip
-
-
-def _below_chance(low: float, high: float) -> bool:
-    """Return whether a Poisson count of mean `high` hardly ever comes as low as `low`."""
-    return low < high - SIGMAS * math.sqrt(high)
 
 
 def _bare(level: str) -> str:
