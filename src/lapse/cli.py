@@ -27,7 +27,8 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
     """Find the customers who are about to stop buying, and say why.
 
     Run it in the folder that holds params.yaml. Exit codes: 0 done; 1 another error; 2 wrong settings or options;
-    3 the data cannot be used; 4 no model, or one that does not fit the data; 5 the gate refused a promotion.
+    3 the data cannot be used; 4 no model, or one that does not fit the data; 5 the gate refused a promotion; 6 stale: a
+    table is gone or too old for what the model learned from it.
     """
     if version:
         typer.echo(f"lapse {__version__}")
@@ -109,16 +110,18 @@ def check(
     """Say whether the sources can support a churn model, and how to set it up. Trains nothing.
 
     Looks for what would spoil a model (gaps, days loaded twice, people who buy once, columns that know the future, …)
-    and proposes churn windows from the customers' own rhythm. Exit code 3 when no model can be trained.
+    and proposes churn windows from the customers' own rhythm. Where there is a model, the tables are held against those
+    that it learned from, as `lapse score` does. Exit code 3 when no model can be trained.
     """
     from tempfile import TemporaryDirectory
 
+    from lapse.nightly import check_delivery
     from lapse.usability.check import PAGE_NAME, write_report
     from lapse.usability.usability_report import report_text
     from lapse.workspace import Workspace
 
     with TemporaryDirectory(prefix="lapse-check-") as temporary:
-        report = Workspace(data=Path(temporary)).check()
+        report = check_delivery(Workspace(data=Path(temporary)))
     write_report(report, out)
     typer.echo(f"\n{report_text(report)}")
     typer.echo(f"The same report as a page: {out / PAGE_NAME}")
@@ -160,7 +163,7 @@ def at_risk(
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import about_list, at_risk_list, caution_in, list_notes
+    from lapse.outreach.lists import Tally, about_list, at_risk_list, caution_in, with_staleness
     from lapse.value.profit import CampaignCosts
     from lapse.workspace import Workspace
 
@@ -170,12 +173,12 @@ def at_risk(
     listed = at_risk_list(scores, lists, campaign_costs=costs, caution=caution)
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
-        write_spreadsheet(listed, path, about_list(scores, listed, lists, caution=caution))
+        write_spreadsheet(listed, path, about_list(scores, listed, lists, windows=here.windows, caution=caution))
         typer.echo(f"{len(listed):,} customers in {path}")
         return
-    if caution:
-        typer.echo(f"CAUTION: {caution}.", err=True)
-    for note in list_notes(scores, lists):
+    if said := with_staleness(caution, scores):
+        typer.echo(f"CAUTION: {said}.", err=True)
+    for note in Tally.of(scores, listed, lists).notes:
         typer.echo(note, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
@@ -211,7 +214,7 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
     The scores hold the reasons of customers at risk; for any other customer they are computed now, which takes longer.
     """
     from lapse.core.engine import open_duckdb
-    from lapse.scoring.explain import customer_text, explain_customer
+    from lapse.scoring.explain import customer_text, day_of, explain_customer
     from lapse.workspace import Workspace
 
     here = Workspace()
@@ -219,7 +222,9 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
         activity = here.activity_tables(engine)
 
         def explained(scored: pd.Series) -> Explanation:
-            return explain_customer(engine, activity, here.final_bundle(), here.profile, scored)
+            bundle = here.final_bundle()
+            stale_tables = here.freshness(bundle, day_of(scored)).require()
+            return explain_customer(engine, activity, bundle, here.profile, scored, stale_tables)
 
         typer.echo(customer_text(engine, activity["purchase_days"], here.scores(), customer_id, explained))
 

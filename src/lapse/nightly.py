@@ -18,19 +18,24 @@ from lapse.core.files import digest, file_sha256, write_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import load_settings
 from lapse.core.source_settings import Sources
-from lapse.core.windows import resolve_as_of
+from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import source_files
+from lapse.history.staleness import compare_tables
 from lapse.history.validation.validate import Count
-from lapse.outreach.lists import caution_in, list_notes, print_summary, without_consent
+from lapse.outreach.lists import Tally, caution_in, print_summary
 from lapse.registry.promotion import Choice, Scoring, scoring_model
+from lapse.registry.promotion_history import PROMOTIONS
 from lapse.scoring.score import ScoringModel
 from lapse.scoring.score import print_summary as print_score_summary
+from lapse.usability.findings import Finding
+from lapse.usability.staleness_checks import findings_of
+from lapse.usability.usability_report import UsabilityReport
 from lapse.workspace import Workspace
 
 LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
-OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
+OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt")
 MANIFEST = "scores/manifest.json"
 
 
@@ -38,7 +43,8 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
     """Read the sources, score, write scores and lists to `out`, and return the run's manifest.
 
     `as_of` None: as params say. `model` None: the champion where one was promoted, else models/lapse. LapseError when
-    another run holds the folder; ModelError when the model was trained for another definition of churn.
+    another run holds the folder; ModelError when the model was trained for another definition of churn; StaleData when a
+    table is gone or too old for what the model learned from it.
     """
     started = datetime.now(UTC)
     settings = load_settings(root / "params.yaml")
@@ -53,10 +59,15 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         for name, count in counts.items():
             LOG.info(f"{name}: {count}")
         day = resolve_as_of(as_of or settings.score.as_of, night.period)
+        # A day that somebody chose may be as old as they like; the newest day of a log that no longer grows may not.
+        latest = (as_of or settings.score.as_of) == LATEST
+        freshness = night.freshness(fitted.bundle, day, night.today() if latest else None)
+        stale_tables = freshness.require()
         with night.engine() as engine:
             night.roll_up(engine)
-            scores = night.write_scores(engine, fitted, day)
+            scores = night.write_scores(engine, fitted, day, stale_tables)
         listed = night.write_lists(scores, caution)
+        tally = Tally.of(scores, listed, settings.lists)
         manifest = {
             "lapse": __version__,
             "model_version": fitted.bundle.version,
@@ -65,17 +76,43 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             **_log_state(night, day),
             "sources": _sources_read(night.sources, counts),
             "risk_bands": asdict(fitted.bands),
+            "stale": freshness.messages(),
             "customers_scored": len(scores),
-            "customers_listed": len(listed),
-            "kept_off": {"no consent": without_consent(scores, settings.lists.min_risk)},
+            "customers_at_risk": tally.at_risk,
+            "customers_listed": tally.listed,
+            "kept_off": tally.kept_off,
+            "consent_note": tally.consent_note,
             "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
             "started_at": started.isoformat(timespec="seconds"),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _publish(work, out, manifest)
     print_score_summary(scores, fitted.bands)
-    print_summary(listed, list_notes(scores, settings.lists))
+    print_summary(listed, tally)
     return manifest
+
+
+def check_delivery(here: Workspace) -> UsabilityReport:
+    """Return the usability report, with what the night would find when it holds the tables against its model's.
+
+    Without a model they are held against their own past, by the ages that params allow. Nothing is published.
+    """
+    report, today = here.check(), here.today()
+    alone = findings_of(compare_tables(here.profile.tables, None, max_ages=here.settings.score.max_log_age, today=today))
+    if not any(path.exists() for path in (here.paths.final_model, here.root / PROMOTIONS)):
+        return report.with_staleness(alone)
+    try:
+        with TemporaryDirectory(prefix="lapse-check-") as temporary:
+            chosen = scoring_model(here.root, here.settings.evaluate.registered_model, None, Path(temporary))
+        freshness = here.freshness(here.with_own_features(chosen.bundle), here.period.last_complete_day, today)
+    except LapseError as error:
+        return report.with_staleness([*alone, _not_compared(str(error), "Until then `lapse score` fails, too.")])
+    found, unknown = findings_of(freshness.differences), freshness.not_compared
+    return report.with_staleness([*found, *([_not_compared(unknown, "Nothing else.")] if unknown else [])])
+
+
+def _not_compared(why: str, what_to_do: str) -> Finding:
+    return Finding("note", "not_compared", "model", None, 0, why, what_to_do)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,19 @@ def stage_table(dvc_yaml: Path) -> str:
     for name, stage in stages.items():
         first_line = (dvc_yaml.parent / "pipelines" / f"{name}.py").read_text(encoding="utf-8").splitlines()[0]
         reads = [dep for dep in stage["deps"] if not dep.endswith(".py") and not dep.startswith("src/")]
-        writes = [out if isinstance(out, str) else next(iter(out)) for out in [*stage["outs"], *stage.get("metrics", [])]]
-        rows.append((f"`{name}`", _codes(stage.get("params", [])), _codes(reads), _codes(writes),
+        writes = [_name_of(out) for out in [*stage["outs"], *stage.get("metrics", [])]]
+        rows.append((f"`{name}`", _codes(map(_name_of, stage.get("params", []))), _codes(reads), _codes(writes),
                      first_line.strip('"').split(": ", 1)[1]))  # fmt: skip
     head = "A stage, its file here, its section in `params.yaml` and its output folder bear the same name. `dvc repro NAME` "
     return "\n\n".join([
         "# Stages", GENERATED, head + "runs one and what it needs.",
         markdown.table(("stage", "params", "reads", "writes", "what it does"), rows),
     ]) + "\n"  # fmt: skip
+
+
+def _name_of(entry: str | Mapping[str, Any]) -> str:
+    """Return the path or param of an entry of dvc.yaml, which may stand above options of its own."""
+    return entry if isinstance(entry, str) else next(iter(entry))
 
 
 def _table(table: Table) -> str:

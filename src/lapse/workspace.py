@@ -8,7 +8,7 @@ import what they call, so that a stage loads, and depends on, no more than it ru
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, datetime
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
-from lapse.core.errors import LapseError
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Settings, load_settings
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from lapse.history.activity.rollup import Activity
     from lapse.history.validation.validate import Count
     from lapse.model.bundle import Bundle
+    from lapse.scoring.freshness import Freshness
     from lapse.scoring.score import ScoringModel
     from lapse.usability.usability_report import UsabilityReport
 
@@ -238,7 +238,7 @@ class Workspace:
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
             evaluation_model, final_model = write_models(
                 paths.features, paths.labels, paths.models, inputs=self.inputs, windows=self.windows, train=train,
-                rates=rates,
+                rates=rates, tables=self.profile.kept_with_models,
             )  # fmt: skip
             for name, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
                 fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
@@ -309,41 +309,49 @@ class Workspace:
 
         score, value_model = self.settings.score, ValueModel.read(self.paths.final_model)
         model = ScoringModel.of(self.final_bundle(), value_model, score=score, value=self.settings.value)
+        as_of = resolve_as_of(score.as_of, self.period)
+        stale = self.freshness(model.bundle, as_of).require()
         with self.engine() as engine:
-            print_summary(self.write_scores(engine, model, resolve_as_of(score.as_of, self.period)), model.bands)
+            print_summary(self.write_scores(engine, model, as_of, stale), model.bands)
 
-    def write_scores(self, engine: Engine, model: ScoringModel, as_of: date) -> pd.DataFrame:
+    def write_scores(self, engine: Engine, model: ScoringModel, as_of: date, stale_tables: Sequence[str]) -> pd.DataFrame:
         """Score every eligible customer at a day, write the scores and return them."""
-        from lapse.scoring.score import consenting_customers, score_customers, write_scores
+        from lapse.scoring.consent import consent_record
+        from lapse.scoring.score import score_customers, write_scores
 
+        consent = consent_record(self.paths.validated, self.profile, as_of, self.settings.consent.withdrawn_by)
         scores = score_customers(
-            engine, self.activity_tables(engine), as_of, model, self.profile,
-            consenting=consenting_customers(self.paths.customers, self.profile.columns, as_of),
-            explained_from=model.bands.explained_from(self.settings.lists.min_risk),
+            engine, self.activity_tables(engine), as_of, model, self.profile, consent=consent,
+            stale_tables=stale_tables, explained_from=model.bands.explained_from(self.settings.lists.min_risk),
         )  # fmt: skip
         write_scores(scores, self.paths.scores)
         return scores
 
-    def scores(self) -> pd.DataFrame:
-        """Return the scores; LapseError when nobody has been scored yet."""
-        import pandas as pd
+    def freshness(self, bundle: Bundle, as_of: date, today: date | None = None) -> Freshness:
+        """Hold the tables as they were on a day against those that a model learned from; see scoring.freshness."""
+        from lapse.scoring.freshness import check_freshness, tables_on
 
-        if not self.paths.scores.exists():
-            raise LapseError(f"{self.paths.scores} is not there. Run `make run`, `dvc repro` or `lapse score` first.")
-        return pd.read_parquet(self.paths.scores)
+        now, also_read = tables_on(as_of, self.profile, self.paths.validated), self.settings.consent.read
+        return check_freshness(bundle, now, self.settings.score, also_read=also_read, today=today)
+
+    def scores(self) -> pd.DataFrame:
+        """Return the scores; LapseError when nobody has been scored yet, or an older lapse wrote them."""
+        from lapse.outreach.lists import read_scores
+
+        return read_scores(self.paths.scores)
 
     def lists(self) -> None:
         """Write the lists for marketing."""
-        from lapse.outreach.lists import caution_in, list_notes, print_summary
+        from lapse.outreach.lists import Tally, caution_in, print_summary
 
         scores = self.scores()
         listed = self.write_lists(scores, caution_in(self.paths.metrics))
-        print_summary(listed, list_notes(scores, self.settings.lists))
+        print_summary(listed, Tally.of(scores, listed, self.settings.lists))
 
     def write_lists(self, scores: pd.DataFrame, caution: str | None) -> pd.DataFrame:
         """Write the lists of some scores and return the list of customers at risk; `caution`: what every list says."""
         from lapse.outreach.lists import write_lists
         from lapse.value.profit import CampaignCosts
 
-        costs = CampaignCosts.of(self.settings.value)
-        return write_lists(scores, self.paths.lists, self.settings.lists, campaign_costs=costs, caution=caution)
+        lists, windows, costs = self.settings.lists, self.settings.churn.windows, CampaignCosts.of(self.settings.value)
+        return write_lists(scores, self.paths.lists, lists, windows=windows, campaign_costs=costs, caution=caution)

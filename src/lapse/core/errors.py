@@ -6,7 +6,8 @@
     ├── DataError              exit 3: the data cannot be used as they are
     │   └── HistoryTooShort    exit 3: the log does not cover the windows asked for
     ├── ModelError             exit 4: there is no model, or it does not fit the data
-    └── PromotionRefused       exit 5: the gate does not let the model become the champion
+    ├── PromotionRefused       exit 5: the gate does not let the model become the champion
+    └── StaleData              exit 6: a table is gone or too old for what a model learned from it
 
 A message names the table, column, count and up to three sample keys, and ends with the next step.
 """
@@ -51,6 +52,12 @@ class PromotionRefused(LapseError):
     """The gate does not let the model become the champion."""
 
     exit_code = 5
+
+
+class StaleData(LapseError):
+    """A table of the delivery is gone or too old: the risks that a model would tell from it are not the customers'."""
+
+    exit_code = 6
 
 
 def sample_keys(keys: Sequence[object]) -> str:

@@ -138,11 +138,14 @@ class Retention(Section):
 
 
 class Score(Section):
-    """The day of scoring, and which risks count as high and medium."""
+    """The day of scoring, which risks count as high and medium, and how old the tables may be."""
 
     as_of: str
     high_risk: Share | Auto
     medium_risk: Share | Auto
+    max_log_age: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """Table -> the most days that its newest row may be old; without: as many as the table's own past allows."""
+    when_stale: Literal["refuse", "warn"] = "refuse"
 
     @model_validator(mode="after")
     def _bands_are_ordered(self) -> Score:
@@ -150,6 +153,18 @@ class Score(Section):
         if high != "auto" and medium != "auto" and medium >= high:
             raise ValueError("medium_risk must be below high_risk")
         return self
+
+
+class Consent(Section):
+    """What takes a customer off every list, besides the column consent of the customers."""
+
+    withdrawn_by: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    """Event types by which a customer asks not to be contacted any more."""
+
+    @property
+    def read(self) -> list[str]:
+        """The tables without which it is not known who may be contacted."""
+        return ["events"] if self.withdrawn_by else []
 
 
 class Value(Section):
@@ -190,6 +205,7 @@ class Settings(Section):
     retention: Retention
     score: Score
     lists: Lists
+    consent: Consent = Consent()
 
     @model_validator(mode="after")
     def _names_of_times_are_right(self) -> Settings:
@@ -210,6 +226,12 @@ class Settings(Section):
             raise SettingsError(
                 "churn.mode is subscription, but sources.subscriptions is null. Map the subscriptions there."
             )
+        if self.consent.withdrawn_by and self.sources.events is None:
+            raise SettingsError(
+                "consent.withdrawn_by names event types, but sources.events is null. Map them, or empty the list."
+            )
+        for name in sorted(set(self.score.max_log_age) - set(self.sources.tables)):
+            raise SettingsError(f"score.max_log_age: no table {name!r} is mapped. {nearest(name, self.sources.tables)}")
         if self.score.as_of != LATEST:
             parse_day(self.score.as_of, "score.as_of")
         return self

@@ -391,7 +391,12 @@ SCORES = Table(
         Column("value_at_stake", "number", "churn_risk times expected_margin.", "currency", "null without money"),
         Column("expected_profit", "number", "What contacting this customer is expected to earn after all costs, by section "
                "value of params.", "currency", "null without money"),
-        Column("may_contact", "flag", "False when the delivery says who consented and this customer is not among them."),
+        Column("consent", "text", "given, refused (by the customers table), withdrawn (by an event of "
+               "consent.withdrawn_by) or unknown.",
+               nulls="null for who has not withdrawn, where the customers have no column consent"),
+        Column("may_contact", "flag", "True where consent is given or null; only such customers are listed."),
+        Column("stale_tables", "text", "The tables that were gone or too old; no reason speaks of them.",
+               nulls="null when none"),
         Column("model_version", "text", "Content hash of the model bundle."),
     ),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.files import read_json, write_json
 from lapse.core.source_settings import Customers
+from lapse.core.tables import CUSTOMERS
 from lapse.core.windows import Period
 from lapse.history.reading.expressions import quoted
+from lapse.history.table_profile import TableProfile
 
 MOST_LEVELS = 12
 """An attribute of text becomes one feature for each of so many most frequent values."""
@@ -36,6 +38,25 @@ class DataProfile:
     """Attribute of the customers -> its most frequent values; none of them for a number."""
     has_time_of_day: bool = False
     """Orders are dated by the minute, not by the day."""
+    tables: dict[str, TableProfile] = field(default_factory=dict)
+    """Each mapped table as it was on the last complete day; none in a profile that an older lapse wrote."""
+
+    @property
+    def classes(self) -> list[str]:
+        """The customers' attributes that are classes, not numbers."""
+        return [name for name, levels in self.attributes.items() if levels]
+
+    @property
+    def kept_with_models(self) -> dict[str, TableProfile]:
+        """The tables as a model keeps them: of the customers' attributes only the values that features are made of."""
+        kept = dict(self.tables)
+        if CUSTOMERS.name in kept:
+            levels = {
+                name: {level: counts for level, counts in of.items() if level in self.attributes.get(name, ())}
+                for name, of in kept[CUSTOMERS.name].levels.items()
+            }
+            kept[CUSTOMERS.name] = replace(kept[CUSTOMERS.name], levels=levels)
+        return kept
 
     @property
     def given(self) -> frozenset[str]:
@@ -47,6 +68,7 @@ class DataProfile:
         """Write the profile as JSON."""
         content = asdict(self)
         content["period"] = {name: str(day) for name, day in asdict(self.period).items()}
+        content["tables"] = {name: table.to_json() for name, table in self.tables.items()}
         write_json(path, content)
 
     @classmethod
@@ -56,8 +78,11 @@ class DataProfile:
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
         content: dict[str, Any] = read_json(path)
         period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
-        scale = content.pop("rating_scale")
-        return cls(period=period, rating_scale=tuple(scale) if scale else None, **content)
+        scale, tables = content.pop("rating_scale"), content.pop("tables", {})
+        return cls(
+            period=period, rating_scale=tuple(scale) if scale else None,
+            tables={name: TableProfile.from_json(table) for name, table in tables.items()}, **content,
+        )  # fmt: skip
 
 
 def median_gap_days(engine: DuckEngine) -> int | None:

@@ -19,6 +19,7 @@ from lapse.core.files import digest, write_text
 from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
+from lapse.history.table_profile import TableProfile
 from lapse.model.calibration import Calibrator, calibrator_from_json, calibrator_to_json
 from lapse.model.scorers import Scorer, scorer_from_json, scorer_to_json
 from lapse.model.sealing import require_sealed, sealed
@@ -58,6 +59,8 @@ class Bundle:
     """What was tried inside the known cutoffs, how it did, what was chosen and why."""
     season: Season | None = None
     """What the time of the year adds; None where no earlier year is known."""
+    learned_from: Mapping[str, TableProfile] | None = None
+    """The tables as they were when it was trained; None where an older lapse trained it and did not keep that."""
     version: str = ""
     """Content hash; empty until the bundle is written or read."""
 
@@ -178,6 +181,7 @@ class Bundle:
             "files": sorted(texts),
             "calibrator": calibrator_to_json(self.calibrator),
             "season": self.season.to_json() if self.season else None,
+            "learned_from": _tables_to_json(self.learned_from),
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
         }
         for name, text in texts.items():
@@ -213,6 +217,7 @@ class Bundle:
                 kind=spec["kind"],
                 choice=spec["choice"],
                 season=Season.from_json(spec["season"]) if spec.get("season") else None,
+                learned_from=_tables_from_json(spec.get("learned_from")),
                 version=content_hash(folder),
             )
         except (*_ODD, AttributeError, lgb.basic.LightGBMError) as error:
@@ -224,6 +229,14 @@ def _renamed(spec: dict[str, Any]) -> dict[str, Any]:
     calibrator = {"intercept" if name == "level" else name: value for name, value in spec["calibrator"].items()}
     choice = {OLD_NAMES.get(name, name): value for name, value in spec["choice"].items()}
     return {**spec, "calibrator": calibrator, "choice": choice}
+
+
+def _tables_to_json(tables: Mapping[str, TableProfile] | None) -> dict[str, Any] | None:
+    return None if tables is None else {name: table.to_json() for name, table in tables.items()}
+
+
+def _tables_from_json(spec: Mapping[str, Any] | None) -> dict[str, TableProfile] | None:
+    return None if spec is None else {name: TableProfile.from_json(table) for name, table in spec.items()}
 
 
 def content_hash(folder: Path) -> str:

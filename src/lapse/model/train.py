@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,7 @@ from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features, learned_features
 from lapse.features.family import Inputs
+from lapse.history.table_profile import TableProfile
 from lapse.model.bundle import Bundle
 from lapse.model.season import Rates
 from lapse.model.split import known_before
@@ -33,12 +34,13 @@ def write_models(
     windows: ChurnWindows,
     train: Train,
     rates: Rates | None = None,
+    tables: Mapping[str, TableProfile] | None = None,
 ) -> tuple[Bundle, Bundle]:
     """Write the evaluation model and the final model to `evaluation/` and `lapse/` in `out`, and return both.
 
     The evaluation model learns from the cutoffs whose outcomes were known at the last one, on which it is tested; the
     final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: those
-    of earlier years included, for the season.
+    of earlier years included, for the season. `tables`: the delivery as it is now, which the models keep.
     """
     experiment = open_experiment(features, labels, inputs=inputs, windows=windows, train=train, rates=rates)
     before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
@@ -49,7 +51,7 @@ def write_models(
         experiment = experiment.with_settings(tuned)
     for name, known in (("evaluation", before), ("lapse", experiment.cutoffs)):
         fitted = fit_bundle(experiment, known)
-        replace(fitted, choice={**fitted.choice, "trials": trials}).write(out / name)
+        replace(fitted, choice={**fitted.choice, "trials": trials}, learned_from=tables).write(out / name)
     return Bundle.read(out / "evaluation"), Bundle.read(out / "lapse")
 
 

@@ -83,7 +83,7 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -
     with atomic_write(path) as temporary:
         book = xlsxwriter.Workbook(str(temporary), options)
         book.set_properties({"title": "Customers at risk", "created": datetime(2000, 1, 1)})  # noqa: DTZ001
-        _write_customers(book, listed)
+        _write_customers(book, listed, about.get("What this is", ""))
         notes = book.add_worksheet("About this list")
         notes.set_column(0, 0, 26)
         notes.set_column(1, 1, 110)
@@ -93,8 +93,8 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: dict[str, str]) -
         book.close()
 
 
-def _write_customers(book: Any, listed: pd.DataFrame) -> None:
-    """Add the sheet of customers: frozen header, filters, percentages, dates and widths."""
+def _write_customers(book: Any, listed: pd.DataFrame, instead: str) -> None:
+    """Add the sheet of customers: frozen header, filters, percentages, dates and widths; `instead` when it is empty."""
     head = book.add_format({"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "text_wrap": True, "valign": "top"})
     formats = {
         "churn_risk": book.add_format({"num_format": "0.0%"}),
@@ -114,6 +114,8 @@ def _write_customers(book: Any, listed: pd.DataFrame) -> None:
                 sheet.write_string(row, column, value)
             else:
                 sheet.write_number(row, column, value)
+    if listed.empty:
+        sheet.write_string(1, 0, instead)
     sheet.freeze_panes(1, 2)
     sheet.autofilter(0, 0, max(len(listed), 1), len(listed.columns) - 1)
 

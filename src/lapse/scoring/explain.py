@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import ibis.expr.types as ir
 import pandas as pd
 
+from lapse.core.consent import STATES
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, ModelError, sample_keys
 from lapse.features.catalogue import all_features
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
+from lapse.scoring.freshness import silent_features
 from lapse.scoring.reason_wording import WORDING
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, strongest_causes, typical_values
 from lapse.scoring.score import feature_rows
@@ -64,20 +67,33 @@ def _history_lines(history: pd.DataFrame) -> list[str]:
 
 
 def explain_customer(
-    engine: Engine, activity: Mapping[str, ir.Table], bundle: Bundle, profile: DataProfile, scored: pd.Series
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    bundle: Bundle,
+    profile: DataProfile,
+    scored: pd.Series,
+    stale_tables: Sequence[str] = (),
 ) -> Explanation:
     """Return the explanation of one row of scores.
 
-    The features of everybody on that day are computed once more, because what is typical of others depends on them.
+    The features of everybody on that day are computed once more, because what is typical of others depends on them. No
+    reason speaks of `stale_tables`.
     ModelError when the scores come from another model.
     """
     if bundle.version != scored["model_version"]:
         raise ModelError(f"explain: the scores come from model {scored['model_version']}, but models/lapse is "
                          f"{bundle.version}. Score again: `dvc repro`.")  # fmt: skip
-    rows = feature_rows(engine, activity, pd.Timestamp(scored["cutoff_date"]).date(), bundle, profile)
+    rows = feature_rows(engine, activity, day_of(scored), bundle, profile)
     features = all_features(bundle.inputs)
     one = rows[rows["customer_id"] == scored["customer_id"]]
-    return strongest_causes(one, bundle.contributions(one), features, typical_values(rows, features))[0]
+    silent = silent_features(features, stale_tables)
+    return strongest_causes(one, bundle.contributions(one), features, typical_values(rows, features), silent=silent)[0]
+
+
+def day_of(scored: pd.Series) -> date:
+    """Return the day of a row of scores."""
+    day: date = pd.Timestamp(scored["cutoff_date"]).date()
+    return day
 
 
 def _risk_lines(row: pd.Series, scores: pd.DataFrame, explain: Callable[[pd.Series], Explanation]) -> list[str]:
@@ -95,7 +111,16 @@ def _risk_lines(row: pd.Series, scores: pd.DataFrame, explain: Callable[[pd.Seri
         *_value_lines(row),
         *(f"  because: {reason}" for reason in reasons or [wordless]),
         *(f"  against it: {reason}" for reason in protective),
+        *_contact_lines(row),
     ]
+
+
+def _contact_lines(row: pd.Series) -> list[str]:
+    """Return why the customer is on no list, and which tables the reasons pass over."""
+    lines = [] if row["may_contact"] else [f"  may not be contacted: {STATES[row['consent']]}"]
+    if pd.notna(row["stale_tables"]):
+        lines.append(f"  no reason speaks of {row['stale_tables']}: stale when the scores were made")
+    return lines
 
 
 def _value_lines(row: pd.Series) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,17 +72,23 @@ def cause_totals(
 
 
 def strongest_causes(
-    rows: pd.DataFrame, contributions: pd.DataFrame, features: Sequence[Feature], typical: Mapping[str, float]
+    rows: pd.DataFrame,
+    contributions: pd.DataFrame,
+    features: Sequence[Feature],
+    typical: Mapping[str, float],
+    *,
+    silent: Collection[str] = (),
 ) -> list[Explanation]:
     """Return up to three reasons and two protective causes per row, for the exact contributions to its log-odds.
 
     Contributions are summed by cause, those of features without words included. A cause is worded by the feature with
     the largest contribution whose text is true of the customer; a cause without such a feature is passed over. Nobody
     who orders in their own usual rhythm is said to order or spend less than others: that is who they are.
-    `typical`: see typical_values, taken over everybody who is scored and not only over these rows.
+    `typical`: see typical_values, taken over everybody who is scored and not only over these rows. `silent`: features
+    that say nothing true now, and whose words are not used.
     """
     totals = cause_totals(rows, contributions, features, typical).drop(columns=["base", *WITHOUT_WORDS], errors="ignore")
-    usable = [f for f in features if f.name in typical and f.name in contributions.columns]
+    usable = [f for f in features if f.name in typical and f.name in contributions.columns and f.name not in silent]
     by_cause = {cause: [f for f in usable if f.entry.cause == cause] for cause in totals.columns}
     by_name = {feature.name: feature for feature in features}
     worded = [feature for group in by_cause.values() for feature in group]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lapse.core.consent import GIVEN
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort
 from lapse.core.files import atomic_write
@@ -24,10 +25,11 @@ from lapse.core.windows import YEAR_DAYS, observation_window
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.features.causes import NOTHING_UNUSUAL
-from lapse.history.activity.rollup import EVER
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.scoring.bands import Bands, bands_for
+from lapse.scoring.consent import ConsentRecord
+from lapse.scoring.freshness import silent_features
 from lapse.scoring.reason_wording import nothing_unusual
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, Reason, strongest_causes, typical_values
 from lapse.snapshots import population
@@ -89,14 +91,15 @@ def score_customers(
     model: ScoringModel,
     profile: DataProfile,
     *,
-    consenting: set[str] | None = None,
+    consent: ConsentRecord | None = None,
+    stale_tables: Sequence[str] = (),
     explained_from: float = 0,
 ) -> pd.DataFrame:
     """Return one row per eligible customer (tables.SCORES), by customer_id.
 
-    Values are null where the value model knows no money. `consenting`: who agreed to be contacted; None when the
-    delivery does not say, and then everybody may be. Customers with a lower risk than `explained_from` get no reasons:
-    contributions cost much more than scores.
+    Values are null where the value model knows no money. `consent` None: everybody may be contacted. No reason speaks of
+    `stale_tables`. Customers with a lower risk than `explained_from` get no reasons: contributions cost much more than
+    scores.
     """
     rows = feature_rows(engine, activity, as_of, model.bundle, profile)
     risk = model.bundle.churn_risk(rows)
@@ -110,29 +113,34 @@ def score_customers(
         "expected_margin": margin,
         "value_at_stake": np.round(risk * margin, DIGITS),
         "expected_profit": np.round(model.campaign_costs.expected_profit(risk, margin), DIGITS),
-        **reason_columns(model.bundle, rows, risk >= explained_from),
+        **reason_columns(model.bundle, rows, risk >= explained_from, stale_tables),
     })  # fmt: skip
     history = engine.frame(recent_history(activity["purchase_days"], as_of))
     scores = scores.merge(history, on="customer_id", how="left", validate="one_to_one")
     scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
-    scores["may_contact"] = consenting is None or scores["customer_id"].isin(consenting or set())
+    scores["consent"] = consent.of(scores["customer_id"]) if consent else None
+    scores["may_contact"] = scores["consent"].isna() | (scores["consent"] == GIVEN)
+    scores["stale_tables"] = pd.Series(", ".join(stale_tables) or None, index=scores.index, dtype="str")
     scores["model_version"] = model.bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
 
 
-def reason_columns(bundle: Bundle, rows: pd.DataFrame, needed: npt.NDArray[np.bool_]) -> dict[str, list[str | None]]:
-    """Return the columns of reasons in scores; null where `needed` is false.
+def reason_columns(
+    bundle: Bundle, rows: pd.DataFrame, needed: npt.NDArray[np.bool_], stale_tables: Sequence[str] = ()
+) -> dict[str, list[str | None]]:
+    """Return the columns of reasons in scores; null where `needed` is false. No reason speaks of `stale_tables`.
 
     Everyone else has at least one: what is known of them, where nothing unusual can be said.
     """
     features = all_features(bundle.inputs)
+    silent = silent_features(features, stale_tables)
     typical = typical_values(rows, features)
     explanations = [Explanation()] * len(rows)
     places = needed.nonzero()[0]
     for start in range(0, len(places), BLOCK):
         block = places[start : start + BLOCK]
         chosen = rows.iloc[block]
-        explained = strongest_causes(chosen, bundle.contributions(chosen), features, typical)
+        explained = strongest_causes(chosen, bundle.contributions(chosen), features, typical, silent=silent)
         for place, explanation, row in zip(block, explained, chosen.to_dict("records"), strict=True):
             known = (Reason(NOTHING_UNUSUAL, nothing_unusual(row), NOTHING_UNUSUAL),)
             explanations[place] = explanation if explanation.reasons else replace(explanation, reasons=known)
@@ -173,19 +181,3 @@ def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
     LOG.info(f"{len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: "
              f"{count.get('high', 0):,} high ({bands.high:.1%} or more), {count.get('medium', 0):,} medium "
              f"({bands.medium:.1%}), {count.get('low', 0):,} low")  # fmt: skip
-
-
-def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]], as_of: date) -> set[str] | None:
-    """Return who agreed to be contacted; None when the delivery does not say.
-
-    Where it does, only a clear yes counts: the customer's row that is valid on the day must hold it, and so must every
-    later one. A yes that was withdrawn, a yes that is not yet valid, an empty cell and a missing row are not consent.
-    """
-    if "consent" not in columns.get("customers", ()):
-        return None
-    given = pd.read_parquet(customers, columns=["customer_id", "consent", "valid_from"])
-    since = pd.to_datetime(given["valid_from"].fillna(EVER)).astype("datetime64[s]")
-    current = since.where(since <= pd.Timestamp(as_of)).groupby(given["customer_id"]).transform("max")
-    is_yes = given["consent"].eq(True).fillna(False).astype(bool)  # noqa: FBT003
-    agreed = is_yes[since >= current].groupby(given["customer_id"]).all()
-    return set(agreed.index[agreed])

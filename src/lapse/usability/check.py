@@ -15,12 +15,13 @@ from lapse.usability.calendar_checks import check_calendar
 from lapse.usability.contract_checks import check_contracts
 from lapse.usability.definitions import try_definitions
 from lapse.usability.delivery import CheckedDelivery
-from lapse.usability.findings import SEVERITIES
+from lapse.usability.findings import by_severity
 from lapse.usability.foresight import check_foresight
 from lapse.usability.identity_checks import check_identity
 from lapse.usability.learnability import check_learnability
 from lapse.usability.proposals import Rhythm, candidates, near_definitions, propose
 from lapse.usability.row_checks import check_rows
+from lapse.usability.staleness_checks import check_staleness
 from lapse.usability.usability_page import report_page
 from lapse.usability.usability_report import UsabilityReport
 
@@ -51,7 +52,8 @@ def check_delivery(
         ), []  # fmt: skip
     else:
         learnable, foresight = check_learnability(delivery, tried[0]), check_foresight(delivery, tried[0])
-    findings = [*learnable, *check_calendar(delivery), *check_rows(delivery), *check_identity(delivery), *foresight]
+    findings = [*learnable, *check_calendar(delivery), *check_staleness(delivery), *check_rows(delivery),
+                *check_identity(delivery), *foresight]  # fmt: skip
     customers, orders = delivery.row(
         "SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM checked_days"
     )
@@ -60,8 +62,7 @@ def check_delivery(
         customers=int(customers),
         orders=int(orders),
         counts=delivery.counts,
-        # Sorted by severity only: within one, the order of the checks is the order in which to read them.
-        findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
+        findings=by_severity(findings),
         mode=windows.mode,
         rhythm=rhythm,
         rhythm_windows=best_first[0] if by_rhythm else None,

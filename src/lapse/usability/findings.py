@@ -33,6 +33,11 @@ class Finding:
         return f"{self.table}.{self.column}" if self.column else self.table
 
 
+def by_severity(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings sorted by severity only: within one, the order of the checks is the order in which to read them."""
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))
+
+
 def present(findings: Iterable[Finding | None]) -> list[Finding]:
     """Return the findings among the answers of several checks."""
     return [finding for finding in findings if finding is not None]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.errors import sample_keys
 from lapse.core.windows import ChurnWindows, Period
 from lapse.usability.definitions import ROLES, TriedDefinition
-from lapse.usability.findings import MOST_KEYS, SEVERITIES, Finding, Severity, plural, share_of
+from lapse.usability.findings import MOST_KEYS, SEVERITIES, Finding, Severity, by_severity, plural, share_of
 from lapse.usability.proposals import Rhythm
+from lapse.usability.staleness_checks import STALE
 
 if TYPE_CHECKING:
     from lapse.history.validation.validate import Count
@@ -41,6 +42,11 @@ class UsabilityReport:
     def by_severity(self, severity: Severity) -> list[Finding]:
         """Return the findings of one severity."""
         return [finding for finding in self.findings if finding.severity == severity]
+
+    def with_staleness(self, findings: Sequence[Finding]) -> UsabilityReport:
+        """Return the report with what was found against a model in place of what the delivery alone could tell."""
+        kept = [finding for finding in self.findings if finding.check != STALE]
+        return replace(self, findings=by_severity([*kept, *findings]))
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values, as in data/reports/usability.json."""

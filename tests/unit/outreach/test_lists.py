@@ -17,9 +17,9 @@ import python_calamine
 from lapse.core.errors import DataError
 from lapse.core.settings import Lists
 from lapse.core.tables import AT_RISK, SCORES
+from lapse.core.windows import ChurnWindows
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula, write_spreadsheet
-from lapse.outreach.lists import about_list, at_risk_list, consent_note, list_notes, write_lists
-from lapse.scoring.score import consenting_customers
+from lapse.outreach.lists import Tally, about_list, at_risk_list, with_staleness, write_lists
 from lapse.value.profit import CampaignCosts
 
 FREE = CampaignCosts(contact_cost=0, incentive_cost=0, acceptance_rate=0.3)
@@ -33,8 +33,10 @@ def scores(**columns: list[object]) -> pd.DataFrame:
         "reason_1": "no orders in the last 30 days", "reason_2": None, "reason_3": None,
         "reason_1_code": "silence", "reason_2_code": None, "reason_3_code": None, "protective_1": None, "protective_2": None, "last_order_date": pd.Timestamp("2024-02-01"),
         "days_since_last_order": 59, "spend_last_year": 10.0,
-        "expected_margin": 40.0, "value_at_stake": 20.0, "expected_profit": 3.0, "may_contact": True, "model_version": "abc",
+        "expected_margin": 40.0, "value_at_stake": 20.0, "expected_profit": 3.0, "consent": None, "may_contact": True, "stale_tables": None, "model_version": "abc",
     }  # fmt: skip
+    if "consent" in columns:
+        base["may_contact"] = [state in (None, "given") for state in columns["consent"]]
     frame = pd.DataFrame({**base, **columns}, index=range(size))
     return frame[list(SCORES.names)]
 
@@ -48,7 +50,7 @@ def listing(given: pd.DataFrame, *, costs: CampaignCosts = FREE, caution: str | 
 
 
 def about(given: pd.DataFrame, listed: pd.DataFrame, **changed: Any) -> dict[str, str]:
-    return about_list(given, listed, lists(**changed), caution=None)
+    return about_list(given, listed, lists(**changed), windows=ChurnWindows(90, 30), caution=None)
 
 
 def test_who_is_on_the_list_and_in_which_order() -> None:
@@ -103,47 +105,16 @@ def test_nobody_is_listed_at_a_loss_and_the_list_says_how_many_are_not() -> None
     given = scores(churn_risk=[0.9, 0.8, 0.7, 0.1], expected_profit=[-1.0, 0.0, 2.0, -9.0])
     listed, said = listing(given), "2 of the 3 customers at risk are not worth contacting at the assumed costs"
     assert listed["customer_id"].tolist() == ["c2"]
-    assert said in about(given, listed)["What this is"] and said in list_notes(given, lists())[0]
-    assert list_notes(given, lists(at_a_loss=True)) == []
+    assert said in about(given, listed)["What this is"] and said in tally(given).notes[0]
+    assert tally(given, at_a_loss=True).notes == []
     nobody = scores(churn_risk=[0.9], expected_profit=[-1.0])
-    assert list_notes(nobody, lists())[0].startswith("None of the 1 customers at risk is worth contacting")
+    assert tally(nobody).notes[0].startswith("None of the 1 customers at risk is worth contacting")
 
 
 def test_the_list_stops_at_the_budget() -> None:
     given = scores(churn_risk=[0.5, 0.5, 0.5])
     lengths = [len(listing(given, costs=CampaignCosts(1.0, 10.0, 0.4, 1.0, budget))) for budget in (None, 0, 7.9, 8, 17)]
     assert lengths == [3, 0, 0, 1, 2], "one contact is expected to cost 1 + 10 * (.5 * .4 + .5) = 8"
-
-
-@pytest.mark.parametrize(("given", "agreed"), [(["customer_id", "consent"], {"yes"}), (["customer_id"], None)])
-def test_only_a_clear_yes_is_consent(given: list[str], agreed: set[str] | None, tmp_path: Path) -> None:
-    rows = pd.DataFrame({"customer_id": ["yes", "no", "unknown"], "consent": pd.array([True, False, None], dtype="boolean")})
-    rows.assign(valid_from=None).to_parquet(tmp_path / "customers.parquet")
-    assert consenting_customers(tmp_path / "customers.parquet", {"customers": given}, date(2024, 3, 31)) == agreed
-
-
-@pytest.mark.parametrize(
-    ("rows", "agrees"),
-    [
-        ([(None, True)], True),
-        ([(date(2024, 1, 1), True), (date(2024, 3, 1), False)], False),
-        ([(date(2024, 1, 1), False), (date(2024, 3, 1), True)], True),
-        ([(None, True), (date(2024, 3, 1), None)], False),
-        ([(None, False), (date(2024, 3, 31), True)], True),
-        ([(date(2024, 1, 1), True), (date(2024, 4, 1), False)], False),
-        ([(date(2024, 1, 1), False), (date(2024, 4, 1), True)], False),
-        ([(date(2024, 4, 1), True)], False),
-    ],
-)
-def test_of_several_rows_the_valid_one_and_every_later_one_must_agree(
-    rows: list[tuple[date | None, bool | None]], agrees: bool, tmp_path: Path
-) -> None:
-    frame = pd.DataFrame({"customer_id": "c", "valid_from": [day for day, _ in rows],
-                          "consent": pd.array([consent for _, consent in rows], dtype="boolean")})  # fmt: skip
-    for path, given in (("one", frame), ("other", frame.iloc[::-1])):
-        given.to_parquet(tmp_path / path)
-        agreed = consenting_customers(tmp_path / path, {"customers": ["consent"]}, date(2024, 3, 31))
-        assert agreed == ({"c"} if agrees else set())
 
 
 def test_a_subscriber_without_orders_can_be_listed() -> None:
@@ -156,7 +127,9 @@ def test_a_subscriber_without_orders_can_be_listed() -> None:
 
 
 def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> None:
-    listed = write_lists(scores(churn_risk=[0.1, 0.1]), tmp_path, lists(), campaign_costs=FREE, caution=None)
+    listed = write_lists(
+        scores(churn_risk=[0.1, 0.1]), tmp_path, lists(), windows=ChurnWindows(90, 30), campaign_costs=FREE, caution=None
+    )
     assert listed.empty
     assert (tmp_path / "at_risk.csv").read_text().startswith("rank,customer_id,churn_risk")
     assert python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").sheet_names == [
@@ -166,17 +139,71 @@ def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> N
     assert "Nobody is on the list" in list_as_table(listed)
 
 
-def test_who_may_not_be_contacted_is_counted() -> None:
-    given = scores(churn_risk=[0.9, 0.8, 0.1], may_contact=[False, True, True])
-    assert consent_note(given, 0.2) == (
-        "1 of the 2 customers at risk may not be contacted: a clear consent is known for 2 of 3 active customers."
+def tally(given: pd.DataFrame, **changed: Any) -> Tally:
+    return Tally.of(given, listing(given, **changed), lists(**changed))
+
+
+def test_who_may_not_be_contacted_is_counted_by_reason() -> None:
+    given = scores(churn_risk=[0.9, 0.8, 0.7, 0.6, 0.1], consent=["refused", "withdrawn", "unknown", "given", "given"])
+    assert tally(given).consent_note == (
+        "4 at risk, 3 may not be contacted: consent is known for 2 of 5 active customers (1 refused, 1 withdrawn, 1 unknown)."
     )
-    nobody = scores(churn_risk=[0.9, 0.8], may_contact=[False, False])
-    assert consent_note(nobody, 0.2) == (
-        "None of the 2 customers at risk may be contacted: a clear consent is known for 0 of 2 active customers."
+    nobody = scores(churn_risk=[0.9, 0.8], consent=["unknown", "unknown"])
+    said = "2 at risk, none may be contacted: consent is known for 0 of 2 active customers (2 unknown)."
+    assert tally(nobody).consent_note == said
+    assert said in about(nobody, listing(nobody))["What this is"]
+    assert tally(scores(churn_risk=[0.9])).consent_note is None
+    left = scores(churn_risk=[0.9, 0.8], consent=["withdrawn", None])
+    assert tally(left).consent_note == (
+        "2 at risk, 1 may not be contacted: the delivery does not say who agreed, only who withdrew (1 withdrawn)."
     )
-    assert "None of the 2 customers at risk may be contacted" in about(nobody, listing(nobody))["What this is"]
-    assert consent_note(scores(churn_risk=[0.9]), 0.2) is None
+
+
+def test_at_risk_is_listed_and_kept_off_whatever_the_reason() -> None:
+    given = scores(churn_risk=[0.9] * 8, expected_profit=[-1.0, 0, 1, 2, 3, 4, 5, 6],
+                   consent=["given"] * 5 + ["refused", "refused", "withdrawn"])  # fmt: skip
+    counted = tally(given, rank_by="expected_profit", max_customers=2)
+    assert counted.kept_off == {
+        "refused": 2, "withdrawn": 1, "unknown": 0, "no_profit": 2, "max_customers": 1, "budget": 0,
+    }  # fmt: skip
+    assert counted.at_risk == 8 == counted.listed + sum(counted.kept_off.values())
+    costs = CampaignCosts(1.0, 10.0, 0.4, 1.0, 12)
+    bounded = Tally.of(given, listing(given, costs=costs), lists())
+    assert (bounded.listed, bounded.beyond_budget, bounded.beyond_cap) == (2, 3, 0)
+
+
+def test_the_second_sheet_says_only_what_is_true_of_the_run() -> None:
+    given = scores(churn_risk=[0.9, 0.8, 0.7], spend_last_year=[None] * 3)
+    said = about(given, listing(given, max_customers=2), max_customers=2)
+    assert said["What this is"].startswith("2 of the 3 active customers whose churn risk is 20% or more")
+    assert said["Not on the list"] == "1: the list ends at lists.max_customers."
+    assert said["Consent"] == (
+        "The delivery does not say who agreed to be contacted, so nobody was left out for lack of a yes."
+    )
+    assert said["What is foretold"] == (
+        "Churn risk is the probability that the customer orders nothing from 2024-04-01 to 2024-04-30 (30 days)."
+    )
+    assert "spend_last_year" not in said and "value_at_stake" in said
+    everybody = scores(churn_risk=[0.9], consent=["given"])
+    said = about(everybody, listing(everybody))
+    assert said["Not on the list"] == "Nobody at risk was left out."
+    assert said["Consent"].startswith("Only customers whose last word was a clear yes are listed. It is known for 1 of 1")
+
+
+def test_a_list_of_nobody_says_why_where_it_is_opened(tmp_path: Path) -> None:
+    given = scores(churn_risk=[0.9, 0.8], consent=["unknown", "refused"])
+    write_lists(given, tmp_path, lists(), windows=ChurnWindows(90, 30), campaign_costs=FREE, caution=None)
+    sheet = python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").get_sheet_by_name("At risk").to_python()
+    assert "2 at risk, none may be contacted" in str(sheet[1][0])
+    assert "2 at risk, none may be contacted" in (tmp_path / "at_risk_about.txt").read_text()
+
+
+def test_a_list_from_stale_tables_says_so() -> None:
+    given = scores(churn_risk=[0.9], stale_tables=["events"])
+    said = "these risks were told from tables that were stale: events"
+    assert with_staleness(None, given) == said
+    assert with_staleness("weak", given) == f"weak; {said}"
+    assert with_staleness(None, scores(churn_risk=[0.9])) is None
 
 
 def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ DAYS = ibis.memtable(pd.DataFrame({
 }))  # fmt: skip
 SCORES = pd.DataFrame({
     "customer_id": ["ann", "bob"], "cutoff_date": date(2024, 2, 1), "churn_risk": [0.6, 0.05], "risk_band": ["high", "low"],
-    "expected_margin": [50.0, None], "value_at_stake": [30.0, None], "expected_profit": [-1.25, None], "model_version": "abc", **{name: [None, None] for name in ("reason_2", "reason_3", "protective_2")},
+    "expected_margin": [50.0, None], "value_at_stake": [30.0, None], "expected_profit": [-1.25, None], "model_version": "abc",
+    "consent": ["given", "withdrawn"], "may_contact": [True, False], "stale_tables": [None, "events"], **{name: [None, None] for name in ("reason_2", "reason_3", "protective_2")},
     "reason_1": ["last ordered 24 days ago", None], "protective_1": ["spent 12 in the last 30 days", None],
 })  # fmt: skip
 
@@ -50,6 +51,13 @@ def test_a_customer_of_low_risk_is_explained_anew(engine: Engine) -> None:
     text = customer_text(engine, DAYS, SCORES, "bob", anew)
     assert asked == ["bob"] and "nothing about this customer raises the risk\n  against it: last ordered today" in text
     assert "nothing about this customer raises the risk" in customer_text(engine, DAYS, SCORES, "bob", nothing)
+
+
+def test_who_may_not_be_contacted_and_of_what_nothing_is_said(engine: Engine) -> None:
+    text = customer_text(engine, DAYS, SCORES, "bob", nothing)
+    assert "may not be contacted: withdrew (an event of consent.withdrawn_by)" in text
+    assert "no reason speaks of events: stale when the scores were made" in text
+    assert "contacted" not in customer_text(engine, DAYS, SCORES, "ann", nothing)
 
 
 def test_a_risk_without_words_is_not_denied(engine: Engine) -> None:

@@ -25,6 +25,7 @@ from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
 from lapse.history.reading.joins import JoinCount
 from lapse.history.reading.sources import StagedTable, stage_source
+from lapse.history.table_profile import measure
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
 from lapse.history.validation.cut import cut_staged
 from lapse.history.validation.nobody import is_nobody
@@ -96,6 +97,11 @@ def validate(
     levels = attribute_levels(engine, sources.customers)
     gap, timed = median_gap_days(engine), has_time_of_day(engine)
     profile = DataProfile(period, columns, kinds, _scale(sources.feedback), gap, levels, timed)
+    profile = replace(profile, tables={
+        name: measure(engine, f"valid_{name}", SOURCES[name], columns=given, classes=profile.classes,
+                      day=period.last_complete_day)
+        for name, given in columns.items()
+    })  # fmt: skip
     with translate_errors(REJECTS, sources.transactions):
         _write_all(engine, list(counts), profile, out)
     write_json(report, {
