@@ -26,6 +26,11 @@ EXTRA: dict[str, dict[str, Any]] = {"feedback": {"scale_min": 1.0, "scale_max": 
 TABLES = (*COLUMNS, "subscriptions")
 
 
+def of_file(table: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a file of a table, with the usual columns where none are given."""
+    return {"columns": COLUMNS.get(table, {}), **EXTRA.get(table, {}), **settings}
+
+
 @dataclass
 class Outcome:
     """What validate made of a delivery."""
@@ -63,9 +68,12 @@ def folder(tmp_path: Path) -> Path:
 def run_validate(tmp_path: Path, folder: Path) -> Validate:
     """Settings of source tables in, what validate made of the delivery out; nothing may be left over when it refuses."""
 
-    def run(max_reject_share: float = 1.0, until: str | None = None, **tables: dict[str, Any]) -> Outcome:
-        given = {
-            name: {"columns": COLUMNS.get(name, {}), **EXTRA.get(name, {}), **settings} for name, settings in tables.items()
+    def run(
+        max_reject_share: float = 1.0, until: str | None = None, **tables: dict[str, Any] | list[dict[str, Any]]
+    ) -> Outcome:
+        given: dict[str, Any] = {
+            name: [of_file(name, file) for file in settings] if isinstance(settings, list) else of_file(name, settings)
+            for name, settings in tables.items()
         }
         if "transactions" not in given:
             (folder / "fine.csv").write_text("who,at,paid\na,2020-01-01,1\n")
@@ -81,7 +89,7 @@ def run_validate(tmp_path: Path, folder: Path) -> Validate:
                 assert files_in(tmp_path / "data") == before, "a refused delivery must leave no output"
                 raise
         for name, count in counts.items():
-            total = count.rows_kept + count.rows_rejected + count.rows_duplicate
+            total = count.rows_kept + count.rows_rejected + count.rows_duplicate + count.rows_left_out
             assert count.rows_in == total, f"{name}: {count}"
             written = duckdb.sql(f"SELECT count(*) FROM read_parquet('{out / name}.parquet')").fetchall()[0][0]
             rejects = (

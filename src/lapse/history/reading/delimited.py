@@ -9,7 +9,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.source_settings import Reading
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.staging import Part, distinct_names, positions, text_of, translate_errors
+from lapse.history.reading.staging import BROKEN, Part, Unusable, distinct_names, positions, text_of, translate_errors
 from lapse.history.reading.text_files import Text, readable_text
 
 DELIMITERS = (",", ";", "\t", "|", "\x01")
@@ -44,7 +44,8 @@ def read_delimited(engine: DuckEngine, path: Path, reading: Reading, table: str,
             if _load(engine, text, plain, shape, "") > rows:
                 _take_plain(engine, table, plain, len(names))
                 notes.append(f"{path.name} has a quote that is never closed: it was read without quoting")
-    return Part(quoted(table), names, ("VARCHAR",) * len(names), quoted(f"{table}_broken"), tuple(notes))
+    broken = Unusable(quoted(f"{table}_broken"), BROKEN)
+    return Part(quoted(table), names, ("VARCHAR",) * len(names), (broken,), tuple(notes))
 
 
 def _delimiter(head: str) -> str:
