@@ -71,7 +71,7 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
     done = [] if state is None else _what_changed(str(state["lapse"]))
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "params.yaml").exists():
-        write_text(folder / "params.yaml", _params(source, delivery))
+        write_text(folder / "params.yaml", params_of(source, delivery))
         done.append("params.yaml: every setting, with a comment")
     settings = load_settings(folder / "params.yaml")
     done += _write_files(folder, _files(settings.sources.folder, lands_tables=bool(settings.land.tables)), state)
@@ -80,7 +80,7 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
     return done + _set_up_dvc(folder)
 
 
-def _params(source: str | None, delivery: str | None) -> str:
+def params_of(source: str | None, delivery: str | None) -> str:
     """Return the text of a params.yaml: the repository's, with a known source's own sections laid over."""
     from io import StringIO
 
