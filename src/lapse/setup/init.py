@@ -33,6 +33,8 @@ __pycache__/
 !/data/reports/metrics.json
 !/data/reports/retention.json
 !/data/reports/value.json
+!/data/reports/summary.json
+!/data/reports/crr.json
 !/data/reports/pictures/
 /models/*
 !/models/README.md
