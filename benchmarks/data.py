@@ -111,8 +111,7 @@ def _cast_all(delivery: Path, validated: Path, settings: Settings, threads: int)
 
 def _cast(engine: Engine, table: Table, delivery: Path, validated: Path, settings: Settings) -> int:
     source, target = delivery / f"{table.name}.parquet", validated / f"{table.name}.parquet"
-    customers = settings.sources.customers
-    further = customers.attributes if table.name == "customers" and customers else []
+    further = settings.sources.attributes if table.name == "customers" else []
     columns = [
         _casts(table, engine.read(source).columns),
         *(f"{attribute}::VARCHAR AS {attribute}" for attribute in further),

@@ -19,7 +19,7 @@ from lapse.core.logging import stage_logger
 from lapse.core.settings import load_settings
 from lapse.core.source_settings import Sources
 from lapse.core.windows import LATEST, resolve_as_of
-from lapse.history.reading.sources import source_files
+from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.validate import Count
 from lapse.outreach.lists import Tally, caution_in, print_summary
@@ -149,16 +149,16 @@ def _log_state(night: Workspace, day: date) -> dict[str, Any]:
 
 
 def _sources_read(sources: Sources, counts: Mapping[str, Count]) -> dict[str, Any]:
-    """Return what was read of each source, its joins included, for the manifest."""
-    files = {
-        name: [path for part in (source, *source.joins) for path in source_files(sources.folder, name, part)]
-        for name, source in sources.tables.items()
-    }
-    return {
-        name: {"path": source.path, "content_hash": digest(*files[name]),
-               "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}
-        for name, source in sources.tables.items()
-    }  # fmt: skip
+    """Return what was read of each source, all its files and their joins included, for the manifest."""
+    read: dict[str, Any] = {}
+    for name, files in sources.tables.items():
+        parts = [
+            (setting_of(name, number, len(files)), part) for number, file in enumerate(files) for part in (file, *file.joins)
+        ]
+        paths = [path for where, part in parts for path in source_files(sources.folder, where, part)]
+        read[name] = {"path": ", ".join(file.path for file in files), "content_hash": digest(*paths),
+                      "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}  # fmt: skip
+    return read
 
 
 def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:

@@ -108,8 +108,14 @@ def retention_over(
     return PeriodRetention(kind, start, end, **{name: int(count or 0) for name, count in counts.items()})
 
 
+COMPARED = ("crr", "strict_retention", "customers_at_start", "new_customers", "customers_at_end")
+
+
 def write_retention(periods: Sequence[PeriodRetention], active_days: int, *, table: Path, report: Path, plots: Path) -> None:
-    """Write the Parquet table, retention.json and the plot of retention by month."""
+    """Write the Parquet table, retention.json, the plot of retention by month, and crr.json: the newest period of each kind.
+
+    crr.json is what `dvc metrics diff` compares: as short as it is, it fits a screen.
+    """
     with atomic_write(table) as temporary:
         pd.DataFrame([period.to_row() for period in periods], columns=list(CRR.names)).to_parquet(temporary, index=False)
     by_kind = {kind: [period.to_json() for period in periods if period.period_kind == kind] for kind in KINDS}
@@ -120,6 +126,11 @@ def write_retention(periods: Sequence[PeriodRetention], active_days: int, *, tab
         "months": by_kind["month"],
         "quarters": by_kind["quarter"],
     })  # fmt: skip
+    newest = {kind: rows[-1] for kind, rows in by_kind.items() if rows}
+    write_json(
+        report.with_name("crr.json"),
+        {kind: {name: row[name] for name in COMPARED if row[name] is not None} for kind, row in newest.items()},
+    )
     write_json(plots / "crr.json", by_kind["month"])
     draw_crr(by_kind["month"], plots / "crr.png")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
+from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Settings, load_settings
@@ -254,6 +255,7 @@ class Workspace:
         """Measure the training procedure and its baselines at test cutoffs, and record the training in MLflow."""
         from lapse.evaluation.card import write_card
         from lapse.evaluation.report import write_report
+        from lapse.evaluation.summary import summary
         from lapse.registry.mlflow_registry import record_training
         from lapse.value.spend import SpendLog
         from lapse.value.value_report import print_summary as print_value_summary
@@ -262,10 +264,12 @@ class Workspace:
         settings, paths = self.settings, self.paths
         metrics = self.backtest(paths.reports, settings.evaluate.origins)
         with self.engine() as engine:
-            print_value_summary(write_value_report(
+            value = write_value_report(
                 SpendLog(engine, self.activity_tables(engine)["purchase_days"], self.period), paths, windows=self.windows,
                 value=settings.value, train=settings.train, rounds=settings.evaluate.bootstrap_rounds,
-            ))  # fmt: skip
+            )  # fmt: skip
+        print_value_summary(value)
+        write_json(paths.reports / "summary.json", summary(metrics, value))
         write_card(paths.reports, paths.models / "README.md")
         stage_logger("evaluate").info(f"all of it as a page: {write_report(paths.reports)}")
         params = settings.model_dump(include={"churn", "snapshots", "features", "train", "business_timezone"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from ruamel.yaml import YAML
 
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.settings import load_settings
-from lapse.setup.init import PRESETS, STATE, init
+from lapse.setup.init import DELIVERY, PRESETS, STATE, init
 from tests.end_to_end.conftest import in_folder
 
 SOURCES = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
@@ -43,6 +44,42 @@ def test_an_older_workspace_hears_what_changed(tmp_path: Path) -> None:
     (shop / STATE).write_text(state.replace('"lapse": "0.1.0"', '"lapse": "0.0.9"'), encoding="utf-8")
     said = init(shop, None, None)
     assert said[0] == "lapse 0.0.9 -> 0.1.0:" and said[1].startswith("- ")
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_workspace_is_ready_for_experiments(tmp_path: Path) -> None:
+    said = init(tmp_path / "shop", None, None)
+    assert "git: first commit, which experiments need (dvc exp run)" in said
+    assert (
+        git(tmp_path / "shop", "log", "--format=%s") == "lapse init\n" and git(tmp_path / "shop", "status", "--short") == ""
+    )
+    assert "path: data/delivery" in (tmp_path / "shop" / DELIVERY).read_text(encoding="utf-8")
+    assert not [line for line in init(tmp_path / "shop", None, None) if line.startswith("git: ")]
+
+
+def test_in_a_repository_of_ones_own_nothing_is_committed(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    said = init(tmp_path / "shop", None, "/exports/today")
+    assert "git: commit what changed before the first experiment: git add -A . && git commit" in said
+    assert not (tmp_path / "shop" / DELIVERY).exists(), "a delivery elsewhere is found from everywhere"
+
+
+@pytest.mark.slow
+def test_an_experiment_in_a_copy_finds_the_delivery(tmp_path: Path) -> None:
+    in_folder(tmp_path, "lapse", "init", "shop")
+    shop = tmp_path / "shop"
+    rows = [f"c{i % 40},2023-{1 + i % 12:02}-{1 + i % 28:02},{i % 50}.5" for i in range(2_000)]
+    (shop / "data" / "delivery" / "transactions.csv").write_text("\n".join(["customer_id,ordered_at,amount", *rows]) + "\n")
+    in_folder(shop, "dvc", "exp", "run", "validate", "-S", "churn.horizon_days=60")
+    copied = in_folder(shop, "dvc", "exp", "run", "--temp", "validate", "-S", "churn.horizon_days=61")
+    assert "2,000 rows in" in copied.stdout + copied.stderr
+    in_folder(shop, "dvc", "exp", "run", "--queue", "validate", "-S", "churn.horizon_days=62")
+    shown = in_folder(shop, "dvc", "exp", "show", "--only-changed")
+    assert "churn.horizon_days" in shown.stdout
+    in_folder(shop, "dvc", "metrics", "diff")
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -73,6 +73,16 @@ def test_a_stage_names_the_sections_it_reads(name: str) -> None:
     assert {str(param).split(".")[0] for param in params} == sections
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_names_no_optional_key(name: str) -> None:
+    """DVC refuses a stage whose params are absent, and an optional key may be absent from params.yaml."""
+    for param in STAGES[name].get("params", []):
+        model: Any = Settings
+        for part in str(param).split("."):
+            assert model.model_fields[part].is_required(), f"{param}: name the section above it"
+            model = model.model_fields[part].annotation
+
+
 def test_every_stage_file_is_a_stage() -> None:
     assert {path.stem for path in (ROOT / "pipelines").glob("*.py")} == set(STAGES)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lapse.core.errors import SettingsError
-from lapse.core.source_settings import Land, Section, Share, Sources, without_passwords
+from lapse.core.source_settings import FORMS, Land, Section, Share, Sources, without_passwords
 from lapse.core.tables import nearest
 from lapse.core.windows import LATEST, ChurnWindows, parse_day
 
@@ -210,7 +210,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _names_of_times_are_right(self) -> Settings:
         zones = {"business_timezone": self.business_timezone}
-        zones |= {f"sources.{name}.timezone": source.timezone for name, source in self.sources.tables.items()}
+        zones |= {f"sources.{name}.timezone": file.timezone for name, files in self.sources.tables.items() for file in files}
         for name, zone in zones.items():
             try:
                 ZoneInfo(zone)
@@ -295,8 +295,11 @@ def _shown(value: object, most: int = 80) -> str:
 
 def _first_problem(error: ValidationError) -> str:
     # A misspelled key is both unknown and missing: the misspelling is the one to show.
-    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    problem = problems[0]
+    problems: list[Any] = [
+        {**problem, "loc": tuple(part for part in problem["loc"] if part not in FORMS)}
+        for problem in error.errors(include_url=False)
+    ]
+    problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     loc, words = _or_a_word(problem, problems)
     place = ".".join(_shown(part) for part in loc)
     if problem["type"] == "extra_forbidden":
@@ -329,7 +332,13 @@ def _keys_of(place: tuple[int | str, ...]) -> list[str]:
         fields = getattr(model, "model_fields", {})
         if part not in fields:
             continue  # the name of a table under land.tables, or the number of a join: the model stays the same
-        annotation = fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), Section)
+        model = next(_models_in(fields[part].annotation), Section)
     return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the models that a value of a type may hold, e.g. Join for `list[Join] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models_in(inner)

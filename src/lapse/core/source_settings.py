@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from lapse.core.tables import SOURCES, require_columns
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Whole = Annotated[int, Field(gt=0)]
 Rating = Annotated[float, Field(gt=-1e9, lt=1e9)]
 IdRule = Literal["unicode", "invisible", "case", "email", "decimal", "zeros"]
 ID_RULES: tuple[IdRule, ...] = get_args(IdRule)
@@ -71,20 +72,34 @@ class Land(Section):
     tables: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")], LandTable] = {}
 
 
+WHITESPACE = "whitespace"
+"""As a delimiter: cells are divided by any number of spaces and tabs."""
+
+
 class Reading(Section):
     """Where a file is and how to read it; what is left out is found out by looking at the file."""
 
     path: Annotated[str, Field(min_length=1)]
-    delimiter: Annotated[str, Field(min_length=1, max_length=4)] | None = None
+    delimiter: Annotated[str, Field(min_length=1)] | None = None
+    widths: Annotated[list[Whole], Field(min_length=1)] | None = None
+    """The columns' widths in characters, of a text whose columns stand below one another."""
     encoding: str | None = None
+    header_row: Whole | None = None
+    """The line of the text, or the row of the sheet, that holds the columns' names; what stands above is no data."""
     names: Annotated[list[str], Field(min_length=1)] | None = None
-    """The columns' names of a delimited file without a header."""
+    """The columns' names of a text or sheet without a header; with `header_row`, in place of those that stand there."""
     sheet: str | None = None
 
     @model_validator(mode="after")
-    def _delimiter_divides(self) -> Reading:
+    def _columns_can_be_told_apart(self) -> Reading:
         if self.delimiter is not None and set(self.delimiter) & set('"\n\r\0'):
             raise ValueError("delimiter must not hold a quote, a line end or a NUL")
+        if self.delimiter is not None and len(self.delimiter) > 4 and self.delimiter != WHITESPACE:
+            raise ValueError(f"delimiter must have at most 4 characters, or be {WHITESPACE}")
+        if self.delimiter is not None and self.widths is not None:
+            raise ValueError("delimiter and widths exclude each other: leave one of them out")
+        if self.widths is not None and self.names is not None and len(self.widths) != len(self.names):
+            raise ValueError(f"there are {len(self.widths)} widths and {len(self.names)} names")
         return self
 
 
@@ -95,10 +110,16 @@ class Join(Reading):
 
 
 class SourceSettings(Reading):
-    """One delivered table: where it is, how to read it, which of its columns is which of ours."""
+    """One delivered file of a table: where it is, how to read it, which of its columns is which of ours."""
 
     columns: dict[str, str]
     derive: dict[str, str] = {}
+    where: Annotated[str, Field(min_length=1)] | None = None
+    """An SQL condition over their columns, as for `derive`: rows for which it is not true are left out and counted."""
+    fill_down: list[str] = []
+    """Their columns that are filled on the first line of an order only."""
+    fill_down_by: str | None = None
+    """Their column that says which lines belong together; None: the one that order_id is mapped to."""
     joins: list[Join] = []
     decimal: Literal[".", ","] = "."
     timezone: str = "UTC"
@@ -135,6 +156,21 @@ class Subscriptions(SourceSettings):
     """The subscriptions, where customers hold any."""
 
 
+ONE, SEVERAL = "one file", "several files"
+FORMS = (ONE, SEVERAL)
+"""How a table may be written in params: as one file, or as a list of them, each with its own mapping."""
+
+
+def _form(given: Any) -> str:
+    return SEVERAL if isinstance(given, list | tuple) else ONE
+
+
+File = TypeVar("File", bound=SourceSettings)
+OneOrSeveral = Annotated[
+    Annotated[File, Tag(ONE)] | Annotated[Annotated[list[File], Field(min_length=1)], Tag(SEVERAL)], Discriminator(_form)
+]
+
+
 class Sources(Section):
     """What the delivery consists of. Only transactions are needed."""
 
@@ -146,18 +182,26 @@ class Sources(Section):
     """Which spellings of an id are one customer, in all tables alike."""
     nobody: list[Annotated[str, Field(min_length=1)]] = []
     """Further ids that stand for nobody, e.g. the account of the counter."""
-    transactions: Transactions
-    events: SourceSettings | None
-    feedback: Feedback | None
-    customers: Customers | None
-    subscriptions: Subscriptions | None = None
+    transactions: OneOrSeveral[Transactions]
+    events: OneOrSeveral[SourceSettings] | None
+    feedback: OneOrSeveral[Feedback] | None
+    customers: OneOrSeveral[Customers] | None
+    subscriptions: OneOrSeveral[Subscriptions] | None = None
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> Sources:
-        for name, table in SOURCES.items():
-            source: SourceSettings | None = getattr(self, name)
-            if source is not None:
-                require_columns(table, [*source.columns, *source.derive])
+        for name, files in self.tables.items():
+            for file in files:
+                require_columns(SOURCES[name], [*file.columns, *file.derive])
+        return self
+
+    @model_validator(mode="after")
+    def _files_fit_together(self) -> Sources:
+        with_amount = {"amount" in given(file) for file in self.tables["transactions"]}
+        if len(with_amount) > 1:
+            raise ValueError("amount is mapped in some files of transactions and not in others: map it in all or in none")
+        if len({(file.scale_min, file.scale_max) for file in self.files(Feedback)}) > 1:
+            raise ValueError("all files of feedback need the same scale_min and scale_max: derive ratings on one scale")
         return self
 
     @property
@@ -167,6 +211,28 @@ class Sources(Section):
         return tuple(rule for rule in ID_RULES if rule in given)
 
     @property
-    def tables(self) -> dict[str, SourceSettings]:
-        """The tables that the delivery has, by name."""
-        return {name: source for name in SOURCES if (source := getattr(self, name)) is not None}
+    def tables(self) -> dict[str, tuple[SourceSettings, ...]]:
+        """The tables that the delivery has, by name, with the files that each consists of."""
+        found = {name: getattr(self, name) for name in SOURCES}
+        return {
+            name: tuple(given) if isinstance(given, list) else (given,) for name, given in found.items() if given is not None
+        }
+
+    def files(self, kind: type[File]) -> list[File]:
+        """Return the files of the table of one kind, e.g. Feedback."""
+        return [file for files in self.tables.values() for file in files if isinstance(file, kind)]
+
+    def columns(self, table: str) -> list[str]:
+        """Return the columns of ours that any file of a table gives, in the order of the table."""
+        mapped = {name for file in self.tables.get(table, ()) for name in given(file)}
+        return [name for name in SOURCES[table].names if name in mapped]
+
+    @property
+    def attributes(self) -> list[str]:
+        """The further columns of the customers that are kept, of all files."""
+        return list(dict.fromkeys(name for file in self.files(Customers) for name in file.attributes))
+
+
+def given(source: SourceSettings) -> set[str]:
+    """Return the columns of ours that a file gives, mapped or derived."""
+    return {*source.columns, *source.derive}

@@ -112,10 +112,11 @@ def check_leakage(
 def undated(sources: Sources) -> tuple[str, ...]:
     """Return the columns that no day stands beside: attributes of customers without valid_from, and what joins add."""
     found = []
-    for name, source in sources.tables.items():
-        if isinstance(source, Customers) and "valid_from" not in {*source.columns, *source.derive}:
-            found += [f"customers.{attribute}" for attribute in source.attributes]
-        found += [f"what {name} takes from {join.path}" for join in source.joins]
+    for name, files in sources.tables.items():
+        for source in files:
+            if isinstance(source, Customers) and "valid_from" not in {*source.columns, *source.derive}:
+                found += [f"customers.{attribute}" for attribute in source.attributes]
+            found += [f"what {name} takes from {join.path}" for join in source.joins]
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.files import read_json, write_json
-from lapse.core.source_settings import Customers
 from lapse.core.tables import CUSTOMERS
 from lapse.core.windows import Period
 from lapse.history.reading.expressions import quoted
@@ -106,10 +106,10 @@ def has_time_of_day(engine: DuckEngine) -> bool:
     return bool(row and row[0])
 
 
-def attribute_levels(engine: DuckEngine, customers: Customers | None) -> dict[str, list[str]]:
+def attribute_levels(engine: DuckEngine, attributes: Sequence[str]) -> dict[str, list[str]]:
     """Return the most frequent values of each customer attribute; none for a number."""
     levels: dict[str, list[str]] = {}
-    for name in customers.attributes if customers else ():
+    for name in attributes:
         column = quoted(name)
         row = engine.connection.execute(
             f"SELECT count(DISTINCT {column}), count({column}) = count(TRY_CAST({column} AS DOUBLE)) FROM valid_customers"

@@ -24,6 +24,7 @@ from lapse.core.errors import ModelError, first_line
 from lapse.core.files import read_json
 from lapse.core.source_settings import without_passwords
 from lapse.model.bundle import DAY, LIBRARIES, Bundle, content_hash
+from lapse.registry.moved import follow_the_workspace
 from lapse.registry.record import description, feature_dictionary, flat_metrics, flat_params, input_example
 from lapse.value.value_model import ValueModel, value_beside, value_hash
 
@@ -46,12 +47,13 @@ def tracking_uri(root: Path) -> str:
 
     `dvc exp run --temp` works in a copy below .dvc/tmp; its runs belong to the project, not to the copy.
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given:
-        return given
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home(root) / 'mlflow.db'}"
+
+
+def _home(root: Path) -> Path:
+    """Return the folder of the project that a folder is, or is a copy of for an experiment."""
     parts = root.resolve().parts
-    home = Path(*parts[: parts.index(".dvc")]) if ".dvc" in parts else root.resolve()
-    return f"sqlite:///{home / 'mlflow.db'}"
+    return Path(*parts[: parts.index(".dvc")]) if ".dvc" in parts else root.resolve()
 
 
 def record_training(
@@ -210,9 +212,17 @@ def _cause(error: BaseException) -> str:
     return without_passwords(first_line(error))
 
 
+def _database_fault(root: Path, cause: str) -> ModelError:
+    return ModelError(f"MLflow's database {shown_uri(root)} cannot be used: {cause}. {_database_advice(cause)}")
+
+
 def _database_advice(cause: str) -> str:
     if "locked" in cause:
         return "Another process holds it, e.g. an MLflow UI or a training: wait for it or close it, and try again."
+    if "readonly" in cause or "unable to open" in cause:
+        return "It may not be written: check the rights of the user on the file and its folder, and how the disk is mounted."
+    if "full" in cause:
+        return "Free some space on its disk."
     if "malformed" in cause or "not a database" in cause:
         return (
             "The file is damaged: bring back a copy of it; without one, move it away and run `dvc repro --force evaluate`."
@@ -231,17 +241,19 @@ def _mlflow(root: Path) -> Iterator[Any]:
         import sqlalchemy
 
         _quiet()
+        if tracking_uri(root) == f"sqlite:///{_home(root) / 'mlflow.db'}":
+            follow_the_workspace(_home(root))
         mlflow.set_tracking_uri(tracking_uri(root))
         try:
             yield mlflow
         except mlflow.exceptions.MlflowException as error:
-            raise ModelError(f"MLflow at {shown_uri(root)} refused: {_cause(error)}. Check MLFLOW_TRACKING_URI, and "
+            cause = _cause(error)
+            if "sqlite3." in cause:  # MLflow hands some faults of its database on as its own
+                raise _database_fault(root, cause) from None
+            raise ModelError(f"MLflow at {shown_uri(root)} refused: {cause}. Check MLFLOW_TRACKING_URI, and "
                              "whether one may write there.") from None  # fmt: skip
         except sqlalchemy.exc.SQLAlchemyError as error:
-            cause = _cause(getattr(error, "orig", None) or error)
-            raise ModelError(
-                f"MLflow's database {shown_uri(root)} cannot be used: {cause}. {_database_advice(cause)}"
-            ) from None
+            raise _database_fault(root, _cause(getattr(error, "orig", None) or error)) from None
 
 
 def _open_experiment(mlflow: Any, uri: str, experiment: str) -> None:

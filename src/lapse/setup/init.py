@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lapse import __version__
@@ -18,6 +18,8 @@ from lapse.core.settings import load_settings
 from lapse.core.tables import nearest
 
 STATE = "lapse.json"
+DELIVERY = "delivery.dvc"
+"""Tells DVC to keep the delivery. It stands at the top, since DVC does not look into folders that git ignores."""
 PRESETS = resources.files("lapse") / "setup" / "presets"
 IGNORED = """\
 __pycache__/
@@ -31,6 +33,8 @@ __pycache__/
 !/data/reports/metrics.json
 !/data/reports/retention.json
 !/data/reports/value.json
+!/data/reports/summary.json
+!/data/reports/crr.json
 !/data/reports/pictures/
 /models/*
 !/models/README.md
@@ -45,6 +49,11 @@ Who is about to stop buying, why, and whom to reach. Made by `lapse init`, lapse
    (`data/README.md` lists ours).
 2. `lapse check` says whether they can support a churn model, and how to set it up.
 3. `dvc repro` makes the ranked list: open `data/lists/at_risk.xlsx`, or run `lapse at-risk`.
+
+Try something out: `dvc exp run -S churn.horizon_days=60` and `dvc exp show --only-changed`; several at once:
+`dvc exp run --queue -S …`, then `dvc queue start`. `dvc metrics diff` compares with the last commit: after a run that
+counts, `git add -A && git commit`. DVC keeps a copy of `{folder}` for this ({tracked}); each run in this folder brings it
+up to date, and only then do a queued run and one with `--temp` see new files.
 
 `dvc repro` again does only what changed. Should a killed run leave an empty `dvc.lock`, delete
 that file. `lapse score` scores with the model at hand, without DVC, for a scheduler.
@@ -71,16 +80,27 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
     done = [] if state is None else _what_changed(str(state["lapse"]))
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "params.yaml").exists():
-        write_text(folder / "params.yaml", _params(source, delivery))
+        write_text(folder / "params.yaml", params_of(source, delivery))
         done.append("params.yaml: every setting, with a comment")
     settings = load_settings(folder / "params.yaml")
     done += _write_files(folder, _files(settings.sources.folder, lands_tables=bool(settings.land.tables)), state)
     if not Path(settings.sources.folder).is_absolute():
         (folder / settings.sources.folder).mkdir(parents=True, exist_ok=True)
+    if _is_tracked(settings.sources.folder) and not (folder / DELIVERY).exists():
+        # Without it a queued experiment, which runs in a copy of what git and DVC hold, would find no delivery.
+        write_text(folder / DELIVERY, f"outs:\n- path: {settings.sources.folder}\n  hash: md5\n")
+        done.append(f"{DELIVERY}: DVC keeps a copy of {settings.sources.folder} for queued experiments")
     return done + _set_up_dvc(folder)
 
 
-def _params(source: str | None, delivery: str | None) -> str:
+def _is_tracked(delivery: str) -> bool:
+    """Whether the delivery lies inside the workspace and is no output of a stage."""
+    path = PurePosixPath(delivery)
+    inside = not path.is_absolute() and ".." not in path.parts and path.parts != ()
+    return inside and path.parts[:2] != ("data", "raw")
+
+
+def params_of(source: str | None, delivery: str | None) -> str:
     """Return the text of a params.yaml: the repository's, with a known source's own sections laid over."""
     from io import StringIO
 
@@ -135,7 +155,9 @@ def _files(delivery: str, *, lands_tables: bool) -> dict[str, str]:
         "dvc.yaml": _pipeline(_packaged("dvc.yaml"), lands_tables=lands_tables),
         "data/README.md": _dictionary(),
         ".gitignore": IGNORED,
-        "README.md": README.format(version=__version__, folder=delivery),
+        "README.md": README.format(
+            version=__version__, folder=delivery, tracked=DELIVERY if _is_tracked(delivery) else "not: it lies elsewhere"
+        ),
     }
 
 
@@ -180,26 +202,43 @@ def _what_changed(before: str) -> list[str]:
 
 
 def _set_up_dvc(folder: Path) -> list[str]:
-    """Initialise git and DVC where they are not, and return what was done."""
+    """Initialise git and DVC where they are not, make the first commit that experiments need, and return what was done."""
     done = []
-    if shutil.which("git") and not _runs(folder, "git", "rev-parse", "--git-dir"):
+    has_git = shutil.which("git") is not None
+    if has_git and not _runs(folder, "git", "rev-parse", "--git-dir"):
         _run(folder, "git", "init", "--quiet")
         done.append("git: initialised")
+    own = has_git and (folder / ".git").exists()
     if not (folder / ".dvc").exists():
-        in_git = shutil.which("git") is not None
-        top = in_git and (folder / ".git").exists()
         _run(
-            folder,
-            sys.executable,
-            "-m",
-            "dvc",
-            "init",
-            "--quiet",
-            *([] if top else ["--subdir"] if in_git else ["--no-scm"]),
-        )
+            folder, sys.executable, "-m", "dvc", "init", "--quiet",
+            *([] if own else ["--subdir"] if has_git else ["--no-scm"]),
+        )  # fmt: skip
         _run(folder, sys.executable, "-m", "dvc", "config", "core.analytics", "false")
         done.append("DVC: initialised")
+    if not has_git:
+        return [*done, "git is not installed: dvc repro runs, experiments (dvc exp) and dvc metrics diff do not"]
+    if own and not _runs(folder, "git", "rev-parse", "--verify", "--quiet", "HEAD"):
+        _first_commit(folder)
+        done.append("git: first commit, which experiments need (dvc exp run)")
+    elif not _runs(folder, "git", "diff", "--quiet", "HEAD", "--", ".") or _untracked(folder):
+        done.append("git: commit what changed before the first experiment: git add -A . && git commit")
     return done
+
+
+def _first_commit(folder: Path) -> None:
+    """Commit all that git does not ignore, as nobody in particular where git does not know who works here."""
+    known = _runs(folder, "git", "var", "GIT_COMMITTER_IDENT") and _runs(folder, "git", "config", "user.email")
+    nobody = [] if known else ["-c", "user.name=lapse init", "-c", "user.email=lapse@localhost"]
+    _run(folder, "git", "add", "--all", ".")
+    _run(folder, "git", *nobody, "-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify", "-m", "lapse init")
+
+
+def _untracked(folder: Path) -> bool:
+    done = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard", "."], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return bool(done.stdout.strip())
 
 
 def _run(folder: Path, *words: str) -> None:

@@ -57,12 +57,13 @@ all snapshots without an order in the horizon after their cutoff. Cutoffs lie st
 <h2>What was delivered</h2>
 <div class="wide"><table>
 <thead><tr><th>table</th><th>rows in</th><th>added by joins</th><th>kept</th>
-<th>rejected</th><th>duplicates</th><th>after until</th></tr></thead>
+<th>rejected</th><th>duplicates</th><th>left out by where</th><th>after until</th></tr></thead>
 <tbody>
 {% for name, count in counts %}
 <tr><td>{{ name }}</td><td>{{ "{:,}".format(count.rows_in) }}</td>
 <td>{{ "{:,}".format(count.rows_added) }}</td><td>{{ "{:,}".format(count.rows_kept) }}</td>
 <td>{{ "{:,}".format(count.rows_rejected) }}</td><td>{{ "{:,}".format(count.rows_duplicate) }}</td>
+<td>{{ "{:,}".format(count.rows_left_out) }}</td>
 <td>{{ "{:,}".format(count.rows_after_until) }}</td></tr>
 {% endfor %}
 </tbody>

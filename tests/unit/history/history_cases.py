@@ -26,6 +26,11 @@ EXTRA: dict[str, dict[str, Any]] = {"feedback": {"scale_min": 1.0, "scale_max": 
 TABLES = (*COLUMNS, "subscriptions")
 
 
+def of_file(table: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a file of a table, with the usual columns where none are given."""
+    return {"columns": COLUMNS.get(table, {}), **EXTRA.get(table, {}), **settings}
+
+
 @dataclass
 class Outcome:
     """What validate made of a delivery."""
@@ -69,10 +74,11 @@ def run_validate(tmp_path: Path, folder: Path) -> Validate:
         business_timezone: str = "UTC",
         ids: str | list[str] = "exact",
         nobody: tuple[str, ...] = (),
-        **tables: dict[str, Any],
+        **tables: dict[str, Any] | list[dict[str, Any]],
     ) -> Outcome:
-        given = {
-            name: {"columns": COLUMNS.get(name, {}), **EXTRA.get(name, {}), **settings} for name, settings in tables.items()
+        given: dict[str, Any] = {
+            name: [of_file(name, file) for file in settings] if isinstance(settings, list) else of_file(name, settings)
+            for name, settings in tables.items()
         }
         if "transactions" not in given:
             (folder / "fine.csv").write_text("who,at,paid\na,2020-01-01,1\n")
@@ -89,7 +95,7 @@ def run_validate(tmp_path: Path, folder: Path) -> Validate:
                 assert files_in(tmp_path / "data") == before, "a refused delivery must leave no output"
                 raise
         for name, count in counts.items():
-            total = count.rows_kept + count.rows_rejected + count.rows_duplicate
+            total = count.rows_kept + count.rows_rejected + count.rows_duplicate + count.rows_left_out
             assert count.rows_in + count.rows_added == total, f"{name}: {count}"
             written = duckdb.sql(f"SELECT count(*) FROM read_parquet('{out / name}.parquet')").fetchall()[0][0]
             rejects = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from lapse.model.season import Season
 from lapse.model.train import open_experiment, write_models
 from lapse.registry.gate import GateSettings
 from lapse.registry.mlflow_registry import Registry, record_training, tracking_uri
+from lapse.registry.moved import follow_the_workspace
 from lapse.registry.promotion import promote, rollback, scoring_model
 from tests.conftest import ROOT
 from tests.unit.registry.test_gate import LAST_DAY, TEST, WINDOWS
@@ -248,3 +250,28 @@ def test_a_damaged_database_is_one_message(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\x00" + bytes(range(256)) * 40)
     with pytest.raises(ModelError, match=r"MLflow.* (cannot be used|refused): .*"):
         Registry(tmp_path, "lapse").champion()
+
+
+def test_a_read_only_database_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests may run as a user who can write everywhere, so what SQLite then says is raised here."""
+    from lapse.registry.mlflow_registry import _mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    said = "(sqlite3.OperationalError) attempt to write a readonly database\n[SQL: INSERT …]"
+    with (
+        pytest.raises(ModelError, match=r"cannot be used: .*readonly database\. It may not be written"),
+        _mlflow(tmp_path) as mlflow,
+    ):
+        raise mlflow.exceptions.MlflowException(said)
+
+
+def test_a_workspace_that_was_copied_or_moved_reads_its_own_champion(recorded: Path, tmp_path: Path) -> None:
+    there = tmp_path / "another place"
+    shutil.copytree(recorded, there)
+    assert Registry(there, "lapse").fetch(3).final_model.version == Registry(recorded, "lapse").fetch(3).final_model.version
+    written = (there / "mlflow.db").read_bytes()
+    assert f"{there.as_uri()}/mlartifacts".encode() in written
+    moved = there.rename(tmp_path / "renamed")
+    shutil.rmtree(tmp_path / "another place", ignore_errors=True)
+    assert Registry(moved, "lapse").fetch(1).number == 1
+    assert not follow_the_workspace(moved) and not follow_the_workspace(recorded)

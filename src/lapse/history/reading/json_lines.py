@@ -8,7 +8,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.source_settings import Reading
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.staging import Part, positions, text_of, translate_errors
+from lapse.history.reading.staging import BROKEN, Part, Unusable, positions, text_of, translate_errors
 from lapse.history.reading.text_files import readable_text
 
 ADVICE = "Deliver one JSON object per line, in UTF-8."
@@ -51,7 +51,7 @@ def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str
     notes = (
         () if reading.encoding or text.encoding in ("utf-8", "utf-8-sig") else (f"{path.name} was read as {text.encoding}",)
     )
-    return Part(quoted(table), tuple(keys), ("VARCHAR",) * len(keys), broken, notes)
+    return Part(quoted(table), tuple(keys), ("VARCHAR",) * len(keys), (Unusable(broken, BROKEN),), notes)
 
 
 def _pointer(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -14,10 +15,12 @@ from lapse.core.errors import DataError, SettingsError, first_line
 from lapse.core.source_settings import IdRule, Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.exact_numbers import require_exact_numbers
+from lapse.history.reading.expressions import literal
+from lapse.history.reading.fill_down import filled_down
 from lapse.history.reading.joins import JoinCount, join_files
 from lapse.history.reading.json_lines import read_json_lines
 from lapse.history.reading.spreadsheets import read_spreadsheet
-from lapse.history.reading.staging import Part, part_of, positions, text_of, translate_errors
+from lapse.history.reading.staging import Part, Unusable, part_of, positions, read_in_order, text_of, translate_errors
 
 PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)
@@ -32,8 +35,7 @@ class StagedTable:
     staged: str
     names: tuple[str, ...]
     types: tuple[str, ...]
-    broken: tuple[str, ...]
-    """Temporary tables of `text`: what no reader could split into cells, as delivered."""
+    unusable: tuple[Unusable, ...]
     notes: tuple[str, ...]
     joins: tuple[JoinCount, ...] = ()
 
@@ -42,23 +44,37 @@ class StagedTable:
         """The delivered names with the SQL name of each."""
         return dict(zip(self.names, positions(len(self.names)), strict=True))
 
+    @property
+    def as_delivered(self) -> str:
+        """The SQL of a staged row `s` as JSON under the delivered names."""
+        cells = []
+        for (name, column), type_ in zip(self.columns.items(), self.types, strict=True):
+            # NaN and infinity are no JSON.
+            odd = f"CASE WHEN isfinite(s.{column}) THEN to_json(s.{column}) ELSE to_json(s.{column}::VARCHAR) END"
+            cells.append(f"{literal(name)}, {odd if type_ in ('DOUBLE', 'FLOAT') else f's.{column}'}")
+        return f"json_object({', '.join(cells)})::VARCHAR"
 
-def source_path(folder: str, name: str, source: Reading) -> Path:
+
+def setting_of(table: str, file: int, files: int) -> str:
+    """Return where a file of a table stands in params, for messages: sources.events, or sources.events.1 of several."""
+    return f"sources.{table}" if files == 1 else f"sources.{table}.{file}"
+
+
+def source_path(folder: str, where: str, source: Reading) -> Path:
     """Return the path of a source table's file; SettingsError when it leads outside the delivery's folder."""
     path = Path(os.path.normpath(Path(folder) / source.path))
     if not path.is_relative_to(os.path.normpath(folder)):
-        raise SettingsError(f"sources.{name}.path: {source.path} lies outside sources.folder ({folder}), which is all that "
+        raise SettingsError(f"{where}.path: {source.path} lies outside sources.folder ({folder}), which is all that "
                             "lapse reads. Give the path inside it.")  # fmt: skip
     return path
 
 
-def source_files(folder: str, name: str, source: Reading) -> list[Path]:
+def source_files(folder: str, where: str, source: Reading) -> list[Path]:
     """Return the files that a source table consists of: one, or all below a folder or glob.
 
     DataError when there is none, and for what is neither a file nor a folder.
     """
-    path, folder = source_path(folder, name, source), os.path.normpath(folder)
-    where = f"sources.{name}"
+    path, folder = source_path(folder, where, source), os.path.normpath(folder)
     missing = DataError(f"{where}: {path} is not there. Check sources.folder and the path in params.yaml; `dvc repro` "
                         "lands what is not a file.")  # fmt: skip
     try:
@@ -88,43 +104,52 @@ def source_files(folder: str, name: str, source: Reading) -> list[Path]:
 
 
 def stage_source(
-    engine: DuckEngine, folder: str, name: str, source: SourceSettings, id_rules: Sequence[IdRule] = ()
+    engine: DuckEngine, folder: str, where: str, source: SourceSettings, id_rules: Sequence[IdRule] = ()
 ) -> StagedTable:
-    """Stage the distinct rows of a source table as a temporary table, with their number of `copies`.
+    """Stage the distinct rows of one file of a source table, with their number of `copies`, as a temporary table.
 
-    `added` of the copies are there only because a joined file has several rows for a key.
-    Text files are read as text throughout, so that what is unreadable is counted by us and not swallowed by the reader.
-    DataError for a missing, empty or unreadable file names the file and what to check.
+    `where`: its place in params, as `setting_of` gives it. `added` of the copies are there only because a joined file has
+    several rows for a key. Text files are read as text throughout, so that what is unreadable is counted by us and not
+    swallowed by the reader. DataError for a missing, empty or unreadable file names the file and what to check.
     """
-    with TemporaryDirectory(prefix="lapse-read-") as temporary:
+    name = where.removeprefix("sources.").replace(".", "_")
+    with TemporaryDirectory(prefix="lapse-read-") as temporary, _order_kept(engine, source):
         parts = [
-            _read(engine, folder, name, reading, f"part_{name}_{place}", Path(temporary) / f"{place}", source)
+            _read(engine, folder, where, reading, f"part_{name}_{place}", Path(temporary) / f"{place}", source)
             for place, reading in enumerate([source, *source.joins])
         ]
-        staged = f"staged_{name}"
-        with translate_errors(
-            f"sources.{name}", source_path(folder, name, source), "Check the file; ask for the delivery again."
-        ):
-            joined = join_files(engine, source, parts, f"sources.{name}", id_rules)
+        with translate_errors(where, source_path(folder, where, source), "Check the file; ask for the delivery again."):
+            if source.fill_down:
+                parts[0] = filled_down(engine, parts[0], source, where)
+            joined = join_files(engine, source, parts, where, id_rules)
             counted = "* EXCLUDE (is_added), count(*) FILTER (is_added) AS added" if joined.counts else "*, 0 AS added"
+            staged = f"staged_{name}"
             engine.connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT {counted}, count(*) AS copies FROM {joined.part.relation} "
                 "GROUP BY ALL"
             )
-    broken = tuple(part.broken for part in parts if part.broken)
-    notes = tuple(note for part in parts for note in part.notes)
-    return StagedTable(staged, joined.part.names, joined.part.types, broken, notes, joined.counts)
+    unusable = tuple(rows for part in parts for rows in part.unusable)
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return StagedTable(staged, joined.part.names, joined.part.types, unusable, notes, joined.counts)
+
+
+def _order_kept(engine: DuckEngine, source: SourceSettings) -> AbstractContextManager[None]:
+    """Return a block in which lines are read in their order where that matters."""
+    return read_in_order(engine) if source.fill_down else nullcontext()
 
 
 def _read(
-    engine: DuckEngine, folder: str, name: str, reading: Reading, table: str, temporary: Path, source: SourceSettings
+    engine: DuckEngine, folder: str, where: str, reading: Reading, table: str, temporary: Path, source: SourceSettings
 ) -> Part:
     """Read the file or files of one table."""
-    files = source_files(folder, name, reading)
-    path, where = files[0], f"sources.{name}"
+    files = source_files(folder, where, reading)
+    path = files[0]
     ending = path.name.casefold()
+    if len(files) > 1 and reading is source and source.fill_down:
+        raise SettingsError(f"{where}.fill_down: {reading.path} is {len(files)} files, whose lines have no common "
+                            "order. List them one by one, each with its own path and fill_down.")  # fmt: skip
     if len(files) > 1 or ending.endswith(".parquet"):
-        return _read_parquet(engine, files, source_path(folder, name, reading), os.path.normpath(folder), table, where)
+        return _read_parquet(engine, files, source_path(folder, where, reading), os.path.normpath(folder), table, where)
     readers: dict[tuple[str, ...], Callable[[], Part]] = {
         DELIMITED: lambda: read_delimited(engine, path, reading, table, temporary, where),
         JSON_LINES: lambda: read_json_lines(engine, path, reading, table, temporary, where),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,11 @@ from lapse.core.errors import DataError, SettingsError, first_line
 from lapse.core.source_settings import Reading
 from lapse.core.tables import nearest
 from lapse.history.reading.expressions import quoted
+from lapse.history.reading.headers import header_place, set_totals_aside
 from lapse.history.reading.staging import Part, distinct_names, positions, text_of, translate_errors
 
 ROWS_AT_ONCE = 20_000
+LOOKED_AT = 100
 LARGEST = 2 << 30
 """A workbook that unpacks to more bytes than this is not a delivery: a sheet holds a million rows at most."""
 
@@ -23,16 +24,31 @@ LARGEST = 2 << 30
 def read_spreadsheet(
     engine: DuckEngine, path: Path, reading: Reading, table: str, temporary: Path, where: str, time_format: str | None
 ) -> Part:
-    """Read one sheet of a workbook into a temporary table of texts; the first row that is not empty is the header.
+    """Read one sheet of a workbook into a temporary table of texts.
 
-    Whole numbers come without a decimal point, times in `time_format` (None: ISO). Empty rows are skipped. DataError
+    The header is the row `header_row`, else the first row that is not empty and no title; with `names` alone there is
+    none. Whole numbers come without a decimal point, times in `time_format` (None: ISO). Empty rows are skipped. DataError
     when it cannot be opened, or when it has several filled sheets and `sheet` names none.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = _filled_rows(path, reading.sheet, where)
-    names = distinct_names([_text(cell, time_format) or "" for cell in next(rows)])
+    filled = _filled_rows(path, reading.sheet, where)
+    notes = []
+    place = -1
+    if reading.header_row is not None:
+        place = next((number for number, (row, _) in enumerate(filled) if row == reading.header_row), -1)
+        if place < 0:
+            raise SettingsError(f"{where}.header_row: row {reading.header_row} of {path} is empty. Give the number of the "
+                                "row with the columns' names.")  # fmt: skip
+    elif reading.names is None:
+        place = header_place([[_text(cell, None) or "" for cell in cells] for _, cells in filled[:LOOKED_AT]])
+        if place:
+            notes.append(f"{path.name}: the columns' names were found in row {filled[place][0]}, below a title (header_row)")
+    names = distinct_names(reading.names or [_text(cell, time_format) or "" for cell in filled[place][1]])
+    if len(names) != len(filled[0][1]):
+        raise SettingsError(f"{where}.names: {len(names)} names for the {len(filled[0][1])} columns of {path}. Name each.")
+    rows = iter([cells for _, cells in filled[place + 1 :]])
     schema = pa.schema([(name, pa.string()) for name in positions(len(names))])
     with translate_errors(where, path, "Save it again, or deliver CSV."):
         with pq.ParquetWriter(temporary, schema) as writer:
@@ -42,11 +58,12 @@ def read_spreadsheet(
         engine.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {quoted(table)} AS SELECT * FROM read_parquet({text_of(temporary)})"
         )
-    return Part(quoted(table), names, ("VARCHAR",) * len(names))
+        totals = set_totals_aside(engine, table, len(names))
+    return Part(quoted(table), names, ("VARCHAR",) * len(names), totals, tuple(notes))
 
 
-def _filled_rows(path: Path, sheet: str | None, where: str) -> Iterator[list[Any]]:
-    """Yield the rows of a sheet with anything in them."""
+def _filled_rows(path: Path, sheet: str | None, where: str) -> list[tuple[int, list[Any]]]:
+    """Return the rows of a sheet with anything in them, each with its number in the sheet."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
@@ -64,10 +81,10 @@ def _filled_rows(path: Path, sheet: str | None, where: str) -> Iterator[list[Any
                         "deliver CSV.") from None  # fmt: skip
     if not found:
         raise DataError(f"{where}: {path} holds no header and no rows. Ask for the delivery again.")
-    return iter(found)
+    return found
 
 
-def _sheet(path: Path, sheet: str | None, where: str) -> list[list[Any]]:
+def _sheet(path: Path, sheet: str | None, where: str) -> list[tuple[int, list[Any]]]:
     from python_calamine import CalamineWorkbook
 
     with CalamineWorkbook.from_path(path) as book:
@@ -76,7 +93,13 @@ def _sheet(path: Path, sheet: str | None, where: str) -> list[list[Any]]:
         wanted = [sheet] if sheet is not None else book.sheet_names
         filled = {}
         for name in wanted:
-            rows = [row for row in book.get_sheet_by_name(name).to_python() if any(cell not in ("", None) for cell in row)]
+            given = book.get_sheet_by_name(name)
+            first = (given.start or (0, 0))[0] + 1
+            rows = [
+                (number, row)
+                for number, row in enumerate(given.to_python(), start=first)
+                if any(cell not in ("", None) for cell in row)
+            ]
             if rows:
                 filled[name] = rows
     if len(filled) > 1:

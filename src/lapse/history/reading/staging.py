@@ -11,6 +11,16 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, first_line
 from lapse.history.reading.expressions import literal, quoted
 
+BROKEN = "the line has broken quotes or a wrong number of fields"
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """Rows that are rejected before any column is looked at: a temporary table of `text`, as delivered, and the reason."""
+
+    table: str
+    reason: str
+
 
 @dataclass(frozen=True)
 class Part:
@@ -22,8 +32,7 @@ class Part:
     relation: str
     names: tuple[str, ...]
     types: tuple[str, ...]
-    broken: str | None = None
-    """A temporary table of `text`: lines with the wrong number of fields or broken quotes, as delivered."""
+    unusable: tuple[Unusable, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -56,6 +65,17 @@ def part_of(engine: DuckEngine, reader: str, table: str) -> Part:
     view = quoted(table)
     engine.connection.execute(f"CREATE OR REPLACE TEMP VIEW {view} AS SELECT * FROM {reader} AS given({renamed})")
     return Part(view, names, tuple(str(row[1]) for row in described))
+
+
+@contextmanager
+def read_in_order(engine: DuckEngine) -> Iterator[None]:
+    """Keep the order of the lines of a file in the tables that are made of it within the block."""
+    row = engine.connection.execute("SELECT current_setting('preserve_insertion_order')").fetchone()
+    engine.connection.execute("SET preserve_insertion_order = true")
+    try:
+        yield
+    finally:
+        engine.connection.execute(f"SET preserve_insertion_order = {bool(row and row[0])}")
 
 
 @contextmanager

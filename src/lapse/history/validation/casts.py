@@ -42,12 +42,11 @@ def attributes_of(source: SourceSettings) -> list[str]:
     return source.attributes if isinstance(source, Customers) else []
 
 
-def mapping_of(table: Table, source: SourceSettings, delivery: StagedTable) -> dict[str, tuple[str, bool]]:
-    """Return the SQL of each of our columns, and whether it is derived."""
+def mapping_of(table: Table, source: SourceSettings, delivery: StagedTable, where: str) -> dict[str, tuple[str, bool]]:
+    """Return the SQL of each of our columns, and whether it is derived; `where`: the file's place in params."""
     columns, names = delivery.columns, list(delivery.names)
     found: dict[str, tuple[str, bool]] = {}
     for name in table.names:
-        where = f"sources.{table.name}"
         if name in source.columns and name in source.derive:
             raise SettingsError(f"{where}: {name!r} stands under columns and under derive. Take one of them away.")
         if name in source.columns:
@@ -56,12 +55,11 @@ def mapping_of(table: Table, source: SourceSettings, delivery: StagedTable) -> d
         elif name in source.derive:
             found[name] = checked_expression(source.derive[name], columns, f"{where}.derive.{name}"), True
     for name in attributes_of(source):
-        where = f"sources.{table.name}.attributes"
         if name.casefold() in {known.casefold() for known in found} | set(table.names):
             raise SettingsError(
-                f"{where}: {name!r} is taken already. Every column can be kept once, under a name of its own."
+                f"{where}.attributes: {name!r} is taken already. Every column can be kept once, under a name of its own."
             )
-        found[name] = quoted(columns[matching_column(name, names, where)]), False
+        found[name] = quoted(columns[matching_column(name, names, f"{where}.attributes")]), False
     return found
 
 

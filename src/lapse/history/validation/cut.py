@@ -16,18 +16,21 @@ SLACK_DAYS = 1
 """Another clock's evening is our next day; only what is later than that was certainly not known."""
 
 
-def cut_staged(engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable, cutoff: date) -> None:
+def cut_staged(
+    engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable, cutoff: date, *, file: int
+) -> None:
     """Take out of a staged table, joined columns included, what cannot have been known at the end of a day.
 
-    Rows of a later day go (`checked_rows_*` has the day of each), and in the rows that stay every later date is emptied,
-    whichever column it stands in: the day of a return, of a ticket's answer, of a last visit. Contracts keep theirs, as
-    an end may be known in advance; `features.leakage.up_to` hides the others. What bears no day cannot be cut.
+    Rows of a later day go (`checked_rows_*` has the day of each row of each file), and in the rows that stay every later
+    date is emptied, whichever column it stands in: the day of a return, of a ticket's answer, of a last visit. Contracts
+    keep theirs, as an end may be known in advance; `features.leakage.up_to` hides the others. What bears no day cannot
+    be cut.
     """
     last = literal(str(cutoff))
     day = quoted("out_" + table.day)
     engine.connection.execute(
         f"DELETE FROM {delivery.staged} WHERE rowid IN (SELECT number FROM checked_rows_{table.name} "
-        f"WHERE {day}::DATE > {last}::DATE)"
+        f"WHERE file = {file} AND {day}::DATE > {last}::DATE)"
     )
     if table is SUBSCRIPTIONS:
         return

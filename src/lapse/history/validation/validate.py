@@ -1,11 +1,12 @@
 """Stage validate: every source row becomes a typed row or a counted reject with a reason.
 
-rows in + added by joins = kept + rejected + duplicates, for each table, always checked.
+rows in + added by joins = kept + rejected + duplicates + left out by where, for each table and each of its files, always
+checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
@@ -24,13 +25,49 @@ from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
 from lapse.history.reading.joins import JoinCount
-from lapse.history.reading.sources import StagedTable, stage_source
+from lapse.history.reading.sources import StagedTable, setting_of, stage_source
 from lapse.history.table_profile import measure
-from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
+from lapse.history.validation.casts import Mapped, judging_query, mapping_of
 from lapse.history.validation.cut import cut_staged
+from lapse.history.validation.left_out import leave_out
 from lapse.history.validation.nobody import is_nobody
 
-BROKEN = "the line has broken quotes or a wrong number of fields"
+COPIES = "coalesce(sum(copies), 0)"
+"""The number of delivered rows that distinct rows stand for."""
+
+
+@dataclass(frozen=True)
+class FileCount:
+    """What became of the rows of one of the files that make up a table."""
+
+    path: str
+    rows_in: int
+    rows_kept: int
+    rows_rejected: int
+    rows_duplicate: int
+    rows_left_out: int
+    """Rows for which the condition `where` of params does not hold."""
+    rows_added: int
+    """How many rows there are more than were delivered, because a joined file has several for a key."""
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether nothing is lost and nothing counted twice."""
+        return self.rows_in + self.rows_added == (
+            self.rows_kept + self.rows_rejected + self.rows_duplicate + self.rows_left_out
+        )
+
+    @property
+    def equation(self) -> str:
+        """The row equation in words."""
+        added = f" + {self.rows_added:,} added by joins" if self.rows_added else ""
+        text = (f"{self.rows_in:,} rows in{added} = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
+                f"+ {self.rows_duplicate:,} duplicates")  # fmt: skip
+        return f"{text} + {self.rows_left_out:,} left out by where" if self.rows_left_out else text
+
+    def __str__(self) -> str:
+        """Return the file's row equation."""
+        return f"{self.path}: {self.equation}"
 
 
 @dataclass(frozen=True)
@@ -50,13 +87,17 @@ class Count:
     joins: tuple[JoinCount, ...] = ()
     id_rules: tuple[str, ...] = ()
     """The rules of sources.ids that were applied to customer_id."""
+    rows_left_out: int = 0
+    """Rows for which the condition `where` of params does not hold."""
+    files: list[FileCount] = field(default_factory=list)
+    """The same for each file, where a table consists of several."""
 
     def __str__(self) -> str:
-        """Return the row equation that was checked, and the most frequent reasons."""
-        added = f" + {self.rows_added:,} added by joins" if self.rows_added else ""
-        text = (f"{self.rows_in:,} rows in{added} = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
-                f"+ {self.rows_duplicate:,} duplicates")  # fmt: skip
+        """Return the row equation that was checked, of each file too where there are several, and the frequent reasons."""
+        text = FileCount("", self.rows_in, self.rows_kept, self.rows_rejected, self.rows_duplicate, self.rows_left_out,
+                         self.rows_added).equation  # fmt: skip
         text += f" ({self.rows_after_until:,} after sources.until left out)" if self.rows_after_until else ""
+        text += "".join(f"\n    {file}" for file in self.files)
         text += "".join(f"\n    {r['rows']:>10,}  {r['reason']}{_examples(r['sample_keys'])}" for r in self.rejects)
         return text + "".join(f"\n    {note}" for note in self.notes)
 
@@ -77,32 +118,25 @@ def validate(
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart. With `cutoff`,
     the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check.
     """
-    deliveries = {
-        name: stage_source(engine, sources.folder, name, source, sources.id_rules) for name, source in sources.tables.items()
-    }
+    deliveries = {name: _staged(engine, sources, name, files) for name, files in sources.tables.items()}
     _lock_down(engine, out.parent)
     counts: dict[str, Count] = {}
     for name, table in SOURCES.items():
-        source = sources.tables.get(name)
-        if source is None:
+        if name not in deliveries:
             _hold_empty(engine, table)
             continue
-        with translate_errors(table, source):
-            counts[name] = _validate_table(engine, table, source, deliveries[name], sources, timezone, (today, cutoff))
-    columns = {
-        name: [c for c in SOURCES[name].names if c in source.columns or c in source.derive]
-        for name, source in sources.tables.items()
-    }
+        counts[name] = _validate_table(engine, table, deliveries[name], sources, timezone, (today, cutoff))
+    columns = {name: sources.columns(name) for name in sources.tables}
     period, kinds = _period(engine, sources.until), _event_types(engine, sources)
-    levels = attribute_levels(engine, sources.customers)
+    levels = attribute_levels(engine, sources.attributes)
     gap, timed = median_gap_days(engine), has_time_of_day(engine)
-    profile = DataProfile(period, columns, kinds, _scale(sources.feedback), gap, levels, timed)
+    profile = DataProfile(period, columns, kinds, _scale(sources.files(Feedback)), gap, levels, timed)
     profile = replace(profile, tables={
         name: measure(engine, f"valid_{name}", SOURCES[name], columns=given, classes=profile.classes,
                       day=period.last_complete_day)
         for name, given in columns.items()
     })  # fmt: skip
-    with translate_errors(REJECTS, sources.transactions):
+    with translate_errors(REJECTS, sources.tables["transactions"][0]):
         _write_all(engine, list(counts), profile, out)
     write_json(report, {
         "period": {name: str(day) for name, day in asdict(profile.period).items()},
@@ -146,37 +180,88 @@ def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
         ) from None
 
 
+@dataclass(frozen=True)
+class _File:
+    """One staged file of a table, and what is left of it when `where` has left rows out."""
+
+    source: SourceSettings
+    where: str
+    """Its place in params."""
+    delivery: StagedTable
+    left_out: int = 0
+    added: int = 0
+    """Rows of `delivery` and of `left_out` that are there only because a join repeated others."""
+
+
+def _staged(engine: DuckEngine, sources: Sources, name: str, files: Sequence[SourceSettings]) -> list[_File]:
+    """Stage every file of a table."""
+    places = [setting_of(name, number, len(files)) for number in range(len(files))]
+    return [
+        _File(file, where, stage_source(engine, sources.folder, where, file, sources.id_rules))
+        for file, where in zip(files, places, strict=True)
+    ]
+
+
 def _validate_table(
     engine: DuckEngine,
     table: Table,
-    source: SourceSettings,
-    delivery: StagedTable,
+    files: Sequence[_File],
     sources: Sources,
     timezone: str,
     days: tuple[date, date | None],
 ) -> Count:
-    """Fill the temporary tables `valid_*` and `rejects_*` of a staged table, and return their counts.
+    """Fill the temporary tables `valid_*` and `rejects_*` of a table from its staged files, and return the counts.
 
     `days`: today, and the cutoff that the delivery is cut at, if at any.
     """
     today, cutoff = days
-    mapped = {}
-    for name, (expression, is_derived) in mapping_of(table, source, delivery).items():
-        described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
-        mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
-    delivery = _with_whole_ids(engine, mapped, delivery)
-    query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
-    judged = f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}"
-    engine.connection.execute(judged)
-    if cutoff is not None:
-        cut_staged(engine, table, source, delivery, cutoff)
-        engine.connection.execute(judged)
-    if table.key:
-        _reject_repeated_keys(engine, table)
-    _hold_valid_and_rejected(engine, table, source, delivery)
-    count = _count(engine, table, source, delivery, sources)
-    engine.connection.execute(f"DROP TABLE {delivery.staged}")
+    judged = []
+    for number, file in enumerate(files):
+        with translate_errors(table, file.source):
+            delivery, left_out = file.delivery, 0
+            added = len_of(engine, delivery.staged, "coalesce(sum(added), 0)") if delivery.joins else 0
+            if file.source.where is not None:
+                delivery, left_out = leave_out(engine, delivery, file.source.where, f"{file.where}.where")
+            judged.append(replace(file, delivery=delivery, left_out=left_out, added=added))
+            judged[-1] = _judge(engine, table, judged[-1], number, sources, timezone, today)
+            if cutoff is not None:
+                cut_staged(engine, table, file.source, judged[-1].delivery, cutoff, file=number)
+                _judge(engine, table, judged[-1], number, sources, timezone, today)
+    with translate_errors(table, files[0].source):
+        if table.key:
+            _reject_repeated_keys(engine, table)
+        _hold_valid_and_rejected(engine, table, judged, sources.attributes if table.name == "customers" else [])
+        count = _count(engine, table, judged, sources)
+    for file in judged:
+        engine.connection.execute(f"DROP TABLE {file.delivery.staged}")
     return count
+
+
+def _judge(
+    engine: DuckEngine, table: Table, file: _File, number: int, sources: Sources, timezone: str, today: date
+) -> _File:
+    """Hold the typed rows of one file, and the reasons to reject some, in the temporary table `checked_rows_*`.
+
+    The rows of this file that it holds already are replaced. Returns the file with what was found out about its ids.
+    """
+    mapped = {}
+    staged = file.delivery.staged
+    for name, (expression, is_derived) in mapping_of(table, file.source, file.delivery, file.where).items():
+        described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {staged}").fetchone()
+        mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
+    found = replace(file, delivery=_with_whole_ids(engine, mapped, file.delivery))
+    query = judging_query(table, file.source, staged, mapped, sources, timezone, today)
+    rows = f"SELECT {number} AS file, * FROM ({query})"
+    if number == 0:
+        engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {rows}")
+        for name in sources.attributes if table.name == "customers" else ():
+            engine.connection.execute(
+                f"ALTER TABLE checked_rows_{table.name} ADD COLUMN IF NOT EXISTS {quoted('out_' + name)} VARCHAR"
+            )
+    else:
+        engine.connection.execute(f"DELETE FROM checked_rows_{table.name} WHERE file = {number}")
+        engine.connection.execute(f"INSERT INTO checked_rows_{table.name} BY NAME {rows}")
+    return found
 
 
 def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: StagedTable) -> StagedTable:
@@ -193,7 +278,7 @@ def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: Sta
         return delivery
     mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
     note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
-    return replace(delivery, notes=(*delivery.notes, note))
+    return replace(delivery, notes=tuple(dict.fromkeys((*delivery.notes, note))))
 
 
 def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
@@ -207,75 +292,85 @@ def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
     )
 
 
-def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable) -> None:
-    copies = ", generate_series(1, copies)" if source.duplicates == "keep" else ""
-    columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes_of(source)])
+def _hold_valid_and_rejected(engine: DuckEngine, table: Table, files: Sequence[_File], attributes: Sequence[str]) -> None:
+    kept = [str(number) for number, file in enumerate(files) if file.source.duplicates == "keep"]
+    columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes])
     connection = engine.connection
+    copies = f", generate_series(1, CASE WHEN file IN ({', '.join(kept)}) THEN copies ELSE 1 END)" if kept else ""
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} FROM checked_rows_{table.name}{copies} "
         "WHERE reason IS NULL AND NOT is_after_until"
     )
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE rejects_{table.name} AS SELECT {literal(table.name)} AS table_name, j.reason, "
-        f"j.column_name, j.copies, {_as_delivered(delivery)} AS source_row FROM checked_rows_{table.name} j "
-        f"JOIN {delivery.staged} s ON s.rowid = j.number WHERE j.reason IS NOT NULL AND NOT j.is_after_until"
-    )
-    for broken in delivery.broken:
-        connection.execute(
-            f"INSERT INTO rejects_{table.name} SELECT {literal(table.name)}, {literal(BROKEN)}, NULL, count(*), text "
-            f"FROM {broken} GROUP BY text"
+    for number, file in enumerate(files):
+        rejects = (
+            f"SELECT {literal(table.name)} AS table_name, j.reason, j.column_name, j.copies, "
+            f"{file.delivery.as_delivered} AS source_row, j.file FROM checked_rows_{table.name} j "
+            f"JOIN {file.delivery.staged} s ON s.rowid = j.number AND j.file = {number} "
+            "WHERE j.reason IS NOT NULL AND NOT j.is_after_until"
         )
+        into = (
+            f"CREATE OR REPLACE TEMP TABLE rejects_{table.name} AS" if number == 0 else f"INSERT INTO rejects_{table.name}"
+        )
+        connection.execute(f"{into} {rejects}")
+        for unusable in file.delivery.unusable:
+            connection.execute(
+                f"INSERT INTO rejects_{table.name} SELECT {literal(table.name)}, {literal(unusable.reason)}, NULL, "
+                f"count(*), text, {number} FROM {unusable.table} GROUP BY text"
+            )
 
 
-def _as_delivered(delivery: StagedTable) -> str:
-    """Return the SQL of a staged row as JSON under the delivered names."""
-    cells = []
-    for (name, column), type_ in zip(delivery.columns.items(), delivery.types, strict=True):
-        # NaN and infinity are no JSON.
-        odd = f"CASE WHEN isfinite(s.{column}) THEN to_json(s.{column}) ELSE to_json(s.{column}::VARCHAR) END"
-        cells.append(f"{literal(name)}, {odd if type_ in ('DOUBLE', 'FLOAT') else f's.{column}'}")
-    return f"json_object({', '.join(cells)})::VARCHAR"
-
-
-def _count(engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable, sources: Sources) -> Count:
-    """Return the checked row equation of a table; DataError when too few rows are usable to go on.
+def _count(engine: DuckEngine, table: Table, files: Sequence[_File], sources: Sources) -> Count:
+    """Return the checked row equation of a table and of each of its files; DataError when too few rows are usable.
 
     What came in is counted in the staged delivery, what became of it in the tables that are written.
     """
-    after_until = len_of(engine, f"checked_rows_{table.name} WHERE is_after_until", "coalesce(sum(copies), 0)")
-    rows_in = len_of(engine, delivery.staged, "coalesce(sum(copies), 0)") - after_until
-    rows_in += sum(len_of(engine, broken) for broken in delivery.broken)
-    added = _rows_added(engine, table, delivery)
-    rows_in -= added
-    kept = len_of(engine, f"valid_{table.name}")
-    rejected = len_of(engine, f"rejects_{table.name}", "coalesce(sum(copies), 0)")
-    usable = f"checked_rows_{table.name} WHERE reason IS NULL AND NOT is_after_until"
-    duplicates = len_of(engine, usable, "coalesce(sum(copies - 1), 0)") if source.duplicates == "drop" else 0
-    if rows_in + added != kept + rejected + duplicates:
-        raise DataError(f"sources.{table.name}: {rows_in} rows in and {added} added by joins, but {kept} kept + "
-                        f"{rejected} rejected + {duplicates} duplicates. This is a fault of lapse: "
-                        "please report it.")  # fmt: skip
+    after_until = len_of(engine, f"checked_rows_{table.name} WHERE is_after_until", COPIES)
+    by_file = [_count_file(engine, table, file, number) for number, file in enumerate(files)]
+    kept, rejected = len_of(engine, f"valid_{table.name}"), len_of(engine, f"rejects_{table.name}", COPIES)
+    rows_in, duplicates = sum(file.rows_in for file in by_file), sum(file.rows_duplicate for file in by_file)
+    left_out, added = sum(file.rows_left_out for file in by_file), sum(file.rows_added for file in by_file)
+    whole = FileCount(f"sources.{table.name}", rows_in, kept, rejected, duplicates, left_out, added)
+    wrong = [file for file in (whole, *by_file) if not file.adds_up]
+    if wrong:
+        raise DataError(f"{wrong[0]} do not add up. This is a fault of lapse: please report it.")
     rejects = _reject_summary(engine, table)
     worst = rejects[0] if rejects else None
     most = f". Most often: {worst['reason']} ({worst['rows']:,} rows{_examples(worst['sample_keys'])})" if worst else ""
-    if rejected > sources.max_reject_share * (rows_in + added):
-        raise DataError(f"sources.{table.name}: {rejected:,} of {rows_in + added:,} rows were rejected, more than "
+    judged = rows_in + added - left_out
+    if rejected > sources.max_reject_share * judged:
+        raise DataError(f"sources.{table.name}: {rejected:,} of {judged:,} rows were rejected, more than "
                         f"sources.max_reject_share allows{most}. Check the mapping in params.yaml.")  # fmt: skip
     if kept == 0 and table.name == "transactions":
         until = f" up to sources.until ({sources.until})" if after_until else ""
-        raise DataError(f"sources.transactions: {source.path} has no usable row{until}{most}. Check the delivery.")
+        out = f" ({left_out:,} left out by where)" if left_out else ""
+        paths = ", ".join(file.path for file in by_file[:3])
+        raise DataError(f"sources.transactions: {paths} has no usable row{until}{out}{most}. Check the delivery.")
+    notes = [note for file in files for note in file.delivery.notes]
+    several = by_file if len(by_file) > 1 else []
+    joins = tuple(join for file in files for join in file.delivery.joins)
     return Count(
-        rows_in, kept, rejected, duplicates, after_until, rejects, list(delivery.notes), added, delivery.joins,
-        sources.id_rules,
-    )  # fmt: skip
+        rows_in, kept, rejected, duplicates, after_until, rejects, notes, added, joins, sources.id_rules, left_out, several
+    )
 
 
-def _rows_added(engine: DuckEngine, table: Table, delivery: StagedTable) -> int:
-    """Return how many of a table's rows up to `sources.until` are there only because a join repeated others."""
-    if not delivery.joins:
-        return 0
-    checked = f"checked_rows_{table.name} j JOIN {delivery.staged} s ON s.rowid = j.number WHERE NOT j.is_after_until"
-    return len_of(engine, checked, "coalesce(sum(s.added), 0)")
+def _count_file(engine: DuckEngine, table: Table, file: _File, number: int) -> FileCount:
+    """Return what became of the rows of one file."""
+    checked = f"checked_rows_{table.name} WHERE file = {number}"
+    usable = f"{checked} AND reason IS NULL AND NOT is_after_until"
+    rows_in = len_of(engine, file.delivery.staged, COPIES) - len_of(engine, f"{checked} AND is_after_until", COPIES)
+    rows_in += sum(len_of(engine, unusable.table) for unusable in file.delivery.unusable) + file.left_out
+    added = file.added
+    if file.delivery.joins:
+        late = f"{checked} AND is_after_until"
+        added -= len_of(
+            engine, f"{file.delivery.staged} WHERE rowid IN (SELECT number FROM {late})", "coalesce(sum(added), 0)"
+        )
+    rows_in -= added
+    different = len_of(engine, usable)
+    duplicates = len_of(engine, usable, COPIES) - different if file.source.duplicates == "drop" else 0
+    kept = different if file.source.duplicates == "drop" else len_of(engine, usable, COPIES)
+    rejected = len_of(engine, f"rejects_{table.name} WHERE file = {number}", COPIES)
+    return FileCount(file.source.path, rows_in, kept, rejected, duplicates, file.left_out, added)
 
 
 def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
@@ -289,9 +384,10 @@ def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
         "FROM ranked GROUP BY 1, 2"
     ).fetchall()
     summary = [dict(zip(("reason", "column", "rows", "sample_keys"), row, strict=True)) for row in rows]
-    broken = len_of(engine, f"rejects_{table.name} WHERE column_name IS NULL", "coalesce(sum(copies), 0)")
-    if broken:
-        summary.append({"reason": BROKEN, "column": None, "rows": broken, "sample_keys": []})
+    unusable = engine.connection.execute(
+        f"SELECT reason, sum(copies)::BIGINT FROM rejects_{table.name} WHERE column_name IS NULL GROUP BY 1"
+    ).fetchall()
+    summary += [{"reason": reason, "column": None, "rows": rows, "sample_keys": []} for reason, rows in unusable]
     return sorted(summary, key=lambda reject: (-reject["rows"], reject["reason"]))
 
 
@@ -312,7 +408,7 @@ def _hold_empty(engine: DuckEngine, table: Table) -> None:
 
 def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: Path) -> None:
     """Write all tables that are held to temporary paths first, so that a fault leaves none of them in `out`."""
-    union = " UNION ALL ".join(f"SELECT * FROM rejects_{name}" for name in given)
+    union = " UNION ALL ".join(f"SELECT {', '.join(REJECTS.names)} FROM rejects_{name}" for name in given)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
         for name in SOURCES:
@@ -344,5 +440,5 @@ def _event_types(engine: DuckEngine, sources: Sources) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def _scale(feedback: Feedback | None) -> tuple[float, float] | None:
-    return (feedback.scale_min, feedback.scale_max) if feedback else None
+def _scale(feedback: Sequence[Feedback]) -> tuple[float, float] | None:
+    return (feedback[0].scale_min, feedback[0].scale_max) if feedback else None
