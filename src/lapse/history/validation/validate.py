@@ -26,7 +26,7 @@ from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
 from lapse.history.reading.joins import JoinCount
 from lapse.history.reading.sources import StagedTable, stage_source
 from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
-from lapse.history.validation.nobody import is_nobody
+from lapse.history.validation.nobody import PLAINLY_SOMEBODY, is_nobody
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
 
@@ -163,11 +163,11 @@ def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: Sta
         return delivery
     text = id_text(who.expression, who.type)
     like = f"regexp_full_match({text}, {literal(WRITTEN_AS_FLOAT)})"
-    # The first row answers the first question in most deliveries.
-    if len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE NOT {like} AND NOT {is_nobody(text)} LIMIT 1)"):
-        return delivery
-    if not len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {like} LIMIT 1)"):
-        return delivery
+    unlike = f"NOT {like} AND NOT {is_nobody(text)}"
+    # The first row answers the first question in most deliveries, and the rest is not asked.
+    for found, expected in ((f"regexp_full_match({text}, {literal(PLAINLY_SOMEBODY)})", 0), (unlike, 0), (like, 1)):
+        if len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {found} LIMIT 1)") != expected:
+            return delivery
     mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
     note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
     return replace(delivery, notes=(*delivery.notes, note))
