@@ -85,6 +85,21 @@ def test_email_addresses_are_one_person_in_all_tables(folder: Path, run_validate
     assert ids == {("ann@shop.com",)} and found.numbers() == (2, 2, 0, 0)
 
 
+def test_rows_of_a_customer_that_are_alike_once_read_are_one(folder: Path, run_validate: Validate) -> None:
+    (folder / "more.csv").write_text("group,name\ngold,a\ngold,b\n")
+    (folder / "people.csv").write_text(
+        "who,group\nAnn@x.de,tin\n ann@x.de,tin\nBob@x.de,tin\nbob@x.de,gold\nn/a,tin\nn/a,gold\n"
+    )
+    joins = [{"path": "more.csv", "on": ["group"]}]
+    found = run_validate(ids="email", customers={"path": "people.csv", "joins": joins})
+    assert found.rows("customers", "customer_id, segment") == [("ann@x.de", "tin")]
+    assert found.reasons("customers") == {
+        "customer_id appears in several different rows": 3, "customer_id is missing": 3,
+    }  # fmt: skip
+    count = found.counts["customers"]
+    assert (found.numbers("customers"), count.rows_added) == ((6, 1, 6, 1), 2)
+
+
 IDS: list[int | None] = [17850, 2**53, 12345678, None]
 WANTED = ["12345678", "17850", "9007199254740992"]
 

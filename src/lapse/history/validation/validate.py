@@ -149,6 +149,7 @@ def _validate_table(
     query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}")
     if table.key:
+        _merge_alike(engine, table, [*table.names, *attributes_of(source)])
         _reject_repeated_keys(engine, table)
     _hold_valid_and_rejected(engine, table, source, delivery)
     count = _count(engine, table, source, delivery, sources)
@@ -171,6 +172,16 @@ def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: Sta
     mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
     note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
     return replace(delivery, notes=(*delivery.notes, note))
+
+
+def _merge_alike(engine: DuckEngine, table: Table, columns: list[str]) -> None:
+    """Make copies of one row of usable rows that are the same once they are read: ` ann` beside `ann`."""
+    kept = ", ".join(quoted("out_" + name) for name in columns)
+    engine.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS SELECT min(number) AS number, "
+        f"sum(copies)::BIGINT AS copies, {kept}, is_after_until, reason, column_name FROM checked_rows_{table.name} "
+        f"GROUP BY {kept}, is_after_until, reason, column_name, CASE WHEN reason IS NOT NULL THEN number END"
+    )
 
 
 def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
@@ -251,6 +262,9 @@ def _rows_added(engine: DuckEngine, table: Table, delivery: StagedTable) -> int:
     """Return how many of a table's rows up to `sources.until` are there only because a join repeated others."""
     if not delivery.joins:
         return 0
+    if table.key:
+        # Rows of customers are merged, and stay whatever sources.until says.
+        return len_of(engine, delivery.staged, "coalesce(sum(added), 0)")
     checked = f"checked_rows_{table.name} j JOIN {delivery.staged} s ON s.rowid = j.number WHERE NOT j.is_after_until"
     return len_of(engine, checked, "coalesce(sum(s.added), 0)")
 
