@@ -214,6 +214,7 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
     The scores hold the reasons of customers at risk; for any other customer they are computed now, which takes longer.
     """
     from lapse.core.engine import open_duckdb
+    from lapse.history.reading.identity import id_of
     from lapse.scoring.explain import customer_text, day_of, explain_customer
     from lapse.workspace import Workspace
 
@@ -226,7 +227,8 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
             stale_tables = here.freshness(bundle, day_of(scored)).require()
             return explain_customer(engine, activity, bundle, here.profile, scored, stale_tables)
 
-        typer.echo(customer_text(engine, activity["purchase_days"], here.scores(), customer_id, explained))
+        who = id_of(engine, customer_id, here.sources.id_rules)
+        typer.echo(customer_text(engine, activity["purchase_days"], here.scores(), who, explained))
 
 
 @app.command()

@@ -10,10 +10,10 @@ from lapse.history.reading.identity import joined_id
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, plural, present, share_of
 
-# A tenfold of what nineteen in twenty customers stay below is no person among few customers with a twentieth of all rows …
-GIANT_TIMES = 10
+# Seven times what nineteen in twenty customers stay below, and a twentieth of all rows, is no person …
+GIANT_TIMES = 7
 GIANT_SHARE = 0.05
-# … nor, whoever the customers are, with a fiftieth of all rows and a hundred times the mean.
+# … nor is, among thousands of customers, a fiftieth of all rows and a hundred times the mean.
 GIANT_SHARE_OF_MANY = 0.02
 GIANT_TIMES_MEAN = 100
 CUSTOMERS_TO_JUDGE = 20

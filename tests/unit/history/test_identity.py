@@ -19,7 +19,7 @@ from lapse.core.engine import DuckEngine, open_engine
 from lapse.core.errors import DataError
 from lapse.core.source_settings import LandTable
 from lapse.history.landing.land import land_tables
-from lapse.history.reading.identity import joined_id
+from lapse.history.reading.identity import id_of, joined_id
 from lapse.history.validation.nobody import is_nobody
 from tests.unit.history.history_cases import Validate
 
@@ -85,6 +85,21 @@ def test_email_addresses_are_one_person_in_all_tables(folder: Path, run_validate
     assert ids == {("ann@shop.com",)} and found.numbers() == (2, 2, 0, 0)
 
 
+def test_rows_of_a_customer_that_are_alike_once_read_are_one(folder: Path, run_validate: Validate) -> None:
+    (folder / "more.csv").write_text("group,name\ngold,a\ngold,b\n")
+    (folder / "people.csv").write_text(
+        "who,group\nAnn@x.de,tin\n ann@x.de,tin\nBob@x.de,tin\nbob@x.de,gold\nn/a,tin\nn/a,gold\n"
+    )
+    joins = [{"path": "more.csv", "on": ["group"]}]
+    found = run_validate(ids="email", customers={"path": "people.csv", "joins": joins})
+    assert found.rows("customers", "customer_id, segment") == [("ann@x.de", "tin")]
+    assert found.reasons("customers") == {
+        "customer_id appears in several different rows": 3, "customer_id is missing": 3,
+    }  # fmt: skip
+    count = found.counts["customers"]
+    assert (found.numbers("customers"), count.rows_added) == ((6, 1, 6, 1), 2)
+
+
 IDS: list[int | None] = [17850, 2**53, 12345678, None]
 WANTED = ["12345678", "17850", "9007199254740992"]
 
@@ -125,7 +140,11 @@ def test_the_same_table_gives_the_same_ids_in_every_kind_of_file(
 def test_a_whole_number_never_loses_digits_in_silence(folder: Path, run_validate: Validate) -> None:
     big = 6335991234567890123
     pq.write_table(pa.table({"who": [big, big + 1], "at": ["2020-01-01"] * 2, "paid": [1, 1]}), folder / "exact.parquet")
-    assert run_validate(transactions={"path": "exact.parquet"}).rows(columns="customer_id") == [(str(big),), (str(big + 1),)]
+    (folder / "exact.csv").write_text(f"who,at,paid\n{big},2020-01-01,1\n{big + 1},2020-01-01,1\n")
+    (folder / "exact.jsonl").write_text("".join(f'{{"who":{who},"at":"2020-01-01","paid":1}}\n' for who in (big, big + 1)))
+    for name in ("exact.parquet", "exact.csv", "exact.jsonl"):
+        found = run_validate(transactions={"path": name})
+        assert found.rows(columns="customer_id") == [(str(big),), (str(big + 1),)], name
     pq.write_table(pa.table({"who": [float(big), 7.0], "at": ["2020-01-01"] * 2, "paid": [1, 1]}), folder / "double.parquet")
     (folder / "crushed.csv").write_text("who,at,paid\n6.33599E+18,2020-01-01,1\n7,2020-01-01,1\n")
     with xlsxwriter.Workbook(str(folder / "book.xlsx")) as book:
@@ -179,3 +198,8 @@ def test_a_decimal_wider_than_the_engine_is_refused(folder: Path, run_validate: 
     pq.write_table(pa.table({"who": ["a"], "at": ["2020-01-01"], "paid": wide}), folder / "lines.parquet")
     with pytest.raises(DataError, match=r"column 'paid' of .*lines.parquet is a decimal of 60 digits"):
         run_validate(transactions={"path": "lines.parquet"})
+
+
+def test_a_customer_is_found_by_any_spelling(engine: DuckEngine) -> None:
+    assert id_of(engine, " Ann@Shop.com", ("email",)) == "ann@shop.com"
+    assert (id_of(engine, "O'Neil ", ()), id_of(engine, "", ())) == ("O'Neil", "")

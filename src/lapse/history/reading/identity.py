@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lapse.core.engine import DuckEngine
 from lapse.core.source_settings import ID_RULES, IdRule
 from lapse.history.reading.expressions import literal
 
@@ -56,6 +57,12 @@ def joined_id(text: str, rules: Sequence[IdRule]) -> str:
         if rule in wanted:
             text = _applied(rule, text)
     return text
+
+
+def id_of(engine: DuckEngine, text: str, rules: Sequence[IdRule]) -> str:
+    """Return the id under which a customer stands in the validated tables, given any of its delivered spellings."""
+    found = engine.connection.execute(f"SELECT {joined_id(id_text(literal(text), 'VARCHAR'), rules)}").fetchall()[0][0]
+    return str(found or text)
 
 
 def _applied(rule: IdRule, text: str) -> str:

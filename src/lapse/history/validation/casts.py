@@ -92,6 +92,7 @@ def judging_query(
             tried.append(f"{value.expression} AS {quoted('raw_' + name)}")
             raw.append(quoted("raw_" + name))
     cast = ", ".join(f"{expression} AS {quoted('out_' + name)}" for name, expression in typed.items())
+    cast += f", {is_nobody('out_customer_id', sources.nobody)} AS is_nobody"
     kept = ", ".join(_known(table, name, sources.until, today) for name in typed)
     return f"""
         WITH tried AS (SELECT rowid AS number, copies, {", ".join(tried)} FROM {staged}),
@@ -230,7 +231,7 @@ def _reasons(
             nothing = f"{blank} OR {name} IS NULL" if column.type == "text" else blank
             checks.append((column.name, "is missing", nothing))
         if column.name == "customer_id":
-            checks.append((column.name, "is missing", f"{name} IS NULL OR {is_nobody(name, sources.nobody)}"))
+            checks.append((column.name, "is missing", f"{name} IS NULL OR is_nobody"))
         lost = lost_digits(raw, mapped[column.name].type) if column.name.endswith("_id") else None
         if lost:
             checks.append((column.name, "has lost digits: deliver it as text", lost))

@@ -59,6 +59,8 @@ SIGNS = r"[\p{P}\p{Z}\p{C}\p{Sm}\p{Sk}\p{Sc}]+"
 """Nothing but punctuation: -, --, ?, …, *."""
 ZEROS = r"[-+]?0[-0.,:]*"
 """0, 0.0, 0000000000 and the nil UUID."""
+PLAINLY_SOMEBODY = r"[A-Za-z]{0,3}[1-9]\d*"
+"""What is quickly told to be an id."""
 SENTINELS = r"-(?:[12345]|9+)(?:[.,]0+)?"
 """-1 and its kin, which data warehouses keep for rows that belong to nobody."""
 
@@ -66,14 +68,14 @@ SENTINELS = r"-(?:[12345]|9+)(?:[.,]0+)?"
 def is_nobody(name: str, further: Sequence[str] = ()) -> str:
     """Return the SQL of whether an id stands for nobody; `further` spellings are those of `sources.nobody`."""
     # One expression, not IN: the engine compares a value with each entry of a list in turn.
-    return f"regexp_full_match({name}, {literal(_pattern(tuple(further)))})"
+    return f"regexp_full_match(lower({name}), {literal(_pattern(tuple(further)))})"
 
 
 @cache
 def _pattern(further: tuple[str, ...]) -> str:
-    words = "|".join(map(re.escape, sorted({*_words(), *(word.strip() for word in further)})))
+    words = "|".join(map(re.escape, sorted({*_words(), *(word.strip().lower() for word in further)})))
     mailboxes = "|".join(map(re.escape, sorted(_MAILBOXES.split())))
-    return f"(?i){BRACKETS}(?:{words}|{ZEROS}|{SENTINELS}){BRACKETS}|{SIGNS}|(?:{mailboxes})@.*"
+    return f"{BRACKETS}(?:{words}|{ZEROS}|{SENTINELS}){BRACKETS}|{SIGNS}|(?:{mailboxes})@.*"
 
 
 def _words() -> Iterator[str]:

@@ -30,7 +30,7 @@ from lapse.history.table_profile import measure
 from lapse.history.validation.casts import Mapped, judging_query, mapping_of
 from lapse.history.validation.cut import cut_staged
 from lapse.history.validation.left_out import leave_out
-from lapse.history.validation.nobody import is_nobody
+from lapse.history.validation.nobody import PLAINLY_SOMEBODY, is_nobody
 
 COPIES = "coalesce(sum(copies), 0)"
 """The number of delivered rows that distinct rows stand for."""
@@ -228,9 +228,11 @@ def _validate_table(
                 cut_staged(engine, table, file.source, judged[-1].delivery, cutoff, file=number)
                 _judge(engine, table, judged[-1], number, sources, timezone, today)
     with translate_errors(table, files[0].source):
+        attributes = sources.attributes if table.name == "customers" else []
         if table.key:
+            _merge_alike(engine, table, [*table.names, *attributes])
             _reject_repeated_keys(engine, table)
-        _hold_valid_and_rejected(engine, table, judged, sources.attributes if table.name == "customers" else [])
+        _hold_valid_and_rejected(engine, table, judged, attributes)
         count = _count(engine, table, judged, sources)
     for file in judged:
         engine.connection.execute(f"DROP TABLE {file.delivery.staged}")
@@ -271,14 +273,24 @@ def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: Sta
         return delivery
     text = id_text(who.expression, who.type)
     like = f"regexp_full_match({text}, {literal(WRITTEN_AS_FLOAT)})"
-    # The first row answers the first question in most deliveries.
-    if len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE NOT {like} AND NOT {is_nobody(text)} LIMIT 1)"):
-        return delivery
-    if not len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {like} LIMIT 1)"):
-        return delivery
+    unlike = f"NOT {like} AND NOT {is_nobody(text)}"
+    # The first row answers the first question in most deliveries, and the rest is not asked.
+    for found, expected in ((f"regexp_full_match({text}, {literal(PLAINLY_SOMEBODY)})", 0), (unlike, 0), (like, 1)):
+        if len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {found} LIMIT 1)") != expected:
+            return delivery
     mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
     note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
     return replace(delivery, notes=tuple(dict.fromkeys((*delivery.notes, note))))
+
+
+def _merge_alike(engine: DuckEngine, table: Table, columns: list[str]) -> None:
+    """Make copies of one row of usable rows that are the same once they are read: ` ann` beside `ann`."""
+    kept = ", ".join(quoted("out_" + name) for name in columns)
+    engine.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS SELECT file, min(number) AS number, "
+        f"sum(copies)::BIGINT AS copies, {kept}, is_after_until, reason, column_name FROM checked_rows_{table.name} "
+        f"GROUP BY file, {kept}, is_after_until, reason, column_name, CASE WHEN reason IS NOT NULL THEN number END"
+    )
 
 
 def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
