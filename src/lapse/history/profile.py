@@ -9,7 +9,7 @@ from typing import Any
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
-from lapse.core.files import read_json, write_json
+from lapse.core.files import intact, read_json, write_json
 from lapse.core.source_settings import Customers
 from lapse.core.windows import Period
 from lapse.history.reading.expressions import quoted
@@ -54,10 +54,12 @@ class DataProfile:
         """Return the profile that `write` wrote; DataError when there is none."""
         if not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
-        content: dict[str, Any] = read_json(path)
-        period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
-        scale = content.pop("rating_scale")
-        return cls(period=period, rating_scale=tuple(scale) if scale else None, **content)
+        again = "`dvc repro --force validate`"
+        content: dict[str, Any] = read_json(path, again)
+        with intact(path, again):
+            period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
+            scale = content.pop("rating_scale")
+            return cls(period=period, rating_scale=tuple(scale) if scale else None, **content)
 
 
 def median_gap_days(engine: DuckEngine) -> int | None:

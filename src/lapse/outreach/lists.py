@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.errors import DataError
-from lapse.core.files import read_json
+from lapse.core.files import intact, read_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Auto, Lists
 from lapse.core.tables import AT_RISK
@@ -91,8 +91,13 @@ def about_list(scores: pd.DataFrame, listed: pd.DataFrame, lists: Lists, *, caut
 
 def caution_in(metrics: Path) -> str | None:
     """Return the caution that the evaluation put on the lists; None without an evaluation."""
-    caution: str | None = read_json(metrics).get("caution") if metrics.exists() else None
-    return caution
+    if not metrics.exists():
+        return None
+    again = "`dvc repro --force evaluate`"
+    found = read_json(metrics, again)
+    with intact(metrics, again):
+        caution: str | None = found.get("caution")
+        return caution
 
 
 def print_summary(listed: pd.DataFrame, note: str | None) -> None:
