@@ -125,6 +125,14 @@ def _require_place(where: str, node: sge.Expression) -> None:
                             "belongs together.")  # fmt: skip
 
 
+def _enclosed(value: Any) -> Any:
+    """Return a flag as 0 or 1, which no NOT or comparison around it can be read into.
+
+    Ibis writes `(NOT x) IS NULL` as `NOT x IS NULL`, which is the opposite of `x IS NULL`.
+    """
+    return value.cast("int64") if kind_of(value) == "flag" else value
+
+
 class _Translation:
     """The translation of one expression over the day rows of a table."""
 
@@ -174,7 +182,9 @@ class _Translation:
         found = {kind_of(left), kind_of(right)}
         if len(found) > 1 or not found <= set(kinds):
             raise self._refused(node, f"takes a {' and a '.join(sorted(found))}; for null write IS NULL")
-        return function(left, right)
+        if isinstance(node, tuple(CONNECTIVES)):
+            return function(left, right)
+        return function(_enclosed(left), _enclosed(right))
 
     def _aggregated(self, node: Any, condition: Any = None) -> Any:
         if isinstance(node, sge.Count):
@@ -205,7 +215,7 @@ class _Translation:
 
     def _is(self, node: Any) -> Any:
         if isinstance(node.expression, sge.Null):
-            return self.of(node.this).isnull()
+            return _enclosed(self.of(node.this)).isnull()
         if not isinstance(node.expression, sge.Boolean):
             raise self._refused(node, "is not possible here: IS takes NULL, TRUE or FALSE")
         value = self.a("flag", node.this)
@@ -213,6 +223,8 @@ class _Translation:
 
     def _is_in(self, node: Any) -> Any:
         value, *others = self._alike([node.this, *node.expressions], nulls=False)
+        if kind_of(value) == "flag":
+            raise self._refused(node, "takes a flag; write it with AND and OR")
         return value.isin(others)
 
     def _between(self, node: Any) -> Any:
