@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lapse.core.files import digest, prune, read_json, text_sha256, write_json
+from lapse.core.errors import DataError
+from lapse.core.files import digest, intact, prune, read_json, text_sha256, write_json
 
 INDEX = "kept.json"
 """The cache index of a folder. Its name is on users' disks: under another one all that is cached would be made anew."""
@@ -24,7 +25,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = folder / INDEX
-        self._entries: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+        self._entries: dict[str, dict[str, Any]] = _entries(path) if path.exists() else {}
 
     def has(self, name: str, key: str) -> bool:
         """Whether `name`.parquet is there and was made from what `key` stands for."""
@@ -70,3 +71,13 @@ def code_digest(*files: str | Path | None) -> str:
     """Return a hash over source files and the versions of the libraries that run them."""
     paths = [Path(file) for file in files if file]
     return key_of(digest(*paths), *(version(name) for name in LIBRARIES))
+
+
+def _entries(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries of an index; none where it is damaged, so that all is made anew."""
+    try:
+        content = read_json(path)
+        with intact(path):
+            return {str(name): {"key": str(entry["key"]), "notes": dict(entry["notes"])} for name, entry in content.items()}
+    except DataError:
+        return {}

@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lapse.core.errors import DataError, LapseError, first_line
+
+AGAIN = "`dvc repro`"
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -39,9 +43,20 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the plain values of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, again: str = AGAIN, *, error: type[LapseError] = DataError) -> Any:
+    """Return the plain values of a JSON file of ours; `error` where it is damaged, with the command that makes it anew."""
+    with intact(path, again, error=error):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def intact(path: Path, again: str = AGAIN, *, error: type[LapseError] = DataError) -> Iterator[None]:
+    """Raise `error` where a file of ours does not hold what a block looks for in it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as problem:
+        what = f"it lacks {problem}" if isinstance(problem, KeyError) else first_line(problem)
+        raise error(f"{path} is damaged ({what}). Make it anew: {again}.") from None
 
 
 def prune(folder: Path, names: Iterable[object]) -> None:

@@ -7,13 +7,11 @@ leakage check. A model is only used with the very custom features that it was tr
 from __future__ import annotations
 
 import importlib.util
-import operator
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lapse.core.cache import key_of
 from lapse.core.errors import ModelError, SettingsError
@@ -21,7 +19,8 @@ from lapse.core.files import digest
 from lapse.core.settings import Features, SqlFeature
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import FAMILIES
-from lapse.features.family import Entry, Family, Feature, Inputs, OwnFeatures, share
+from lapse.features.family import Entry, Family, Feature, Inputs, OwnFeatures
+from lapse.features.sql import aggregate, parsed
 from lapse.history.profile import DataProfile
 
 FOLDER = Path("pipelines") / "own_features"
@@ -97,8 +96,8 @@ def _sql_families(sql: Mapping[str, SqlFeature]) -> list[Family]:
             name.replace("_", " "),
             spec.reason,
         )
-        expression = _aggregate(name, spec.expression)
-        compute = partial(_value, expression)
+        where = f"features.sql.{name}"
+        compute = partial(aggregate, where, parsed(where, spec.expression))
         family.add(Feature(name, family.name, entry, "aggregate", compute, spec.looks_back, table=table, fact=name))
     return list(families.values())
 
@@ -106,99 +105,3 @@ def _sql_families(sql: Mapping[str, SqlFeature]) -> list[Family]:
 def _needs(table: str) -> tuple[str, ...]:
     other = {"event_days": "events", "feedback_days": "feedback", "subscription_days": "subscriptions"}
     return (other[table],) if table in other else ()
-
-
-def _aggregate(name: str, text: str) -> Any:
-    """Return the syntax tree of an SQL expression; SettingsError when it is not an aggregate that can be translated."""
-    import sqlglot
-
-    where = f"features.sql.{name}"
-    try:
-        tree = sqlglot.parse_one(text, read="duckdb")
-    except sqlglot.errors.SqlglotError:
-        raise SettingsError(f"{where}: {text!r} is no SQL expression.") from None
-    known = (*_translations(), *_leaves())
-    for node in tree.walk():
-        if not isinstance(node, known):
-            raise SettingsError(f"{where}: {type(node).__name__.upper()} is not possible here. Use sum, avg, min, max and "
-                                "count over the table's columns and age, with FILTER, CASE and arithmetic; or write the "
-                                f"feature in Python: {FOLDER}/README.md.")  # fmt: skip
-    return tree
-
-
-def _value(tree: Any, days: Any) -> Any:
-    """Return a syntax tree as an Ibis expression over the day rows, so that both engines compute it alike."""
-
-    def translated(node: Any, where: Any = None) -> Any:
-        from sqlglot import expressions as sge
-
-        if isinstance(node, sge.Filter):
-            return translated(node.this, translated(node.expression.this))
-        if isinstance(node, sge.AggFunc):
-            counts_rows = isinstance(node.this, sge.Star)
-            of = days if counts_rows else translated(node.this)
-            return getattr(of, "mean" if isinstance(node, sge.Avg) else node.key)(where=where)
-        if isinstance(node, sge.Column):
-            if node.name not in days.columns:
-                raise SettingsError(f"features.sql: no column {node.name!r}. There are: {', '.join(sorted(days.columns))}.")
-            return days[node.name]
-        return _translations()[type(node)](node, translated)
-
-    return translated(tree)
-
-
-def _leaves() -> tuple[type, ...]:
-    from sqlglot import expressions as sge
-
-    return (
-        sge.Sum,
-        sge.Avg,
-        sge.Min,
-        sge.Max,
-        sge.Count,
-        sge.Filter,
-        sge.Where,
-        sge.Column,
-        sge.Identifier,
-        sge.Star,
-        sge.If,
-    )
-
-
-def _translations() -> dict[type, Callable[[Any, Callable[[Any], Any]], Any]]:
-    """Return how each kind of SQL node is written in Ibis: kind -> function of the node and of the translation below it."""
-    import ibis
-    from sqlglot import expressions as sge
-
-    pairs = {
-        sge.Add: operator.add, sge.Sub: operator.sub, sge.Mul: operator.mul, sge.LT: operator.lt, sge.LTE: operator.le,
-        sge.GT: operator.gt, sge.GTE: operator.ge, sge.EQ: operator.eq, sge.NEQ: operator.ne, sge.And: operator.and_,
-        sge.Or: operator.or_,
-    }  # fmt: skip
-
-    def both(function: Callable[[Any, Any], Any], node: Any, of: Callable[[Any], Any]) -> Any:
-        return function(of(node.this), of(node.expression))
-
-    def case(node: Any, of: Callable[[Any], Any]) -> Any:
-        default = node.args.get("default")
-        branches = [(of(branch.this), of(branch.args["true"])) for branch in node.args["ifs"]]
-        return ibis.cases(*branches, else_=of(default) if default is not None else ibis.null())
-
-    def literal(node: Any, _: Callable[[Any], Any]) -> Any:
-        return ibis.literal(node.name if node.is_string else float(node.name) if "." in node.name else int(node.name))
-
-    return {
-        **{kind: partial(both, function) for kind, function in pairs.items()},
-        sge.Div: lambda n, of: share(of(n.this), of(n.expression)),
-        sge.Neg: lambda n, of: -of(n.this),
-        sge.Not: lambda n, of: ~of(n.this),
-        sge.Is: lambda n, of: of(n.this).isnull(),
-        sge.Between: lambda n, of: of(n.this).between(of(n.args["low"]), of(n.args["high"])),
-        sge.In: lambda n, of: of(n.this).isin([of(one) for one in n.expressions]),
-        sge.Paren: lambda n, of: of(n.this),
-        sge.Case: case,
-        sge.Coalesce: lambda n, of: ibis.coalesce(of(n.this), *map(of, n.expressions)),
-        sge.Literal: literal,
-        sge.Boolean: lambda n, _: ibis.literal(bool(n.this)),
-        sge.Null: lambda _, __: ibis.null(),
-    }  # fmt: skip

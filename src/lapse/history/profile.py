@@ -10,7 +10,7 @@ from typing import Any
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
-from lapse.core.files import read_json, write_json
+from lapse.core.files import intact, read_json, write_json
 from lapse.core.tables import CUSTOMERS
 from lapse.core.windows import Period
 from lapse.history.reading.expressions import quoted
@@ -76,13 +76,15 @@ class DataProfile:
         """Return the profile that `write` wrote; DataError when there is none."""
         if not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
-        content: dict[str, Any] = read_json(path)
-        period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
-        scale, tables = content.pop("rating_scale"), content.pop("tables", {})
-        return cls(
-            period=period, rating_scale=tuple(scale) if scale else None,
-            tables={name: TableProfile.from_json(table) for name, table in tables.items()}, **content,
-        )  # fmt: skip
+        again = "`dvc repro --force validate`"
+        content: dict[str, Any] = read_json(path, again)
+        with intact(path, again):
+            period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
+            scale, tables = content.pop("rating_scale"), content.pop("tables", {})
+            return cls(
+                period=period, rating_scale=tuple(scale) if scale else None,
+                tables={name: TableProfile.from_json(table) for name, table in tables.items()}, **content,
+            )  # fmt: skip
 
 
 def median_gap_days(engine: DuckEngine) -> int | None:

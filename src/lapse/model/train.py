@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lapse.core.errors import DataError
-from lapse.core.files import read_json
+from lapse.core.files import intact, read_json
 from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features, learned_features
@@ -78,9 +78,12 @@ def open_experiment(
 
 def require_usable(usability: Path) -> None:
     """Raise DataError with the usability report's reasons when the data cannot support a model."""
-    stops = [finding for finding in read_json(usability)["findings"] if finding["severity"] == "stop"]
-    if stops:
+    again = "`dvc repro --force validate`"
+    report = read_json(usability, again)
+    with intact(usability, again):
+        stops = [finding for finding in report["findings"] if finding["severity"] == "stop"]
         reasons = " ".join(f"{stop['message']} {stop['what_to_do']}" for stop in stops)
+    if stops:
         raise DataError(f"train: no model is trained, because the data cannot support one. {reasons} The whole report: "
                         f"{usability}; the retention rate does not need a model: data/reports/retention.json.")  # fmt: skip
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lapse.core.consent import GIVEN, STATES, WITHDRAWN
 from lapse.core.errors import DataError, LapseError
-from lapse.core.files import read_json, write_text
+from lapse.core.files import intact, read_json, write_text
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Auto, Lists
 from lapse.core.tables import AT_RISK, SCORES
@@ -228,8 +228,13 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 def caution_in(metrics: Path) -> str | None:
     """Return the caution that the evaluation put on the lists; None without an evaluation."""
-    caution: str | None = read_json(metrics).get("caution") if metrics.exists() else None
-    return caution
+    if not metrics.exists():
+        return None
+    again = "`dvc repro --force evaluate`"
+    found = read_json(metrics, again)
+    with intact(metrics, again):
+        caution: str | None = found.get("caution")
+        return caution
 
 
 def with_staleness(caution: str | None, scores: pd.DataFrame) -> str | None:

@@ -21,7 +21,7 @@ import pandas as pd
 
 import lapse
 from lapse.core.errors import ModelError, first_line
-from lapse.core.files import read_json
+from lapse.core.files import intact, read_json
 from lapse.core.source_settings import without_passwords
 from lapse.model.bundle import DAY, LIBRARIES, Bundle, content_hash
 from lapse.registry.moved import follow_the_workspace
@@ -171,9 +171,11 @@ class Registry:
                                  "`dvc repro --force evaluate`.")  # fmt: skip
             self._require_same(number, place, tags, recorded)
             final_model, evaluation_model = Bundle.read(place / "lapse"), Bundle.read(place / "evaluation")
-            return Registered(
-                number, final_model, evaluation_model, read_json(place / "metrics.json"), value_beside(place / "lapse")
-            )
+            again = "`dvc repro --force evaluate` records a new version"
+            metrics = read_json(place / "metrics.json", again, error=ModelError)
+            with intact(place / "metrics.json", again, error=ModelError):
+                _ = metrics["test"]["auroc"], metrics["test_cutoff"], metrics["baselines"]
+            return Registered(number, final_model, evaluation_model, metrics, value_beside(place / "lapse"))
 
     def _require_same(self, number: int, place: Path, tags: Mapping[str, str], recorded: str | None) -> None:
         """Raise ModelError where a downloaded version is not what was recorded."""

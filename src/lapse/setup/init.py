@@ -13,13 +13,14 @@ from typing import Any
 
 from lapse import __version__
 from lapse.core.errors import LapseError, SettingsError
-from lapse.core.files import read_json, text_sha256, write_json, write_text
+from lapse.core.files import intact, read_json, text_sha256, write_json, write_text
 from lapse.core.settings import load_settings
 from lapse.core.tables import nearest
 
 STATE = "lapse.json"
 DELIVERY = "delivery.dvc"
 """Tells DVC to keep the delivery. It stands at the top, since DVC does not look into folders that git ignores."""
+STATE_AGAIN = f"`git checkout -- {STATE}`"
 PRESETS = resources.files("lapse") / "setup" / "presets"
 IGNORED = """\
 __pycache__/
@@ -70,14 +71,16 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
     known = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
     if source is not None and source not in known:
         raise SettingsError(f"--source {source!r} is not known. {nearest(source, known)}")
-    state = read_json(folder / STATE) if (folder / STATE).exists() else None
+    state = read_json(folder / STATE, STATE_AGAIN) if (folder / STATE).exists() else None
     if (
         state is None
         and folder.exists()
         and any(path.name not in (".git", ".dvc", ".dvcignore") for path in folder.iterdir())
     ):
         raise LapseError(f"{folder} is not empty and no workspace of lapse. Choose another folder.")
-    done = [] if state is None else _what_changed(str(state["lapse"]))
+    with intact(folder / STATE, STATE_AGAIN):
+        done = [] if state is None else _what_changed(str(state["lapse"]))
+        _ = {} if state is None else dict(state["files"])
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "params.yaml").exists():
         write_text(folder / "params.yaml", params_of(source, delivery))

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from lapse.core.cache import Cache
+from lapse.core.errors import DataError
 from lapse.core.files import atomic_write, digest, write_json
+from lapse.history.profile import DataProfile
+from lapse.model.train import require_usable
+from lapse.outreach.lists import caution_in
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -33,3 +38,34 @@ def test_the_digest_knows_names_and_bytes(tmp_path: Path) -> None:
     before = digest(one)
     one.write_text("b")
     assert digest(one) != before
+
+
+DAMAGED = ("x", "", "[1, 2", "[" * 100_000, "null", "3", "{}", '{"period": 7, "findings": 7, "rating_scale": 1}', "\udcff")
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_file_of_ours_is_one_message_with_the_command_that_makes_it_anew(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "profile.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    for read in (DataProfile.read, require_usable):
+        with pytest.raises(
+            DataError, match=r"profile\.json is damaged \(.+\)\. Make it anew: `dvc repro --force validate`\.$"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize("content", [*DAMAGED[:6], '{"caution": {}}'])
+def test_what_can_do_without_a_damaged_file_does(tmp_path: Path, content: str) -> None:
+    (tmp_path / "kept.json").write_text(content, "utf-8")
+    cache = Cache(tmp_path)
+    assert cache.notes == {} and not cache.has("a", "key")
+    cache.note("a", "key")
+    assert json.loads((tmp_path / "kept.json").read_text("utf-8"))["a"]["key"] == "key"
+
+
+def test_a_damaged_evaluation_is_one_message(tmp_path: Path) -> None:
+    assert caution_in(tmp_path / "metrics.json") is None
+    for content in ("x", "[]", '"a"'):
+        (tmp_path / "metrics.json").write_text(content, "utf-8")
+        with pytest.raises(DataError, match=r"metrics\.json is damaged .*`dvc repro --force evaluate`"):
+            caution_in(tmp_path / "metrics.json")

@@ -100,7 +100,7 @@ def land_tables(
 def _record(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
-    except (OSError, ValueError):
+    except (OSError, DataError):
         return {}  # not there, or damaged: everything is landed anew
     return content if isinstance(content, dict) else {}
 
