@@ -83,7 +83,8 @@ def differences(
     late = _late(name, now, learned, max_age, today)
     if late:
         return [late]
-    if learned is None:
+    if learned is None or now.measured_on < learned.measured_on:
+        # A day before the model learned: the model knows what came later, and a young log looks small beside it.
         return []
     changed = [*_levels(name, now, learned), *_nulls(name, now, learned)]
     volume = _volume(name, now, learned)

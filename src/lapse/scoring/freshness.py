@@ -63,8 +63,10 @@ class Freshness:
 
     def require(self) -> tuple[str, ...]:
         """Log what was found and return the stale tables; StaleData where customers must not be scored from them."""
+        said = {str(one) for one in self.refused}
         for message in self.messages():
-            LOG.warning(f"WARNING {message}")
+            if message not in said:
+                LOG.warning(f"WARNING {message}")
         if self.refused:
             raise StaleData(
                 f"score: stale: {_named(self.refused)}, so the risk cannot be told and nobody was scored. "

@@ -34,6 +34,9 @@ THRESHOLDS = PARAMS[PARAMS.index("  high_risk:") : PARAMS.index("\n\nlists:")]
         ("  windows: auto ", "  windows: [30, x] ", "features.windows.1: Input should be a valid integer"),
         (THRESHOLDS, "  high_risk: 0.5\n  medium_risk: 0.9", "medium_risk must be below high_risk"),
         ("  high_risk: auto ", "  high_risk: 50 ", "score.high_risk: Input should be less than or equal to 1, or 'auto', not 50"),
+        ("  max_log_age: {} ", "  max_log_age: {evnts: 7} ", "score.max_log_age: no table 'evnts' is mapped. Did you mean 'events'?"),
+        ("  max_log_age: {} ", "  max_log_age: {events: -1} ", "score.max_log_age.events: Input should be greater than or equal to 0"),
+        ("  when_stale: refuse ", "  when_stale: ignore ", "score.when_stale: Input should be 'refuse' or 'warn', not 'ignore'"),
         ("train:", "train:\n  seed: 1", "not valid YAML"),
         ("train:", "\ttrain:", "not valid YAML"),
     ],
@@ -45,6 +48,22 @@ def test_what_is_wrong_is_named(old: str, new: str, said: str, tmp_path: Path) -
     with pytest.raises(SettingsError) as raised:
         load_settings(path)
     assert said in str(raised.value)
+
+
+def test_what_came_later_may_be_absent(tmp_path: Path) -> None:
+    later = ("  max_log_age:", "  when_stale:", "consent:", "  withdrawn_by:")
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join(line for line in PARAMS.splitlines() if not line.startswith(later)), encoding="utf-8")
+    settings = load_settings(path)
+    assert (settings.score.max_log_age, settings.score.when_stale, settings.consent.withdrawn_by) == ({}, "refuse", [])
+
+
+def test_withdrawals_need_events(tmp_path: Path) -> None:
+    path, start = tmp_path / "params.yaml", PARAMS.index("  events:")
+    without = PARAMS[:start] + "  events: null\n" + PARAMS[PARAMS.index("  feedback:") :]
+    path.write_text(without.replace("withdrawn_by: []", "withdrawn_by: [unsubscribe]"), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"consent.withdrawn_by names event types, but sources.events is null"):
+        load_settings(path)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,14 @@ def test_a_table_that_was_late_when_the_model_learned_may_be_late_again(duck: Du
     assert age_limit(delayed, with_delay=True) == 37 and age_limit(delayed, with_delay=False) == 8
 
 
+def test_a_day_before_the_model_learned_is_held_to_its_own_past(duck: DuckEngine) -> None:
+    growing = [row for row in daily(per_day=40) if int(row["customer_id"][1:]) <= (row["event_date"] - START).days / 10]
+    learned, early = profile(duck, growing), START + timedelta(days=40)
+    assert differences("events", profile(duck, growing, early), learned) == []
+    stuck = until(growing, early - timedelta(days=20))
+    assert [one.kind for one in differences("events", profile(duck, stuck, early), learned)] == ["late"]
+
+
 def test_a_table_that_is_mapped_and_empty(duck: DuckEngine) -> None:
     assert found(duck, []) == [("gone", True)]
     assert [one.kind for one in differences("events", profile(duck, []))] == ["gone"]
