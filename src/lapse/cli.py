@@ -106,17 +106,24 @@ def check(
     Looks for what would spoil a model (gaps, days loaded twice, people who buy once, columns that know the future, …)
     and proposes churn windows from the customers' own rhythm. Exit code 3 when no model can be trained.
     """
+    from shutil import copyfile
     from tempfile import TemporaryDirectory
 
+    from lapse.core.files import atomic_write
     from lapse.usability.check import PAGE_NAME, write_report
+    from lapse.usability.refused_report import RefusedReport
     from lapse.usability.usability_report import report_text
     from lapse.workspace import Workspace
 
+    rejects = out / "rejects.parquet"
     with TemporaryDirectory(prefix="lapse-check-") as temporary:
-        report = Workspace(data=Path(temporary)).check()
+        workspace = Workspace(data=Path(temporary))
+        report = workspace.check()
+        with atomic_write(rejects) as written:
+            copyfile(workspace.paths.validated / "rejects.parquet", written)
     write_report(report, out)
-    typer.echo(f"\n{report_text(report)}")
-    typer.echo(f"The same report as a page: {out / PAGE_NAME}")
+    typer.echo(f"\n{report.text() if isinstance(report, RefusedReport) else report_text(report)}")
+    typer.echo(f"The same report as a page: {out / PAGE_NAME}; the rejected rows: {rejects}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)
 

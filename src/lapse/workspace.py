@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
-from lapse.core.errors import LapseError
+from lapse.core.errors import DataError, LapseError
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Settings, load_settings
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lapse.history.validation.validate import Count
     from lapse.model.bundle import Bundle
     from lapse.scoring.score import ScoringModel
+    from lapse.usability.refused_report import RefusedReport
     from lapse.usability.usability_report import UsabilityReport
 
 
@@ -110,30 +111,47 @@ class Workspace:
                 stage_logger("land").info(f"{name}: {done}")
 
     def validate(self) -> UsabilityReport:
-        """Make every source row a typed row or a counted reject, then write and return the usability report."""
+        """Make every source row a typed row or a counted reject, then write and return the usability report.
+
+        DataError when too few rows of a table can be read; report and rejects are written before.
+        """
         from lapse.usability.check import PAGE_NAME, write_report
+        from lapse.usability.refused_report import RefusedReport
         from lapse.usability.usability_report import report_text
 
         report = self.check()
         write_report(report, self.paths.reports)
         page = self.paths.reports / PAGE_NAME
-        stage_logger("validate").info(f"the usability report, also in {page}:\n\n{report_text(report)}")
+        text = report.text() if isinstance(report, RefusedReport) else report_text(report)
+        stage_logger("validate").info(f"the usability report, also in {page}:\n\n{text}")
+        if isinstance(report, RefusedReport):
+            raise DataError(f"{report.refusal} All reasons: {page}.")
         return report
 
-    def check(self) -> UsabilityReport:
-        """Validate the sources and return the usability report; writes the validated tables only."""
+    def check(self) -> UsabilityReport | RefusedReport:
+        """Validate the sources and return the usability report; writes the validated tables, or the rejects, only."""
+        from lapse.history.validation.validate import DeliveryRefused
         from lapse.usability.check import check_delivery
         from lapse.usability.delivery import CheckedDelivery
+        from lapse.usability.refused_report import RefusedReport
 
         snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
         with open_duckdb() as engine:
-            counts = self.validate_sources(engine)
-            for name, count in counts.items():
-                stage_logger("validate").info(f"{name}: {count}")
+            try:
+                counts = self.validate_sources(engine)
+            except DeliveryRefused as refused:
+                self._log_counts(refused.counts)
+                return RefusedReport(refused.counts)
+            self._log_counts(counts)
             return check_delivery(
                 CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, reasons), self.windows,
                 step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=reasons,
             )  # fmt: skip
+
+    @staticmethod
+    def _log_counts(counts: Mapping[str, Count]) -> None:
+        for name, count in counts.items():
+            stage_logger("validate").info(f"{name}: {count}")
 
     def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
         """Write the validated tables, the rejects and the data profile, and return the counts of every source."""

@@ -19,6 +19,7 @@ from lapse.usability.findings import SEVERITIES
 from lapse.usability.foresight import check_foresight
 from lapse.usability.learnability import check_learnability
 from lapse.usability.proposals import Rhythm, candidates, near_definitions, propose
+from lapse.usability.refused_report import RefusedReport
 from lapse.usability.row_checks import check_rows
 from lapse.usability.usability_page import report_page
 from lapse.usability.usability_report import UsabilityReport
@@ -69,7 +70,7 @@ def check_delivery(
     )
 
 
-def write_report(report: UsabilityReport, folder: Path) -> None:
+def write_report(report: UsabilityReport | RefusedReport, folder: Path) -> None:
     """Write usability.json and usability.html to a folder."""
     write_json(folder / JSON_NAME, report.to_json())
-    write_text(folder / PAGE_NAME, report_page(report))
+    write_text(folder / PAGE_NAME, report.page() if isinstance(report, RefusedReport) else report_page(report))

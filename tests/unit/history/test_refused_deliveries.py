@@ -80,7 +80,7 @@ CASES = [
     Case("only a mark", text(b"\xef\xbb\xbf"), {}, DataError, "holds no header and no rows"),
     Case("header only", text(b"who,at,paid\n"), {}, DataError, "log.csv has no usable row. Check the delivery"),
     Case("no row is usable", text(b"who,at,paid\na,soon,1\n"), {}, DataError,
-         "no usable row. Most often: ordered_at cannot be read as a timestamp (1 rows, e.g. a)"),
+         "no usable row. ordered_at cannot be read as a timestamp (1 row, e.g. soon)"),
     Case("a folder of texts", folder_of_texts, {}, DataError, "a folder or pattern may hold Parquet only"),
     Case("an empty folder", lambda folder: (folder / "log.csv").mkdir(), {}, DataError, "log.csv is not there"),
     Case("a pipe", lambda folder: os.mkfifo(folder / "log.csv"), {}, DataError,
@@ -138,7 +138,7 @@ def test_a_delivery_that_cannot_be_read(case: Case, folder: Path, run_validate: 
     case.make(folder)
     with pytest.raises(LapseError) as caught:
         run_validate(transactions={"path": "log.csv", **case.options})
-    assert type(caught.value) is case.error
+    assert isinstance(caught.value, case.error)
     assert case.message in str(caught.value)
     assert "sources.transactions" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -168,7 +168,7 @@ def test_attributes_that_take_a_name_twice(attributes: list[str], folder: Path, 
 
 def test_too_many_rejects_stop_the_run(folder: Path, run_validate: Validate) -> None:
     (folder / "log.csv").write_text("who,at,paid\na,2020-01-01,1\nb,soon,1\nc,soon,1\nd,soon,1\ne,soon,1\n")
-    with pytest.raises(DataError, match=r"4 of 5 rows were rejected, .* \(4 rows, e.g. b, c, d, …\). Check the mapping"):
+    with pytest.raises(DataError, match=r"4 of 5 rows were rejected, .* \(4 rows, e.g. soon\). Check the mapping"):
         run_validate(max_reject_share=0.5, transactions={"path": "log.csv"})
 
 

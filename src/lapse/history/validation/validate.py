@@ -1,6 +1,7 @@
 """Stage validate: every source row becomes a typed row or a counted reject with a reason.
 
-rows in = kept + rejected + duplicates, for each table, always checked.
+rows in = kept + rejected + duplicates, for each table, always checked. Every table is judged before too many rejects stop
+the stage; it then leaves the rejects of all tables and nothing else, so that nobody works with half a delivery.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from lapse.core.engine import DuckEngine
 from lapse.core.engine_errors import machine_fault
-from lapse.core.errors import DataError, first_line, sample_keys
+from lapse.core.errors import DataError, first_line
 from lapse.core.files import write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
@@ -23,9 +23,20 @@ from lapse.core.windows import Period, last_complete_day
 from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.sources import StagedTable, stage_source
-from lapse.history.validation.casts import Mapped, attributes_of, judging_query, mapping_of
+from lapse.history.validation.casts import (
+    Check,
+    Limits,
+    Mapped,
+    attributes_of,
+    checks_of,
+    judging_query,
+    mapping_of,
+    spellings_of,
+)
+from lapse.history.validation.rejects import Reject, count_rejects, hold_rejects
 
-BROKEN = "the line has broken quotes or a wrong number of fields"
+MOST_REASONS = 4
+"""A message names so many reasons of each table; the report names all."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +48,27 @@ class Count:
     rows_rejected: int
     rows_duplicate: int
     rows_after_until: int
-    rejects: list[dict[str, Any]]
+    rejects: list[Reject]
     notes: list[str] = field(default_factory=list)
-    """What was found out about how to read the files, e.g. an encoding that nobody named."""
+    """What was found out about how to read the files, e.g. an encoding or an order of day and month that nobody named."""
+    refusal: str | None = None
+    """Why the table cannot be used, in one sentence; None when it can."""
 
     def __str__(self) -> str:
         """Return the row equation that was checked, and the most frequent reasons."""
         text = (f"{self.rows_in:,} rows in = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
                 f"+ {self.rows_duplicate:,} duplicates")  # fmt: skip
         text += f" ({self.rows_after_until:,} after sources.until left out)" if self.rows_after_until else ""
-        text += "".join(f"\n    {r['rows']:>10,}  {r['reason']}{_examples(r['sample_keys'])}" for r in self.rejects)
+        text += "".join(f"\n    {reject}" for reject in self.rejects)
         return text + "".join(f"\n    {note}" for note in self.notes)
+
+
+class DeliveryRefused(DataError):
+    """Too few rows of a delivery could be read; the counts of every table say why."""
+
+    def __init__(self, counts: dict[str, Count]) -> None:
+        self.counts = counts
+        super().__init__(" ".join(count.refusal for count in counts.values() if count.refusal))
 
 
 def validate(
@@ -56,7 +77,8 @@ def validate(
     """Write typed Parquet, rejects and profile.json to `out`, and return the data profile and the counts of every source.
 
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
-    `sources.until`, rows after that day are left out as if the log ended there; they are counted apart.
+    `sources.until`, rows after that day are left out as if the log ended there; they are counted apart. DeliveryRefused
+    when a table cannot be used: `out` then holds the rejects and nothing else.
     """
     deliveries = {name: stage_source(engine, sources.folder, name, source) for name, source in sources.tables.items()}
     _lock_down(engine, out.parent)
@@ -68,6 +90,10 @@ def validate(
             continue
         with translate_errors(table, source):
             counts[name] = _validate_table(engine, table, source, deliveries[name], sources, timezone, today)
+    if any(count.refusal for count in counts.values()):
+        with translate_errors(REJECTS, sources.transactions):
+            _write_rejects_only(engine, list(counts), out)
+        raise DeliveryRefused(counts)
     columns = {
         name: [c for c in SOURCES[name].names if c in source.columns or c in source.derive]
         for name, source in sources.tables.items()
@@ -134,59 +160,52 @@ def _validate_table(
     for name, (expression, is_derived) in mapping_of(table, source, delivery).items():
         described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {delivery.staged}").fetchone()
         mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
-    query = judging_query(table, source, delivery.staged, mapped, sources, timezone, today)
+    limits = Limits(timezone, sources.earliest, today)
+    spellings = spellings_of(engine, table, source, delivery, mapped, limits)
+    checks = checks_of(table, source, mapped, spellings, limits)
+    query = judging_query(table, source, delivery.staged, mapped, spellings, checks, sources.until)
     engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {query}")
     if table.key:
-        _reject_repeated_keys(engine, table)
-    _hold_valid_and_rejected(engine, table, source, delivery)
-    count = _count(engine, table, source, delivery, sources)
+        checks.append(_reject_repeated_keys(engine, table, len(checks)))
+    hold_rejects(engine, table, delivery, checks)
+    _hold_valid(engine, table, source)
+    rejects = count_rejects(engine, table, source, delivery, mapped, checks)
+    notes = [*delivery.notes, *(note for spelling in spellings.values() for note in spelling.notes)]
+    count = _count(engine, table, source, delivery, sources, rejects, notes)
     engine.connection.execute(f"DROP TABLE {delivery.staged}")
     return count
 
 
-def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
+def _reject_repeated_keys(engine: DuckEngine, table: Table, place: int) -> Check:
     """Rows that share a key but differ: nobody can say which is right, so all of them are rejected."""
     # Two rows without a day from which on they are valid share that day.
     key = ", ".join(f"coalesce({quoted('out_' + name)}::VARCHAR, '')" for name in table.key)
     engine.connection.execute(
-        f"UPDATE checked_rows_{table.name} SET reason = {literal(f'{table.key[0]} appears in several different rows')}, "
-        f"column_name = {literal(table.key[0])} WHERE reason IS NULL AND ({key}) IN (SELECT ({key}) "
-        f"FROM checked_rows_{table.name} WHERE reason IS NULL GROUP BY {key} HAVING count(*) > 1)"
+        f"UPDATE checked_rows_{table.name} SET faults = {1 << place} WHERE faults = 0 AND ({key}) IN (SELECT ({key}) "
+        f"FROM checked_rows_{table.name} WHERE faults = 0 GROUP BY {key} HAVING count(*) > 1)"
     )
+    return Check(table.key[0], "appears in several different rows", "")
 
 
-def _hold_valid_and_rejected(engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable) -> None:
+def _hold_valid(engine: DuckEngine, table: Table, source: SourceSettings) -> None:
     copies = ", generate_series(1, copies)" if source.duplicates == "keep" else ""
     columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes_of(source)])
-    connection = engine.connection
-    connection.execute(
+    engine.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} FROM checked_rows_{table.name}{copies} "
-        "WHERE reason IS NULL AND NOT is_after_until"
+        "WHERE faults = 0 AND NOT is_after_until"
     )
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE rejects_{table.name} AS SELECT {literal(table.name)} AS table_name, j.reason, "
-        f"j.column_name, j.copies, {_as_delivered(delivery)} AS source_row FROM checked_rows_{table.name} j "
-        f"JOIN {delivery.staged} s ON s.rowid = j.number WHERE j.reason IS NOT NULL AND NOT j.is_after_until"
-    )
-    for broken in delivery.broken:
-        connection.execute(
-            f"INSERT INTO rejects_{table.name} SELECT {literal(table.name)}, {literal(BROKEN)}, NULL, count(*), text "
-            f"FROM {broken} GROUP BY text"
-        )
 
 
-def _as_delivered(delivery: StagedTable) -> str:
-    """Return the SQL of a staged row as JSON under the delivered names."""
-    cells = []
-    for (name, column), type_ in zip(delivery.columns.items(), delivery.types, strict=True):
-        # NaN and infinity are no JSON.
-        odd = f"CASE WHEN isfinite(s.{column}) THEN to_json(s.{column}) ELSE to_json(s.{column}::VARCHAR) END"
-        cells.append(f"{literal(name)}, {odd if type_ in ('DOUBLE', 'FLOAT') else f's.{column}'}")
-    return f"json_object({', '.join(cells)})::VARCHAR"
-
-
-def _count(engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable, sources: Sources) -> Count:
-    """Return the checked row equation of a table; DataError when too few rows are usable to go on.
+def _count(
+    engine: DuckEngine,
+    table: Table,
+    source: SourceSettings,
+    delivery: StagedTable,
+    sources: Sources,
+    rejects: list[Reject],
+    notes: list[str],
+) -> Count:
+    """Return the checked row equation of a table, with a refusal when too few rows are usable to go on.
 
     What came in is counted in the staged delivery, what became of it in the tables that are written.
     """
@@ -195,42 +214,20 @@ def _count(engine: DuckEngine, table: Table, source: SourceSettings, delivery: S
     rows_in += sum(len_of(engine, broken) for broken in delivery.broken)
     kept = len_of(engine, f"valid_{table.name}")
     rejected = len_of(engine, f"rejects_{table.name}", "coalesce(sum(copies), 0)")
-    usable = f"checked_rows_{table.name} WHERE reason IS NULL AND NOT is_after_until"
+    usable = f"checked_rows_{table.name} WHERE faults = 0 AND NOT is_after_until"
     duplicates = len_of(engine, usable, "coalesce(sum(copies - 1), 0)") if source.duplicates == "drop" else 0
     if rows_in != kept + rejected + duplicates:
         raise DataError(f"sources.{table.name}: {rows_in} rows in, but {kept} kept + {rejected} rejected + {duplicates} "
                         "duplicates. This is a fault of lapse: please report it.")  # fmt: skip
-    rejects = _reject_summary(engine, table)
-    worst = rejects[0] if rejects else None
-    most = f". Most often: {worst['reason']} ({worst['rows']:,} rows{_examples(worst['sample_keys'])})" if worst else ""
+    why = ("; ".join(map(str, rejects[:MOST_REASONS])) + ". ") if rejects else ""
+    refusal = None
     if rejected > sources.max_reject_share * rows_in:
-        raise DataError(f"sources.{table.name}: {rejected:,} of {rows_in:,} rows were rejected, more than "
-                        f"sources.max_reject_share allows{most}. Check the mapping in params.yaml.")  # fmt: skip
-    if kept == 0 and table.name == "transactions":
+        refusal = (f"sources.{table.name}: {rejected:,} of {rows_in:,} rows were rejected, more than "
+                   f"sources.max_reject_share allows: {why}Check the mapping in params.yaml.")  # fmt: skip
+    elif kept == 0 and table.name == "transactions":
         until = f" up to sources.until ({sources.until})" if after_until else ""
-        raise DataError(f"sources.transactions: {source.path} has no usable row{until}{most}. Check the delivery.")
-    return Count(rows_in, kept, rejected, duplicates, after_until, rejects, list(delivery.notes))
-
-
-def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
-    """Return how many rows each reason cost, and up to four customers, the worst first."""
-    rows = engine.connection.execute(
-        "WITH reasons AS (SELECT reason, column_name, left(coalesce(out_customer_id, '(no customer_id)'), 40) AS who, "
-        f"sum(copies) AS copies FROM checked_rows_{table.name} "
-        "WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
-        "ranked AS (SELECT *, row_number() OVER (PARTITION BY reason, column_name ORDER BY who) AS place FROM reasons) "
-        "SELECT reason, column_name, sum(copies)::BIGINT, list(who ORDER BY who) FILTER (place <= 4) "
-        "FROM ranked GROUP BY 1, 2"
-    ).fetchall()
-    summary = [dict(zip(("reason", "column", "rows", "sample_keys"), row, strict=True)) for row in rows]
-    broken = len_of(engine, f"rejects_{table.name} WHERE column_name IS NULL", "coalesce(sum(copies), 0)")
-    if broken:
-        summary.append({"reason": BROKEN, "column": None, "rows": broken, "sample_keys": []})
-    return sorted(summary, key=lambda reject: (-reject["rows"], reject["reason"]))
-
-
-def _examples(keys: list[str]) -> str:
-    return f", e.g. {sample_keys(keys)}" if keys else ""
+        refusal = f"sources.transactions: {source.path} has no usable row{until}. {why}Check the delivery."
+    return Count(rows_in, kept, rejected, duplicates, after_until, rejects, notes, refusal)
 
 
 def len_of(engine: DuckEngine, relation: str, what: str = "count(*)") -> int:
@@ -246,17 +243,32 @@ def _hold_empty(engine: DuckEngine, table: Table) -> None:
 
 def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: Path) -> None:
     """Write all tables that are held to temporary paths first, so that a fault leaves none of them in `out`."""
-    union = " UNION ALL ".join(f"SELECT * FROM rejects_{name}" for name in given)
-    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
         for name in SOURCES:
             validated = engine.table(f"valid_{name}")
             engine.write(validated, Path(work) / f"{name}.parquet", validated.columns)
-        engine.write(engine.table("rejects"), Path(work) / "rejects.parquet", REJECTS.names)
+        _write_rejects(engine, given, Path(work))
         profile.write(Path(work) / "profile.json")
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(Path(work).iterdir(), reverse=True):
             file.replace(out / file.name)
+
+
+def _write_rejects(engine: DuckEngine, given: list[str], folder: Path) -> None:
+    union = " UNION ALL ".join(f"SELECT * FROM rejects_{name}" for name in given)
+    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
+    engine.write(engine.table("rejects"), folder / "rejects.parquet", REJECTS.names)
+
+
+def _write_rejects_only(engine: DuckEngine, given: list[str], out: Path) -> None:
+    """Leave nothing in `out` but the rejects: what an earlier run left there is not what this delivery says."""
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        _write_rejects(engine, given, Path(work))
+        # The profile goes first: without it no later stage takes the rest for a result.
+        for name in ("profile.json", *(f"{name}.parquet" for name in SOURCES)):
+            (out / name).unlink(missing_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        (Path(work) / "rejects.parquet").replace(out / "rejects.parquet")
 
 
 def _period(engine: DuckEngine, until: str | None) -> Period:
