@@ -6,6 +6,7 @@ import gzip
 import os
 import zipfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,14 @@ def damaged_parquet(folder: Path) -> None:
     data = bytearray(parquet(path))
     data[4:200] = b"\xff" * 196
     path.write_bytes(data)
+
+
+def wide_decimals(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paid = pa.array([Decimal("12.34")], pa.decimal256(40, 2))
+    pq.write_table(pa.table({"who": ["a"], "at": ["2020-01-01"], "paid": paid}), folder / "log.parquet")
 
 
 def two_sheets(folder: Path) -> None:
@@ -104,6 +113,8 @@ CASES = [
     Case("no zstandard at all", text(FINE, "log.csv.zst"), {"path": "log.csv.zst"}, DataError, "log.csv.zst cannot be read"),
     Case("a cut Parquet file", cut_parquet, {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
     Case("a damaged Parquet file", damaged_parquet, {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
+    Case("decimals wider than the engine's", wide_decimals, {"path": "log.parquet"}, DataError,
+         "too wide to be read right: paid (40 digits). Deliver at most 38 digits"),
     Case("text called Parquet", text(FINE, "log.parquet"), {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
     Case("an empty Parquet file", text(b"", "log.parquet"), {"path": "log.parquet"}, DataError, "is an empty file"),
     Case("text called a workbook", text(FINE, "log.xlsx"), {"path": "log.xlsx"}, DataError, "log.xlsx cannot be read"),

@@ -21,6 +21,8 @@ from lapse.history.reading.staging import Part, part_of, positions, text_of, tra
 PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)
 JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson") for packed in PACKED)
+MOST_DIGITS = 38
+"""So many digits do the engine's decimals have."""
 SPREADSHEETS = (".xlsx", ".xls", ".xlsb", ".ods")
 
 
@@ -142,9 +144,22 @@ def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str
                 raise DataError(f"{where}: {file} is an empty file. Ask for the delivery again.")
         hive = any("=" in parent for file in files for parent in file.relative_to(folder).parts[:-1])
         listed = ", ".join(text_of(file) for file in files)
+        _refuse_wide_decimals(engine, listed, path, where)
         reader = (f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {hive}, "
                   "hive_types_autocast = false)")  # fmt: skip
         return part_of(engine, reader, table)
+
+
+def _refuse_wide_decimals(engine: DuckEngine, listed: str, path: Path, where: str) -> None:
+    """Raise DataError for decimals of more digits than DuckDB has: it reads them as other numbers without a word."""
+    wide = engine.connection.execute(
+        f"SELECT DISTINCT name, precision FROM parquet_schema([{listed}]) WHERE converted_type = 'DECIMAL' AND precision > "
+        f"{MOST_DIGITS} OR logical_type LIKE 'DecimalType%' AND precision > {MOST_DIGITS} ORDER BY name"
+    ).fetchall()
+    if wide:
+        names = ", ".join(f"{name} ({precision} digits)" for name, precision in wide[:3])
+        raise DataError(f"{where}: {path} has decimals that are too wide to be read right: {names}. Deliver at most "
+                        f"{MOST_DIGITS} digits, e.g. decimal({MOST_DIGITS}, 4).")  # fmt: skip
 
 
 def _joined(engine: DuckEngine, left: Part, right: Part, on: list[str], where: str, path: str) -> Part:

@@ -113,5 +113,5 @@ def _formats(values: list[str]) -> Iterator[str]:
 
 
 def _count(unread: Delivered, fits: str, parsed: str = "t") -> int:
-    row = unread.row(f"coalesce(sum(copies) FILTER ({fits}), 0)::BIGINT", parsed=parsed, distinct=True)
-    return int(row[0])
+    ((rows,),) = unread.rows(f"coalesce(sum(copies) FILTER ({fits}), 0)::BIGINT", parsed=parsed, distinct=True)
+    return int(rows)

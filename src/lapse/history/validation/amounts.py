@@ -6,6 +6,7 @@ could be a thousand times as much are refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,11 +38,12 @@ CODES = (
     "ZMW",
 )  # fmt: skip
 """ISO 4217, but for precious metals and the like."""
-_MARKS = "|".join(
-    mark.replace("$", r"\$").replace(".", r"\.") for mark in sorted({*SAME_CURRENCY, *CODES}, key=lambda m: (-len(m), m))
-)
+MARK = r"[^-0-9.,'()+ %][^-0-9,'()+ %]{0,4}"
+"""What may be a currency; whether it is one, the lists above say."""
+DIGIT_SHAPE = "0111111111"
+"""A leading zero tells 0,234 from 1,234; which digit the others are does not matter."""
 NUMBER = r"(?:[0-9][0-9.,' ]*|[.,])?[0-9](?:[eE][+-]?[0-9]+)?"
-WRITTEN = rf"(?i)^(\()? ?([+-])? ?({_MARKS})? ?([+(-])? ?({NUMBER})([.,](?:-{{1,2}})?)? ?(-)? ?({_MARKS})? ?(-)? ?(\))?$"
+WRITTEN = rf"(?i)^(\()? ?([+-])? ?({MARK})? ?([+(-])? ?({NUMBER})([.,](?:-{{1,2}})?)? ?(-)? ?({MARK})? ?(-)? ?(\))?$"
 PARTS = ("opened", "sign", "before", "inner", "digits", "dash", "after", "behind", "last", "closed")
 SIGNS = ("opened", "sign", "inner", "after", "last")
 GROUP_SIGNS = ", '"
@@ -82,10 +84,8 @@ def number_spelling(given: Delivered, raw: str, number: Number, decimal: str | N
     if given.type != "VARCHAR":
         return Spelling(f"try_cast({raw} AS {DECIMAL})")
     text = text_of(raw, given.type)
-    odd, either, points = given.row(
-        f"count(*) FILTER (NOT {full_match('t', PLAIN)}), count(*) FILTER ({full_match('t', '[+-]?' + EITHER)}), "
-        f"count(*) FILTER ({full_match('t', f'[+-]?(?:{ONLY_POINT})')})"
-    )
+    plain = (f"NOT {full_match('t', PLAIN)}", full_match("t", f"[+-]?{EITHER}"), full_match("t", f"[+-]?(?:{ONLY_POINT})"))
+    odd, either, points = _counts(given, plain)
     if not odd and decimal != "," and (decimal == "." or not either or decides(0, points, either)):
         return Spelling(f"try_cast({text} AS {DECIMAL})")
     sign, counts = _decimal_sign(given, decimal, "t" if number.percent is None else replaced("t", PERCENT, r"\1"))
@@ -117,6 +117,12 @@ def number_spelling(given: Delivered, raw: str, number: Number, decimal: str | N
     return Spelling(f"try_cast({value} AS {DECIMAL})", tuple(doubts), tuple(notes), _written(parsed))
 
 
+def _counts(given: Delivered, conditions: Sequence[str], parsed: str = "t") -> list[int]:
+    """Return how many rows fulfil each of some conditions on their shape."""
+    sums = ", ".join(f"sum(copies) FILTER ({condition})" for condition in conditions)
+    return [int(count or 0) for count in given.rows(sums, parsed=parsed, digits=DIGIT_SHAPE)[0]]
+
+
 def _written(text: str) -> str:
     """Return the SQL of the parts of a number as it is written, all empty where it is none."""
     plain = f"translate({text}, {literal('−–—’´`')}, {literal(chr(45) * 3 + chr(39) * 3)})"
@@ -132,7 +138,8 @@ def _fits_together(number: Number) -> str:
     """Return the SQL that says that the parts fit: one sign at most, brackets in pairs, a currency only with money."""
     signs = " + ".join(f"({PARSED}.{name} <> '')::INT" for name in SIGNS)
     fits = f"('(' IN ({PARSED}.opened, {PARSED}.inner)) = ({PARSED}.closed <> '') AND {signs} <= 1"
-    return fits if number.is_money else f"{fits} AND {PARSED}.before = '' AND {PARSED}.behind = ''"
+    known = ", ".join(literal(mark) for mark in ("", *SAME_CURRENCY, *CODES)) if number.is_money else "''"
+    return f"{fits} AND upper({PARSED}.before) IN ({known}) AND upper({PARSED}.behind) IN ({known})"
 
 
 def _sign_of(written: str) -> str:
@@ -164,12 +171,8 @@ def _decimal_sign(given: Delivered, decimal: str | None, text: str) -> tuple[Sig
         return ("." if decimal == "." else ","), ""
     body = _body("p")
     exchanged = f"translate({body}, '.,', ',.')"
-    found = given.row(
-        ", ".join(f"sum(copies) FILTER ({fits})" for fits in (
-            full_match(body, f"{ONLY_POINT}|{INDIAN}"), full_match(exchanged, ONLY_POINT), full_match(body, EITHER)
-        )), parsed=_written(text), distinct=True,
-    )  # fmt: skip
-    points, commas, either = (int(count or 0) for count in found)
+    signs = full_match(body, f"{ONLY_POINT}|{INDIAN}"), full_match(exchanged, ONLY_POINT), full_match(body, EITHER)
+    points, commas, either = _counts(given, signs, _written(text))
     counts = (f"With a point as the decimal sign {points + either:,} such values can be read, with a comma "
               f"{commas + either:,}; {either:,} with either.")  # fmt: skip
     if decides(commas, points, either):
@@ -186,12 +189,13 @@ def _currency_of(written: str) -> str:
     mark = f"nullif(upper(coalesce(nullif({written}.behind, ''), {written}.before)), '')"
     keys = ", ".join(literal(mark) for mark in SAME_CURRENCY)
     values = ", ".join(literal(code) for code in SAME_CURRENCY.values())
-    return f"coalesce([{values}][list_position([{keys}], {mark})], {mark})"
+    codes = ", ".join(map(literal, CODES))
+    return f"coalesce([{values}][list_position([{keys}], {mark})], CASE WHEN {mark} IN ({codes}) THEN {mark} END)"
 
 
 def _currency(given: Delivered) -> tuple[str | None, int]:
     """Return the most frequent currency of a column, None without any, and how many there are."""
-    rows = given.rows(f"{_currency_of('p')}, copies", f"{_currency_of('p')} IS NOT NULL", _written("t"), distinct=True)
+    rows = given.rows(f"{_currency_of('p')}, copies", f"{_currency_of('p')} IS NOT NULL", _written("t"), digits=DIGIT_SHAPE)
     counts: dict[str, int] = {}
     for mark, copies in rows:
         counts[mark] = counts.get(mark, 0) + int(copies)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -131,15 +132,18 @@ class Readings:
         )
 
 
-def decided_orders(given: Delivered, name: str, place: str, between: tuple[date, date], *, has_names: bool) -> DayOrders:
+def decided_orders(
+    given: Delivered, shapes: Collection[str], name: str, place: str, between: tuple[date, date]
+) -> DayOrders:
     """Return in which order the days of a column stand, by which of the orders make days that may be.
 
     Days with different separators, or years of two digits beside such of four, are decided apart: they may come from
     different programs.
     """
-    replacements = list(NAMED) if has_names else []
+    has_names = any(re.search(f"(?i){MONTH}", shape) for shape in shapes)
+    replacements = [(pattern, by) for pattern, by in NAMED if any(re.search(pattern, shape) for shape in shapes)]
     doubts, notes = [], []
-    for readings in _readings(given, between, has_names=has_names):
+    for readings in _readings(given, shapes, between, has_names=has_names):
         form, order = readings.form, readings.decided()
         if order is not None:
             replacements += form.replacements(order)
@@ -155,18 +159,20 @@ def decided_orders(given: Delivered, name: str, place: str, between: tuple[date,
     return DayOrders(tuple(replacements), tuple(doubts), tuple(notes), has_names)
 
 
-def _readings(given: Delivered, between: tuple[date, date], *, has_names: bool) -> Iterable[Readings]:
+def _readings(given: Delivered, shapes: Iterable[str], between: tuple[date, date], *, has_names: bool) -> Iterable[Readings]:
     """Yield the readings of each form of days that a column has."""
     for digits, is_named, separators in ((4, False, SEPARATORS), (2, False, SEPARATORS), (2, True, NAMED_SEPARATORS)):
         for separator in separators if has_names or not is_named else ():
             form = Form(separator, digits, is_named)
+            if not any(re.search(form.pattern(), shape) for shape in shapes):
+                continue
             readings = Readings(form)
             head = f"regexp_extract(t, {literal(form.pattern())}, ['a', 'b'{'' if is_named else ', ' + repr('c')}])"
             c = f"list_position([{', '.join(map(literal, MONTHS))}], lower(left(regexp_extract(t, "
             month = f"{c}{literal('(?i)' + MONTH)}), 3)))" if is_named else "p.b::INT"
             parts = f"p.a::INT, {month}, {'p.b' if is_named else 'p.c'}::INT, sum(copies), min(t)"
             fits = f"regexp_matches(t, {literal(form.pattern())})"
-            for *numbers, copies, text in given.rows(f"{parts}", f"{fits} GROUP BY 1, 2, 3", head, distinct=True):
+            for *numbers, copies, text in given.rows(f"{parts}", f"{fits} GROUP BY 1, 2, 3", head):
                 first, second, third = (int(number) for number in numbers)
                 readings.add((first, second, third), int(copies), str(text), between)
             if readings.rows:

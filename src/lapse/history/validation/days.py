@@ -5,14 +5,15 @@ Whether 05/04/2024 is in April or in May is decided over the whole column (`day_
 
 from __future__ import annotations
 
-from collections.abc import Set
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 from lapse.core.source_settings import SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, Column
 from lapse.history.reading.expressions import literal
-from lapse.history.validation.day_orders import MONTH, decided_orders
+from lapse.history.validation.day_orders import decided_orders
 from lapse.history.validation.spelling import PARSED, TYPING_ERRORS, Delivered, Spelling, full_match, replaced, text_of
 
 CLOCK_DIRECTIVES = (
@@ -27,7 +28,21 @@ DAY = r"\d{4}-\d{1,2}-\d{1,2}"
 CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?"
 AFTER_CLOCK = r"(?::\d\d(?:[.,]\d+)?|^\d{8}[Tt ]?\d{4,6}) *(?:[Zz]|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d\d)?)(?: ?\(.*\))?$"
 """An offset; GMT+0200 (Central European Summer Time) is how browsers write it."""
-SLASHED = r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})\b"
+RULES = (
+    (r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})\b", r"\1-\2-\3"),
+    (r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3"),
+    (r"^(\d{4})(\d\d)(\d\d)[Tt ]?(\d\d)(\d\d)(\d\d)", r"\1-\2-\3 \4:\5:\6"),
+    (r"^(\d{4})(\d\d)(\d\d)[Tt ]?(\d\d)(\d\d)", r"\1-\2-\3 \4:\5"),
+    (r"^(\d{4}-\d{1,2}-\d{1,2})(?:[Tt]|,? +(?:at +)?)(\d)", r"\1 \2"),
+    (r"(:\d\d),(\d+)", r"\1.\2"),
+    (r" ?\([^)]*\)$", ""),
+    (r"(:\d\d(?:\.\d+)?) *(?:Z|z|UTC|GMT)$", r"\1+00:00"),
+    (r"(:\d\d(?:\.\d+)?) *(?:UTC|GMT)?([+-])(\d)$", r"\1\20\3"),
+    (r"(:\d\d(?:\.\d+)?) *(?:UTC|GMT)?([+-]\d\d)$", r"\1\2:00"),
+    (r"(:\d\d(?:\.\d+)?) *(?:UTC|GMT)?([+-]\d\d):?(\d\d)$", r"\1\2:\3"),
+    (r"( \d{1,2}:\d\d)([+-]\d\d:\d\d)$", r"\1:00\2"),
+)
+"""What makes a time ISO with one space before the clock and a full offset behind it, in this order."""
 HALF_DAY = r"[AaPp]\.?[Mm]\.?"
 NUMBER = r"\d+(?:\.\d+)?"
 EXCEL_ZERO, LEAST_EXCEL, MOST_EXCEL = date(1899, 12, 30), 10_000, 99_999
@@ -89,63 +104,52 @@ def day_spelling(given: Delivered, raw: str, column: Column, source: SourceSetti
 def _found_out(given: Delivered, raw: str, column: Column, clocks: Clocks, place: str) -> Spelling:
     """Return how a column is read whose format nobody named."""
     text = text_of(raw, given.type)
-    rows, days, times, numbers = given.row(
-        f"count(*), count(*) FILTER ({full_match('t', PLAIN_DAY)}), count(*) FILTER ({full_match('t', PLAIN_TIME)}), "
-        f"count(*) FILTER ({full_match('t', NUMBER)})"
-    )
-    if days == rows:
+    shapes = given.shapes()
+    rows, numbers = sum(shapes.values()), sum(rows for shape, rows in shapes.items() if re.fullmatch(NUMBER, shape))
+    if all(re.fullmatch(PLAIN_DAY, shape) for shape in shapes):
         return Spelling(f"try_cast({text} AS TIMESTAMP)")
-    if times == rows:
+    if all(re.fullmatch(PLAIN_TIME, shape) for shape in shapes):
         return Spelling(clocks.local(f"try_cast({text} AS TIMESTAMP)"))
     if numbers and (rows - numbers) * TYPING_ERRORS <= rows:
         return _as_numbers(given, text, column, clocks)
-    looked = {
-        "named": "(?i)" + MONTH, "offset": AFTER_CLOCK, "half": HALF_DAY, "comma": r"(:\d\d),(\d+)",
-        "slash": SLASHED, "compact": r"^\d{8}",
-    }  # fmt: skip
-    seen = given.row(", ".join(f"coalesce(bool_or(regexp_matches(t, {literal(sign)})), false)" for sign in looked.values()))
-    has = {name for name, found in zip(looked, seen, strict=True) if found}
     between = date.fromisoformat(clocks.earliest), clocks.latest
-    orders = decided_orders(given, column.name, place, between, has_names="named" in has)
-    return Spelling(_by_iso(PARSED, clocks, has), orders.doubts, orders.notes, _iso_text(orders.iso(text), has))
+    orders = decided_orders(given, shapes, column.name, place, between)
+    rules = _needed({shape.replace("@", "0") for shape in _changed(shapes, orders.replacements)[0]})
+    iso = orders.iso(text)
+    for pattern, plain in rules:
+        iso = replaced(iso, pattern, plain)
+    has_half = any(re.search(HALF_DAY, shape) for shape in shapes)
+    has_offset = any(re.search(AFTER_CLOCK, shape) for shape in shapes)
+    return Spelling(_by_iso(PARSED, clocks, has_offset=has_offset, has_half=has_half), orders.doubts, orders.notes, iso)
 
 
-def _iso_text(text: str, has: Set[str]) -> str:
-    """Return the SQL of a time with one space before the clock and a full offset behind it."""
-    steps = {
-        "slash": [(SLASHED, r"\1-\2-\3")],
-        "compact": [
-            (r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3"),
-            (r"^(\d{4})(\d\d)(\d\d)[Tt ]?(\d\d)(\d\d)(\d\d)", r"\1-\2-\3 \4:\5:\6"),
-            (r"^(\d{4})(\d\d)(\d\d)[Tt ]?(\d\d)(\d\d)", r"\1-\2-\3 \4:\5"),
-        ],
-        "always": [(r"^(\d{4}-\d{1,2}-\d{1,2})(?:[Tt]|,? +(?:at +)?)(\d)", r"\1 \2")],
-        "comma": [(r"(:\d\d),(\d+)", r"\1.\2")],
-        "offset": [
-            (r" ?\([^)]*\)$", ""),
-            (r"(:\d\d(?:\.\d+)?) *(?:Z|z|UTC|GMT)$", r"\1+00:00"),
-            (r"(:\d\d(?:\.\d+)?) *(?:UTC|GMT)?([+-])(\d)$", r"\1\20\3"),
-            (r"(:\d\d(?:\.\d+)?) *(?:UTC|GMT)?([+-]\d\d)$", r"\1\2:00"),
-            (r"(:\d\d(?:\.\d+)?) *(?:UTC|GMT)?([+-]\d\d):?(\d\d)$", r"\1\2:\3"),
-            (r"( \d{1,2}:\d\d)([+-]\d\d:\d\d)$", r"\1:00\2"),
-        ],
-    }
-    for name, rules in steps.items():
-        for pattern, plain in rules if name == "always" or name in has else ():
-            text = replaced(text, pattern, plain)
-    return text
+def _needed(shapes: Collection[str]) -> list[tuple[str, str]]:
+    """Return the rules that change any of some shapes, each applied to what those before it made."""
+    return _changed(shapes, RULES)[1]
 
 
-def _by_iso(iso: str, clocks: Clocks, has: Set[str] = frozenset()) -> str:
+def _changed(shapes: Collection[str], rules: Sequence[tuple[str, str]]) -> tuple[set[str], list[tuple[str, str]]]:
+    """Return what rules make of shapes, and those of them that change any."""
+    found, used = set(shapes), []
+    for pattern, plain in rules:
+        by = re.sub(r"\\(\d)", r"\\g<\1>", plain)
+        after = {shape: re.sub(pattern, by, shape, count=1, flags=re.ASCII) for shape in found}
+        if any(shape != made for shape, made in after.items()):
+            used.append((pattern, plain))
+        found = set(after.values())
+    return found, used
+
+
+def _by_iso(iso: str, clocks: Clocks, *, has_offset: bool = False, has_half: bool = False) -> str:
     """Return the SQL of an ISO text as a time on the business clock; null where it is none."""
     cases = [
         (full_match(iso, DAY), f"try_cast({iso} AS TIMESTAMP)"),
         (full_match(iso, f"{DAY}[ T]{CLOCK}"), clocks.local(f"try_cast({iso} AS TIMESTAMP)")),
     ]
-    if "offset" in has:
+    if has_offset:
         exact = f"try_cast({iso} AS TIMESTAMPTZ) AT TIME ZONE {clocks.here}"
         cases.append((full_match(iso, rf"{DAY} {CLOCK}[+-]\d\d:\d\d"), exact))
-    if "half" in has:
+    if has_half:
         half = f"replace(upper({iso}), '.M', 'M')"
         plain = f"regexp_replace({half}, '([0-9]) ?([AP]M)[.]?$', '\\1 \\2')"
         formats = ", ".join(literal(f"%Y-%m-%d {clock} %p") for clock in ("%I:%M:%S", "%I:%M", "%I"))
@@ -168,7 +172,7 @@ def _as_numbers(given: Delivered, text: str, column: Column, clocks: Clocks) -> 
     they are by one unit at most: order numbers must not pass as days.
     """
     for name, (may_be, _) in _units("t", clocks).items():
-        rows, fitting = given.row(f"count(*), count(*) FILTER ({may_be})")
+        ((rows, fitting),) = given.rows(f"count(*), count(*) FILTER ({may_be})")
         if fitting and (rows - fitting) * TYPING_ERRORS <= rows:
             fits, time = _units(text, clocks)[name]
             return Spelling(f"CASE WHEN {fits} THEN {time} END", notes=(f"{column.name} was read as {name}",))

@@ -44,24 +44,29 @@ class Delivered:
     expression: str
     type: str
 
-    def rows(self, select: str, where: str = "true", parsed: str = "t", *, distinct: bool = False) -> list[tuple[Any, ...]]:
+    def rows(
+        self, select: str, where: str = "true", parsed: str = "t", *, distinct: bool = False, digits: str | None = None
+    ) -> list[tuple[Any, ...]]:
         """Return the answer to a query over the values that are not empty; `p` is what `parsed` makes of `t`.
 
-        `distinct`: equal values are put together first, with the sum of their copies.
+        `distinct`: equal values are put together first, with the sum of their copies. `digits`: and the digits 0 to 9 are
+        replaced by these before, so that few different shapes remain of millions of values.
         """
         values = (
             f"SELECT {text_of('raw', self.type)} AS t, copies FROM (SELECT TRY({self.expression}) AS raw, copies "
             f"FROM {self.staged})"
         )
-        if distinct:
+        if digits is not None:
+            values = f"SELECT translate(t, '0123456789', '{digits}') AS t, sum(copies) AS copies FROM ({values}) GROUP BY 1"
+        elif distinct:
             values = f"SELECT t, sum(copies) AS copies FROM ({values}) GROUP BY t"
         return self.engine.connection.execute(
             f"SELECT {select} FROM (SELECT t, copies, {parsed} AS p FROM ({values}) WHERE t <> '') WHERE {where}"
         ).fetchall()
 
-    def row(self, select: str, where: str = "true", parsed: str = "t", *, distinct: bool = False) -> tuple[Any, ...]:
-        """Return the only row of the answer."""
-        return self.rows(select, where, parsed, distinct=distinct)[0]
+    def shapes(self) -> dict[str, int]:
+        """Return how many rows there are of each shape, which is a value with 0 for every digit."""
+        return {str(shape): int(rows) for shape, rows in self.rows("t, copies", digits="0" * 10)}
 
 
 def text_of(raw: str, raw_type: str) -> str:
@@ -70,6 +75,8 @@ def text_of(raw: str, raw_type: str) -> str:
         return f"trim(translate({raw}, {literal(ODD_SPACES)}, {literal(' ' * len(ODD_SPACES))}))"
     if raw_type in ("DOUBLE", "FLOAT"):
         return f"CASE WHEN {raw} = floor({raw}) AND abs({raw}) < 1e18 THEN {raw}::HUGEINT::VARCHAR ELSE {raw}::VARCHAR END"
+    if raw_type.startswith("DECIMAL"):
+        return replaced(f"{raw}::VARCHAR", r"\.0+$", "")
     return f"({raw})::VARCHAR"
 
 

@@ -92,6 +92,7 @@ def validate(
             counts[name] = _validate_table(engine, table, source, deliveries[name], sources, timezone, today)
     if any(count.refusal for count in counts.values()):
         with translate_errors(REJECTS, sources.transactions):
+            report.unlink(missing_ok=True)
             _write_rejects_only(engine, list(counts), out)
         raise DeliveryRefused(counts)
     columns = {
@@ -219,11 +220,11 @@ def _count(
     if rows_in != kept + rejected + duplicates:
         raise DataError(f"sources.{table.name}: {rows_in} rows in, but {kept} kept + {rejected} rejected + {duplicates} "
                         "duplicates. This is a fault of lapse: please report it.")  # fmt: skip
-    why = ("; ".join(map(str, rejects[:MOST_REASONS])) + ". ") if rejects else ""
+    why = "".join(f"{str(reject).rstrip('.')}. " for reject in rejects[:MOST_REASONS])
     refusal = None
     if rejected > sources.max_reject_share * rows_in:
         refusal = (f"sources.{table.name}: {rejected:,} of {rows_in:,} rows were rejected, more than "
-                   f"sources.max_reject_share allows: {why}Check the mapping in params.yaml.")  # fmt: skip
+                   f"sources.max_reject_share allows. {why}Check the mapping in params.yaml.")  # fmt: skip
     elif kept == 0 and table.name == "transactions":
         until = f" up to sources.until ({sources.until})" if after_until else ""
         refusal = f"sources.transactions: {source.path} has no usable row{until}. {why}Check the delivery."
