@@ -110,9 +110,7 @@ def check(
     from tempfile import TemporaryDirectory
 
     from lapse.core.files import atomic_write
-    from lapse.usability.check import PAGE_NAME, write_report
-    from lapse.usability.refused_report import RefusedReport
-    from lapse.usability.usability_report import report_text
+    from lapse.usability.check import PAGE_NAME, text_of_report, write_report
     from lapse.workspace import Workspace
 
     rejects = out / "rejects.parquet"
@@ -122,7 +120,7 @@ def check(
         with atomic_write(rejects) as written:
             copyfile(workspace.paths.validated / "rejects.parquet", written)
     write_report(report, out)
-    typer.echo(f"\n{report.text() if isinstance(report, RefusedReport) else report_text(report)}")
+    typer.echo(f"\n{text_of_report(report)}")
     typer.echo(f"The same report as a page: {out / PAGE_NAME}; the rejected rows: {rejects}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)

@@ -115,15 +115,11 @@ class Workspace:
 
         DataError when too few rows of a table can be read; report and rejects are written before.
         """
-        from lapse.usability.check import PAGE_NAME, write_report
-        from lapse.usability.refused_report import RefusedReport
-        from lapse.usability.usability_report import report_text
+        from lapse.usability.check import PAGE_NAME, RefusedReport, text_of_report, write_report
 
-        report = self.check()
+        report, page = self.check(), self.paths.reports / PAGE_NAME
         write_report(report, self.paths.reports)
-        page = self.paths.reports / PAGE_NAME
-        text = report.text() if isinstance(report, RefusedReport) else report_text(report)
-        stage_logger("validate").info(f"the usability report, also in {page}:\n\n{text}")
+        stage_logger("validate").info(f"the usability report, also in {page}:\n\n{text_of_report(report)}")
         if isinstance(report, RefusedReport):
             raise DataError(f"{report.refusal} All reasons: {page}.")
         return report
@@ -131,27 +127,20 @@ class Workspace:
     def check(self) -> UsabilityReport | RefusedReport:
         """Validate the sources and return the usability report; writes the validated tables, or the rejects, only."""
         from lapse.history.validation.validate import DeliveryRefused
-        from lapse.usability.check import check_delivery
-        from lapse.usability.delivery import CheckedDelivery
-        from lapse.usability.refused_report import RefusedReport
+        from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
 
         snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
         with open_duckdb() as engine:
             try:
-                counts = self.validate_sources(engine)
+                counts, is_refused = self.validate_sources(engine), False
             except DeliveryRefused as refused:
-                self._log_counts(refused.counts)
-                return RefusedReport(refused.counts)
-            self._log_counts(counts)
-            return check_delivery(
+                counts, is_refused = refused.counts, True
+            for name, count in counts.items():
+                stage_logger("validate").info(f"{name}: {count}")
+            return RefusedReport(counts) if is_refused else check_delivery(
                 CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, reasons), self.windows,
                 step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=reasons,
             )  # fmt: skip
-
-    @staticmethod
-    def _log_counts(counts: Mapping[str, Count]) -> None:
-        for name, count in counts.items():
-            stage_logger("validate").info(f"{name}: {count}")
 
     def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
         """Write the validated tables, the rejects and the data profile, and return the counts of every source."""

@@ -22,8 +22,9 @@ from lapse.usability.proposals import Rhythm, candidates, near_definitions, prop
 from lapse.usability.refused_report import RefusedReport
 from lapse.usability.row_checks import check_rows
 from lapse.usability.usability_page import report_page
-from lapse.usability.usability_report import UsabilityReport
+from lapse.usability.usability_report import UsabilityReport, report_text
 
+__all__ = ["PAGE_NAME", "CheckedDelivery", "RefusedReport", "check_delivery", "text_of_report", "write_report"]
 JSON_NAME, PAGE_NAME = "usability.json", "usability.html"
 
 
@@ -68,6 +69,11 @@ def check_delivery(
         proposed=propose(tried, best_first) if by_rhythm else None,
         tried=tuple(sorted(tried, key=lambda each: (each.windows.active_days, each.windows.horizon_days, each.step_days))),
     )
+
+
+def text_of_report(report: UsabilityReport | RefusedReport) -> str:
+    """Return the report for a terminal."""
+    return report.text() if isinstance(report, RefusedReport) else report_text(report)
 
 
 def write_report(report: UsabilityReport | RefusedReport, folder: Path) -> None:
