@@ -113,18 +113,23 @@ def check(
     and proposes churn windows from the customers' own rhythm. Where there is a model, the tables are held against those
     that it learned from, as `lapse score` does. Exit code 3 when no model can be trained.
     """
+    from shutil import copyfile
     from tempfile import TemporaryDirectory
 
+    from lapse.core.files import atomic_write
     from lapse.nightly import check_delivery
-    from lapse.usability.check import PAGE_NAME, write_report
-    from lapse.usability.usability_report import report_text
+    from lapse.usability.check import PAGE_NAME, text_of_report, write_report
     from lapse.workspace import Workspace
 
+    rejects = out / "rejects.parquet"
     with TemporaryDirectory(prefix="lapse-check-") as temporary:
-        report = check_delivery(Workspace(data=Path(temporary)))
+        workspace = Workspace(data=Path(temporary))
+        report = check_delivery(workspace)
+        with atomic_write(rejects) as written:
+            copyfile(workspace.paths.validated / "rejects.parquet", written)
     write_report(report, out)
-    typer.echo(f"\n{report_text(report)}")
-    typer.echo(f"The same report as a page: {out / PAGE_NAME}")
+    typer.echo(f"\n{text_of_report(report)}")
+    typer.echo(f"The same report as a page: {out / PAGE_NAME}; the rejected rows: {rejects}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)
 

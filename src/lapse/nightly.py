@@ -21,13 +21,14 @@ from lapse.core.source_settings import Sources
 from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
-from lapse.history.validation.validate import Count
+from lapse.history.validation.counts import Count
 from lapse.outreach.lists import Tally, caution_in, print_summary
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.registry.promotion_history import PROMOTIONS
 from lapse.scoring.score import ScoringModel
 from lapse.scoring.score import print_summary as print_score_summary
 from lapse.usability.findings import Finding
+from lapse.usability.refused_report import RefusedReport
 from lapse.usability.staleness_checks import findings_of
 from lapse.usability.usability_report import UsabilityReport
 from lapse.workspace import Workspace
@@ -92,12 +93,15 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
     return manifest
 
 
-def check_delivery(here: Workspace) -> UsabilityReport:
+def check_delivery(here: Workspace) -> UsabilityReport | RefusedReport:
     """Return the usability report, with what the night would find when it holds the tables against its model's.
 
-    Without a model they are held against their own past, by the ages that params allow. Nothing is published.
+    Without a model they are held against their own past, by the ages that params allow; a delivery that cannot be read is
+    held against nothing. Nothing is published.
     """
     report, today = here.check(), here.today()
+    if isinstance(report, RefusedReport):
+        return report
     alone = findings_of(compare_tables(here.profile.tables, None, max_ages=here.settings.score.max_log_age, today=today))
     if not any(path.exists() for path in (here.paths.final_model, here.root / PROMOTIONS)):
         return report.with_staleness(alone)

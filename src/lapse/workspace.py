@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
+from lapse.core.errors import DataError
 from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from lapse.features.family import Inputs
     from lapse.features.leakage import LeakageReport
     from lapse.history.activity.rollup import Activity
-    from lapse.history.validation.validate import Count
+    from lapse.history.validation.counts import Count
     from lapse.model.bundle import Bundle
     from lapse.scoring.freshness import Freshness
     from lapse.scoring.score import ScoringModel
+    from lapse.usability.refused_report import RefusedReport
     from lapse.usability.usability_report import UsabilityReport
 
 
@@ -112,27 +114,33 @@ class Workspace:
                 stage_logger("land").info(f"{name}: {done}")
 
     def validate(self) -> UsabilityReport:
-        """Make every source row a typed row or a counted reject, then write and return the usability report."""
-        from lapse.usability.check import PAGE_NAME, write_report
-        from lapse.usability.usability_report import report_text
+        """Make every source row a typed row or a counted reject, then write and return the usability report.
 
-        report = self.check()
+        DataError when too few rows of a table can be read; report and rejects are written before.
+        """
+        from lapse.usability.check import PAGE_NAME, RefusedReport, text_of_report, write_report
+
+        report, page = self.check(), self.paths.reports / PAGE_NAME
         write_report(report, self.paths.reports)
-        page = self.paths.reports / PAGE_NAME
-        stage_logger("validate").info(f"the usability report, also in {page}:\n\n{report_text(report)}")
+        stage_logger("validate").info(f"the usability report, also in {page}:\n\n{text_of_report(report)}")
+        if isinstance(report, RefusedReport):
+            raise DataError(f"{report.refusal} All reasons: {page}.")
         return report
 
-    def check(self) -> UsabilityReport:
-        """Validate the sources and return the usability report; writes the validated tables only."""
-        from lapse.usability.check import check_delivery
-        from lapse.usability.delivery import CheckedDelivery
+    def check(self) -> UsabilityReport | RefusedReport:
+        """Validate the sources and return the usability report; writes the validated tables, or the rejects, only."""
+        from lapse.history.validation.validate import DeliveryRefused
+        from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
 
         snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
         with open_duckdb() as engine:
-            counts = self.validate_sources(engine)
+            try:
+                counts, is_refused = self.validate_sources(engine), False
+            except DeliveryRefused as refused:
+                counts, is_refused = refused.counts, True
             for name, count in counts.items():
                 stage_logger("validate").info(f"{name}: {count}")
-            return check_delivery(
+            return RefusedReport(counts) if is_refused else check_delivery(
                 CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, reasons), self.windows,
                 step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=reasons,
             )  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from lapse.core.tables import SOURCES, require_columns
+from lapse.core.tables import SOURCES, Table, nearest, require_columns
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Whole = Annotated[int, Field(gt=0)]
@@ -28,6 +28,11 @@ def literal_password(url: str) -> bool:
     """Return whether a URL holds a password that is not written as ${NAME}."""
     found = [match.group(2) for pattern in (PASSWORD, PASSWORD_OPTION) for match in pattern.finditer(url)]
     return any(not PLACEHOLDER.fullmatch(password) for password in found)
+
+
+def folded(word: str) -> str:
+    """Return a word of a flag as it is compared: without the spaces around it, in lower case."""
+    return word.strip().lower()
 
 
 def without_passwords(text: str) -> str:
@@ -109,6 +114,27 @@ class Join(Reading):
     on: Annotated[list[str], Field(min_length=1)]
 
 
+class Words(Section):
+    """The words that a delivered flag uses, besides true, yes, y, t, 1 and false, no, n, f, 0; their case is ignored."""
+
+    yes: list[str] = []
+    no: list[str] = []
+
+    @field_validator("yes", "no", mode="before")
+    @classmethod
+    def _words_are_texts(cls, words: object) -> object:
+        if isinstance(words, list) and not all(isinstance(word, str) for word in words):
+            raise ValueError('write every word in quotes, like ["X", "1.0"]')
+        return words
+
+    @model_validator(mode="after")
+    def _words_differ(self) -> Words:
+        both = sorted({folded(word) for word in self.yes} & {folded(word) for word in self.no})
+        if both:
+            raise ValueError(f"{both[0]!r} stands under yes and under no. Take one of them away")
+        return self
+
+
 class SourceSettings(Reading):
     """One delivered file of a table: where it is, how to read it, which of its columns is which of ours."""
 
@@ -121,9 +147,13 @@ class SourceSettings(Reading):
     fill_down_by: str | None = None
     """Their column that says which lines belong together; None: the one that order_id is mapped to."""
     joins: list[Join] = []
-    decimal: Literal[".", ","] = "."
+    decimal: Literal[".", ","] | None = None
+    """The decimal sign; None: found out from each column, which is refused where it could be either."""
+    flags: dict[str, Words] = {}
+    """Flag column of ours -> the words that the delivery uses for yes and no."""
     timezone: str = "UTC"
     time_format: str | None = None
+    """None: found out from each column, which is refused where day and month could change places."""
     duplicates: Literal["drop", "keep"] = "drop"
 
 
@@ -171,6 +201,16 @@ OneOrSeveral = Annotated[
 ]
 
 
+def _require_flags(table: Table, source: SourceSettings) -> None:
+    """Raise ValueError when words are given for a column that is no flag or that is not mapped."""
+    flags = [column.name for column in table.columns if column.type == "flag"]
+    for name in source.flags:
+        if name not in flags:
+            raise ValueError(f"{table.name}.flags: {name!r} is no flag. {nearest(name, flags)}")
+        if name not in source.columns and name not in source.derive:
+            raise ValueError(f"{table.name}.flags: {name!r} stands under neither columns nor derive. Map it first")
+
+
 class Sources(Section):
     """What the delivery consists of. Only transactions are needed."""
 
@@ -193,6 +233,7 @@ class Sources(Section):
         for name, files in self.tables.items():
             for file in files:
                 require_columns(SOURCES[name], [*file.columns, *file.derive])
+                _require_flags(SOURCES[name], file)
         return self
 
     @model_validator(mode="after")

@@ -154,8 +154,10 @@ REJECTS = Table(
     (),
     (
         Column("table_name", "text", "The source table."),
-        Column("reason", "text", "Why the row was rejected: the first failing check."),
-        Column("column_name", "text", "The column that failed."),
+        Column("reason", "text", "Why the row was rejected: every reason, with a semicolon between them."),
+        Column(
+            "column_name", "text", "The columns that these are about.", nulls="null for a line that no reader could split"
+        ),
         Column("copies", "count", "How many identical source rows this stands for.", "rows"),
         Column("source_row", "text", "The row as delivered, as JSON."),
     ),

@@ -20,11 +20,13 @@ from lapse.usability.foresight import check_foresight
 from lapse.usability.identity_checks import check_identity
 from lapse.usability.learnability import check_learnability
 from lapse.usability.proposals import Rhythm, candidates, near_definitions, propose
+from lapse.usability.refused_report import RefusedReport
 from lapse.usability.row_checks import check_rows
 from lapse.usability.staleness_checks import check_staleness
 from lapse.usability.usability_page import report_page
-from lapse.usability.usability_report import UsabilityReport
+from lapse.usability.usability_report import UsabilityReport, report_text
 
+__all__ = ["PAGE_NAME", "CheckedDelivery", "RefusedReport", "check_delivery", "text_of_report", "write_report"]
 JSON_NAME, PAGE_NAME = "usability.json", "usability.html"
 
 
@@ -71,7 +73,12 @@ def check_delivery(
     )
 
 
-def write_report(report: UsabilityReport, folder: Path) -> None:
+def text_of_report(report: UsabilityReport | RefusedReport) -> str:
+    """Return the report for a terminal."""
+    return report.text() if isinstance(report, RefusedReport) else report_text(report)
+
+
+def write_report(report: UsabilityReport | RefusedReport, folder: Path) -> None:
     """Write usability.json and usability.html to a folder."""
     write_json(folder / JSON_NAME, report.to_json())
-    write_text(folder / PAGE_NAME, report_page(report))
+    write_text(folder / PAGE_NAME, report.page() if isinstance(report, RefusedReport) else report_page(report))

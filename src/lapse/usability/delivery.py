@@ -20,7 +20,7 @@ from lapse.history.reading.expressions import literal
 from lapse.labels import ChurnCount, count_churners
 
 if TYPE_CHECKING:
-    from lapse.history.validation.validate import Count
+    from lapse.history.validation.counts import Count
 
 DAY_COLUMNS = ("customer_id", "activity_date", "orders", "net_spend", "return_lines")
 

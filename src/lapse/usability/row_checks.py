@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from lapse.core.tables import SOURCES
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, plural, present, share_of
+
+if TYPE_CHECKING:
+    from lapse.history.validation.counts import Count
 
 # A twentieth of a table unreadable is more than typing errors: the mapping or the export is wrong.
 MANY_REJECTS = 0.05
@@ -20,26 +26,24 @@ TOP_LINES_NOTE = 0.01
 # With fewer lines than this, ten of them are a fair share of the log.
 LINES_TO_JUDGE_OUTLIERS = 1_000
 NO_CUSTOMER = "customer_id is missing"
-PLACEHOLDER = "(no customer_id)"
 SIDE_TABLES = ("events", "feedback")
 
 
 def check_rows(delivery: CheckedDelivery) -> list[Finding]:
     """Return what is wrong with single rows of a delivery."""
     return present([
-        *rejected(delivery), *duplicates(delivery), *unknown_ids(delivery), only_returns(delivery), zero_value(delivery),
-        outliers(delivery, "amount"), outliers(delivery, "quantity"), cancelled_outliers(delivery),
+        *rejected(delivery.counts), *duplicates(delivery), *unknown_ids(delivery), only_returns(delivery),
+        zero_value(delivery), outliers(delivery, "amount"), outliers(delivery, "quantity"), cancelled_outliers(delivery),
         *(outside_log(delivery, name) for name in SIDE_TABLES),
     ])  # fmt: skip
 
 
-def rejected(delivery: CheckedDelivery) -> list[Finding]:
-    """Find the rows that were rejected: one finding per table and reason."""
+def rejected(counts: Mapping[str, Count]) -> list[Finding]:
+    """Find the rows that were rejected: one finding per table and reason; a stop where too few rows are left."""
     found = []
-    for table, count in delivery.counts.items():
+    for table, count in counts.items():
         for reject in count.rejects:
-            rows, reason, column = int(reject["rows"]), str(reject["reason"]), reject["column"]
-            without = reason.startswith(NO_CUSTOMER)
+            without = reject.reason.startswith(NO_CUSTOMER)
             limit = MANY_WITHOUT_CUSTOMER if without else MANY_REJECTS
             todo = (
                 "Find out who they are (guests, counter sales?). Their purchases belong to nobody: known customers among "
@@ -47,11 +51,12 @@ def rejected(delivery: CheckedDelivery) -> list[Finding]:
                 if without
                 else f"Look at them in data/validated/rejects.parquet, and correct the delivery or sources.{table}."
             )
+            many = reject.rows > limit * count.rows_in
             found.append(Finding(
-                "warning" if rows > limit * count.rows_in else "note",
-                "without_customer" if without else "rejects", table, column, rows,
-                f"{rows:,} of {count.rows_in:,} rows ({share_of(rows, count.rows_in)}) were rejected: {reason}.", todo,
-                tuple(key for key in reject["sample_keys"] if key != PLACEHOLDER),
+                "stop" if many and count.refusal else "warning" if many else "note",
+                "without_customer" if without else "rejects", table, reject.column, reject.rows,
+                f"{reject.rows:,} of {count.rows_in:,} rows ({share_of(reject.rows, count.rows_in)}) were rejected: "
+                f"{reject.reason}.", reject.advice or todo, reject.values,
             ))  # fmt: skip
     return found
 

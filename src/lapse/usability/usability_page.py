@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lapse import __version__
 from lapse.core.html import rendered
 from lapse.usability.definitions import TriedDefinition
-from lapse.usability.findings import SEVERITIES
+from lapse.usability.findings import SEVERITIES, Finding, Severity
 from lapse.usability.usability_report import UsabilityReport, headline, rate_text, remark, rhythm_sentences, verdict
 
 TITLES = {
@@ -17,13 +17,7 @@ TITLES = {
     "note": "Notes: good to know",
 }
 
-PAGE = """{% extends "frame" %}
-{% block title %}Usability of the delivery{% endblock %}
-{% block body %}
-<h1>Can this data support a churn model?</h1>
-<p class="soft">{{ headline }}</p>
-<p class="verdict {{ '' if can_train else 'stop' }}">{{ verdict }}</p>
-{% for title, severity, findings in groups %}
+FINDINGS = """{% for title, severity, findings in groups %}
 <h2>{{ title }}</h2>
 {% for finding in findings %}
 <div class="finding {{ severity }}">
@@ -34,7 +28,34 @@ PAGE = """{% extends "frame" %}
 </div>
 {% endfor %}
 {% endfor %}
-<h2>What the customers' rhythm suggests</h2>
+"""
+
+COUNTS = """<h2>What was delivered</h2>
+<div class="wide"><table>
+<thead><tr><th>table</th><th>rows in</th><th>added by joins</th><th>kept</th>
+<th>rejected</th><th>duplicates</th><th>left out by where</th><th>after until</th></tr></thead>
+<tbody>
+{% for name, count in counts %}
+<tr><td>{{ name }}</td><td>{{ "{:,}".format(count.rows_in) }}</td>
+<td>{{ "{:,}".format(count.rows_added) }}</td><td>{{ "{:,}".format(count.rows_kept) }}</td>
+<td>{{ "{:,}".format(count.rows_rejected) }}</td><td>{{ "{:,}".format(count.rows_duplicate) }}</td>
+<td>{{ "{:,}".format(count.rows_left_out) }}</td>
+<td>{{ "{:,}".format(count.rows_after_until) }}</td></tr>
+{% endfor %}
+</tbody>
+</table></div>
+"""
+
+PAGE = (
+    """{% extends "frame" %}
+{% block title %}Usability of the delivery{% endblock %}
+{% block body %}
+<h1>Can this data support a churn model?</h1>
+<p class="soft">{{ headline }}</p>
+<p class="verdict {{ '' if can_train else 'stop' }}">{{ verdict }}</p>
+"""
+    + FINDINGS
+    + """<h2>What the customers' rhythm suggests</h2>
 {% for sentence in rhythm %}<p>{{ sentence }}</p>
 {% endfor %}
 {% if params %}<p class="soft">In params.yaml:</p><pre>{{ params }}</pre>{% endif %}
@@ -54,34 +75,28 @@ all snapshots without an order in the horizon after their cutoff. Cutoffs lie st
 {% endfor %}
 </tbody>
 </table></div>
-<h2>What was delivered</h2>
-<div class="wide"><table>
-<thead><tr><th>table</th><th>rows in</th><th>added by joins</th><th>kept</th>
-<th>rejected</th><th>duplicates</th><th>left out by where</th><th>after until</th></tr></thead>
-<tbody>
-{% for name, count in counts %}
-<tr><td>{{ name }}</td><td>{{ "{:,}".format(count.rows_in) }}</td>
-<td>{{ "{:,}".format(count.rows_added) }}</td><td>{{ "{:,}".format(count.rows_kept) }}</td>
-<td>{{ "{:,}".format(count.rows_rejected) }}</td><td>{{ "{:,}".format(count.rows_duplicate) }}</td>
-<td>{{ "{:,}".format(count.rows_left_out) }}</td>
-<td>{{ "{:,}".format(count.rows_after_until) }}</td></tr>
-{% endfor %}
-</tbody>
-</table></div>
-<footer>lapse {{ version }}. At most three ids are shown per finding.</footer>
+"""
+    + COUNTS
+    + """<footer>lapse {{ version }}. At most three ids are shown per finding.</footer>
 {% endblock %}
 """
+)
+
+
+def finding_groups(findings: Sequence[Finding]) -> list[tuple[str, Severity, list[Finding]]]:
+    """Return the findings by severity, each group with its title; no group is empty."""
+    groups = [(TITLES[severity], severity, [f for f in findings if f.severity == severity]) for severity in SEVERITIES]
+    return [group for group in groups if group[2]]
 
 
 def report_page(report: UsabilityReport) -> str:
     """Return the HTML page of a report; whatever stands in the data is escaped."""
-    groups = [(TITLES[severity], severity, report.by_severity(severity)) for severity in SEVERITIES]
     return rendered(
         PAGE,
         headline=headline(report),
         verdict=verdict(report),
         can_train=report.can_train,
-        groups=[group for group in groups if group[2]],
+        groups=finding_groups(report.findings),
         rhythm=rhythm_sentences(report),
         params=_params_yaml(report.proposed.params) if report.proposed else "",
         windows=[_window_row(report, tried) for tried in report.tried],

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.errors import sample_keys
 from lapse.core.windows import ChurnWindows, Period
 from lapse.usability.definitions import ROLES, TriedDefinition
-from lapse.usability.findings import MOST_KEYS, SEVERITIES, Finding, Severity, by_severity, plural, share_of
+from lapse.usability.findings import SEVERITIES, Finding, Severity, by_severity, plural, share_of
 from lapse.usability.proposals import Rhythm
 from lapse.usability.staleness_checks import STALE
 
 if TYPE_CHECKING:
-    from lapse.history.validation.validate import Count
+    from lapse.history.validation.counts import Count
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,9 @@ class UsabilityReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain values, as in data/reports/usability.json."""
-        tables = {name: asdict(count) for name, count in self.counts.items()}
-        for count in tables.values():
-            count["rejects"] = [r | {"sample_keys": r["sample_keys"][:MOST_KEYS]} for r in count["rejects"]]
         return {
             "period": {name: str(day) for name, day in asdict(self.period).items()},
-            "tables": tables,
+            "tables": {name: asdict(count) for name, count in self.counts.items()},
             "customers": self.customers,
             "orders": self.orders,
             "can_train": self.can_train,
@@ -72,12 +69,7 @@ class UsabilityReport:
 def report_text(report: UsabilityReport) -> str:
     """Return the report for a terminal."""
     lines = [headline(report), verdict(report), ""]
-    for finding in report.findings:
-        lines.append(f"{finding.severity.upper():8}{finding.place}: {finding.message}")
-        if finding.sample_keys:
-            lines.append(f"        e.g. {sample_keys(finding.sample_keys)}")
-        lines.append(f"        -> {finding.what_to_do}")
-    lines += ["", *rhythm_sentences(report), ""]
+    lines += [*finding_lines(report.findings), "", *rhythm_sentences(report), ""]
     lines.append("active_days  horizon_days  step_days  eligible customers  churn rate  mature cutoffs  snapshots")
     for tried in report.tried:
         lines.append(
@@ -86,6 +78,17 @@ def report_text(report: UsabilityReport) -> str:
             f"  {remark(tried, report)}".rstrip()
         )
     return "\n".join(lines) + "\n"
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """Return findings as lines for a terminal."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.severity.upper():8}{finding.place}: {finding.message}")
+        if finding.sample_keys:
+            lines.append(f"        e.g. {sample_keys(finding.sample_keys)}")
+        lines.append(f"        -> {finding.what_to_do}")
+    return lines
 
 
 def headline(report: UsabilityReport) -> str:

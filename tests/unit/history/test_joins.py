@@ -29,7 +29,7 @@ def test_joins_in_order(olist: Path, run_validate: Validate) -> None:
         (3, 3, 1, 0),
         1,
     )  # o1 has two items; o3 has neither a person nor an item, and stays a row
-    assert outcome.reasons() == {"customer_id is missing": 1}
+    assert outcome.reasons() == {"customer_id is missing": 1, "amount is missing": 1}
     assert outcome.rows(columns="customer_id, order_id, amount::INT") == [("p1", "o1", 5), ("p1", "o1", 7), ("p1", "o2", 9)]
 
 

@@ -78,7 +78,8 @@ WORKBOOKS: dict[str, tuple[list[list[Any]], tuple[int, int, int, int], dict[str,
     "text among numbers": ([HEAD, ["a", "2020-01-01", 1], ["b", "2020-01-01", "none yet"]], (2, 1, 1, 0),
                            {"amount cannot be read as a decimal": 1}),
     "an error value": ([HEAD, ["a", "2020-01-01", 1], ["b", "2020-01-01", float("nan")]], (2, 1, 1, 0), None),
-    "short rows": ([HEAD, ["a", "2020-01-01", 1], ["b"]], (2, 1, 1, 0), {"ordered_at is missing": 1}),
+    "short rows": ([HEAD, ["a", "2020-01-01", 1], ["b"]], (2, 1, 1, 0),
+                   {"ordered_at is missing": 1, "amount is missing": 1}),
     "repeated names": ([[*HEAD, "who", ""], ["a", "2020-01-01", 1, "x", "y"]], (1, 1, 0, 0), {}),
 }  # fmt: skip
 
@@ -140,7 +141,7 @@ def test_parquet(name: str, folder: Path, run_validate: Validate) -> None:
 
 def test_flags_are_no_amounts(folder: Path, run_validate: Validate) -> None:
     parquet(folder / "log.parquet", who=["a"], paid=[True])
-    with pytest.raises(DataError, match=r"no usable row. Most often: amount cannot be read as a decimal \(1 rows, e.g. a\)"):
+    with pytest.raises(DataError, match=r"no usable row. amount cannot be read as a decimal \(1 row, e.g. true\)"):
         run_validate(transactions={"path": "log.parquet"})
 
 

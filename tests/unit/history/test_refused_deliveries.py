@@ -6,6 +6,7 @@ import gzip
 import os
 import zipfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +37,14 @@ def damaged_parquet(folder: Path) -> None:
     data = bytearray(parquet(path))
     data[4:200] = b"\xff" * 196
     path.write_bytes(data)
+
+
+def wide_decimals(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paid = pa.array([Decimal("12.34")], pa.decimal256(40, 2))
+    pq.write_table(pa.table({"who": ["a"], "at": ["2020-01-01"], "paid": paid}), folder / "log.parquet")
 
 
 def two_sheets(folder: Path) -> None:
@@ -80,7 +89,7 @@ CASES = [
     Case("only a mark", text(b"\xef\xbb\xbf"), {}, DataError, "holds no header and no rows"),
     Case("header only", text(b"who,at,paid\n"), {}, DataError, "log.csv has no usable row. Check the delivery"),
     Case("no row is usable", text(b"who,at,paid\na,soon,1\n"), {}, DataError,
-         "no usable row. Most often: ordered_at cannot be read as a timestamp (1 rows, e.g. a)"),
+         "no usable row. ordered_at cannot be read as a timestamp (1 row, e.g. soon)"),
     Case("a folder of texts", folder_of_texts, {}, DataError, "a folder or pattern may hold Parquet only"),
     Case("an empty folder", lambda folder: (folder / "log.csv").mkdir(), {}, DataError, "log.csv is not there"),
     Case("a pipe", lambda folder: os.mkfifo(folder / "log.csv"), {}, DataError,
@@ -104,6 +113,8 @@ CASES = [
     Case("no zstandard at all", text(FINE, "log.csv.zst"), {"path": "log.csv.zst"}, DataError, "log.csv.zst cannot be read"),
     Case("a cut Parquet file", cut_parquet, {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
     Case("a damaged Parquet file", damaged_parquet, {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
+    Case("decimals wider than the engine's", wide_decimals, {"path": "log.parquet"}, DataError,
+         "too wide to be read right: paid (40 digits). Deliver at most 38 digits"),
     Case("text called Parquet", text(FINE, "log.parquet"), {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
     Case("an empty Parquet file", text(b"", "log.parquet"), {"path": "log.parquet"}, DataError, "is an empty file"),
     Case("text called a workbook", text(FINE, "log.xlsx"), {"path": "log.xlsx"}, DataError, "log.xlsx cannot be read"),
@@ -138,7 +149,7 @@ def test_a_delivery_that_cannot_be_read(case: Case, folder: Path, run_validate: 
     case.make(folder)
     with pytest.raises(LapseError) as caught:
         run_validate(transactions={"path": "log.csv", **case.options})
-    assert type(caught.value) is case.error
+    assert isinstance(caught.value, case.error)
     assert case.message in str(caught.value)
     assert "sources.transactions" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -168,7 +179,7 @@ def test_attributes_that_take_a_name_twice(attributes: list[str], folder: Path, 
 
 def test_too_many_rejects_stop_the_run(folder: Path, run_validate: Validate) -> None:
     (folder / "log.csv").write_text("who,at,paid\na,2020-01-01,1\nb,soon,1\nc,soon,1\nd,soon,1\ne,soon,1\n")
-    with pytest.raises(DataError, match=r"4 of 5 rows were rejected, .* \(4 rows, e.g. b, c, d, …\). Check the mapping"):
+    with pytest.raises(DataError, match=r"4 of 5 rows were rejected, .* \(4 rows, e.g. soon\). Check the mapping"):
         run_validate(max_reject_share=0.5, transactions={"path": "log.csv"})
 
 

@@ -14,7 +14,7 @@ from lapse.core.engine import Engine
 from lapse.core.tables import DUCKDB_TYPES, SOURCES
 from lapse.core.windows import ChurnWindows, Period
 from lapse.history.profile import DataProfile
-from lapse.history.validation.validate import Count
+from lapse.history.validation.counts import Count
 from lapse.usability.check import check_delivery
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding

@@ -9,7 +9,7 @@ import pytest
 
 from lapse.core.engine import Engine
 from lapse.history.reading.joins import JoinCount
-from lapse.history.validation.validate import Count
+from lapse.history.validation.counts import Count
 from lapse.usability.identity_checks import check_identity
 from lapse.usability.usability_page import report_page
 from tests.unit.usability.deliveries import at, delivery, found, line, report_on, steady, the

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from lapse.core.engine import DuckEngine
 from lapse.core.errors import SettingsError
 from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions
 from lapse.core.tables import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
 from lapse.history.reading.identity import SPACES, id_text, joined_id, lost_digits
 from lapse.history.reading.sources import StagedTable
+from lapse.history.validation.amounts import Number, number_spelling
+from lapse.history.validation.days import KNOWN_DAYS, Clocks, day_spelling
+from lapse.history.validation.flags import flag_value
 from lapse.history.validation.nobody import is_nobody
+from lapse.history.validation.spelling import PARSED, Delivered, Spelling, text_of
 
-DAY_DIRECTIVES = frozenset("aAwdbBhmyYjUWxGVu")
-"""The directives of a time_format that speak of the day; any other one is of a clock."""
-TIME_OF_DAY = r"\d[T ]\d"
-OFFSET = r"(Z|z|UTC|GMT|[+-]\d\d(:?\d\d)?)$"
-# 1234,5 and 1.234,5 and ,5; but not 1.5, which is not a number where the comma is the decimal sign.
-DECIMAL_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d*)?|[+-]?,\d+"
-KNOWN_DAYS = ("started_date", "end_recorded_date", "valid_from")
-"""Days that cannot lie in the future; an end may be known in advance."""
 END = ("ended_date", "end_reason", "end_recorded_date")
 NO_END_YEARS = 50
 """9999-12-31 and the like: an end so many years from now is how a contract without an end is written."""
@@ -35,6 +31,15 @@ class Mapped:
     expression: str
     is_derived: bool
     type: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Between which days rows may lie, and on which clock they are read."""
+
+    timezone: str
+    earliest: str
+    today: date
 
 
 def attributes_of(source: SourceSettings) -> list[str]:
@@ -63,24 +68,74 @@ def mapping_of(table: Table, source: SourceSettings, delivery: StagedTable, wher
     return found
 
 
+@dataclass(frozen=True)
+class Check:
+    """One reason to reject a row: the column it is about, the SQL that is true where it holds, what to do about it."""
+
+    column: str
+    reason: str
+    bad: str
+    advice: str = ""
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        return self.reason if self.reason.startswith(self.column) else f"{self.column} {self.reason}"
+
+
+def spellings_of(
+    engine: DuckEngine,
+    table: Table,
+    source: SourceSettings,
+    delivery: StagedTable,
+    mapped: Mapping[str, Mapped],
+    limits: Limits,
+    place: str,
+) -> dict[str, Spelling]:
+    """Return how each column that is not text is read, by looking at all of its values; `place`: the file's, in params."""
+    found = {}
+    for column in table.columns:
+        if column.name not in mapped or column.type == "text":
+            continue
+        value, raw = mapped[column.name], quoted("raw_" + column.name)
+        given = Delivered(engine, delivery.staged, value.expression, value.type)
+        if column.type in ("timestamp", "date"):
+            clocks = Clocks.of(column, source, limits.timezone, limits.earliest, limits.today)
+            found[column.name] = day_spelling(given, raw, column, source, clocks, place)
+        elif column.type == "flag":
+            found[column.name] = Spelling(flag_value(raw, value.type, source.flags.get(column.name)))
+        else:
+            percent = _percent(source) if column.name == "rating" else None
+            number = Number(place, column.name, is_money=column.unit == "currency", percent=percent)
+            found[column.name] = number_spelling(given, raw, number, source.decimal)
+    return found
+
+
+def _percent(source: SourceSettings) -> str | None:
+    """Return the SQL by which a rating in per cent is multiplied; None where the scale is not one of per cent or shares."""
+    ends = (source.scale_min, source.scale_max) if isinstance(source, Feedback) else (0.0, 0.0)
+    return {(0.0, 100.0): "1", (0.0, 1.0): "0.01"}.get(ends)
+
+
 def judging_query(
     table: Table,
     source: SourceSettings,
     staged: str,
     mapped: Mapping[str, Mapped],
+    spellings: Mapping[str, Spelling],
+    checks: Sequence[Check],
     sources: Sources,
-    timezone: str,
     today: date,
 ) -> str:
-    """Return the SQL that gives every staged row its typed columns `out_*` or a reason to reject it.
+    """Return the SQL that gives every staged row its typed columns `out_*` and its `faults`.
 
-    Names from outside bear a prefix (`raw_`, `out_`, …) throughout, so that none can be mistaken for one of ours. A
-    derivation that fails on a row, as a CAST of `abc` to a number does, is told from one that gives null by wrapping
-    its value: the wrapper is null only when it failed.
+    `faults` is a number whose n-th bit says that the n-th check holds; 0 for a row that can be used. Names from outside
+    bear a prefix (`raw_`, `out_`, …) throughout, so that none can be mistaken for one of ours. A derivation that fails on
+    a row, as a CAST of `abc` to a number does, is told from one that gives null by wrapping its value: the wrapper is
+    null only when it failed.
     """
-    typed = _typed_expressions(table, source, mapped, timezone)
+    typed = _typed_expressions(table, source, mapped, spellings)
     typed["customer_id"] = joined_id(typed["customer_id"], sources.id_rules)
-    reason, column = _reasons(table, source, mapped, sources, today)
     late = _after(sources.until, f"out_{table.day}") if table.name != "customers" else "false"
     tried, raw = [], []
     for name, value in mapped.items():
@@ -91,15 +146,20 @@ def judging_query(
         else:
             tried.append(f"{value.expression} AS {quoted('raw_' + name)}")
             raw.append(quoted("raw_" + name))
+    parsed = "".join(
+        f", {spelling.parsed} AS {quoted('parsed_' + name)}" for name, spelling in spellings.items() if spelling.parsed
+    )
     cast = ", ".join(f"{expression} AS {quoted('out_' + name)}" for name, expression in typed.items())
     cast += f", {is_nobody('out_customer_id', sources.nobody)} AS is_nobody"
     kept = ", ".join(_known(table, name, sources.until, today) for name in typed)
+    faults = " + ".join(f"CASE WHEN {check.bad} THEN {1 << place} ELSE 0::BIGINT END" for place, check in enumerate(checks))
     return f"""
         WITH tried AS (SELECT rowid AS number, copies, {", ".join(tried)} FROM {staged}),
              mapped AS (SELECT number, copies, {", ".join(raw)} FROM tried),
-             typed AS (SELECT *, {cast} FROM mapped)
-        SELECT number, copies, {kept}, {late} AS is_after_until, {reason} AS reason,
-               {column} AS column_name FROM typed
+             parsed AS (SELECT *{parsed} FROM mapped),
+             typed AS (SELECT *, {cast} FROM parsed)
+        SELECT number, copies, {kept}, {late} AS is_after_until, {faults or "0::BIGINT"} AS faults
+        FROM typed
     """
 
 
@@ -121,14 +181,18 @@ def _known(table: Table, name: str, until: str | None, today: date) -> str:
     return f"CASE WHEN NOT ({unknown} OR {never}) THEN {column} END AS {column}"
 
 
-def _typed_expressions(table: Table, source: SourceSettings, mapped: Mapping[str, Mapped], timezone: str) -> dict[str, str]:
+def _typed_expressions(
+    table: Table, source: SourceSettings, mapped: Mapping[str, Mapped], spellings: Mapping[str, Spelling]
+) -> dict[str, str]:
     """Return the SQL of every column of a table, cast to its type."""
     typed: dict[str, str] = {}
     for column in table.columns:
         if table.moment and column.name == table.day:
             typed[column.name] = f"{quoted('out_' + table.moment)}::DATE"
+        elif column.name in spellings:
+            typed[column.name] = _filled(spellings[column.name].value, column.name)
         elif column.name in mapped:
-            typed[column.name] = _cast(column, source, quoted("raw_" + column.name), mapped[column.name].type, timezone)
+            typed[column.name] = id_text(quoted("raw_" + column.name), mapped[column.name].type)
         else:
             typed[column.name] = f"NULL::{DUCKDB_TYPES[column.type]}"
     if table.name == "transactions":
@@ -140,128 +204,72 @@ def _typed_expressions(table: Table, source: SourceSettings, mapped: Mapping[str
     return typed
 
 
+def _filled(expression: str, name: str) -> str:
+    return expression.replace(PARSED, quoted("parsed_" + name))
+
+
 def _text_of(raw: str, raw_type: str) -> str:
     """Return the SQL of a delivered value's text without the spaces around it."""
     return f"trim({raw}, {SPACES})" if raw_type == "VARCHAR" else f"trim({raw}::VARCHAR)"
 
 
-def _cast(column: Column, source: SourceSettings, raw: str, raw_type: str, timezone: str) -> str:
-    text = _text_of(raw, raw_type)
-    if column.type == "text":
-        return id_text(raw, raw_type)
-    if column.type in ("timestamp", "date"):
-        return f"TRY(({_local_time(source, raw, raw_type, timezone)})::{DUCKDB_TYPES[column.type]})"
-    if column.type == "decimal" and raw_type == "BOOLEAN":
-        return f"NULL::{DUCKDB_TYPES['decimal']}"
-    if column.type == "decimal" and raw_type == "VARCHAR" and source.decimal == ",":
-        return (f"CASE WHEN regexp_full_match({text}, {literal(DECIMAL_COMMA)}) THEN "
-                f"try_cast(replace(replace({text}, '.', ''), ',', '.') AS {DUCKDB_TYPES['decimal']}) END")  # fmt: skip
-    return f"try_cast({text if raw_type == 'VARCHAR' else raw} AS {DUCKDB_TYPES[column.type]})"
-
-
-def _local_time(source: SourceSettings, raw: str, raw_type: str, timezone: str) -> str:
-    """Return the SQL of a delivered time on the clock of the business time zone.
-
-    A bare date is a business day already. A time with an offset is exact. Any other time is on the clock that
-    `timezone` of the source names.
-    """
-    here, there = literal(timezone), literal(source.timezone)
-    if raw_type == "TIMESTAMP WITH TIME ZONE":
-        return f"{raw} AT TIME ZONE {here}"
-    if raw_type == "DATE":
-        return f"{raw}::TIMESTAMP"
-    if raw_type.startswith("TIMESTAMP"):
-        return f"({raw}::TIMESTAMP AT TIME ZONE {there}) AT TIME ZONE {here}"
-    if raw_type != "VARCHAR":
-        return "NULL::TIMESTAMP"
-    return _parsed_time(source, _text_of(raw, raw_type), here, there)
-
-
-def _parsed_time(source: SourceSettings, text: str, here: str, there: str) -> str:
-    """Return the SQL that parses a text as a time of one zone and gives it on the clock of another."""
-    if source.time_format is not None:
-        parsed = f"try_strptime({text}, {literal(source.time_format)})"
-        if _directives(source.time_format) & {"z", "Z"}:
-            return f"{parsed} AT TIME ZONE {here}"
-        return f"({parsed} AT TIME ZONE {there}) AT TIME ZONE {here}" if _has_clock(source.time_format) else parsed
-    return (
-        f"CASE WHEN NOT regexp_matches({text}, {literal(TIME_OF_DAY)}) THEN try_cast({text} AS TIMESTAMP) "
-        f"WHEN regexp_matches({text}, {literal(OFFSET)}) THEN try_cast({_with_plain_offset(text)} AS TIMESTAMPTZ) "
-        f"AT TIME ZONE {here} "
-        f"ELSE (try_cast({text} AS TIMESTAMP) AT TIME ZONE {there}) AT TIME ZONE {here} END"
-    )
-
-
-def _directives(time_format: str) -> set[str]:
-    """Return the letters of a format's directives: %-H and %H are H, %% is none."""
-    return set(re.findall(r"%-?(.)", time_format.replace("%%", "")))
-
-
-def _has_clock(time_format: str) -> bool:
-    """Return whether a format says more than the day."""
-    return not _directives(time_format) <= DAY_DIRECTIVES
-
-
-def _with_plain_offset(text: str) -> str:
-    """Return the SQL of a time whose seconds and offset are written out: 22:00Z is 22:00:00+00, +0200 is +02:00."""
-    for pattern, plain in (
-        (r"([T ]\d\d:\d\d)\s*(Z|z|UTC|GMT|[+-]\d\d(:?\d\d)?)$", r"\1:00\2"),
-        (r"\s*(Z|z|UTC|GMT)$", "+00"),
-        (r"\s*([+-]\d\d):?(\d\d)$", r"\1:\2"),
-    ):
-        text = f"regexp_replace({text}, {literal(pattern)}, {literal(plain)})"
-    return text
-
-
-def _reasons(
-    table: Table, source: SourceSettings, mapped: Mapping[str, Mapped], sources: Sources, today: date
-) -> tuple[str, str]:
-    """Return two SQL cases: the first reason to reject a row, and the column it is about."""
-    checks: list[tuple[str, str, str]] = []
+def checks_of(
+    table: Table,
+    source: SourceSettings,
+    mapped: Mapping[str, Mapped],
+    spellings: Mapping[str, Spelling],
+    limits: Limits,
+) -> list[Check]:
+    """Return every reason to reject a row of a table, in the order in which they are told."""
+    checks: list[Check] = []
     for column in table.columns:
         name, raw = quoted("out_" + column.name), quoted("raw_" + column.name)
         if column.name not in mapped:
             continue
         # What is not a text is never blank; and to trim millions of numbers takes longer than all the rest.
         is_text = mapped[column.name].type == "VARCHAR"
-        blank = f"coalesce({_text_of(raw, 'VARCHAR')} = '', true)" if is_text else f"{raw} IS NULL"
+        blank = f"coalesce({text_of(raw, 'VARCHAR')} = '', true)" if is_text else f"{raw} IS NULL"
         if mapped[column.name].is_derived:
-            checks.append((column.name, "cannot be derived", quoted("failed_" + column.name)))
-        if column.required or column.name == "amount":
-            nothing = f"{blank} OR {name} IS NULL" if column.type == "text" else blank
-            checks.append((column.name, "is missing", nothing))
+            checks.append(Check(column.name, "cannot be derived", quoted("failed_" + column.name)))
         if column.name == "customer_id":
-            checks.append((column.name, "is missing", f"{name} IS NULL OR is_nobody"))
+            checks.append(Check(column.name, "is missing", f"{name} IS NULL OR is_nobody"))
+        elif column.required or column.name == "amount":
+            nothing = f"{blank} OR {name} IS NULL" if column.type == "text" else blank
+            if mapped[column.name].is_derived:
+                nothing = f"({nothing}) AND NOT {quoted('failed_' + column.name)}"
+            checks.append(Check(column.name, "is missing", nothing))
         lost = lost_digits(raw, mapped[column.name].type) if column.name.endswith("_id") else None
         if lost:
-            checks.append((column.name, "has lost digits: deliver it as text", lost))
-        if column.type != "text":
+            checks.append(Check(column.name, "has lost digits: deliver it as text", lost))
+        if column.name in spellings:
+            spelling = spellings[column.name]
+            doubts = [_filled(doubt.condition, column.name) for doubt in spelling.doubts]
             # A return flag that is empty is a no, hence never null; one that cannot be read must not pass as a no.
-            read = f"try_cast({_text_of(raw, mapped[column.name].type)} AS BOOLEAN)" if column.name == "is_return" else name
-            checks.append((column.name, f"cannot be read as a {column.type}", f"{read} IS NULL AND NOT ({blank})"))
+            read = _filled(spelling.value, column.name) if column.name == "is_return" else name
+            unread = " AND NOT ".join(
+                [f"({read}) IS NULL", f"({blank})", *(f"coalesce({doubt}, false)" for doubt in doubts)]
+            )
+            checks.append(Check(column.name, f"cannot be read as a {column.type}", unread))
+            checks += [
+                Check(column.name, doubt.reason, condition, doubt.advice)
+                for doubt, condition in zip(spelling.doubts, doubts, strict=True)
+            ]
         if column.type == "timestamp" or column.name in KNOWN_DAYS:
-            checks.append((column.name, "lies in the future", f"{name}::DATE > {literal(str(today))}::DATE"))
+            bad = f"{name}::DATE > {literal(str(limits.today))}::DATE"
+            checks.append(Check(column.name, "lies in the future", bad))
         if column.type in ("timestamp", "date"):
-            checks.append((column.name, f"lies before {sources.earliest} (sources.earliest)",
-                           f"{name}::DATE < {literal(sources.earliest)}::DATE"))  # fmt: skip
+            bad = f"{name}::DATE < {literal(limits.earliest)}::DATE"
+            checks.append(Check(column.name, f"lies before {limits.earliest} (sources.earliest)", bad))
         checks += _range_checks(column, source, name)
-    when = " ".join(f"WHEN {bad} THEN {{{place}}}" for place, (_, _, bad) in enumerate(_escaped(checks)))
-    reasons = [literal(f"{name} {reason}") for name, reason, _ in checks]
-    case = f"CASE {when} END"
-    return case.format(*reasons), case.format(*(literal(name) for name, _, _ in checks))
+    return checks
 
 
-def _range_checks(column: Column, source: SourceSettings, name: str) -> list[tuple[str, str, str]]:
+def _range_checks(column: Column, source: SourceSettings, name: str) -> list[Check]:
     if column.name == "amount" and isinstance(source, Transactions):
-        bad = f"abs({name}) > {source.max_amount!r}"
-        return [(column.name, f"is beyond {source.max_amount:g} (max_amount)", bad)]
+        return [Check(column.name, f"is beyond {source.max_amount:g} (max_amount)", f"abs({name}) > {source.max_amount!r}")]
     if column.name == "rating" and isinstance(source, Feedback):
         bad = f"{name} NOT BETWEEN {source.scale_min!r} AND {source.scale_max!r}"
-        return [(column.name, f"is outside the scale {source.scale_min:g} to {source.scale_max:g}", bad)]
+        return [Check(column.name, f"is outside the scale {source.scale_min:g} to {source.scale_max:g}", bad)]
     if column.name == "ended_date":
-        return [(column.name, "lies before started_date", f"{name} < out_started_date")]
+        return [Check(column.name, "lies before started_date", f"{name} < out_started_date")]
     return []
-
-
-def _escaped(checks: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    return [(name, reason, bad.replace("{", "{{").replace("}", "}}")) for name, reason, bad in checks]

@@ -1,22 +1,22 @@
 """Stage validate: every source row becomes a typed row or a counted reject with a reason.
 
 rows in + added by joins = kept + rejected + duplicates + left out by where, for each table and each of its files, always
-checked.
+checked. Every table is judged before too many rejects stop the stage; it then leaves the rejects of all tables and nothing
+else, so that nobody works with half a delivery.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from lapse.core.engine import DuckEngine
 from lapse.core.engine_errors import machine_fault
-from lapse.core.errors import DataError, first_line, sample_keys
+from lapse.core.errors import DataError, first_line
 from lapse.core.files import write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
@@ -24,82 +24,22 @@ from lapse.core.windows import Period, last_complete_day
 from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
-from lapse.history.reading.joins import JoinCount
 from lapse.history.reading.sources import StagedTable, setting_of, stage_source
 from lapse.history.table_profile import measure
-from lapse.history.validation.casts import Mapped, judging_query, mapping_of
+from lapse.history.validation.casts import Check, Limits, Mapped, checks_of, judging_query, mapping_of, spellings_of
+from lapse.history.validation.counts import Count, count_table, number_of
 from lapse.history.validation.cut import cut_staged
 from lapse.history.validation.left_out import leave_out
 from lapse.history.validation.nobody import PLAINLY_SOMEBODY, is_nobody
-
-COPIES = "coalesce(sum(copies), 0)"
-"""The number of delivered rows that distinct rows stand for."""
+from lapse.history.validation.rejects import JudgedFile, hold_rejects
 
 
-@dataclass(frozen=True)
-class FileCount:
-    """What became of the rows of one of the files that make up a table."""
+class DeliveryRefused(DataError):
+    """Too few rows of a delivery could be read; the counts of every table say why."""
 
-    path: str
-    rows_in: int
-    rows_kept: int
-    rows_rejected: int
-    rows_duplicate: int
-    rows_left_out: int
-    """Rows for which the condition `where` of params does not hold."""
-    rows_added: int
-    """How many rows there are more than were delivered, because a joined file has several for a key."""
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether nothing is lost and nothing counted twice."""
-        return self.rows_in + self.rows_added == (
-            self.rows_kept + self.rows_rejected + self.rows_duplicate + self.rows_left_out
-        )
-
-    @property
-    def equation(self) -> str:
-        """The row equation in words."""
-        added = f" + {self.rows_added:,} added by joins" if self.rows_added else ""
-        text = (f"{self.rows_in:,} rows in{added} = {self.rows_kept:,} kept + {self.rows_rejected:,} rejected "
-                f"+ {self.rows_duplicate:,} duplicates")  # fmt: skip
-        return f"{text} + {self.rows_left_out:,} left out by where" if self.rows_left_out else text
-
-    def __str__(self) -> str:
-        """Return the file's row equation."""
-        return f"{self.path}: {self.equation}"
-
-
-@dataclass(frozen=True)
-class Count:
-    """What became of one source table's rows."""
-
-    rows_in: int
-    rows_kept: int
-    rows_rejected: int
-    rows_duplicate: int
-    rows_after_until: int
-    rejects: list[dict[str, Any]]
-    notes: list[str] = field(default_factory=list)
-    """What was found out about how to read the files, e.g. an encoding that nobody named."""
-    rows_added: int = 0
-    """How many rows there are more than were delivered, because a joined file has several for a key."""
-    joins: tuple[JoinCount, ...] = ()
-    id_rules: tuple[str, ...] = ()
-    """The rules of sources.ids that were applied to customer_id."""
-    rows_left_out: int = 0
-    """Rows for which the condition `where` of params does not hold."""
-    files: list[FileCount] = field(default_factory=list)
-    """The same for each file, where a table consists of several."""
-
-    def __str__(self) -> str:
-        """Return the row equation that was checked, of each file too where there are several, and the frequent reasons."""
-        text = FileCount("", self.rows_in, self.rows_kept, self.rows_rejected, self.rows_duplicate, self.rows_left_out,
-                         self.rows_added).equation  # fmt: skip
-        text += f" ({self.rows_after_until:,} after sources.until left out)" if self.rows_after_until else ""
-        text += "".join(f"\n    {file}" for file in self.files)
-        text += "".join(f"\n    {r['rows']:>10,}  {r['reason']}{_examples(r['sample_keys'])}" for r in self.rejects)
-        return text + "".join(f"\n    {note}" for note in self.notes)
+    def __init__(self, counts: dict[str, Count]) -> None:
+        self.counts = counts
+        super().__init__(" ".join(count.refusal for count in counts.values() if count.refusal))
 
 
 def validate(
@@ -117,6 +57,7 @@ def validate(
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart. With `cutoff`,
     the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check.
+    DeliveryRefused when a table cannot be used: `out` then holds the rejects and nothing else.
     """
     deliveries = {name: _staged(engine, sources, name, files) for name, files in sources.tables.items()}
     _lock_down(engine, out.parent)
@@ -125,7 +66,13 @@ def validate(
         if name not in deliveries:
             _hold_empty(engine, table)
             continue
-        counts[name] = _validate_table(engine, table, deliveries[name], sources, timezone, (today, cutoff))
+        limits = Limits(timezone, sources.earliest, today)
+        counts[name] = _validate_table(engine, table, deliveries[name], sources, limits, cutoff)
+    if any(count.refusal for count in counts.values()):
+        with translate_errors(REJECTS, sources.tables["transactions"][0]):
+            report.unlink(missing_ok=True)
+            _write_rejects_only(engine, list(counts), out)
+        raise DeliveryRefused(counts)
     columns = {name: sources.columns(name) for name in sources.tables}
     period, kinds = _period(engine, sources.until), _event_types(engine, sources)
     levels = attribute_levels(engine, sources.attributes)
@@ -182,15 +129,12 @@ def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _File:
-    """One staged file of a table, and what is left of it when `where` has left rows out."""
+    """One staged file of a table."""
 
     source: SourceSettings
     where: str
     """Its place in params."""
     delivery: StagedTable
-    left_out: int = 0
-    added: int = 0
-    """Rows of `delivery` and of `left_out` that are there only because a join repeated others."""
 
 
 def _staged(engine: DuckEngine, sources: Sources, name: str, files: Sequence[SourceSettings]) -> list[_File]:
@@ -207,52 +151,54 @@ def _validate_table(
     table: Table,
     files: Sequence[_File],
     sources: Sources,
-    timezone: str,
-    days: tuple[date, date | None],
+    limits: Limits,
+    cutoff: date | None,
 ) -> Count:
     """Fill the temporary tables `valid_*` and `rejects_*` of a table from its staged files, and return the counts.
 
-    `days`: today, and the cutoff that the delivery is cut at, if at any.
+    `cutoff`: where the delivery is cut first; None: nowhere.
     """
-    today, cutoff = days
     judged = []
     for number, file in enumerate(files):
         with translate_errors(table, file.source):
+            added = number_of(engine, file.delivery.staged, "coalesce(sum(added), 0)") if file.delivery.joins else 0
             delivery, left_out = file.delivery, 0
-            added = len_of(engine, delivery.staged, "coalesce(sum(added), 0)") if delivery.joins else 0
             if file.source.where is not None:
                 delivery, left_out = leave_out(engine, delivery, file.source.where, f"{file.where}.where")
-            judged.append(replace(file, delivery=delivery, left_out=left_out, added=added))
-            judged[-1] = _judge(engine, table, judged[-1], number, sources, timezone, today)
+            kept = replace(file, delivery=delivery)
+            found = _judge(engine, table, kept, number, sources, limits)
             if cutoff is not None:
-                cut_staged(engine, table, file.source, judged[-1].delivery, cutoff, file=number)
-                _judge(engine, table, judged[-1], number, sources, timezone, today)
+                cut_staged(engine, table, file.source, delivery, cutoff, file=number)
+                found = _judge(engine, table, kept, number, sources, limits)
+            judged.append(replace(found, left_out=left_out, added=added))
     with translate_errors(table, files[0].source):
         attributes = sources.attributes if table.name == "customers" else []
         if table.key:
             _merge_alike(engine, table, [*table.names, *attributes])
-            _reject_repeated_keys(engine, table)
-        _hold_valid_and_rejected(engine, table, judged, attributes)
-        count = _count(engine, table, judged, sources)
-    for file in judged:
-        engine.connection.execute(f"DROP TABLE {file.delivery.staged}")
+            judged = _reject_repeated_keys(engine, table, judged)
+        for one in judged:
+            hold_rejects(engine, table, one)
+        _hold_valid(engine, table, judged, attributes)
+        count = count_table(engine, table, judged, sources)
+    for one in judged:
+        engine.connection.execute(f"DROP TABLE {one.delivery.staged}")
     return count
 
 
-def _judge(
-    engine: DuckEngine, table: Table, file: _File, number: int, sources: Sources, timezone: str, today: date
-) -> _File:
+def _judge(engine: DuckEngine, table: Table, file: _File, number: int, sources: Sources, limits: Limits) -> JudgedFile:
     """Hold the typed rows of one file, and the reasons to reject some, in the temporary table `checked_rows_*`.
 
-    The rows of this file that it holds already are replaced. Returns the file with what was found out about its ids.
+    The rows of this file that it holds already are replaced.
     """
     mapped = {}
-    staged = file.delivery.staged
-    for name, (expression, is_derived) in mapping_of(table, file.source, file.delivery, file.where).items():
+    source, staged = file.source, file.delivery.staged
+    for name, (expression, is_derived) in mapping_of(table, source, file.delivery, file.where).items():
         described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {staged}").fetchone()
         mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
-    found = replace(file, delivery=_with_whole_ids(engine, mapped, file.delivery))
-    query = judging_query(table, file.source, staged, mapped, sources, timezone, today)
+    delivery = _with_whole_ids(engine, mapped, file.delivery)
+    spellings = spellings_of(engine, table, source, delivery, mapped, limits, file.where)
+    checks = checks_of(table, source, mapped, spellings, limits)
+    query = judging_query(table, source, staged, mapped, spellings, checks, sources, limits.today)
     rows = f"SELECT {number} AS file, * FROM ({query})"
     if number == 0:
         engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {rows}")
@@ -263,7 +209,8 @@ def _judge(
     else:
         engine.connection.execute(f"DELETE FROM checked_rows_{table.name} WHERE file = {number}")
         engine.connection.execute(f"INSERT INTO checked_rows_{table.name} BY NAME {rows}")
-    return found
+    notes = (*delivery.notes, *(note for spelling in spellings.values() for note in spelling.notes))
+    return JudgedFile(number, source, file.where, delivery, mapped, checks, notes)
 
 
 def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: StagedTable) -> StagedTable:
@@ -276,7 +223,7 @@ def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: Sta
     unlike = f"NOT {like} AND NOT {is_nobody(text)}"
     # The first row answers the first question in most deliveries, and the rest is not asked.
     for found, expected in ((f"regexp_full_match({text}, {literal(PLAINLY_SOMEBODY)})", 0), (unlike, 0), (like, 1)):
-        if len_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {found} LIMIT 1)") != expected:
+        if number_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {found} LIMIT 1)") != expected:
             return delivery
     mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
     note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
@@ -288,129 +235,36 @@ def _merge_alike(engine: DuckEngine, table: Table, columns: list[str]) -> None:
     kept = ", ".join(quoted("out_" + name) for name in columns)
     engine.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS SELECT file, min(number) AS number, "
-        f"sum(copies)::BIGINT AS copies, {kept}, is_after_until, reason, column_name FROM checked_rows_{table.name} "
-        f"GROUP BY file, {kept}, is_after_until, reason, column_name, CASE WHEN reason IS NOT NULL THEN number END"
+        f"sum(copies)::BIGINT AS copies, {kept}, is_after_until, faults FROM checked_rows_{table.name} "
+        f"GROUP BY file, {kept}, is_after_until, faults, CASE WHEN faults <> 0 THEN number END"
     )
 
 
-def _reject_repeated_keys(engine: DuckEngine, table: Table) -> None:
+def _reject_repeated_keys(engine: DuckEngine, table: Table, files: Sequence[JudgedFile]) -> list[JudgedFile]:
     """Rows that share a key but differ: nobody can say which is right, so all of them are rejected."""
     # Two rows without a day from which on they are valid share that day.
     key = ", ".join(f"coalesce({quoted('out_' + name)}::VARCHAR, '')" for name in table.key)
     engine.connection.execute(
-        f"UPDATE checked_rows_{table.name} SET reason = {literal(f'{table.key[0]} appears in several different rows')}, "
-        f"column_name = {literal(table.key[0])} WHERE reason IS NULL AND ({key}) IN (SELECT ({key}) "
-        f"FROM checked_rows_{table.name} WHERE reason IS NULL GROUP BY {key} HAVING count(*) > 1)"
+        f"CREATE OR REPLACE TEMP TABLE repeated_keys AS SELECT ({key}) AS key FROM checked_rows_{table.name} "
+        "WHERE faults = 0 GROUP BY 1 HAVING count(*) > 1"
     )
+    for file in files:
+        engine.connection.execute(
+            f"UPDATE checked_rows_{table.name} SET faults = {1 << len(file.checks)} WHERE file = {file.number} "
+            f"AND faults = 0 AND ({key}) IN (SELECT key FROM repeated_keys)"
+        )
+    repeated = Check(table.key[0], "appears in several different rows", "")
+    return [replace(file, checks=(*file.checks, repeated)) for file in files]
 
 
-def _hold_valid_and_rejected(engine: DuckEngine, table: Table, files: Sequence[_File], attributes: Sequence[str]) -> None:
-    kept = [str(number) for number, file in enumerate(files) if file.source.duplicates == "keep"]
+def _hold_valid(engine: DuckEngine, table: Table, files: Sequence[JudgedFile], attributes: Sequence[str]) -> None:
+    kept = [str(file.number) for file in files if file.source.duplicates == "keep"]
     columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes])
-    connection = engine.connection
     copies = f", generate_series(1, CASE WHEN file IN ({', '.join(kept)}) THEN copies ELSE 1 END)" if kept else ""
-    connection.execute(
+    engine.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} FROM checked_rows_{table.name}{copies} "
-        "WHERE reason IS NULL AND NOT is_after_until"
+        "WHERE faults = 0 AND NOT is_after_until"
     )
-    for number, file in enumerate(files):
-        rejects = (
-            f"SELECT {literal(table.name)} AS table_name, j.reason, j.column_name, j.copies, "
-            f"{file.delivery.as_delivered} AS source_row, j.file FROM checked_rows_{table.name} j "
-            f"JOIN {file.delivery.staged} s ON s.rowid = j.number AND j.file = {number} "
-            "WHERE j.reason IS NOT NULL AND NOT j.is_after_until"
-        )
-        into = (
-            f"CREATE OR REPLACE TEMP TABLE rejects_{table.name} AS" if number == 0 else f"INSERT INTO rejects_{table.name}"
-        )
-        connection.execute(f"{into} {rejects}")
-        for unusable in file.delivery.unusable:
-            connection.execute(
-                f"INSERT INTO rejects_{table.name} SELECT {literal(table.name)}, {literal(unusable.reason)}, NULL, "
-                f"count(*), text, {number} FROM {unusable.table} GROUP BY text"
-            )
-
-
-def _count(engine: DuckEngine, table: Table, files: Sequence[_File], sources: Sources) -> Count:
-    """Return the checked row equation of a table and of each of its files; DataError when too few rows are usable.
-
-    What came in is counted in the staged delivery, what became of it in the tables that are written.
-    """
-    after_until = len_of(engine, f"checked_rows_{table.name} WHERE is_after_until", COPIES)
-    by_file = [_count_file(engine, table, file, number) for number, file in enumerate(files)]
-    kept, rejected = len_of(engine, f"valid_{table.name}"), len_of(engine, f"rejects_{table.name}", COPIES)
-    rows_in, duplicates = sum(file.rows_in for file in by_file), sum(file.rows_duplicate for file in by_file)
-    left_out, added = sum(file.rows_left_out for file in by_file), sum(file.rows_added for file in by_file)
-    whole = FileCount(f"sources.{table.name}", rows_in, kept, rejected, duplicates, left_out, added)
-    wrong = [file for file in (whole, *by_file) if not file.adds_up]
-    if wrong:
-        raise DataError(f"{wrong[0]} do not add up. This is a fault of lapse: please report it.")
-    rejects = _reject_summary(engine, table)
-    worst = rejects[0] if rejects else None
-    most = f". Most often: {worst['reason']} ({worst['rows']:,} rows{_examples(worst['sample_keys'])})" if worst else ""
-    judged = rows_in + added - left_out
-    if rejected > sources.max_reject_share * judged:
-        raise DataError(f"sources.{table.name}: {rejected:,} of {judged:,} rows were rejected, more than "
-                        f"sources.max_reject_share allows{most}. Check the mapping in params.yaml.")  # fmt: skip
-    if kept == 0 and table.name == "transactions":
-        until = f" up to sources.until ({sources.until})" if after_until else ""
-        out = f" ({left_out:,} left out by where)" if left_out else ""
-        paths = ", ".join(file.path for file in by_file[:3])
-        raise DataError(f"sources.transactions: {paths} has no usable row{until}{out}{most}. Check the delivery.")
-    notes = [note for file in files for note in file.delivery.notes]
-    several = by_file if len(by_file) > 1 else []
-    joins = tuple(join for file in files for join in file.delivery.joins)
-    return Count(
-        rows_in, kept, rejected, duplicates, after_until, rejects, notes, added, joins, sources.id_rules, left_out, several
-    )
-
-
-def _count_file(engine: DuckEngine, table: Table, file: _File, number: int) -> FileCount:
-    """Return what became of the rows of one file."""
-    checked = f"checked_rows_{table.name} WHERE file = {number}"
-    usable = f"{checked} AND reason IS NULL AND NOT is_after_until"
-    rows_in = len_of(engine, file.delivery.staged, COPIES) - len_of(engine, f"{checked} AND is_after_until", COPIES)
-    rows_in += sum(len_of(engine, unusable.table) for unusable in file.delivery.unusable) + file.left_out
-    added = file.added
-    if file.delivery.joins:
-        late = f"{checked} AND is_after_until"
-        added -= len_of(
-            engine, f"{file.delivery.staged} WHERE rowid IN (SELECT number FROM {late})", "coalesce(sum(added), 0)"
-        )
-    rows_in -= added
-    different = len_of(engine, usable)
-    duplicates = len_of(engine, usable, COPIES) - different if file.source.duplicates == "drop" else 0
-    kept = different if file.source.duplicates == "drop" else len_of(engine, usable, COPIES)
-    rejected = len_of(engine, f"rejects_{table.name} WHERE file = {number}", COPIES)
-    return FileCount(file.source.path, rows_in, kept, rejected, duplicates, file.left_out, added)
-
-
-def _reject_summary(engine: DuckEngine, table: Table) -> list[dict[str, Any]]:
-    """Return how many rows each reason cost, and up to four customers, the worst first."""
-    rows = engine.connection.execute(
-        "WITH reasons AS (SELECT reason, column_name, left(coalesce(out_customer_id, '(no customer_id)'), 40) AS who, "
-        f"sum(copies) AS copies FROM checked_rows_{table.name} "
-        "WHERE reason IS NOT NULL AND NOT is_after_until GROUP BY ALL), "
-        "ranked AS (SELECT *, row_number() OVER (PARTITION BY reason, column_name ORDER BY who) AS place FROM reasons) "
-        "SELECT reason, column_name, sum(copies)::BIGINT, list(who ORDER BY who) FILTER (place <= 4) "
-        "FROM ranked GROUP BY 1, 2"
-    ).fetchall()
-    summary = [dict(zip(("reason", "column", "rows", "sample_keys"), row, strict=True)) for row in rows]
-    unusable = engine.connection.execute(
-        f"SELECT reason, sum(copies)::BIGINT FROM rejects_{table.name} WHERE column_name IS NULL GROUP BY 1"
-    ).fetchall()
-    summary += [{"reason": reason, "column": None, "rows": rows, "sample_keys": []} for reason, rows in unusable]
-    return sorted(summary, key=lambda reject: (-reject["rows"], reject["reason"]))
-
-
-def _examples(keys: list[str]) -> str:
-    return f", e.g. {sample_keys(keys)}" if keys else ""
-
-
-def len_of(engine: DuckEngine, relation: str, what: str = "count(*)") -> int:
-    """Return one number over a relation in SQL."""
-    row = engine.connection.execute(f"SELECT {what} FROM {relation}").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _hold_empty(engine: DuckEngine, table: Table) -> None:
@@ -420,17 +274,32 @@ def _hold_empty(engine: DuckEngine, table: Table) -> None:
 
 def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: Path) -> None:
     """Write all tables that are held to temporary paths first, so that a fault leaves none of them in `out`."""
-    union = " UNION ALL ".join(f"SELECT {', '.join(REJECTS.names)} FROM rejects_{name}" for name in given)
-    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
         for name in SOURCES:
             validated = engine.table(f"valid_{name}")
             engine.write(validated, Path(work) / f"{name}.parquet", validated.columns)
-        engine.write(engine.table("rejects"), Path(work) / "rejects.parquet", REJECTS.names)
+        _write_rejects(engine, given, Path(work))
         profile.write(Path(work) / "profile.json")
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(Path(work).iterdir(), reverse=True):
             file.replace(out / file.name)
+
+
+def _write_rejects(engine: DuckEngine, given: list[str], folder: Path) -> None:
+    union = " UNION ALL ".join(f"SELECT {', '.join(REJECTS.names)} FROM rejects_{name}" for name in given)
+    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE rejects AS {union}")
+    engine.write(engine.table("rejects"), folder / "rejects.parquet", REJECTS.names)
+
+
+def _write_rejects_only(engine: DuckEngine, given: list[str], out: Path) -> None:
+    """Leave nothing in `out` but the rejects: what an earlier run left there is not what this delivery says."""
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        _write_rejects(engine, given, Path(work))
+        # The profile goes first: without it no later stage takes the rest for a result.
+        for name in ("profile.json", *(f"{name}.parquet" for name in SOURCES)):
+            (out / name).unlink(missing_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        (Path(work) / "rejects.parquet").replace(out / "rejects.parquet")
 
 
 def _period(engine: DuckEngine, until: str | None) -> Period:
@@ -441,7 +310,7 @@ def _period(engine: DuckEngine, until: str | None) -> Period:
     ).fetchall()
     closings = [(row[0], row[1]) for row in rows]
     first, last = closings[0][0], closings[-1][0]
-    later = len_of(engine, "checked_rows_transactions WHERE is_after_until") if until else 0
+    later = number_of(engine, "checked_rows_transactions WHERE is_after_until") if until else 0
     return Period(first, last, date.fromisoformat(until) if until and later else last_complete_day(closings))
 
 

@@ -1,0 +1,132 @@
+"""Why rows were rejected: every reason of every row, counted, with values that show it and what to write in params."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import sample_keys
+from lapse.core.source_settings import SourceSettings
+from lapse.core.tables import Table
+from lapse.history.reading.expressions import literal
+from lapse.history.reading.sources import StagedTable
+from lapse.history.validation.advice import advice_on
+from lapse.history.validation.casts import Check, Mapped
+from lapse.history.validation.spelling import Delivered
+
+MOST_VALUES, LONGEST_VALUE = 3, 40
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One reason for which rows of a table were rejected; a row with several reasons is counted under each."""
+
+    reason: str
+    column: str | None
+    rows: int
+    values: tuple[str, ...] = ()
+    """Up to three different delivered values, the most frequent first: what could not be read, not whose it is."""
+    advice: str = ""
+    """What to write in params.yaml, where that can be told from the values."""
+
+    def __str__(self) -> str:
+        """Return the reason with its count, values and advice, on one line."""
+        shown = f", e.g. {sample_keys(self.values)}" if self.values else ""
+        rows = f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}"
+        return f"{self.reason} ({rows}{shown})" + (f". {self.advice}" if self.advice else "")
+
+
+@dataclass(frozen=True)
+class JudgedFile:
+    """One file of a table whose rows are judged in `checked_rows_*`, where they bear its number."""
+
+    number: int
+    source: SourceSettings
+    where: str
+    """Its place in params."""
+    delivery: StagedTable
+    mapped: Mapping[str, Mapped]
+    checks: Sequence[Check]
+    """What the bits of `faults` mean."""
+    notes: tuple[str, ...] = ()
+    left_out: int = 0
+    """Rows for which the condition `where` of params does not hold."""
+    added: int = 0
+    """Rows, those left out included, that are there only because a join repeated others."""
+
+
+def hold_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> None:
+    """Put into the temporary table `rejects_*` one row per distinct rejected row of a file, with all its reasons."""
+    connection, rejects = engine.connection, f"rejects_{table.name}"
+    of_file = f"j.file = {file.number} AND j.faults <> 0 AND NOT j.is_after_until"
+    masks = connection.execute(f"SELECT DISTINCT faults FROM checked_rows_{table.name} j WHERE {of_file}").fetchall()
+    connection.execute("CREATE OR REPLACE TEMP TABLE reasons_of_rows (faults BIGINT, reason VARCHAR, column_name VARCHAR)")
+    for (mask,) in sorted(masks):
+        held = [check for place, check in enumerate(file.checks) if mask >> place & 1]
+        columns = dict.fromkeys(check.column for check in held)
+        connection.execute(
+            "INSERT INTO reasons_of_rows VALUES (?, ?, ?)",
+            [mask, "; ".join(check.text for check in held), ", ".join(columns)],
+        )
+    into = f"CREATE OR REPLACE TEMP TABLE {rejects} AS" if file.number == 0 else f"INSERT INTO {rejects}"
+    connection.execute(
+        f"{into} SELECT {literal(table.name)} AS table_name, w.reason, w.column_name, j.copies, "
+        f"{file.delivery.as_delivered} AS source_row, j.file FROM checked_rows_{table.name} j "
+        f"JOIN reasons_of_rows w ON w.faults = j.faults JOIN {file.delivery.staged} s ON s.rowid = j.number WHERE {of_file}"
+    )
+    for unusable in file.delivery.unusable:
+        connection.execute(
+            f"INSERT INTO {rejects} SELECT {literal(table.name)}, {literal(unusable.reason)}, NULL, count(*), text, "
+            f"{file.number} FROM {unusable.table} GROUP BY text"
+        )
+
+
+def count_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> list[Reject]:
+    """Return how many rows of a file each reason cost, with values and advice."""
+    connection = engine.connection
+    of_file = f"j.file = {file.number} AND NOT j.is_after_until"
+    sums = ", ".join(
+        f"coalesce(sum(copies) FILTER (faults & {1 << place} <> 0), 0)::BIGINT" for place in range(len(file.checks))
+    )
+    counts = connection.execute(
+        f"SELECT {sums} FROM checked_rows_{table.name} j WHERE faults <> 0 AND {of_file}"
+    ).fetchone() or ()  # fmt: skip
+    found = []
+    for place, (check, rows) in enumerate(zip(file.checks, counts, strict=True)):
+        if not rows:
+            continue
+        value = file.mapped.get(check.column)
+        values: tuple[str, ...] = ()
+        advice = check.advice
+        if value is not None:
+            of_reason = (f"(SELECT s.* FROM {file.delivery.staged} s JOIN checked_rows_{table.name} j "
+                         f"ON s.rowid = j.number WHERE j.faults & {1 << place} <> 0 AND {of_file})")  # fmt: skip
+            unread = Delivered(engine, of_reason, value.expression, value.type)
+            most = unread.rows(
+                f"left(t, {LONGEST_VALUE}) AS v, sum(copies) AS n",
+                f"true GROUP BY 1 ORDER BY n DESC, v LIMIT {MOST_VALUES}", distinct=True,
+            )  # fmt: skip
+            values = tuple(str(row[0]) for row in most)
+            advice = advice or advice_on(unread, table, file.source, check, int(rows), file.where)
+        found.append(Reject(check.text, check.column, int(rows), values, advice))
+    for unusable in file.delivery.unusable:
+        row = connection.execute(f"SELECT count(*) FROM {unusable.table}").fetchone()
+        if row and row[0]:
+            found.append(Reject(unusable.reason, None, int(row[0])))
+    return found
+
+
+def together(rejects: Iterable[Reject]) -> list[Reject]:
+    """Return rejects with those of the same reason and column as one, the worst first."""
+    found: dict[tuple[str, str | None], Reject] = {}
+    for reject in rejects:
+        known = found.get((reject.reason, reject.column))
+        if known is None:
+            found[reject.reason, reject.column] = reject
+            continue
+        values = tuple(dict.fromkeys((*known.values, *reject.values)))[:MOST_VALUES]
+        found[reject.reason, reject.column] = replace(
+            known, rows=known.rows + reject.rows, values=values, advice=known.advice or reject.advice
+        )
+    return sorted(found.values(), key=lambda reject: (-reject.rows, reject.reason))
