@@ -114,7 +114,7 @@ CASES = [
     Case("a cut Parquet file", cut_parquet, {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
     Case("a damaged Parquet file", damaged_parquet, {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
     Case("decimals wider than the engine's", wide_decimals, {"path": "log.parquet"}, DataError,
-         "too wide to be read right: paid (40 digits). Deliver at most 38 digits"),
+         "is a decimal of 40 digits, and lapse reads at most 38 exactly. Deliver it narrower"),
     Case("text called Parquet", text(FINE, "log.parquet"), {"path": "log.parquet"}, DataError, "log.parquet cannot be read"),
     Case("an empty Parquet file", text(b"", "log.parquet"), {"path": "log.parquet"}, DataError, "is an empty file"),
     Case("text called a workbook", text(FINE, "log.xlsx"), {"path": "log.xlsx"}, DataError, "log.xlsx cannot be read"),

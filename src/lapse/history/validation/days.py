@@ -70,7 +70,10 @@ class Clocks:
 
     def local(self, time: str) -> str:
         """Return the SQL of a time on the source's clock, on the business's."""
-        return time if self.here == self.there else f"(({time}) AT TIME ZONE {self.there}) AT TIME ZONE {self.here}"
+        if self.here == self.there == "'UTC'":
+            return time
+        # Of one zone, too: a clock shows times that do not exist there.
+        return f"(({time}) AT TIME ZONE {self.there}) AT TIME ZONE {self.here}"
 
 
 def day_spelling(given: Delivered, raw: str, column: Column, source: SourceSettings, clocks: Clocks, place: str) -> Spelling:

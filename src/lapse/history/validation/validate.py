@@ -245,13 +245,13 @@ def _reject_repeated_keys(engine: DuckEngine, table: Table, files: Sequence[Judg
     # Two rows without a day from which on they are valid share that day.
     key = ", ".join(f"coalesce({quoted('out_' + name)}::VARCHAR, '')" for name in table.key)
     engine.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated_keys AS SELECT ({key}) AS key FROM checked_rows_{table.name} "
+        f"CREATE OR REPLACE TEMP TABLE repeated_keys AS SELECT [{key}] AS key FROM checked_rows_{table.name} "
         "WHERE faults = 0 GROUP BY 1 HAVING count(*) > 1"
     )
     for file in files:
         engine.connection.execute(
             f"UPDATE checked_rows_{table.name} SET faults = {1 << len(file.checks)} WHERE file = {file.number} "
-            f"AND faults = 0 AND ({key}) IN (SELECT key FROM repeated_keys)"
+            f"AND faults = 0 AND [{key}] IN (SELECT key FROM repeated_keys)"
         )
     repeated = Check(table.key[0], "appears in several different rows", "")
     return [replace(file, checks=(*file.checks, repeated)) for file in files]
