@@ -30,7 +30,7 @@ from lapse.workspace import Workspace
 LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
-OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx")
+OUTPUTS = ("scores/scores.parquet", "scores/leaving.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/leaving.csv")
 MANIFEST = "scores/manifest.json"
 
 
@@ -55,8 +55,8 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         day = resolve_as_of(as_of or settings.score.as_of, night.period)
         with night.engine() as engine:
             night.roll_up(engine)
-            scores = night.write_scores(engine, fitted, day)
-        listed = night.write_lists(scores, caution)
+            scores, leaving = night.write_scores(engine, fitted, day)
+        listed = night.write_lists(scores, leaving, caution)
         manifest = {
             "lapse": __version__,
             "model_version": fitted.bundle.version,
@@ -67,13 +67,14 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "risk_bands": asdict(fitted.bands),
             "customers_scored": len(scores),
             "customers_listed": len(listed),
+            "customers_leaving": len(leaving),
             "kept_off": {"no consent": without_consent(scores, settings.lists.min_risk)},
             "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
             "started_at": started.isoformat(timespec="seconds"),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _publish(work, out, manifest)
-    print_score_summary(scores, fitted.bands)
+    print_score_summary(scores, fitted.bands, len(leaving))
     print_summary(listed, consent_note(scores, settings.lists.min_risk))
     return manifest
 

@@ -310,19 +310,23 @@ class Workspace:
         score, value_model = self.settings.score, ValueModel.read(self.paths.final_model)
         model = ScoringModel.of(self.final_bundle(), value_model, score=score, value=self.settings.value)
         with self.engine() as engine:
-            print_summary(self.write_scores(engine, model, resolve_as_of(score.as_of, self.period)), model.bands)
+            scores, leaving = self.write_scores(engine, model, resolve_as_of(score.as_of, self.period))
+        print_summary(scores, model.bands, len(leaving))
 
-    def write_scores(self, engine: Engine, model: ScoringModel, as_of: date) -> pd.DataFrame:
-        """Score every eligible customer at a day, write the scores and return them."""
-        from lapse.scoring.score import consenting_customers, score_customers, write_scores
+    def write_scores(self, engine: Engine, model: ScoringModel, as_of: date) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Score every eligible customer at a day; write and return the scores, and who is not scored but leaving."""
+        from lapse.scoring.score import consenting_customers, leaving_rows, score_customers, write_scores
 
+        consenting = consenting_customers(self.paths.customers, self.profile.columns, as_of)
+        activity = self.activity_tables(engine)
         scores = score_customers(
-            engine, self.activity_tables(engine), as_of, model, self.profile,
-            consenting=consenting_customers(self.paths.customers, self.profile.columns, as_of),
+            engine, activity, as_of, model, self.profile, consenting=consenting,
             explained_from=model.bands.explained_from(self.settings.lists.min_risk),
         )  # fmt: skip
+        leaving = leaving_rows(engine, activity, as_of, model.bundle.windows, consenting=consenting)
         write_scores(scores, self.paths.scores)
-        return scores
+        write_scores(leaving, self.paths.leaving)
+        return scores, leaving
 
     def scores(self) -> pd.DataFrame:
         """Return the scores; LapseError when nobody has been scored yet."""
@@ -334,16 +338,20 @@ class Workspace:
 
     def lists(self) -> None:
         """Write the lists for marketing."""
+        import pandas as pd
+
         from lapse.outreach.lists import caution_in, consent_note, print_summary
 
         scores = self.scores()
-        listed = self.write_lists(scores, caution_in(self.paths.metrics))
+        listed = self.write_lists(scores, pd.read_parquet(self.paths.leaving), caution_in(self.paths.metrics))
         print_summary(listed, consent_note(scores, self.settings.lists.min_risk))
 
-    def write_lists(self, scores: pd.DataFrame, caution: str | None) -> pd.DataFrame:
+    def write_lists(self, scores: pd.DataFrame, leaving: pd.DataFrame, caution: str | None) -> pd.DataFrame:
         """Write the lists of some scores and return the list of customers at risk; `caution`: what every list says."""
+        from lapse.outreach.leaving import write_leaving
         from lapse.outreach.lists import write_lists
         from lapse.value.profit import CampaignCosts
 
         costs = CampaignCosts.of(self.settings.value)
+        write_leaving(leaving, self.paths.lists)
         return write_lists(scores, self.paths.lists, self.settings.lists, campaign_costs=costs, caution=caution)

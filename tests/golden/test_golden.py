@@ -66,7 +66,7 @@ def _contract(golden_log: dict[str, Any], purchase_days: Any, last: Any) -> dict
     """Return the labels of the same log looked at as subscriptions: 20 days, 10 more for a renewal, and only cancellations count."""
     windows = ChurnWindows(60, 20, mode="subscription", renewal_days=10)
     days = subscription_days(golden_log["subscriptions"], ["cancelled"])
-    held = subscribed_customers(days, GOLDEN_CUTOFF, GOLDEN_PERIOD)
+    held = subscribed_customers(days, GOLDEN_CUTOFF, windows, GOLDEN_PERIOD)
     by_order = outcome_labels(held, purchase_days, GOLDEN_CUTOFF, windows, last)
     return {"contract_labels": contract_labels(by_order, days, GOLDEN_CUTOFF, windows)}
 

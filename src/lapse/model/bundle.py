@@ -203,7 +203,7 @@ class Bundle:
                 scorer=scorer,
                 calibrator=calibrator_from_json(spec["calibrator"]),
                 inputs=Inputs.from_json(spec["inputs"]),
-                windows=ChurnWindows(**spec["windows"]),
+                windows=_windows_of(spec["windows"]),
                 cutoffs=spec["cutoffs"],
                 kind=spec["kind"],
                 choice=spec["choice"],
@@ -219,6 +219,11 @@ def _renamed(spec: dict[str, Any]) -> dict[str, Any]:
     calibrator = {"intercept" if name == "level" else name: value for name, value in spec["calibrator"].items()}
     choice = {OLD_NAMES.get(name, name): value for name, value in spec["choice"].items()}
     return {**spec, "calibrator": calibrator, "choice": choice}
+
+
+def _windows_of(spec: Mapping[str, Any]) -> ChurnWindows:
+    """Return a bundle's windows; before there was `notice`, whoever had given it was among the customers at risk."""
+    return ChurnWindows(**{**({"notice": "at_risk"} if spec["mode"] == "subscription" else {}), **spec})
 
 
 def content_hash(folder: Path) -> str:

@@ -30,7 +30,8 @@ def list_as_csv(listed: pd.DataFrame) -> str:
     safe = listed.copy()
     for name in safe.select_dtypes(include=["object", "string"]).columns:
         safe[name] = safe[name].map(_without_formula)
-    safe["churn_risk"] = safe["churn_risk"].map("{:.4f}".format)
+    if "churn_risk" in safe:
+        safe["churn_risk"] = safe["churn_risk"].map("{:.4f}".format)
     return safe.to_csv(index=False, float_format="%.2f", lineterminator="\n")
 
 

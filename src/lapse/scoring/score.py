@@ -19,8 +19,8 @@ from lapse.core.errors import DataError, HistoryTooShort
 from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Score, Value
-from lapse.core.tables import SCORES
-from lapse.core.windows import YEAR_DAYS, observation_window
+from lapse.core.tables import LEAVING, SCORES
+from lapse.core.windows import YEAR_DAYS, ChurnWindows, observation_window
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.history.activity.rollup import EVER
@@ -28,7 +28,7 @@ from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.scoring.bands import Bands, bands_for
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, strongest_causes, typical_values
-from lapse.snapshots import population
+from lapse.snapshots import leaving_customers, population
 from lapse.value.profit import CampaignCosts
 from lapse.value.spend import SpendLog
 from lapse.value.value_model import DIGITS, ValueModel
@@ -118,6 +118,24 @@ def score_customers(
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
 
 
+def leaving_rows(
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    as_of: date,
+    windows: ChurnWindows,
+    *,
+    consenting: set[str] | None = None,
+) -> pd.DataFrame:
+    """Return who has given notice by a day (tables.LEAVING), by customer_id; `consenting` as in `score_customers`."""
+    if windows.mode != "subscription":
+        return pd.DataFrame(columns=list(LEAVING.names))
+    leaving = engine.frame(leaving_customers(activity, as_of, windows))
+    days_left = (pd.to_datetime(leaving["end_date"]) - pd.Timestamp(as_of)).dt.days.astype("Int64")
+    leaving = leaving.assign(cutoff_date=as_of, days_left=days_left)
+    leaving["may_contact"] = consenting is None or leaving["customer_id"].isin(consenting or set())
+    return leaving[list(LEAVING.names)].sort_values("customer_id", ignore_index=True)
+
+
 def reason_columns(bundle: Bundle, rows: pd.DataFrame, needed: npt.NDArray[np.bool_]) -> dict[str, list[str | None]]:
     """Return the columns of reasons in scores; null where `needed` is false."""
     features = all_features(bundle.inputs)
@@ -156,17 +174,19 @@ def recent_history(purchase_days: ir.Table, as_of: date) -> ir.Table:
 
 
 def write_scores(scores: pd.DataFrame, path: Path) -> None:
-    """Write the scores as one whole Parquet file."""
+    """Write scores, or who is leaving, as one whole Parquet file."""
     with atomic_write(path) as temporary:
         scores.to_parquet(temporary, index=False)
 
 
-def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
-    """Log how many customers are in each band."""
+def print_summary(scores: pd.DataFrame, bands: Bands, leaving: int = 0) -> None:
+    """Log how many customers are in each band, and how many are not scored because they have given notice."""
     count, first = scores["risk_band"].value_counts(), scores.iloc[0]
     LOG.info(f"{len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: "
              f"{count.get('high', 0):,} high ({bands.high:.1%} or more), {count.get('medium', 0):,} medium "
              f"({bands.medium:.1%}), {count.get('low', 0):,} low")  # fmt: skip
+    if leaving:
+        LOG.info(f"{leaving:,} more have given notice: they are leaving, not at risk")
 
 
 def consenting_customers(customers: Path, columns: Mapping[str, Sequence[str]], as_of: date) -> set[str] | None:

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from lapse.core.files import write_json, write_text
 from lapse.core.windows import ChurnWindows
 from lapse.usability.calendar_checks import check_calendar
-from lapse.usability.contract_checks import check_contracts
+from lapse.usability.contract_checks import check_contracts, near_contract_definitions
 from lapse.usability.definitions import try_definitions
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import SEVERITIES
@@ -39,12 +38,13 @@ def check_delivery(
     Never raises for what the data hold: what makes training impossible is a finding of severity stop.
     """
     rhythm = Rhythm.measure(delivery)
-    # With subscriptions, too, the table of windows shows churn by orders.
-    by_orders = replace(windows, mode="lapse")
-    tried = try_definitions(delivery, near_definitions(rhythm, delivery.period, by_orders, step_days), max_cutoffs)
+    is_contract = windows.mode == "subscription"
+    definitions = (near_contract_definitions(windows, delivery.period, step_days) if is_contract
+                   else near_definitions(rhythm, delivery.period, windows, step_days))  # fmt: skip
+    tried = try_definitions(delivery, definitions, max_cutoffs)
     best_first = candidates(rhythm, windows)
-    by_rhythm = rhythm.is_known and windows.mode != "subscription"
-    if windows.mode == "subscription":
+    by_rhythm = rhythm.is_known and not is_contract
+    if is_contract:
         learnable, foresight = check_contracts(
             delivery, windows, step_days=step_days, max_cutoffs=max_cutoffs, counted_reasons=counted_reasons
         ), []  # fmt: skip

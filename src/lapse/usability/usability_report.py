@@ -103,7 +103,7 @@ def verdict(report: UsabilityReport) -> str:
 def rhythm_sentences(report: UsabilityReport) -> list[str]:
     """Return sentences about the customers' rhythm and the windows that follow from it."""
     if report.mode == "subscription":
-        return ["Churn here is the end of a subscription. By orders alone it would look like this:"]
+        return ["Churn here is the end of a subscription, and these are its rates by the length of the horizon:"]
     repeat = f"Rhythm: {plural(report.rhythm.repeat_customers, 'customer')} bought on two or more days."
     wanted, proposed = report.rhythm_windows, report.proposed
     if wanted is None:
