@@ -208,6 +208,11 @@ class Settings(Section):
             raise SettingsError(
                 "churn.mode is subscription, but sources.subscriptions is null. Map the subscriptions there."
             )
+        if self.sources.transactions is None and self.churn.mode != "subscription":
+            raise SettingsError(
+                "sources.transactions is null, and churn.mode is lapse. Map the orders; or, for contracts without orders, "
+                "map sources.subscriptions and set churn.mode: subscription."
+            )
         if self.score.as_of != LATEST:
             parse_day(self.score.as_of, "score.as_of")
         return self

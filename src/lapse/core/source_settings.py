@@ -132,13 +132,13 @@ class Subscriptions(SourceSettings):
 
 
 class Sources(Section):
-    """What the delivery consists of. Only transactions are needed."""
+    """What the delivery consists of. Only transactions are needed, or subscriptions in their place."""
 
     folder: str
     until: str | None
     earliest: str
     max_reject_share: Share
-    transactions: Transactions
+    transactions: Transactions | None = None
     events: SourceSettings | None
     feedback: Feedback | None
     customers: Customers | None

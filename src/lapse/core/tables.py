@@ -175,6 +175,9 @@ SUBSCRIPTIONS = Table(
         Column("end_recorded_date", "date", "The day on which the end became known; before ended_date when notice was "
                "given.", nulls="null when that is not recorded: the end counts as known from ended_date on"),
         Column("is_trial", "flag", "A trial: it makes nobody a customer who can be lost.", nulls=_WHERE_GIVEN),
+        Column("plan", "text", "Which plan or tariff.", nulls=_WHERE_GIVEN),
+        Column("monthly_price", "decimal", "What it brings a month: a twelfth of a yearly price.", "currency", _WHERE_GIVEN),
+        Column("term_months", "count", "After how many months it renews: 1, 12, …", "months", _WHERE_GIVEN),
     ),
     day="started_date",
 )  # fmt: skip
@@ -314,6 +317,33 @@ SUBSCRIPTION_DAYS = Table(
         ),
         Column("noticed_ends", "count", "Of ends, those of which notice had been given.", "subscriptions"),
         Column("running", "count", "Paid subscriptions that run at the end of the day.", "subscriptions"),
+        Column(
+            "started_price",
+            "decimal",
+            "Monthly price of the paid subscriptions that began.",
+            "currency",
+            "null without such a price",
+        ),
+        Column(
+            "ended_price",
+            "decimal",
+            "Monthly price of the paid subscriptions that stopped.",
+            "currency",
+            "null without such a price",
+        ),
+        Column(
+            "term_months",
+            "count",
+            "Longest term of the paid subscriptions that began.",
+            "months",
+            "null without such a term",
+        ),
+        Column(
+            "plan",
+            "text",
+            "Plan of a paid subscription that began; of several the last by name.",
+            nulls="null without such a plan",
+        ),
     ),
 )
 

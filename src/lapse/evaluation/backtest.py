@@ -44,6 +44,8 @@ def run_origin(experiment: Experiment, cutoff: date, bg_nbd: BgNbd | None, bundl
     """Test at one cutoff: a bundle made by the training procedure, unless it is given, against the baselines."""
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
+    if "tenure_days" not in test.columns and "contract_days" in test.columns:
+        test = test.assign(tenure_days=test["contract_days"])
     columns = [name for name in ("customer_id", "cutoff_date", "churned", "tenure_days") if name in test.columns]
     risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd))}
     return Origin(cutoff, made, test[columns].reset_index(drop=True), risks)

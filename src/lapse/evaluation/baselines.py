@@ -23,7 +23,7 @@ from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 from lapse.model.logistic import fit_logistic
 from lapse.model.scorers import values_of
 from lapse.model.split import known_before
-from lapse.model.training_procedure import RFM, Experiment
+from lapse.model.training_procedure import CONTRACT, RFM, Experiment
 
 Floats = npt.NDArray[np.float64]
 BG_NBD_COLUMNS = {"purchase_days_count", "tenure_days", "days_since_last_order"}
@@ -114,6 +114,9 @@ BASELINES = (
     Baseline("overdue_ratio", "the silence over the customer's own usual gap", fitted("overdue_ratio"), is_rule=True),
     Baseline("inactivity_rule", "one threshold on one of the two", fitted("inactivity_rule"), is_rule=True),
     Baseline(RFM, "recency, frequency and spend", fitted(RFM)),
+    Baseline("contract_days", "how long the customer has subscribed", fitted("contract_days"), is_rule=True),
+    Baseline("days_to_renewal", "how soon the term of the contract is over", fitted("days_to_renewal"), is_rule=True),
+    Baseline(CONTRACT, "how long, which plan, at what price, and how soon the term is over", fitted(CONTRACT)),
     Baseline("bg_nbd", "the BG/NBD model's chance of no order in the horizon", no_order),
     Baseline("p_alive", "the BG/NBD model's chance that the customer has left", gone),
     Baseline("base_rate", "the same risk for everybody", same_for_all, ranks=False),

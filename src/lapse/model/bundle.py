@@ -19,6 +19,7 @@ from lapse.core.files import digest, write_text
 from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
+from lapse.history.profile import CONTRACT_COLUMNS
 from lapse.model.calibration import Calibrator, calibrator_from_json, calibrator_to_json
 from lapse.model.scorers import Scorer, scorer_from_json, scorer_to_json
 from lapse.model.season import Season
@@ -31,6 +32,7 @@ DIGITS = 9  # of a risk: linear algebra differs in its last bits from one kind o
 DESCRIPTION = "bundle.json"
 _PLACES = {
     "comment": f"{FEEDBACK.name}.comment",
+    **{name: f"subscriptions.{name}" for name in sorted(CONTRACT_COLUMNS)},
     "time_of_day": f"times of day in {TRANSACTIONS.name}.{TRANSACTIONS.moment}",
 }
 """Where inputs that are neither tables nor columns of transactions come from."""

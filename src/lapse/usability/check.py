@@ -51,9 +51,9 @@ def check_delivery(
     else:
         learnable, foresight = check_learnability(delivery, tried[0]), check_foresight(delivery, tried[0])
     findings = [*learnable, *check_calendar(delivery), *check_rows(delivery), *foresight]
-    customers, orders = delivery.row(
-        "SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM checked_days"
-    )
+    # Contracts are counted where there are no orders.
+    source = "checked_days" if delivery.has_orders else "(SELECT customer_id, 1 AS orders FROM checked_subscriptions)"
+    customers, orders = delivery.row(f"SELECT count(DISTINCT customer_id), coalesce(sum(orders), 0)::BIGINT FROM {source}")
     return UsabilityReport(
         period=delivery.period,
         customers=int(customers),
@@ -62,6 +62,7 @@ def check_delivery(
         # Sorted by severity only: within one, the order of the checks is the order in which to read them.
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         mode=windows.mode,
+        has_orders=delivery.has_orders,
         rhythm=rhythm,
         rhythm_windows=best_first[0] if by_rhythm else None,
         proposed=propose(tried, best_first) if by_rhythm else None,

@@ -31,7 +31,8 @@ def check_contracts(
     if independent_cutoffs(cutoffs, windows) < ROLES:
         needed = windows.active_days + ROLES * (windows.horizon_days + windows.lead_days + windows.renewal_days)
         return [Finding(
-            "stop", "too_short", "transactions", "ordered_at", len(cutoffs), f"The log covers "
+            "stop", "too_short", *(("transactions", "ordered_at") if delivery.has_orders else
+                                   ("subscriptions", "started_date")), len(cutoffs), f"The log covers "
             f"{period.history_days(period.last_complete_day)} days, which leave fewer than {ROLES} cutoffs whose outcomes "
             "do not overlap.", f"Deliver about {needed} days of history, or shorten active_days and horizon_days.",
         )]  # fmt: skip

@@ -32,6 +32,8 @@ class UsabilityReport:
     proposed: TriedDefinition | None
     """What fits the rhythm and this log; None when nothing does."""
     tried: tuple[TriedDefinition, ...]
+    has_orders: bool = True
+    """Whether there are any; else `orders` counts subscriptions."""
 
     @property
     def can_train(self) -> bool:
@@ -51,7 +53,7 @@ class UsabilityReport:
             "period": {name: str(day) for name, day in asdict(self.period).items()},
             "tables": tables,
             "customers": self.customers,
-            "orders": self.orders,
+            "orders" if self.has_orders else "subscriptions": self.orders,
             "can_train": self.can_train,
             "findings": [asdict(finding) for finding in self.findings],
             "rhythm": {
@@ -84,9 +86,9 @@ def report_text(report: UsabilityReport) -> str:
 
 def headline(report: UsabilityReport) -> str:
     """Return one sentence about what was delivered."""
-    period = report.period
+    period, counted = report.period, "order" if report.has_orders else "subscription"
     return (
-        f"{plural(report.customers, 'customer')}, {plural(report.orders, 'order')}, "
+        f"{plural(report.customers, 'customer')}, {plural(report.orders, counted)}, "
         f"{plural(period.history_days(period.last_complete_day), 'day')} ({period.first_day} to {period.last_complete_day})"
     )
 

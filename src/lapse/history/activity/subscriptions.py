@@ -11,6 +11,10 @@ import ibis.expr.types as ir
 from lapse.core.tables import SUBSCRIPTION_DAYS
 
 COUNTS = ("starts", "trial_starts", "ends", "counted_ends", "notices", "noticed_ends")
+MONEY = "decimal(18, 4)"
+VALUES = {"noticed_until": "date", "started_price": MONEY, "ended_price": MONEY, "term_months": "int64", "plan": "string"}
+BEGUN = {"started_price": "monthly_price", "term_months": "term_months", "plan": "plan"}
+"""What a day says of the subscriptions that began on it -> the column of a subscription that it comes from."""
 
 
 def subscription_days(subscriptions: ir.Table, counted_reasons: Sequence[str] | None = None) -> ir.Table:
@@ -34,21 +38,29 @@ def subscription_days(subscriptions: ir.Table, counted_reasons: Sequence[str] | 
     with_notice = ended.filter(ended.noticed)
     until = ibis.ifelse(with_notice.counts, with_notice.ended_date, ibis.null("date"))
     changes: Any = (
-        _changes(rows, rows.started_date, starts=~rows.is_trial, trial_starts=rows.is_trial)
-        .union(_changes(ended, ended.known, ends=always, counted_ends=ended.counts, noticed_ends=ended.noticed))
+        _changes(
+            rows, rows.started_date, starts=~rows.is_trial, trial_starts=rows.is_trial,
+            **{name: ibis.ifelse(rows.is_trial, ibis.null(rows[of].type()), rows[of]) for name, of in BEGUN.items()},
+        )
+        .union(_changes(
+            ended, ended.known, ends=always, counted_ends=ended.counts, noticed_ends=ended.noticed,
+            ended_price=ended.monthly_price,
+        ))
         .union(_changes(with_notice, with_notice.told, notices=always, noticed_until=until))
-    )
+    )  # fmt: skip
     days = changes.group_by("customer_id", "activity_date").aggregate(
-        **{name: changes[name].sum() for name in COUNTS}, noticed_until=changes.noticed_until.max()
+        **{name: changes[name].sum() for name in COUNTS},
+        **{name: changes[name].max() for name in ("noticed_until", "term_months", "plan")},
+        **{name: changes[name].sum().cast(MONEY) for name in ("started_price", "ended_price")},
     )
     by_day = ibis.cumulative_window(group_by="customer_id", order_by="activity_date")
     table: ir.Table = days.mutate(running=(days.starts - days.ends).sum().over(by_day).cast("int64"))
     return table.select(SUBSCRIPTION_DAYS.names)
 
 
-def _changes(rows: Any, day: Any, noticed_until: Any = None, **counted: Any) -> Any:
-    """Return one row per change on a day, with all counts."""
+def _changes(rows: Any, day: Any, **given: Any) -> Any:
+    """Return one row per change on a day, with all counts and values; what is not given is 0 or null."""
     zero = ibis.literal(0, type="int64")
-    counts = {name: counted[name].cast("int64") if name in counted else zero for name in COUNTS}
-    until = ibis.null("date") if noticed_until is None else noticed_until
-    return rows.select(customer_id=rows.customer_id, activity_date=day, **counts, noticed_until=until)
+    counts = {name: given[name].cast("int64") if name in given else zero for name in COUNTS}
+    values = {name: given[name] if name in given else ibis.null(type_) for name, type_ in VALUES.items()}
+    return rows.select(customer_id=rows.customer_id, activity_date=day, **counts, **values)
