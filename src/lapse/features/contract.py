@@ -107,12 +107,12 @@ def renewals(days: Any) -> Any:
     over=["plan"],
 )  # fmt: skip
 def plan_is(days: Any, level: str) -> Any:
-    return (days.plan.argmax(days.activity_date) == level).cast("int64")
+    return (days.plan.argmax(days.activity_date, where=days.plan.notnull()) == level).cast("int64")
 
 
 def _term(days: Any) -> Any:
     """Return the term in days, a month counted as MONTH, of the subscription with a term that began last."""
-    return days.term_months.argmax(days.activity_date).nullif(0) * MONTH
+    return days.term_months.argmax(days.activity_date, where=days.term_months.notnull()).nullif(0) * MONTH
 
 
 def _since_start(days: Any) -> Any:
