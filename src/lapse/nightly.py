@@ -35,7 +35,10 @@ from lapse.workspace import Workspace
 LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
-OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt")
+OUTPUTS = (
+    "scores/scores.parquet", "scores/leaving.parquet",
+    "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt", "lists/leaving.csv",
+)  # fmt: skip
 MANIFEST = "scores/manifest.json"
 
 
@@ -65,8 +68,8 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         stale_tables = freshness.require()
         with night.engine() as engine:
             night.roll_up(engine)
-            scores = night.write_scores(engine, fitted, day, stale_tables)
-        listed = night.write_lists(scores, caution)
+            scores, leaving = night.write_scores(engine, fitted, day, stale_tables)
+        listed = night.write_lists(scores, leaving, caution)
         tally = Tally.of(scores, listed, settings.lists)
         manifest = {
             "lapse": __version__,
@@ -80,6 +83,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "customers_scored": len(scores),
             "customers_at_risk": tally.at_risk,
             "customers_listed": tally.listed,
+            "customers_leaving": len(leaving),
             "kept_off": tally.kept_off,
             "consent_note": tally.consent_note,
             "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
@@ -87,7 +91,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _publish(work, out, manifest)
-    print_score_summary(scores, fitted.bands)
+    print_score_summary(scores, fitted.bands, len(leaving))
     print_summary(listed, tally)
     return manifest
 

@@ -17,7 +17,7 @@ from lapse.core.files import atomic_write, write_json
 from lapse.core.logging import stage_logger
 from lapse.core.tables import CRR
 from lapse.core.windows import Period, observation_window, whole_periods
-from lapse.snapshots import ordered_in, subscriptions_at
+from lapse.snapshots import has_given_notice, ordered_in, subscriptions_at
 
 LOG = stage_logger("retention")
 KINDS = ("month", "quarter")
@@ -35,6 +35,8 @@ class PeriodRetention:
     customers_at_end: int
     reactivated: int
     retained: int
+    leaving: int | None = None
+    """Of those at the end, with subscriptions, who had given notice of every one of them by then."""
 
     @property
     def crr(self) -> float | None:
@@ -51,8 +53,9 @@ class PeriodRetention:
         return {name: getattr(self, name) for name in CRR.names}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row with its days as text."""
-        return self.to_row() | {"period_start": str(self.period_start), "period_end": str(self.period_end)}
+        """Return the row with its days as text; without the leaving where nobody can give notice."""
+        row = self.to_row() | {"period_start": str(self.period_start), "period_end": str(self.period_end)}
+        return {name: value for name, value in row.items() if name != "leaving" or value is not None}
 
 
 def crr(customers_at_start: int, new_customers: int, customers_at_end: int) -> float | None:
@@ -70,7 +73,8 @@ def retention_periods(
     """Return the retention of every whole month and quarter.
 
     A customer is active on a day when they ordered in the `active_days` up to it or, with subscriptions, when a paid one
-    is running. A period is left out when the log does not cover the `active_days` before its start: its S is not known.
+    is running: who has given notice still is one until the end, and is counted apart. A period is left out when the log
+    does not cover the `active_days` before its start: its S is not known.
     """
     first_known = period.first_day + timedelta(days=active_days)
     return [
@@ -92,20 +96,24 @@ def retention_over(
     if mode == "subscription":
         was, still = subscriptions_at(seen, day_before) > 0, subscriptions_at(seen, end) > 0
         came = seen.activity_date.min(where=seen.starts > 0)
+        noticed = has_given_notice(seen, end)
     else:
         was, still = (ordered_in(seen, observation_window(day, active_days)).any() for day in (day_before, end))
         came = seen.activity_date.min(where=seen.orders > 0)
+        noticed = ibis.literal(False)  # noqa: FBT003
     is_new = (came >= first).fill_null(False)  # noqa: FBT003
-    customers: Any = seen.group_by("customer_id").aggregate(was=was, still=still, is_new=is_new)
+    customers: Any = seen.group_by("customer_id").aggregate(was=was, still=still, is_new=is_new, noticed=noticed)
     counted = customers.aggregate(
         customers_at_start=customers.was.sum(),
         new_customers=customers.is_new.sum(),
         customers_at_end=customers.still.sum(),
         reactivated=(customers.still & ~customers.was & ~customers.is_new).sum(),
         retained=(customers.was & customers.still).sum(),
+        leaving=customers.noticed.sum(),
     )
-    counts = counted.to_pyarrow().to_pylist()[0]
-    return PeriodRetention(kind, start, end, **{name: int(count or 0) for name, count in counts.items()})
+    counts = {name: int(count or 0) for name, count in counted.to_pyarrow().to_pylist()[0].items()}
+    leaving = counts.pop("leaving")
+    return PeriodRetention(kind, start, end, **counts, leaving=leaving if mode == "subscription" else None)
 
 
 COMPARED = ("crr", "strict_retention", "customers_at_start", "new_customers", "customers_at_end")
@@ -143,4 +151,5 @@ def print_summary(periods: Sequence[PeriodRetention]) -> None:
         rate = "not defined (nobody was active at its start)" if period.crr is None else f"{period.crr:.1f} %"
         LOG.info(f"CRR of the last whole {period.period_kind} ({period.period_start} to {period.period_end}): {rate}, with "
                  f"S={period.customers_at_start:,}, N={period.new_customers:,}, E={period.customers_at_end:,}; "
-                 f"{period.reactivated:,} reactivated, {period.retained:,} of S still active")  # fmt: skip
+                 f"{period.reactivated:,} reactivated, {period.retained:,} of S still active"
+                 f"{f'; of E, {period.leaving:,} had given notice' if period.leaving else ''}")  # fmt: skip

@@ -316,20 +316,26 @@ class Workspace:
         as_of = resolve_as_of(score.as_of, self.period)
         stale = self.freshness(model.bundle, as_of).require()
         with self.engine() as engine:
-            print_summary(self.write_scores(engine, model, as_of, stale), model.bands)
+            scores, leaving = self.write_scores(engine, model, as_of, stale)
+        print_summary(scores, model.bands, len(leaving))
 
-    def write_scores(self, engine: Engine, model: ScoringModel, as_of: date, stale_tables: Sequence[str]) -> pd.DataFrame:
-        """Score every eligible customer at a day, write the scores and return them."""
+    def write_scores(
+        self, engine: Engine, model: ScoringModel, as_of: date, stale_tables: Sequence[str]
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Score every eligible customer at a day; write and return the scores, and who is not scored but leaving."""
         from lapse.scoring.consent import consent_record
-        from lapse.scoring.score import score_customers, write_scores
+        from lapse.scoring.score import leaving_rows, score_customers, write_scores
 
         consent = consent_record(self.paths.validated, self.profile, as_of, self.settings.consent.withdrawn_by)
+        activity = self.activity_tables(engine)
         scores = score_customers(
-            engine, self.activity_tables(engine), as_of, model, self.profile, consent=consent,
-            stale_tables=stale_tables, explained_from=model.bands.explained_from(self.settings.lists.min_risk),
+            engine, activity, as_of, model, self.profile, consent=consent, stale_tables=stale_tables,
+            explained_from=model.bands.explained_from(self.settings.lists.min_risk),
         )  # fmt: skip
+        leaving = leaving_rows(engine, activity, as_of, model.bundle.windows, consent=consent)
         write_scores(scores, self.paths.scores)
-        return scores
+        write_scores(leaving, self.paths.leaving)
+        return scores, leaving
 
     def freshness(self, bundle: Bundle, as_of: date, today: date | None = None) -> Freshness:
         """Hold the tables as they were on a day against those that a model learned from; see scoring.freshness."""
@@ -346,16 +352,19 @@ class Workspace:
 
     def lists(self) -> None:
         """Write the lists for marketing."""
+        from lapse.outreach.leaving import read_leaving
         from lapse.outreach.lists import Tally, caution_in, print_summary
 
         scores = self.scores()
-        listed = self.write_lists(scores, caution_in(self.paths.metrics))
+        listed = self.write_lists(scores, read_leaving(self.paths.leaving), caution_in(self.paths.metrics))
         print_summary(listed, Tally.of(scores, listed, self.settings.lists))
 
-    def write_lists(self, scores: pd.DataFrame, caution: str | None) -> pd.DataFrame:
+    def write_lists(self, scores: pd.DataFrame, leaving: pd.DataFrame, caution: str | None) -> pd.DataFrame:
         """Write the lists of some scores and return the list of customers at risk; `caution`: what every list says."""
+        from lapse.outreach.leaving import write_leaving
         from lapse.outreach.lists import write_lists
         from lapse.value.profit import CampaignCosts
 
         lists, windows, costs = self.settings.lists, self.settings.churn.windows, CampaignCosts.of(self.settings.value)
+        write_leaving(leaving, self.paths.lists)
         return write_lists(scores, self.paths.lists, lists, windows=windows, campaign_costs=costs, caution=caution)

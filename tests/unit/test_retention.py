@@ -83,5 +83,12 @@ def test_one_month_of_subscriptions_by_hand(engine: Engine) -> None:
     rows = [{"customer_id": who, "started_date": a, "ended_date": b} for who, terms in held.items() for a, b in terms]
     activity = roll_up(log_of(engine, [{"customer_id": "x", "ordered_at": "2024-01-01", "amount": 1}], subscriptions=rows))
     assert retention_over(activity, "month", FEBRUARY, 20, mode="subscription") == PeriodRetention(
-        "month", *FEBRUARY, customers_at_start=4, new_customers=1, customers_at_end=5, reactivated=1, retained=3
+        "month",
+        *FEBRUARY,
+        customers_at_start=4,
+        new_customers=1,
+        customers_at_end=5,
+        reactivated=1,
+        retained=3,
+        leaving=0,
     )

@@ -52,6 +52,8 @@ class ChurnWindows:
     """lapse: no order means churned. subscription: a subscription that ended and was not renewed means churned."""
     renewal_days: int = 0
     """With subscriptions: how long after the outcome window a new one still counts as a renewal."""
+    notice: str = "leaving"
+    """With subscriptions: whether who has given notice by the cutoff is leaving (not eligible), or at_risk (eligible)."""
 
     def active(self, cutoff: date) -> Window:
         """Return the days in which an eligible customer has ordered."""

@@ -13,7 +13,7 @@ from lapse.core.charts import draw_base_rate
 from lapse.core.files import write_json
 from lapse.evaluation.curves import share_interval
 from lapse.features.catalogue import all_features
-from lapse.features.family import slug
+from lapse.features.names import slug
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.model.training_procedure import Experiment

@@ -80,8 +80,9 @@ def definition(churn: Mapping[str, Any]) -> list[str]:
     after = f", not counting the first {churn['lead_days']} days" if churn["lead_days"] else ""
     if churn["mode"] == "subscription":
         renewal = f" or in the {churn['renewal_days']} days after that" if churn["renewal_days"] else ""
+        noticed = ", and they have not given notice of it" if churn.get("notice") == "leaving" else ""
         return [
-            "A customer is included at a cutoff (a day) when one of their subscriptions is running on it.",
+            f"A customer is included at a cutoff (a day) when one of their subscriptions is running on it{noticed}.",
             f"They churned when it ended in the {churn['horizon_days']} days after the cutoff{after}, and they did not "
             f"renew in that time{renewal}.",
         ]

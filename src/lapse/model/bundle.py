@@ -19,6 +19,7 @@ from lapse.core.files import digest, write_text
 from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
+from lapse.history.profile import CONTRACT_COLUMNS
 from lapse.history.table_profile import TableProfile
 from lapse.model.calibration import Calibrator, calibrator_from_json, calibrator_to_json
 from lapse.model.scorers import Scorer, scorer_from_json, scorer_to_json
@@ -33,6 +34,7 @@ DIGITS = 9  # of a risk: linear algebra differs in its last bits from one kind o
 DESCRIPTION = "bundle.json"
 _PLACES = {
     "comment": f"{FEEDBACK.name}.comment",
+    **{name: f"subscriptions.{name}" for name in sorted(CONTRACT_COLUMNS)},
     "time_of_day": f"times of day in {TRANSACTIONS.name}.{TRANSACTIONS.moment}",
 }
 """Where inputs that are neither tables nor columns of transactions come from."""
@@ -212,7 +214,7 @@ class Bundle:
                 scorer=scorer,
                 calibrator=calibrator_from_json(spec["calibrator"]),
                 inputs=Inputs.from_json(spec["inputs"]),
-                windows=ChurnWindows(**spec["windows"]),
+                windows=_windows_of(spec["windows"]),
                 cutoffs=spec["cutoffs"],
                 kind=spec["kind"],
                 choice=spec["choice"],
@@ -237,6 +239,11 @@ def _tables_to_json(tables: Mapping[str, TableProfile] | None) -> dict[str, Any]
 
 def _tables_from_json(spec: Mapping[str, Any] | None) -> dict[str, TableProfile] | None:
     return None if spec is None else {name: TableProfile.from_json(table) for name, table in spec.items()}
+
+
+def _windows_of(spec: Mapping[str, Any]) -> ChurnWindows:
+    """Return a bundle's windows; before there was `notice`, whoever had given it was among the customers at risk."""
+    return ChurnWindows(**{**({"notice": "at_risk"} if spec["mode"] == "subscription" else {}), **spec})
 
 
 def content_hash(folder: Path) -> str:

@@ -30,7 +30,7 @@ HEADINGS = {
     "as_of": "As of", "model_version": "Model", "reason_1_code": "Strongest reason, code",
     "reason_2_code": "Second reason, code", "reason_3_code": "Third reason, code", "caution": "Caution",
 }  # fmt: skip
-DAYS = ("last_order_date", "as_of")
+DAYS = ("last_order_date", "as_of", "notice_date", "end_date")
 MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit")
 WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "model_version": 16}
 
@@ -48,7 +48,7 @@ def list_as_csv(listed: pd.DataFrame) -> str:
 
 def list_as_json(listed: pd.DataFrame) -> str:
     """Return a list as a JSON array with one object per customer; what is unknown is null."""
-    days = {name: listed[name].astype(str).mask(listed[name].isna(), None) for name in DAYS}
+    days = {name: listed[name].astype(str).mask(listed[name].isna(), None) for name in DAYS if name in listed}
     text = listed.assign(**days).to_json(orient="records", indent=2, double_precision=6, force_ascii=False)
     return f"{text}\n"
 

@@ -14,25 +14,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.consent import GIVEN
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort
 from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Score, Value
-from lapse.core.tables import SCORES
-from lapse.core.windows import YEAR_DAYS, observation_window
+from lapse.core.tables import LEAVING, SCORES
+from lapse.core.windows import YEAR_DAYS, ChurnWindows, observation_window
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.features.causes import NOTHING_UNUSUAL
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.scoring.bands import Bands, bands_for
-from lapse.scoring.consent import ConsentRecord
+from lapse.scoring.consent import ConsentRecord, may_contact
 from lapse.scoring.freshness import silent_features
 from lapse.scoring.reason_wording import nothing_unusual
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, Reason, strongest_causes, typical_values
-from lapse.snapshots import population
+from lapse.snapshots import leaving_customers, population
 from lapse.value.profit import CampaignCosts
 from lapse.value.spend import SpendLog
 from lapse.value.value_model import DIGITS, ValueModel
@@ -119,10 +118,29 @@ def score_customers(
     scores = scores.merge(history, on="customer_id", how="left", validate="one_to_one")
     scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
     scores["consent"] = consent.of(scores["customer_id"]) if consent else None
-    scores["may_contact"] = scores["consent"].isna() | (scores["consent"] == GIVEN)
+    scores["may_contact"] = may_contact(scores["consent"])
     scores["stale_tables"] = pd.Series(", ".join(stale_tables) or None, index=scores.index, dtype="str")
     scores["model_version"] = model.bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
+
+
+def leaving_rows(
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    as_of: date,
+    windows: ChurnWindows,
+    *,
+    consent: ConsentRecord | None = None,
+) -> pd.DataFrame:
+    """Return who has given notice by a day (tables.LEAVING), by customer_id; `consent` as in `score_customers`."""
+    if windows.mode != "subscription":
+        return pd.DataFrame(columns=list(LEAVING.names))
+    leaving = engine.frame(leaving_customers(activity, as_of, windows))
+    days_left = (pd.to_datetime(leaving["end_date"]) - pd.Timestamp(as_of)).dt.days.astype("Int64")
+    leaving = leaving.assign(cutoff_date=as_of, days_left=days_left)
+    leaving["consent"] = consent.of(leaving["customer_id"]) if consent else None
+    leaving["may_contact"] = may_contact(leaving["consent"])
+    return leaving[list(LEAVING.names)].sort_values("customer_id", ignore_index=True)
 
 
 def reason_columns(
@@ -170,14 +188,16 @@ def recent_history(purchase_days: ir.Table, as_of: date) -> ir.Table:
 
 
 def write_scores(scores: pd.DataFrame, path: Path) -> None:
-    """Write the scores as one whole Parquet file."""
+    """Write scores, or who is leaving, as one whole Parquet file."""
     with atomic_write(path) as temporary:
         scores.to_parquet(temporary, index=False)
 
 
-def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
-    """Log how many customers are in each band."""
+def print_summary(scores: pd.DataFrame, bands: Bands, leaving: int = 0) -> None:
+    """Log how many customers are in each band, and how many are not scored because they have given notice."""
     count, first = scores["risk_band"].value_counts(), scores.iloc[0]
     LOG.info(f"{len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: "
              f"{count.get('high', 0):,} high ({bands.high:.1%} or more), {count.get('medium', 0):,} medium "
              f"({bands.medium:.1%}), {count.get('low', 0):,} low")  # fmt: skip
+    if leaving:
+        LOG.info(f"{leaving:,} more have given notice: they are leaving, not at risk")

@@ -89,6 +89,11 @@ class CheckedDelivery:
         """Return whether the delivery has a source table, or a column of transactions, of that name."""
         return name in self.profile.given
 
+    @property
+    def has_orders(self) -> bool:
+        """Return whether transactions were delivered, and not contracts alone."""
+        return "transactions" in self.profile.columns
+
     def churn_at(self, cutoffs: Sequence[date], windows: ChurnWindows) -> list[ChurnCount]:
         """Return the eligible and the churned at each mature cutoff, as the labels define them."""
         return count_churners(self.engine, self.activity, cutoffs, windows, self.period.last_complete_day)

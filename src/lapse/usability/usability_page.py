@@ -17,6 +17,12 @@ TITLES = {
     "note": "Notes: good to know",
 }
 
+ORDERS = ("Eligible: customers who bought in the active days up to the newest mature cutoff. Churn rate: the share of all "
+          "snapshots without an order in the horizon after their cutoff.")  # fmt: skip
+CONTRACT = ("Eligible: customers with a running subscription at the newest mature cutoff who had not given notice. Churn "
+            "rate: the share of all snapshots whose last subscription ended in the horizon after their cutoff.")  # fmt: skip
+"""What the columns of the table of windows mean, by the kind of churn."""
+
 PAGE = """{% extends "frame" %}
 {% block title %}Usability of the delivery{% endblock %}
 {% block body %}
@@ -39,8 +45,7 @@ PAGE = """{% extends "frame" %}
 {% endfor %}
 {% if params %}<p class="soft">In params.yaml:</p><pre>{{ params }}</pre>{% endif %}
 <h2>How the churn rate depends on the windows</h2>
-<p class="soft">Eligible: customers who bought in the active days up to the newest mature cutoff. Churn rate: the share of
-all snapshots without an order in the horizon after their cutoff. Cutoffs lie step days apart, back from the newest.</p>
+<p class="soft">{{ meaning }} Cutoffs lie step days apart, back from the newest.</p>
 <div class="wide"><table>
 <thead><tr><th>active days</th><th>horizon days</th><th>step days</th>
 <th>eligible customers</th><th>churn rate</th>
@@ -83,6 +88,7 @@ def report_page(report: UsabilityReport) -> str:
         can_train=report.can_train,
         groups=[group for group in groups if group[2]],
         rhythm=rhythm_sentences(report),
+        meaning=CONTRACT if report.mode == "subscription" else ORDERS,
         params=_params_yaml(report.proposed.params) if report.proposed else "",
         windows=[_window_row(report, tried) for tried in report.tried],
         counts=list(report.counts.items()),

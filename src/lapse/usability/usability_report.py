@@ -33,6 +33,8 @@ class UsabilityReport:
     proposed: TriedDefinition | None
     """What fits the rhythm and this log; None when nothing does."""
     tried: tuple[TriedDefinition, ...]
+    has_orders: bool = True
+    """Whether there are any; else `orders` counts subscriptions."""
 
     @property
     def can_train(self) -> bool:
@@ -57,7 +59,7 @@ class UsabilityReport:
             "period": {name: str(day) for name, day in asdict(self.period).items()},
             "tables": tables,
             "customers": self.customers,
-            "orders": self.orders,
+            "orders" if self.has_orders else "subscriptions": self.orders,
             "can_train": self.can_train,
             "findings": [asdict(finding) for finding in self.findings],
             "rhythm": {
@@ -90,9 +92,9 @@ def report_text(report: UsabilityReport) -> str:
 
 def headline(report: UsabilityReport) -> str:
     """Return one sentence about what was delivered."""
-    period = report.period
+    period, counted = report.period, "order" if report.has_orders else "subscription"
     return (
-        f"{plural(report.customers, 'customer')}, {plural(report.orders, 'order')}, "
+        f"{plural(report.customers, 'customer')}, {plural(report.orders, counted)}, "
         f"{plural(period.history_days(period.last_complete_day), 'day')} ({period.first_day} to {period.last_complete_day})"
     )
 
@@ -109,7 +111,7 @@ def verdict(report: UsabilityReport) -> str:
 def rhythm_sentences(report: UsabilityReport) -> list[str]:
     """Return sentences about the customers' rhythm and the windows that follow from it."""
     if report.mode == "subscription":
-        return ["Churn here is the end of a subscription. By orders alone it would look like this:"]
+        return ["Churn here is the end of a subscription, and these are its rates by the length of the horizon:"]
     repeat = f"Rhythm: {plural(report.rhythm.repeat_customers, 'customer')} bought on two or more days."
     wanted, proposed = report.rhythm_windows, report.proposed
     if wanted is None:

@@ -21,7 +21,7 @@ from lapse.core.files import write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.core.windows import Period, last_complete_day
-from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
+from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
 from lapse.history.reading.joins import JoinCount
@@ -127,16 +127,16 @@ def validate(
             continue
         counts[name] = _validate_table(engine, table, deliveries[name], sources, timezone, (today, cutoff))
     columns = {name: sources.columns(name) for name in sources.tables}
-    period, kinds = _period(engine, sources.until), _event_types(engine, sources)
+    period, kinds = _period(engine, sources, today), _event_types(engine, sources)
     levels = attribute_levels(engine, sources.attributes)
-    gap, timed = median_gap_days(engine), has_time_of_day(engine)
-    profile = DataProfile(period, columns, kinds, _scale(sources.files(Feedback)), gap, levels, timed)
+    gap, timed, plans = median_gap_days(engine), has_time_of_day(engine), frequent_plans(engine)
+    profile = DataProfile(period, columns, kinds, _scale(sources.files(Feedback)), gap, levels, timed, plans)
     profile = replace(profile, tables={
         name: measure(engine, f"valid_{name}", SOURCES[name], columns=given, classes=profile.classes,
                       day=period.last_complete_day)
         for name, given in columns.items()
     })  # fmt: skip
-    with translate_errors(REJECTS, sources.tables["transactions"][0]):
+    with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
         _write_all(engine, list(counts), profile, out)
     write_json(report, {
         "period": {name: str(day) for name, day in asdict(profile.period).items()},
@@ -352,11 +352,12 @@ def _count(engine: DuckEngine, table: Table, files: Sequence[_File], sources: So
     if rejected > sources.max_reject_share * judged:
         raise DataError(f"sources.{table.name}: {rejected:,} of {judged:,} rows were rejected, more than "
                         f"sources.max_reject_share allows{most}. Check the mapping in params.yaml.")  # fmt: skip
-    if kept == 0 and table.name == "transactions":
+    main = "subscriptions" if sources.transactions is None else "transactions"
+    if kept == 0 and table.name == main:
         until = f" up to sources.until ({sources.until})" if after_until else ""
         out = f" ({left_out:,} left out by where)" if left_out else ""
         paths = ", ".join(file.path for file in by_file[:3])
-        raise DataError(f"sources.transactions: {paths} has no usable row{until}{out}{most}. Check the delivery.")
+        raise DataError(f"sources.{main}: {paths} has no usable row{until}{out}{most}. Check the delivery.")
     notes = [note for file in files for note in file.delivery.notes]
     several = by_file if len(by_file) > 1 else []
     joins = tuple(join for file in files for join in file.delivery.joins)
@@ -433,8 +434,11 @@ def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: 
             file.replace(out / file.name)
 
 
-def _period(engine: DuckEngine, until: str | None) -> Period:
-    """Return the days that the validated transactions cover."""
+def _period(engine: DuckEngine, sources: Sources, today: date) -> Period:
+    """Return the days that the validated transactions cover; without them, see `_period_of_contracts`."""
+    until = sources.until
+    if sources.transactions is None:
+        return _period_of_contracts(engine, None if until is None else min(date.fromisoformat(until), today))
     rows = engine.connection.execute(
         "SELECT order_date, max(hour(ordered_at) * 60 + minute(ordered_at))::INT, max(max(order_date)) OVER () "
         "FROM valid_transactions GROUP BY 1 ORDER BY 1"
@@ -443,6 +447,34 @@ def _period(engine: DuckEngine, until: str | None) -> Period:
     first, last = closings[0][0], closings[-1][0]
     later = len_of(engine, "checked_rows_transactions WHERE is_after_until") if until else 0
     return Period(first, last, date.fromisoformat(until) if until and later else last_complete_day(closings))
+
+
+def _period_of_contracts(engine: DuckEngine, until: date | None) -> Period:
+    """Return the days that subscriptions and the other dated tables cover, from the first start of a subscription on.
+
+    The last complete day is `until`, the day of the export; where that is not given, the newest start, recorded end, event
+    or rating, whose own last day must be complete. An end alone says nothing about it: it may be entered ahead.
+    """
+    newest: list[tuple[date, date]] = []
+    for table, day, clock in (
+        ("subscriptions", "started_date", None), ("subscriptions", "end_recorded_date", None),
+        ("events", "event_date", "occurred_at"), ("feedback", "feedback_date", "rated_at"),
+    ):  # fmt: skip
+        minute = f"max(hour({clock}) * 60 + minute({clock}))::INT" if clock else "0"
+        rows = engine.connection.execute(
+            f"SELECT {day}, {minute} FROM valid_{table} WHERE {day} IS NOT NULL GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        if rows:
+            newest.append((rows[-1][0], last_complete_day([(row[0], row[1]) for row in rows])))
+    found = engine.connection.execute("SELECT min(started_date) FROM valid_subscriptions").fetchone()
+    assert found is not None
+    last = max(day for day, _ in newest)
+    if until is None:
+        return Period(found[0], last, max(day for _, day in newest))
+    if until < found[0]:
+        raise DataError(f"sources.until ({until}) lies before the first start of a subscription ({found[0]}). Set it to the "
+                        "day of the export, or to null.")  # fmt: skip
+    return Period(found[0], max(last, until), until)
 
 
 def _event_types(engine: DuckEngine, sources: Sources) -> list[str]:
