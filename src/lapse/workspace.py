@@ -125,14 +125,15 @@ class Workspace:
         from lapse.usability.check import check_delivery
         from lapse.usability.delivery import CheckedDelivery
 
-        snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
+        snapshots, churn = self.settings.snapshots, self.settings.churn
         with open_duckdb() as engine:
             counts = self.validate_sources(engine)
             for name, count in counts.items():
                 stage_logger("validate").info(f"{name}: {count}")
             return check_delivery(
-                CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, reasons), self.windows,
-                step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=reasons,
+                CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, churn.reasons), self.windows,
+                step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=churn.reasons,
+                max_comeback=churn.max_comeback,
             )  # fmt: skip
 
     def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:

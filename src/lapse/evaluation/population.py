@@ -36,7 +36,7 @@ def population(experiment: Experiment, final_model: Bundle, profile: DataProfile
     """Return the content of population.json."""
     return {
         "lapse": __version__,
-        "period": {name: str(day) for name, day in asdict(profile.period).items()},
+        "period": profile.period.to_json(),
         "tables": sorted(profile.columns),
         "churn": asdict(experiment.windows),
         "cutoffs": len(experiment.cutoffs),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ class DataProfile:
     def write(self, path: Path) -> None:
         """Write the profile as JSON."""
         content = asdict(self)
-        content["period"] = {name: str(day) for name, day in asdict(self.period).items()}
+        content["period"] = self.period.to_json()
         write_json(path, content)
 
     @classmethod
@@ -55,7 +54,7 @@ class DataProfile:
         if not path.exists():
             raise DataError(f"{path} is not there. Run `dvc repro`, which makes it.")
         content: dict[str, Any] = read_json(path)
-        period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
+        period = Period.from_json(content.pop("period"))
         scale = content.pop("rating_scale")
         return cls(period=period, rating_scale=tuple(scale) if scale else None, **content)
 

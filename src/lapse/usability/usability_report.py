@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from lapse.core.churn_meaning import MAX_COMEBACK, ChurnMeaning, share_text
 from lapse.core.errors import sample_keys
 from lapse.core.windows import ChurnWindows, Period
 from lapse.usability.definitions import ROLES, TriedDefinition
@@ -32,6 +33,13 @@ class UsabilityReport:
     proposed: TriedDefinition | None
     """What fits the rhythm and this log; None when nothing does."""
     tried: tuple[TriedDefinition, ...]
+    by_days: int = 0
+    """The day after the cutoff until which comebacks are counted; 0 where the log is too short to follow anybody."""
+    max_comeback: float = MAX_COMEBACK
+
+    def meaning(self, tried: TriedDefinition) -> ChurnMeaning:
+        """Return what churned means under one of the definitions tried."""
+        return ChurnMeaning.of(tried.windows, tried.comeback, self.max_comeback)
 
     @property
     def can_train(self) -> bool:
@@ -48,7 +56,7 @@ class UsabilityReport:
         for count in tables.values():
             count["rejects"] = [r | {"sample_keys": r["sample_keys"][:MOST_KEYS]} for r in count["rejects"]]
         return {
-            "period": {name: str(day) for name, day in asdict(self.period).items()},
+            "period": self.period.to_json(),
             "tables": tables,
             "customers": self.customers,
             "orders": self.orders,
@@ -59,6 +67,8 @@ class UsabilityReport:
                 "gap_days": {f"{share:g}": gap for share, gap in self.rhythm.gap_days.items()},
             },
             "proposal": self.proposed.to_json() | {"params": self.proposed.params} if self.proposed else None,
+            "comeback_by_days": self.by_days,
+            "max_comeback": self.max_comeback,
             "windows_tried": [tried.to_json() for tried in self.tried],
         }
 
@@ -72,12 +82,14 @@ def report_text(report: UsabilityReport) -> str:
             lines.append(f"        e.g. {sample_keys(finding.sample_keys)}")
         lines.append(f"        -> {finding.what_to_do}")
     lines += ["", *rhythm_sentences(report), ""]
-    lines.append("active_days  horizon_days  step_days  eligible customers  churn rate  mature cutoffs  snapshots")
+    lines.append(
+        "active_days  horizon_days  step_days  eligible customers  churn rate  come back  mature cutoffs  snapshots"
+    )
     for tried in report.tried:
         lines.append(
             f"{tried.windows.active_days:>11}  {tried.windows.horizon_days:>12}  {tried.step_days:>9}  "
-            f"{tried.eligible_customers:>18,}  {rate_text(tried):>10}  {len(tried.cutoffs):>14}  {tried.snapshots:>9,}"
-            f"  {remark(tried, report)}".rstrip()
+            f"{tried.eligible_customers:>18,}  {rate_text(tried):>10}  {comeback_text(tried):>9}  "
+            f"{len(tried.cutoffs):>14}  {tried.snapshots:>9,}  {remark(tried, report)}".rstrip()
         )
     return "\n".join(lines) + "\n"
 
@@ -113,13 +125,15 @@ def rhythm_sentences(report: UsabilityReport) -> list[str]:
         f"{repeat} Half of the gaps between those days last at most {plural(gaps[0.5], 'day')}, nine in ten at most "
         f"{gaps[0.9]:,}, 98 in 100 at most {gaps[0.98]:,} (every customer counts equally; open gaps are left out)."
     ]
-    if proposed is None or proposed.windows != wanted:
+    is_loss = proposed is not None and report.meaning(proposed).is_loss
+    if not is_loss and (proposed is None or proposed.windows != wanted):
         sentences.append(
             f"That calls for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but with those "
             "this log leaves too few cutoffs, churners or stayers, or more than four in five customers churn."
         )
     if proposed is None:
-        return [*sentences, "Proposal: none. No windows leave enough cutoffs, churners and stayers to learn from."]
+        return [*sentences, "Proposal: none. No windows that fit the rhythm leave enough cutoffs, churners and stayers to "
+                "learn from."]  # fmt: skip
     params = ", ".join(f"{name} {value}" for name, value in proposed.params.items())
     active = proposed.windows.active_days
     return [
@@ -127,7 +141,37 @@ def rhythm_sentences(report: UsabilityReport) -> list[str]:
         f"Proposal: {params}. That leaves {plural(proposed.snapshots, 'snapshot')} at "
         f"{plural(len(proposed.cutoffs), 'cutoff')}; {rate_text(proposed)} of them churned. "
         f"The same rhythm suggests retention.active_days {active} and value.value_days {active} or more.",
+        *comeback_sentences(report, proposed),
     ]
+
+
+def comeback_sentences(report: UsabilityReport, proposed: TriedDefinition) -> list[str]:
+    """Return what the proposal means, a loss or a pause, and what a shorter or a longer horizon would mean."""
+    if not report.by_days:
+        return ["The log is too short to follow the silent, so it cannot tell how many of them come back."]
+    meaning = report.meaning(proposed)
+    sentences = list(meaning.sentences)
+    if not meaning.is_loss and meaning.share is not None:
+        sentences.insert(0, f"Nowhere do so few as {share_text(report.max_comeback)} of the silent come back by day "
+                         f"{report.by_days}, as far as this log can follow them, so the rhythm decides.")  # fmt: skip
+    same = {each.windows.horizon_days: each for each in report.tried if each.comeback_share is not None}
+    shorter = [days for days in same if days < proposed.windows.horizon_days]
+    longer = [days for days in same if days > proposed.windows.horizon_days]
+    for word, days in (("shorter", max(shorter, default=0)), ("longer", min(longer, default=0))):
+        if days:
+            other = same[days]
+            sentences.append(
+                f"A {word} horizon of {plural(days, 'day')} (active_days {other.windows.active_days}) would call "
+                f"{rate_text(other)} of the customers churned, and {comeback_text(other)} of those come back"
+                + (": it warns sooner, and more often of what passes by itself." if word == "shorter"
+                   else ": it is surer that they left, and known later.")
+            )  # fmt: skip
+    return sentences
+
+
+def comeback_text(tried: TriedDefinition) -> str:
+    """Return the comeback share of a definition as text."""
+    return share_text(tried.comeback_share)
 
 
 def rate_text(tried: TriedDefinition) -> str:

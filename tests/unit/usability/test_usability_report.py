@@ -71,7 +71,7 @@ def test_the_command_writes_both_reports_and_exits_with_3_when_nothing_can_be_le
         pd.DataFrame(lines).to_parquet(tmp_path / "raw" / "sales.parquet")
         answer = CliRunner().invoke(app, ["check", "--out", "reports"])
         assert answer.exit_code == code, answer.output
-        assert "The same as a page: reports/usability.html" in answer.output
+        assert "The same report as a page: reports/usability.html" in answer.output
         content = json.loads(Path("reports/usability.json").read_text(encoding="utf-8"))
         assert content["tables"]["transactions"]["rows_in"] == len(lines)
         assert {"period", "tables", "findings", "proposal", "windows_tried"} <= set(content)
