@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.churn_meaning import FEWEST_SILENT, GAP_LENGTHS, LONGER, SINGLE, Comeback
+from lapse.core.churn_meaning import FEWEST_SILENT, GAP_LENGTHS, LONGER, SINGLE, ChurnMeaning, Comeback
 from lapse.core.engine import Engine
 from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period
 
@@ -100,6 +100,28 @@ class FollowUp:
     def by_gap(self, windows: ChurnWindows) -> tuple[Comeback, ...]:
         """Return the comeback of every band of usual gaps."""
         return tuple(self.comeback(windows, band) for band in range(SINGLE + 1))
+
+
+def measured_meaning(
+    engine: Engine,
+    purchase_days: ir.Table,
+    period: Period,
+    windows: ChurnWindows,
+    *,
+    median_gap_days: int | None,
+    max_comeback: float,
+) -> ChurnMeaning:
+    """Return what churn means under churn windows, its comeback counted over the whole log.
+
+    The end of a subscription is on record, so there it needs no counting. `median_gap_days` as in the data profile.
+    """
+    by_days = follow_days(period, median_gap_days)
+    if windows.mode == "subscription" or not by_days:
+        return ChurnMeaning.of(windows, None, max_comeback)
+    followed = follow_up(
+        engine, purchase_days, period, by_days=by_days, longest_active=windows.active_days, lead_days=windows.lead_days
+    )
+    return ChurnMeaning.of(windows, followed.comeback(windows), max_comeback, followed.by_gap(windows))
 
 
 def product_limit(came: Ints, followed: Ints, customers: Ints, until: int) -> float | None:

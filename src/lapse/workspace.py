@@ -29,6 +29,7 @@ from lapse.history.profile import DataProfile
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lapse.core.churn_meaning import ChurnMeaning
     from lapse.features.family import Inputs
     from lapse.history.activity.rollup import Activity
     from lapse.history.validation.validate import Count
@@ -210,17 +211,29 @@ class Workspace:
             )  # fmt: skip
 
     def retention(self) -> None:
-        """Write the customer retention rate of every whole month and quarter."""
-        from lapse.retention import print_summary, retention_periods, write_retention
+        """Write the customer retention rate of every whole month and quarter, and retention beside churn."""
+        from lapse.retention import beside_churn, print_summary, retention_periods, write_retention
 
         active_days, reports = self.settings.retention.active_days, self.paths.reports
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             periods = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
+            beside = beside_churn(engine, tables, self.period, self.windows, active_days)
+            meaning = self.churn_meaning(engine, tables)
         write_retention(
-            periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention"
-        )
-        print_summary(periods)
+            periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention",
+            beside=beside, meaning=meaning,
+        )  # fmt: skip
+        print_summary(periods, beside, meaning)
+
+    def churn_meaning(self, engine: Engine, activity: Activity) -> ChurnMeaning:
+        """Return whether churn as params define it is a loss or a pause, counted on the whole log."""
+        from lapse.comeback import measured_meaning
+
+        return measured_meaning(
+            engine, activity["purchase_days"], self.period, self.windows,
+            median_gap_days=self.profile.median_gap_days, max_comeback=self.settings.churn.max_comeback,
+        )  # fmt: skip
 
     def train(self) -> None:
         """Fit the evaluation model and the final model, of churn and of value."""

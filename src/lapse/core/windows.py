@@ -121,8 +121,11 @@ class Period:
 
     def touches_gap(self, cutoff: date, windows: ChurnWindows) -> bool:
         """Return whether the days that decide who is eligible at a cutoff, and who churned, hold days of a gap."""
-        start, end = windows.active(cutoff).start, windows.decided_on(cutoff)
-        return any(start < gap.end and gap.start < end for gap in self.gaps)
+        return self.has_gap_in(Window(windows.active(cutoff).start, windows.decided_on(cutoff)))
+
+    def has_gap_in(self, window: Window) -> bool:
+        """Return whether days of a gap lie in a window."""
+        return any(window.start < gap.end and gap.start < window.end for gap in self.gaps)
 
     def to_json(self) -> dict[str, Any]:
         """Return the period as plain values."""

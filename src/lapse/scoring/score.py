@@ -71,6 +71,9 @@ def feature_rows(
     if covered < needed:
         raise HistoryTooShort(f"score: on {as_of} the log covers {covered} days, fewer than churn.active_days ({needed}). "
                               "Choose a later day.")  # fmt: skip
+    if profile.period.has_gap_in(observation_window(as_of, needed)):
+        LOG.warning(f"the log has a gap of months in the {needed} days up to {as_of}: who ordered in it is not known, so "
+                    "customers are missing here, and others look more silent than they were")  # fmt: skip
     snapshots = population(activity, as_of, bundle.windows, profile.period)
     rows = build_features(engine, activity, snapshots, as_of, covered, bundle.inputs)
     if rows.empty:

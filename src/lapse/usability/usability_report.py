@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lapse.core.churn_meaning import MAX_COMEBACK, ChurnMeaning, share_text
 from lapse.core.errors import sample_keys
 from lapse.core.windows import ChurnWindows, Period
+from lapse.usability.calendar_checks import gaps_in_words
 from lapse.usability.definitions import ROLES, TriedDefinition
 from lapse.usability.findings import MOST_KEYS, SEVERITIES, Finding, Severity, plural, share_of
 from lapse.usability.proposals import Rhythm
@@ -104,12 +105,14 @@ def headline(report: UsabilityReport) -> str:
 
 
 def verdict(report: UsabilityReport) -> str:
-    """Return the answer in one sentence."""
+    """Return the answer in one sentence, and another where the log has a gap of months."""
     stops, warnings, notes = (len(report.by_severity(severity)) for severity in SEVERITIES)
     rest = f"{plural(warnings, 'warning')}, {plural(notes, 'note')}"
+    gaps = report.period.gaps
+    gap = f" The log has {gaps_in_words(gaps)}: cutoffs whose windows touch it are not used." if gaps else ""
     if stops:
-        return f"No churn model can be trained on this data as it is set up: {plural(stops, 'stop')}, {rest}."
-    return f"A churn model can be trained on this data: no stops, {rest}."
+        return f"No churn model can be trained on this data as it is set up: {plural(stops, 'stop')}, {rest}.{gap}"
+    return f"A churn model can be trained on this data: no stops, {rest}.{gap}"
 
 
 def rhythm_sentences(report: UsabilityReport) -> list[str]:
