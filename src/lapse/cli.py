@@ -148,23 +148,25 @@ def at_risk(
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import about_list, at_risk_list, caution_in, consent_note
+    from lapse.outreach.lists import about_list, at_risk_list, caution_in, consent_note, meaning_in
     from lapse.value.profit import CampaignCosts
     from lapse.workspace import Workspace
 
     here = Workspace()
     lists, costs = here.settings.lists.model_copy(update={"max_customers": top}), CampaignCosts.of(here.settings.value)
-    scores, caution = here.scores(), caution_in(here.paths.metrics)
+    scores, caution, meaning = here.scores(), caution_in(here.paths.metrics), meaning_in(here.paths.metrics)
     listed = at_risk_list(scores, lists, campaign_costs=costs, caution=caution)
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
-        write_spreadsheet(listed, path, about_list(scores, listed, lists, caution=caution))
+        write_spreadsheet(listed, path, about_list(scores, listed, lists, caution=caution, meaning=meaning))
         typer.echo(f"{len(listed):,} customers in {path}")
         return
     if caution:
         typer.echo(f"CAUTION: {caution}.", err=True)
     if note := consent_note(scores, lists.min_risk):
         typer.echo(note, err=True)
+    for sentence in meaning.sentences if meaning else ():
+        typer.echo(sentence, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
         typer.echo(text, nl=False)

@@ -7,6 +7,7 @@ later day for all horizons. A cutoff is followed until the log ends, or a gap in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -19,7 +20,9 @@ import pandas as pd
 
 from lapse.core.churn_meaning import FEWEST_SILENT, GAP_LENGTHS, LONGER, SINGLE, ChurnMeaning, Comeback
 from lapse.core.engine import Engine
+from lapse.core.settings import Churn
 from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period
+from lapse.history.profile import DataProfile
 
 STEP_DAYS = 28
 """Between cutoffs: four weeks, so that each falls on the same weekday."""
@@ -102,25 +105,19 @@ class FollowUp:
         return tuple(self.comeback(windows, band) for band in range(SINGLE + 1))
 
 
-def measured_meaning(
-    engine: Engine,
-    purchase_days: ir.Table,
-    period: Period,
-    windows: ChurnWindows,
-    *,
-    median_gap_days: int | None,
-    max_comeback: float,
-) -> ChurnMeaning:
-    """Return what churn means under churn windows, its comeback counted over the whole log.
+def measured_meaning(engine: Engine, activity: Mapping[str, ir.Table], profile: DataProfile, churn: Churn) -> ChurnMeaning:
+    """Return what churn by section churn of params means, its comeback counted over the whole log.
 
-    The end of a subscription is on record, so there it needs no counting. `median_gap_days` as in the data profile.
+    The end of a subscription is on record, so there it needs no counting.
     """
-    by_days = follow_days(period, median_gap_days)
+    windows, max_comeback, period = churn.windows, churn.max_comeback, profile.period
+    by_days = follow_days(period, profile.median_gap_days)
     if windows.mode == "subscription" or not by_days:
         return ChurnMeaning.of(windows, None, max_comeback)
     followed = follow_up(
-        engine, purchase_days, period, by_days=by_days, longest_active=windows.active_days, lead_days=windows.lead_days
-    )
+        engine, activity["purchase_days"], period, by_days=by_days, longest_active=windows.active_days,
+        lead_days=windows.lead_days,
+    )  # fmt: skip
     return ChurnMeaning.of(windows, followed.comeback(windows), max_comeback, followed.by_gap(windows))
 
 

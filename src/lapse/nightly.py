@@ -56,7 +56,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         with night.engine() as engine:
             night.roll_up(engine)
             scores = night.write_scores(engine, fitted, day)
-        listed = night.write_lists(scores, caution)
+        listed = night.write_lists(scores, caution, fitted.bundle.meaning)
         manifest = {
             "lapse": __version__,
             "model_version": fitted.bundle.version,

@@ -184,9 +184,9 @@ def beside_churn(
     found = RetentionBesideChurn(windows, active_days, retained, churn)
     kept = churn.eligible - churn.churned
     if found.adds_up and (retained.customers_at_start, retained.retained) != (churn.eligible, kept):
-        raise LapseError(f"retention: {retained.retained:,} of {retained.customers_at_start:,} customers were retained after "
-                         f"{cutoff}, but {churn.churned:,} of {churn.eligible:,} churned. These must add up: please report "
-                         "it as a fault of lapse.")  # fmt: skip
+        raise LapseError(f"retention: {retained.retained:,} of {retained.customers_at_start:,} customers were retained "
+                         f"after {cutoff}, but {churn.churned:,} of {churn.eligible:,} churned. These must add up: please "
+                         "report it as a fault of lapse.")  # fmt: skip
     return found
 
 

@@ -212,6 +212,7 @@ class Workspace:
 
     def retention(self) -> None:
         """Write the customer retention rate of every whole month and quarter, and retention beside churn."""
+        from lapse.comeback import measured_meaning
         from lapse.retention import beside_churn, print_summary, retention_periods, write_retention
 
         active_days, reports = self.settings.retention.active_days, self.paths.reports
@@ -219,24 +220,16 @@ class Workspace:
             tables = self.activity_tables(engine)
             periods = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
             beside = beside_churn(engine, tables, self.period, self.windows, active_days)
-            meaning = self.churn_meaning(engine, tables)
+            meaning = measured_meaning(engine, tables, self.profile, self.settings.churn)
         write_retention(
             periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention",
             beside=beside, meaning=meaning,
         )  # fmt: skip
         print_summary(periods, beside, meaning)
 
-    def churn_meaning(self, engine: Engine, activity: Activity) -> ChurnMeaning:
-        """Return whether churn as params define it is a loss or a pause, counted on the whole log."""
-        from lapse.comeback import measured_meaning
-
-        return measured_meaning(
-            engine, activity["purchase_days"], self.period, self.windows,
-            median_gap_days=self.profile.median_gap_days, max_comeback=self.settings.churn.max_comeback,
-        )  # fmt: skip
-
     def train(self) -> None:
         """Fit the evaluation model and the final model, of churn and of value."""
+        from lapse.comeback import measured_meaning
         from lapse.features.catalogue import all_features
         from lapse.labels import churn_log_odds
         from lapse.model.train import require_usable, write_models
@@ -250,9 +243,10 @@ class Workspace:
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
+            meaning = measured_meaning(engine, tables, self.profile, self.settings.churn)
             evaluation_model, final_model = write_models(
                 paths.features, paths.labels, paths.models, inputs=self.inputs, windows=self.windows, train=train,
-                rates=rates,
+                rates=rates, meaning=meaning,
             )  # fmt: skip
             for name, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
                 fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
@@ -348,16 +342,17 @@ class Workspace:
 
     def lists(self) -> None:
         """Write the lists for marketing."""
-        from lapse.outreach.lists import caution_in, consent_note, print_summary
+        from lapse.outreach.lists import caution_in, consent_note, meaning_in, print_summary
 
-        scores = self.scores()
-        listed = self.write_lists(scores, caution_in(self.paths.metrics))
+        scores, metrics = self.scores(), self.paths.metrics
+        listed = self.write_lists(scores, caution_in(metrics), meaning_in(metrics))
         print_summary(listed, consent_note(scores, self.settings.lists.min_risk))
 
-    def write_lists(self, scores: pd.DataFrame, caution: str | None) -> pd.DataFrame:
-        """Write the lists of some scores and return the list of customers at risk; `caution`: what every list says."""
+    def write_lists(self, scores: pd.DataFrame, caution: str | None, meaning: ChurnMeaning | None) -> pd.DataFrame:
+        """Write the lists of some scores and return that of customers at risk; `caution` and `meaning`: what it says."""
         from lapse.outreach.lists import write_lists
         from lapse.value.profit import CampaignCosts
 
         costs = CampaignCosts.of(self.settings.value)
-        return write_lists(scores, self.paths.lists, self.settings.lists, campaign_costs=costs, caution=caution)
+        lists = self.settings.lists
+        return write_lists(scores, self.paths.lists, lists, campaign_costs=costs, caution=caution, meaning=meaning)

@@ -83,16 +83,6 @@ class ChurnMeaning:
         return "left" if self.is_loss else f"did not order for {_days(self.horizon_days)}"
 
     @property
-    def leave(self) -> str:
-        """The same in the present."""
-        return "leave" if self.is_loss else f"do not order for {_days(self.horizon_days)}"
-
-    @property
-    def stayed(self) -> str:
-        """What the others did."""
-        return "stayed" if self.is_loss else "ordered in that time"
-
-    @property
     def sentences(self) -> list[str]:
         """What churned means here, a sentence each: a loss, a pause, or not known."""
         if self.mode == "subscription":
@@ -111,11 +101,16 @@ class ChurnMeaning:
                 f"{silence}."]  # fmt: skip
 
     @property
-    def beside(self) -> str:
-        """The share in brackets, to stand beside a churn rate; empty where there is none."""
-        if self.comeback is None or self.share is None:
-            return ""
-        return f"{share_text(self.share)} of those silent for so long ordered again by day {self.comeback.by_days}"
+    def comebacks(self) -> list[tuple[str, str, str]]:
+        """The comeback by usual gap as text: the gap, how many silent customers were followed, and their share."""
+        bounds = zip((0, *GAP_LENGTHS[:-1]), GAP_LENGTHS, strict=True)
+        named = [
+            *(f"{low + 1} to {high} days" for low, high in bounds),
+            f"over {GAP_LENGTHS[-1]} days",
+            "one order day only",
+        ]
+        rows = zip(named, self.by_gap, strict=False)
+        return [(name, f"{each.silent:,}", share_text(each.share)) for name, each in rows if each.silent]
 
     def chance(self, gap_band: int) -> float | None:
         """Return the comeback share of the customers of a band of usual gaps (`gap_band`); None where it is not known."""

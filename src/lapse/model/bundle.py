@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import lapse
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import ModelError
 from lapse.core.files import digest, write_text
 from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
@@ -55,8 +56,15 @@ class Bundle:
     """What was tried inside the known cutoffs, how it did, what was chosen and why."""
     season: Season | None = None
     """What the time of the year adds; None where no earlier year is known."""
+    meaning: ChurnMeaning | None = None
+    """Whether its churn is a loss or a pause, counted on the whole log; None in bundles of older versions."""
     version: str = ""
     """Content hash; empty until the bundle is written or read."""
+
+    @property
+    def churn_meaning(self) -> ChurnMeaning:
+        """The meaning of its churn; a pause where it is not known."""
+        return self.meaning or ChurnMeaning(self.windows.mode, self.windows.horizon_days)
 
     @property
     def base_rate(self) -> float:
@@ -175,6 +183,7 @@ class Bundle:
             "files": sorted(texts),
             "calibrator": calibrator_to_json(self.calibrator),
             "season": self.season.to_json() if self.season else None,
+            "meaning": self.meaning.to_json() if self.meaning else None,
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
         }
         for name, text in texts.items():
@@ -208,6 +217,7 @@ class Bundle:
                 kind=spec["kind"],
                 choice=spec["choice"],
                 season=Season.from_json(spec["season"]) if spec.get("season") else None,
+                meaning=ChurnMeaning.from_json(spec["meaning"]) if spec.get("meaning") else None,
                 version=content_hash(folder),
             )
         except (KeyError, TypeError, ValueError, FileNotFoundError, AttributeError, lgb.basic.LightGBMError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import DataError
 from lapse.core.files import read_json
 from lapse.core.settings import Train
@@ -34,12 +35,13 @@ def write_models(
     windows: ChurnWindows,
     train: Train,
     rates: Rates | None = None,
+    meaning: ChurnMeaning | None = None,
 ) -> tuple[Bundle, Bundle]:
     """Write the evaluation model and the final model to `evaluation/` and `lapse/` in `out`, and return both.
 
     The evaluation model learns from the cutoffs whose outcomes were known at the last one, on which it is tested; the
     final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: those
-    of earlier years included, for the season.
+    of earlier years included, for the season; `meaning`: of churn, which the models carry to those who use them.
     """
     experiment = open_experiment(features, labels, inputs=inputs, windows=windows, train=train, rates=rates)
     before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
@@ -50,7 +52,7 @@ def write_models(
         experiment = experiment.with_settings(tuned)
     for name, known in (("evaluation", before), ("lapse", experiment.cutoffs)):
         fitted = fit_bundle(experiment, known)
-        replace(fitted, choice={**fitted.choice, "trials": trials}).write(out / name)
+        replace(fitted, choice={**fitted.choice, "trials": trials}, meaning=meaning).write(out / name)
     return Bundle.read(out / "evaluation"), Bundle.read(out / "lapse")
 
 

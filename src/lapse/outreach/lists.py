@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import DataError
 from lapse.core.files import read_json
 from lapse.core.logging import stage_logger
@@ -38,6 +39,8 @@ def at_risk_list(scores: pd.DataFrame, lists: Lists, *, campaign_costs: Campaign
     costs = campaign_costs.expected_cost(listed["churn_risk"].to_numpy("float64"))
     listed = listed.head(affordable_length(costs, np.arange(len(costs)), campaign_costs.budget))
     listed.insert(0, "rank", range(1, len(listed) + 1))
+    if "comeback_chance" not in listed:
+        listed["comeback_chance"] = np.nan  # scores of an older lapse
     listed["caution"] = pd.Series(caution, index=listed.index, dtype="str")
     return listed[list(AT_RISK.names)].reset_index(drop=True)
 
@@ -64,16 +67,27 @@ def consent_note(scores: pd.DataFrame, min_risk: float | Auto) -> str | None:
 
 
 def write_lists(
-    scores: pd.DataFrame, out: Path, lists: Lists, *, campaign_costs: CampaignCosts, caution: str | None
+    scores: pd.DataFrame,
+    out: Path,
+    lists: Lists,
+    *,
+    campaign_costs: CampaignCosts,
+    caution: str | None,
+    meaning: ChurnMeaning | None = None,
 ) -> pd.DataFrame:
-    """Write the list as at_risk.csv and at_risk.xlsx to `out`, with the caution of the evaluation, and return it."""
+    """Write the list as at_risk.csv and at_risk.xlsx to `out`, with the caution of the evaluation, and return it.
+
+    `meaning`: whether churn is a loss or a pause; None for a model of an older lapse.
+    """
     listed = at_risk_list(scores, lists, campaign_costs=campaign_costs, caution=caution)
     write_csv(listed, out / "at_risk.csv")
-    write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, lists, caution=caution))
+    write_spreadsheet(listed, out / "at_risk.xlsx", about_list(scores, listed, lists, caution=caution, meaning=meaning))
     return listed
 
 
-def about_list(scores: pd.DataFrame, listed: pd.DataFrame, lists: Lists, *, caution: str | None) -> dict[str, str]:
+def about_list(
+    scores: pd.DataFrame, listed: pd.DataFrame, lists: Lists, *, caution: str | None, meaning: ChurnMeaning | None = None
+) -> dict[str, str]:
     """Return what a reader of the list has to know, by heading."""
     reached = "medium or high" if lists.min_risk == "auto" else f"{lists.min_risk * 100:g}% or more"
     what = (f"The {len(listed):,} of {len(scores):,} active customers whose churn risk is {reached}, the highest "
@@ -81,6 +95,7 @@ def about_list(scores: pd.DataFrame, listed: pd.DataFrame, lists: Lists, *, caut
     return {
         **({"CAUTION": caution} if caution else {}),
         "What this is": " ".join(filter(None, [what, consent_note(scores, lists.min_risk)])),
+        **({"What churn means": " ".join(meaning.sentences)} if meaning and meaning.sentences else {}),
         "As of": f"{scores.iloc[0]['cutoff_date']}: nothing after this day was used.",
         "Model": scores.iloc[0]["model_version"],
         **{column.name: f"{column.meaning}{f' ({column.unit})' if column.unit else ''}" for column in AT_RISK.columns},
@@ -93,6 +108,12 @@ def caution_in(metrics: Path) -> str | None:
     """Return the caution that the evaluation put on the lists; None without an evaluation."""
     caution: str | None = read_json(metrics).get("caution") if metrics.exists() else None
     return caution
+
+
+def meaning_in(metrics: Path) -> ChurnMeaning | None:
+    """Return what churn means by the evaluation: a loss or a pause; None without an evaluation, or by an older lapse."""
+    content = read_json(metrics).get("churn_meaning") if metrics.exists() else None
+    return ChurnMeaning.from_json(content) if content else None
 
 
 def print_summary(listed: pd.DataFrame, note: str | None) -> None:

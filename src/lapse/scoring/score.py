@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lapse.core.churn_meaning import ChurnMeaning, gap_band
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort
 from lapse.core.files import atomic_write
@@ -114,6 +115,7 @@ def score_customers(
         **reason_columns(model.bundle, rows, risk >= explained_from),
     })  # fmt: skip
     history = engine.frame(recent_history(activity["purchase_days"], as_of))
+    history["comeback_chance"] = comeback_chances(model.bundle.churn_meaning, history)
     scores = scores.merge(history, on="customer_id", how="left", validate="one_to_one")
     scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
     scores["may_contact"] = consenting is None or scores["customer_id"].isin(consenting or set())
@@ -144,8 +146,15 @@ def reason_columns(bundle: Bundle, rows: pd.DataFrame, needed: npt.NDArray[np.bo
     return columns
 
 
+def comeback_chances(meaning: ChurnMeaning, history: pd.DataFrame) -> pd.Series:
+    """Return tables.SCORES.comeback_chance of the rows of `recent_history`."""
+    bands = [gap_band(int(days or 0), int(first_to_last) if days else 0)
+             for days, first_to_last in zip(history["order_days"], history["first_to_last_days"], strict=True)]  # fmt: skip
+    return pd.Series([meaning.chance(band) for band in bands], index=history.index, dtype="float64")
+
+
 def recent_history(purchase_days: ir.Table, as_of: date) -> ir.Table:
-    """Return each customer's last order and spend of the year up to a day."""
+    """Return each customer's last order, spend of the year, and the number and span of their order days, up to a day."""
     days: Any = purchase_days
     past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"))
     year = past.activity_date > ibis.literal(observation_window(as_of, YEAR_DAYS).start, type="date")
@@ -153,6 +162,8 @@ def recent_history(purchase_days: ir.Table, as_of: date) -> ir.Table:
     table: ir.Table = past.group_by("customer_id").aggregate(
         last_order_date=last,
         days_since_last_order=ibis.literal(as_of, type="date").delta(last, unit="day"),
+        order_days=past.activity_date.count(where=past.orders > 0),
+        first_to_last_days=last.delta(past.activity_date.min(where=past.orders > 0), unit="day"),
         spend_last_year=past.net_spend.sum(where=year).cast("float64"),
     )
     return table

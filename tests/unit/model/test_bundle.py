@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 
+from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.errors import ModelError
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
@@ -148,6 +149,14 @@ def test_a_bundle_of_an_old_format_is_read(old: int, calibrator: Calibrator, row
     (tmp_path / "bundle.json").write_text(json.dumps(spec))
     read = Bundle.read(tmp_path)
     assert read == replace(bundle, version=read.version)
+
+
+def test_what_churn_means_travels_with_the_bundle(rows: pd.DataFrame, tmp_path: Path) -> None:
+    pause = ChurnMeaning("lapse", 30, Comeback(30, 206, 900, 0.91), by_gap=(Comeback(30, 206, 90, 0.97),))
+    bundle = replace(bundle_of("rule", rows), meaning=pause)
+    bundle.write(tmp_path)
+    assert Bundle.read(tmp_path).churn_meaning == pause
+    assert replace(bundle, meaning=None).churn_meaning.left == f"did not order for {bundle.windows.horizon_days} days"
 
 
 def test_damage_is_noticed(rows: pd.DataFrame, tmp_path: Path) -> None:
