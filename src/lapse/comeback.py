@@ -30,8 +30,8 @@ FOLLOWED_CUTOFFS = 3
 """So many cutoffs must be followed all the way."""
 MOST_STARTS = 26
 """Two years of them."""
-GAPS_FOLLOWED = 4
-"""Where customers come rarely, they are followed for so many of their usual gaps: a year would show one visit at most."""
+GAPS_FOLLOWED = 8
+"""Where customers come rarely, they are followed for so many median gaps: a year would show one visit at most."""
 MOST_FOLLOWED = 1460
 NEVER = 10**6
 
@@ -41,8 +41,8 @@ Ints = npt.NDArray[np.int64]
 def follow_days(period: Period, median_gap_days: int | None) -> int:
     """Return T: how many days after a cutoff all comeback shares look; 0 where the log is too short for any.
 
-    A year, or four usual gaps where that is longer, or the longest that three cutoffs of the log can be followed, with half
-    as many days before the first of them. Candidates then have horizons of at most T / 2.
+    A year, or eight median gaps where that is longer, or the longest that three cutoffs of the log can be followed, with
+    half as many days before the first of them. Candidates then have horizons of at most T / 2.
     """
     wanted = min(max(YEAR_DAYS, GAPS_FOLLOWED * (median_gap_days or 0)), MOST_FOLLOWED)
     spare = max(stretch.days for stretch in period.stretches) - (FOLLOWED_CUTOFFS - 1) * STEP_DAYS
@@ -63,14 +63,15 @@ class FollowUp:
     def comeback(self, windows: ChurnWindows, gap_band: int | None = None) -> Comeback:
         """Return the comeback share of churn windows; only of customers of a band of usual gaps where one is given.
 
-        With lead days, who ordered first in them counts as eligible, too.
+        With lead days, who ordered first in them counts as eligible, too. Unknown for horizons beyond T / 2: so soon after a
+        long silence, few have come back whatever it means.
         """
         horizon, mature = windows.horizon_days, self._mature(windows)
         silent = mature[(mature["came"] < 0) | (mature["came"] > horizon)]
         if gap_band is not None:
             silent = silent[silent["gap_band"] == gap_band]
         count = int(silent["customers"].sum())
-        if count < FEWEST_SILENT or horizon >= self.by_days:
+        if count < FEWEST_SILENT or 2 * horizon > self.by_days:
             return Comeback(horizon, self.by_days, count, None)
         survival = product_limit(silent["came"].to_numpy(), silent["followed"].to_numpy(),
                                  silent["customers"].to_numpy(), self.by_days)  # fmt: skip

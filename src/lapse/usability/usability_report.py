@@ -12,7 +12,7 @@ from lapse.core.windows import ChurnWindows, Period
 from lapse.usability.calendar_checks import gaps_in_words
 from lapse.usability.definitions import ROLES, TriedDefinition
 from lapse.usability.findings import MOST_KEYS, SEVERITIES, Finding, Severity, plural, share_of
-from lapse.usability.proposals import Rhythm
+from lapse.usability.proposals import Rhythm, is_loss
 
 if TYPE_CHECKING:
     from lapse.history.validation.validate import Count
@@ -128,8 +128,8 @@ def rhythm_sentences(report: UsabilityReport) -> list[str]:
         f"{repeat} Half of the gaps between those days last at most {plural(gaps[0.5], 'day')}, nine in ten at most "
         f"{gaps[0.9]:,}, 98 in 100 at most {gaps[0.98]:,} (every customer counts equally; open gaps are left out)."
     ]
-    is_loss = proposed is not None and report.meaning(proposed).is_loss
-    if not is_loss and (proposed is None or proposed.windows != wanted):
+    means_leaving = proposed is not None and report.meaning(proposed).is_loss
+    if not means_leaving and (proposed is None or proposed.windows != wanted):
         sentences.append(
             f"That calls for about {wanted.active_days} active days and a horizon of {wanted.horizon_days}, but with those "
             "this log leaves too few cutoffs, churners or stayers, or more than four in five customers churn."
@@ -153,23 +153,40 @@ def comeback_sentences(report: UsabilityReport, proposed: TriedDefinition) -> li
     if not report.by_days:
         return ["The log is too short to follow the silent, so it cannot tell how many of them come back."]
     meaning = report.meaning(proposed)
-    sentences = list(meaning.sentences)
-    if not meaning.is_loss and meaning.share is not None:
-        sentences.insert(0, f"Nowhere do so few as {share_text(report.max_comeback)} of the silent come back by day "
-                         f"{report.by_days}, as far as this log can follow them, so the rhythm decides.")  # fmt: skip
-    same = {each.windows.horizon_days: each for each in report.tried if each.comeback_share is not None}
-    shorter = [days for days in same if days < proposed.windows.horizon_days]
-    longer = [days for days in same if days > proposed.windows.horizon_days]
-    for word, days in (("shorter", max(shorter, default=0)), ("longer", min(longer, default=0))):
-        if days:
-            other = same[days]
+    sentences = [*_why_the_rhythm_decides(report), *meaning.sentences] if not meaning.is_loss else list(meaning.sentences)
+    windows = proposed.windows
+    others = [each for each in report.tried if each.comeback_share is not None]
+    others.sort(key=lambda each: abs(each.windows.active_days - windows.active_days))
+    shorter = max(
+        (each.windows.horizon_days for each in others if each.windows.horizon_days < windows.horizon_days), default=0
+    )
+    longer = min(
+        (each.windows.horizon_days for each in others if each.windows.horizon_days > windows.horizon_days), default=0
+    )
+    effects = (
+        ("shorter", shorter, "it warns sooner, and more often of what passes by itself"),
+        ("longer", longer, "it is surer that they left, and known later"),
+    )
+    for word, days, effect in effects:
+        for other in [each for each in others if each.windows.horizon_days == days][:1]:
             sentences.append(
                 f"A {word} horizon of {plural(days, 'day')} (active_days {other.windows.active_days}) would call "
-                f"{rate_text(other)} of the customers churned, and {comeback_text(other)} of those come back"
-                + (": it warns sooner, and more often of what passes by itself." if word == "shorter"
-                   else ": it is surer that they left, and known later.")
-            )  # fmt: skip
+                f"{rate_text(other)} of the customers churned, and {comeback_text(other)} of those come back: {effect}."
+            )
     return sentences
+
+
+def _why_the_rhythm_decides(report: UsabilityReport) -> list[str]:
+    """Return why no horizon that means leaving is proposed."""
+    limit, by = share_text(report.max_comeback), f"by day {report.by_days}"
+    losses = [each for each in report.tried if is_loss(each, report.max_comeback)]
+    if losses:
+        least = min(losses, key=lambda each: each.windows.horizon_days)
+        return [f"From a horizon of {plural(least.windows.horizon_days, 'day')} on, at most {limit} of the silent come back "
+                f"{by}, but such windows leave too little to learn from, or nearly everybody churns, so the rhythm "
+                "decides."]  # fmt: skip
+    return [f"Nowhere do so few as {limit} of the silent come back {by}, as far as this log can follow them, so the rhythm "
+            "decides."]  # fmt: skip
 
 
 def comeback_text(tried: TriedDefinition) -> str:
