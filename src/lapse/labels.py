@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,8 @@ def churn_log_odds(
 ) -> dict[date, float]:
     """Return the log-odds of the churn rate at mature cutoffs, and equally far apart before them, back into the log.
 
-    They lie at least a week apart, without a gap, over YEARS, and end where fewer than FEWEST customers were eligible.
+    They lie at least a week apart, over YEARS, and end where fewer than FEWEST customers were eligible, or a gap of months
+    in the log begins.
     Half a churner and half a stayer are added to each. Empty where no season can be seen: cutoffs far apart, or a young log.
     """
     newest, intervals = max(cutoffs), len(cutoffs) - 1
@@ -182,7 +184,8 @@ def churn_log_odds(
     if not 0 < step <= WIDEST_STEP or reach < SEASON_DAYS:
         return {}
     step *= -(-7 // step)
-    days = [newest - timedelta(days=back) for back in range(0, min(YEARS * SEASON_DAYS, reach) + 1, step)]
+    back = range(0, min(YEARS * SEASON_DAYS, reach) + 1, step)
+    days = list(takewhile(lambda day: not period.touches_gap(day, windows), (newest - timedelta(days=n) for n in back)))
     rates: dict[date, float] = {}
     for start in range(0, len(days), CUTOFFS_AT_ONCE):
         at_once = days[start : start + CUTOFFS_AT_ONCE]

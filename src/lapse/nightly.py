@@ -22,10 +22,10 @@ from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.validate import Count
-from lapse.outreach.lists import Tally, caution_in, print_summary
+from lapse.outreach.lists import Tally, caution_in, print_summary, write_every_list
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.registry.promotion_history import PROMOTIONS
-from lapse.scoring.score import ScoringModel
+from lapse.scoring.score import ScoringModel, write_day
 from lapse.scoring.score import print_summary as print_score_summary
 from lapse.usability.findings import Finding
 from lapse.usability.staleness_checks import findings_of
@@ -68,8 +68,12 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         stale_tables = freshness.require()
         with night.engine() as engine:
             night.roll_up(engine)
-            scores, leaving = night.write_scores(engine, fitted, day, stale_tables)
-        listed = night.write_lists(scores, leaving, caution)
+            activity = night.activity_tables(engine)
+            scores, leaving = write_day(engine, activity, day, fitted, night.profile, settings, night.paths, stale_tables)
+        listed = write_every_list(
+            scores, leaving, night.paths.lists, settings.lists, windows=night.windows,
+            campaign_costs=fitted.campaign_costs, caution=caution, meaning=fitted.bundle.meaning,
+        )  # fmt: skip
         tally = Tally.of(scores, listed, settings.lists)
         manifest = {
             "lapse": __version__,

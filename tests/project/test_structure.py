@@ -19,7 +19,7 @@ FLOORS = (
     ("core",),
     ("history", "simulation"),
     ("snapshots",),
-    ("labels",),
+    ("labels", "comeback"),
     ("usability",),
     ("features", "retention"),
     ("model",),

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.errors import SettingsError
 from lapse.core.source_settings import FORMS, Land, Section, Share, Sources, without_passwords
 from lapse.core.tables import nearest
@@ -38,6 +39,7 @@ class Churn(Section):
     renewal_days: Annotated[int, Field(ge=0)]
     reasons: list[str] | None
     notice: Literal["leaving", "at_risk"] = "leaving"
+    max_comeback: Share = MAX_COMEBACK
 
     @property
     def windows(self) -> ChurnWindows:

@@ -414,6 +414,9 @@ SCORES = Table(
                "probability"),
         Column("risk_band", "text", "high, medium or low. Unless params say otherwise: more at risk than the average "
                "customer is medium, three times that one's odds of leaving is high."),
+        Column("comeback_chance", "number", "Should this customer fall silent for the horizon, the chance that they order "
+               "again by themselves: the share who did, of earlier silent customers with the same usual gap between orders.",
+               "probability", "null with subscriptions, and where too few were silent or the log is too short to tell"),
         Column("reason_1", "text", "The strongest reason, in words.", nulls="null when nothing raises the risk, and below "
                "score.medium_risk and lists.min_risk: `lapse explain` says why"),
         Column("reason_1_code", "text", "Its cause, for machines: see Causes below.", nulls="null without reason_1"),
@@ -488,7 +491,7 @@ AT_RISK = Table(
         CUSTOMER_ID,
         *(SCORES.column(name) for name in ("churn_risk", "risk_band", "reason_1", "reason_2", "reason_3")),
         *(SCORES.column(name) for name in ("last_order_date", "days_since_last_order", "spend_last_year")),
-        *(SCORES.column(name) for name in ("expected_margin", "value_at_stake", "expected_profit")),
+        *(SCORES.column(name) for name in ("expected_margin", "value_at_stake", "expected_profit", "comeback_chance")),
         replace(CUTOFF_DATE, name="as_of"),
         SCORES.column("model_version"),
         *(SCORES.column(name) for name in ("reason_1_code", "reason_2_code", "reason_3_code")),

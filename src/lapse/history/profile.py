@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ class DataProfile:
     def write(self, path: Path) -> None:
         """Write the profile as JSON."""
         content = asdict(self)
-        content["period"] = {name: str(day) for name, day in asdict(self.period).items()}
+        content["period"] = self.period.to_json()
         content["tables"] = {name: table.to_json() for name, table in self.tables.items()}
         write_json(path, content)
 
@@ -86,7 +85,7 @@ class DataProfile:
         again = "`dvc repro --force validate`"
         content: dict[str, Any] = read_json(path, again)
         with intact(path, again):
-            period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
+            period = Period.from_json(content.pop("period"))
             scale, tables = content.pop("rating_scale"), content.pop("tables", {})
             return cls(
                 period=period, rating_scale=tuple(scale) if scale else None,

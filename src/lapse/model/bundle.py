@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import lapse
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import ModelError
 from lapse.core.files import digest, write_text
 from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
@@ -63,8 +64,15 @@ class Bundle:
     """What the time of the year adds; None where no earlier year is known."""
     learned_from: Mapping[str, TableProfile] | None = None
     """The tables as they were when it was trained; None where an older lapse trained it and did not keep that."""
+    meaning: ChurnMeaning | None = None
+    """Whether its churn is a loss or a pause, counted on the whole log; None in bundles of older versions."""
     version: str = ""
     """Content hash; empty until the bundle is written or read."""
+
+    @property
+    def churn_meaning(self) -> ChurnMeaning:
+        """The meaning of its churn; a pause where it is not known."""
+        return self.meaning or ChurnMeaning(self.windows.mode, self.windows.horizon_days)
 
     @property
     def base_rate(self) -> float:
@@ -184,6 +192,7 @@ class Bundle:
             "calibrator": calibrator_to_json(self.calibrator),
             "season": self.season.to_json() if self.season else None,
             "learned_from": _tables_to_json(self.learned_from),
+            "meaning": self.meaning.to_json() if self.meaning else None,
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
         }
         for name, text in texts.items():
@@ -220,6 +229,7 @@ class Bundle:
                 choice=spec["choice"],
                 season=Season.from_json(spec["season"]) if spec.get("season") else None,
                 learned_from=_tables_from_json(spec.get("learned_from")),
+                meaning=ChurnMeaning.from_json(spec["meaning"]) if spec.get("meaning") else None,
                 version=content_hash(folder),
             )
         except (*_ODD, AttributeError, lgb.basic.LightGBMError) as error:

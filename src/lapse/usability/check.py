@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.files import write_json, write_text
 from lapse.core.windows import ChurnWindows
 from lapse.usability.calendar_checks import check_calendar
@@ -18,7 +19,7 @@ from lapse.usability.findings import by_severity
 from lapse.usability.foresight import check_foresight
 from lapse.usability.identity_checks import check_identity
 from lapse.usability.learnability import check_learnability
-from lapse.usability.proposals import Rhythm, candidates, near_definitions, propose
+from lapse.usability.proposals import LENGTHS, Rhythm, candidates, near_definitions, propose
 from lapse.usability.row_checks import check_rows
 from lapse.usability.staleness_checks import check_staleness
 from lapse.usability.usability_page import report_page
@@ -34,16 +35,22 @@ def check_delivery(
     step_days: int,
     max_cutoffs: int,
     counted_reasons: Sequence[str] | None = None,
+    max_comeback: float = MAX_COMEBACK,
 ) -> UsabilityReport:
     """Return the usability report of a delivery, given the churn windows and cutoffs in params.
+
+    `max_comeback`: up to this share of those called churned may come back where churn is to mean leaving.
 
     Never raises for what the data hold: what makes training impossible is a finding of severity stop.
     """
     rhythm = Rhythm.measure(delivery)
     is_contract = windows.mode == "subscription"
-    definitions = (near_contract_definitions(windows, delivery.period, step_days) if is_contract
-                   else near_definitions(rhythm, delivery.period, windows, step_days))  # fmt: skip
-    tried = try_definitions(delivery, definitions, max_cutoffs)
+    followed = None if is_contract else delivery.follow(max(*LENGTHS, windows.active_days), windows.lead_days)
+    definitions = (
+        near_contract_definitions(windows, delivery.period, step_days) if is_contract
+        else near_definitions(rhythm, delivery.period, windows, step_days=step_days, followed=followed)
+    )  # fmt: skip
+    tried = try_definitions(delivery, definitions, max_cutoffs, followed)
     best_first = candidates(rhythm, windows)
     by_rhythm = rhythm.is_known and not is_contract
     if is_contract:
@@ -67,7 +74,9 @@ def check_delivery(
         has_orders=delivery.has_orders,
         rhythm=rhythm,
         rhythm_windows=best_first[0] if by_rhythm else None,
-        proposed=propose(tried, best_first) if by_rhythm else None,
+        proposed=propose(tried, best_first, rhythm, max_comeback) if by_rhythm else None,
+        by_days=followed.by_days if followed else 0,
+        max_comeback=max_comeback,
         tried=tuple(sorted(tried, key=lambda each: (each.windows.active_days, each.windows.horizon_days, each.step_days))),
     )
 

@@ -20,7 +20,7 @@ from lapse.core.errors import DataError, first_line, sample_keys
 from lapse.core.files import write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
-from lapse.core.windows import Period, last_complete_day
+from lapse.core.windows import Period, last_complete_day, long_gaps
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
@@ -139,7 +139,7 @@ def validate(
     with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
         _write_all(engine, list(counts), profile, out)
     write_json(report, {
-        "period": {name: str(day) for name, day in asdict(profile.period).items()},
+        "period": profile.period.to_json(),
         "tables": {name: asdict(count) for name, count in counts.items()},
     })  # fmt: skip
     return profile, counts
@@ -440,13 +440,14 @@ def _period(engine: DuckEngine, sources: Sources, today: date) -> Period:
     if sources.transactions is None:
         return _period_of_contracts(engine, None if until is None else min(date.fromisoformat(until), today))
     rows = engine.connection.execute(
-        "SELECT order_date, max(hour(ordered_at) * 60 + minute(ordered_at))::INT, max(max(order_date)) OVER () "
+        "SELECT order_date, max(hour(ordered_at) * 60 + minute(ordered_at))::INT, count(DISTINCT customer_id) "
         "FROM valid_transactions GROUP BY 1 ORDER BY 1"
     ).fetchall()
     closings = [(row[0], row[1]) for row in rows]
     first, last = closings[0][0], closings[-1][0]
     later = len_of(engine, "checked_rows_transactions WHERE is_after_until") if until else 0
-    return Period(first, last, date.fromisoformat(until) if until and later else last_complete_day(closings))
+    complete = date.fromisoformat(until) if until and later else last_complete_day(closings)
+    return Period(first, last, complete, long_gaps([(row[0], row[2]) for row in rows]))
 
 
 def _period_of_contracts(engine: DuckEngine, until: date | None) -> Period:
