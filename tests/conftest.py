@@ -19,7 +19,8 @@ from lapse.core.windows import ChurnWindows, Period
 from lapse.history.activity import rollup as activity
 
 NUMBERS = itertools.count()
-IBIS_TYPES = {"text": "string", "timestamp": "timestamp", "date": "date", "decimal": "decimal(18, 4)", "flag": "boolean"}
+IBIS_TYPES = {"text": "string", "timestamp": "timestamp", "date": "date", "decimal": "decimal(18, 4)", "flag": "boolean",
+              "count": "int64"}  # fmt: skip
 ATTRIBUTES_GIVEN = ("age", "region")
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]

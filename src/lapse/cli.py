@@ -168,23 +168,26 @@ def at_risk(
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import Tally, about_list, at_risk_list, caution_in, with_staleness
+    from lapse.outreach.lists import Tally, about_list, at_risk_list, caution_in, meaning_in, with_staleness
     from lapse.value.profit import CampaignCosts
     from lapse.workspace import Workspace
 
     here = Workspace()
     lists, costs = here.settings.lists.model_copy(update={"max_customers": top}), CampaignCosts.of(here.settings.value)
-    scores, caution = here.scores(), caution_in(here.paths.metrics)
+    scores, caution, meaning = here.scores(), caution_in(here.paths.metrics), meaning_in(here.paths.metrics)
     listed = at_risk_list(scores, lists, campaign_costs=costs, caution=caution)
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
-        write_spreadsheet(listed, path, about_list(scores, listed, lists, windows=here.windows, caution=caution))
+        about = about_list(scores, listed, lists, windows=here.windows, caution=caution, meaning=meaning)
+        write_spreadsheet(listed, path, about)
         typer.echo(f"{len(listed):,} customers in {path}")
         return
     if said := with_staleness(caution, scores):
         typer.echo(f"CAUTION: {said}.", err=True)
     for note in Tally.of(scores, listed, lists).notes:
         typer.echo(note, err=True)
+    for sentence in meaning.sentences if meaning else ():
+        typer.echo(sentence, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
         typer.echo(text, nl=False)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lapse.core.errors import DataError
 from lapse.core.files import prune
 from lapse.core.tables import LABELS
 from lapse.core.windows import SEASON_DAYS, ChurnWindows, Period, Window
-from lapse.snapshots import cutoffs_in, in_window, is_eligible, subscriptions_at
+from lapse.snapshots import cutoffs_in, in_window, is_eligible, is_leaving, subscriptions_at
 
 YEARS = 5
 """How far back churn rates are looked up; before that, the shop was a different one."""
@@ -36,6 +37,8 @@ class ChurnCount:
     cutoff_date: date
     eligible: int
     churned: int
+    leaving: int = 0
+    """Those who had given notice by then and are therefore not among the eligible."""
 
     @property
     def churn_rate(self) -> float:
@@ -152,14 +155,17 @@ def count_churners(
         _require_mature(cutoff, windows, last_complete_day)
         of_customer[f"eligible_{number}"] = is_eligible(days, cutoff, windows)
         of_customer[f"churned_{number}"] = has_churned(days, cutoff, windows)
+        of_customer[f"leaving_{number}"] = is_leaving(days, cutoff, windows)
     customers: Any = days.group_by("customer_id").aggregate(**of_customer)
     totals = {}
     for number in range(len(cutoffs)):
         eligible = customers[f"eligible_{number}"]
         totals[f"eligible_{number}"] = eligible.sum().coalesce(0)
         totals[f"churned_{number}"] = (eligible & customers[f"churned_{number}"]).sum().coalesce(0)
+        totals[f"leaving_{number}"] = customers[f"leaving_{number}"].sum().coalesce(0)
     row = engine.frame(customers.aggregate(**totals)).iloc[0]
-    return [ChurnCount(day, int(row[f"eligible_{n}"]), int(row[f"churned_{n}"])) for n, day in enumerate(cutoffs)]
+    counted = [[int(row[f"{what}_{n}"]) for what in ("eligible", "churned", "leaving")] for n in range(len(cutoffs))]
+    return [ChurnCount(day, *counts) for day, counts in zip(cutoffs, counted, strict=True)]
 
 
 def churn_log_odds(
@@ -167,7 +173,8 @@ def churn_log_odds(
 ) -> dict[date, float]:
     """Return the log-odds of the churn rate at mature cutoffs, and equally far apart before them, back into the log.
 
-    They lie at least a week apart, without a gap, over YEARS, and end where fewer than FEWEST customers were eligible.
+    They lie at least a week apart, over YEARS, and end where fewer than FEWEST customers were eligible, or a gap of months
+    in the log begins.
     Half a churner and half a stayer are added to each. Empty where no season can be seen: cutoffs far apart, or a young log.
     """
     newest, intervals = max(cutoffs), len(cutoffs) - 1
@@ -177,7 +184,8 @@ def churn_log_odds(
     if not 0 < step <= WIDEST_STEP or reach < SEASON_DAYS:
         return {}
     step *= -(-7 // step)
-    days = [newest - timedelta(days=back) for back in range(0, min(YEARS * SEASON_DAYS, reach) + 1, step)]
+    back = range(0, min(YEARS * SEASON_DAYS, reach) + 1, step)
+    days = list(takewhile(lambda day: not period.touches_gap(day, windows), (newest - timedelta(days=n) for n in back)))
     rates: dict[date, float] = {}
     for start in range(0, len(days), CUTOFFS_AT_ONCE):
         at_once = days[start : start + CUTOFFS_AT_ONCE]

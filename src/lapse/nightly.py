@@ -22,10 +22,10 @@ from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.counts import Count
-from lapse.outreach.lists import Tally, caution_in, print_summary
+from lapse.outreach.lists import Tally, caution_in, print_summary, write_every_list
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.registry.promotion_history import PROMOTIONS
-from lapse.scoring.score import ScoringModel
+from lapse.scoring.score import ScoringModel, write_day
 from lapse.scoring.score import print_summary as print_score_summary
 from lapse.usability.findings import Finding
 from lapse.usability.refused_report import RefusedReport
@@ -36,7 +36,10 @@ from lapse.workspace import Workspace
 LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
-OUTPUTS = ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt")
+OUTPUTS = (
+    "scores/scores.parquet", "scores/leaving.parquet",
+    "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt", "lists/leaving.csv",
+)  # fmt: skip
 MANIFEST = "scores/manifest.json"
 
 
@@ -66,8 +69,12 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         stale_tables = freshness.require()
         with night.engine() as engine:
             night.roll_up(engine)
-            scores = night.write_scores(engine, fitted, day, stale_tables)
-        listed = night.write_lists(scores, caution)
+            activity = night.activity_tables(engine)
+            scores, leaving = write_day(engine, activity, day, fitted, night.profile, settings, night.paths, stale_tables)
+        listed = write_every_list(
+            scores, leaving, night.paths.lists, settings.lists, windows=night.windows,
+            campaign_costs=fitted.campaign_costs, caution=caution, meaning=fitted.bundle.meaning,
+        )  # fmt: skip
         tally = Tally.of(scores, listed, settings.lists)
         manifest = {
             "lapse": __version__,
@@ -81,6 +88,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "customers_scored": len(scores),
             "customers_at_risk": tally.at_risk,
             "customers_listed": tally.listed,
+            "customers_leaving": len(leaving),
             "kept_off": tally.kept_off,
             "consent_note": tally.consent_note,
             "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
@@ -88,7 +96,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _publish(work, out, manifest)
-    print_score_summary(scores, fitted.bands)
+    print_score_summary(scores, fitted.bands, len(leaving))
     print_summary(listed, tally)
     return manifest
 

@@ -15,16 +15,18 @@ from lapse.features.catalogue import FAMILIES
 from lapse.features.causes import CAUSES
 from lapse.features.family import Family, Inputs
 from lapse.features.own import own_features
+from lapse.history.profile import CONTRACT_COLUMNS
 
 GENERATED = "<!-- Written by `python -m lapse.pages`; change the code, not this page. -->"
 EXAMPLE = Inputs(
     windows=(30, 90, 180),
-    given=frozenset({*TRANSACTIONS.names, *SOURCES, "comment", "time_of_day"}),
+    given=frozenset({*TRANSACTIONS.names, *SOURCES, *CONTRACT_COLUMNS, "comment", "time_of_day"}),
     event_types=("<event>",),
     responses={"<name>": ("<response>", "<outreach>")},
     service={"<trouble>": ("<event>",)},
     open_cases={"<case>": ("<opened>", "<closed>")},
     attributes={"<number>": (), "<attribute>": ("<level>",)},
+    plans=("<plan>",),
 )
 
 

@@ -8,7 +8,7 @@ import what they call, so that a stage loads, and depends on, no more than it ru
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, datetime
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lapse.history.validation.counts import Count
     from lapse.model.bundle import Bundle
     from lapse.scoring.freshness import Freshness
-    from lapse.scoring.score import ScoringModel
     from lapse.usability.refused_report import RefusedReport
     from lapse.usability.usability_report import UsabilityReport
 
@@ -132,7 +131,7 @@ class Workspace:
         from lapse.history.validation.validate import DeliveryRefused
         from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
 
-        snapshots, reasons = self.settings.snapshots, self.settings.churn.reasons
+        snapshots, churn = self.settings.snapshots, self.settings.churn
         with open_duckdb() as engine:
             try:
                 counts, is_refused = self.validate_sources(engine), False
@@ -141,8 +140,9 @@ class Workspace:
             for name, count in counts.items():
                 stage_logger("validate").info(f"{name}: {count}")
             return RefusedReport(counts) if is_refused else check_delivery(
-                CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, reasons), self.windows,
-                step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=reasons,
+                CheckedDelivery.open(engine, self.paths.validated, self.profile, counts, churn.reasons), self.windows,
+                step_days=snapshots.step_days, max_cutoffs=snapshots.max_cutoffs, counted_reasons=churn.reasons,
+                max_comeback=churn.max_comeback,
             )  # fmt: skip
 
     def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
@@ -218,41 +218,43 @@ class Workspace:
         return check_leakage(delivered, chosen, windows=self.windows, section=settings.features, root=self.root)
 
     def retention(self) -> None:
-        """Write the customer retention rate of every whole month and quarter."""
-        from lapse.retention import print_summary, retention_periods, write_retention
+        """Write the customer retention rate of every whole month and quarter, and retention beside churn."""
+        from lapse.comeback import measured_meaning
+        from lapse.retention import beside_churn, print_summary, retention_periods, write_retention
 
         active_days, reports = self.settings.retention.active_days, self.paths.reports
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             periods = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
+            beside = beside_churn(engine, tables, self.period, self.windows, active_days)
+            meaning = measured_meaning(engine, tables, self.profile, self.settings.churn)
         write_retention(
-            periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention"
-        )
-        print_summary(periods)
+            periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention",
+            beside=beside, meaning=meaning,
+        )  # fmt: skip
+        print_summary(periods, beside, meaning)
 
     def train(self) -> None:
         """Fit the evaluation model and the final model, of churn and of value."""
+        from lapse.comeback import measured_meaning
         from lapse.features.catalogue import learned_features
         from lapse.labels import churn_log_odds
-        from lapse.model.train import require_usable, write_models
+        from lapse.model.train import Carried, require_usable, write_models
         from lapse.snapshots import cutoffs_in
         from lapse.value.spend import SpendLog
         from lapse.value.value_training import print_summary, write_value_models
 
-        train, paths, log = self.settings.train, self.paths, stage_logger("train")
+        train, paths = self.settings.train, self.paths
         require_usable(paths.usability)
-        log.info("fitting the evaluation model and the final model")
+        stage_logger("train").info("fitting the evaluation model and the final model")
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
-            evaluation_model, final_model = write_models(
+            meaning = measured_meaning(engine, tables, self.profile, self.settings.churn)
+            write_models(
                 paths.features, paths.labels, paths.models, inputs=self.inputs, windows=self.windows, train=train,
-                rates=rates, tables=self.profile.kept_with_models,
+                rates=rates, carried=Carried(self.profile.kept_with_models, meaning),
             )  # fmt: skip
-            for name, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
-                fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
-                log.info(f"{name}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")
-            log.info(f"final model: version {final_model.version}")
             print_summary(write_value_models(
                 SpendLog(engine, tables["purchase_days"], self.period), paths,
                 learned_features(self.inputs), windows=self.windows, value=self.settings.value,
@@ -316,7 +318,7 @@ class Workspace:
 
     def score(self) -> None:
         """Give every eligible customer at `score.as_of` a calibrated churn risk and reasons."""
-        from lapse.scoring.score import ScoringModel, print_summary
+        from lapse.scoring.score import ScoringModel, print_summary, write_day
         from lapse.value.value_model import ValueModel
 
         score, value_model = self.settings.score, ValueModel.read(self.paths.final_model)
@@ -324,20 +326,9 @@ class Workspace:
         as_of = resolve_as_of(score.as_of, self.period)
         stale = self.freshness(model.bundle, as_of).require()
         with self.engine() as engine:
-            print_summary(self.write_scores(engine, model, as_of, stale), model.bands)
-
-    def write_scores(self, engine: Engine, model: ScoringModel, as_of: date, stale_tables: Sequence[str]) -> pd.DataFrame:
-        """Score every eligible customer at a day, write the scores and return them."""
-        from lapse.scoring.consent import consent_record
-        from lapse.scoring.score import score_customers, write_scores
-
-        consent = consent_record(self.paths.validated, self.profile, as_of, self.settings.consent.withdrawn_by)
-        scores = score_customers(
-            engine, self.activity_tables(engine), as_of, model, self.profile, consent=consent,
-            stale_tables=stale_tables, explained_from=model.bands.explained_from(self.settings.lists.min_risk),
-        )  # fmt: skip
-        write_scores(scores, self.paths.scores)
-        return scores
+            activity = self.activity_tables(engine)
+            scores, leaving = write_day(engine, activity, as_of, model, self.profile, self.settings, self.paths, stale)
+        print_summary(scores, model.bands, len(leaving))
 
     def freshness(self, bundle: Bundle, as_of: date, today: date | None = None) -> Freshness:
         """Hold the tables as they were on a day against those that a model learned from; see scoring.freshness."""
@@ -354,16 +345,13 @@ class Workspace:
 
     def lists(self) -> None:
         """Write the lists for marketing."""
-        from lapse.outreach.lists import Tally, caution_in, print_summary
-
-        scores = self.scores()
-        listed = self.write_lists(scores, caution_in(self.paths.metrics))
-        print_summary(listed, Tally.of(scores, listed, self.settings.lists))
-
-    def write_lists(self, scores: pd.DataFrame, caution: str | None) -> pd.DataFrame:
-        """Write the lists of some scores and return the list of customers at risk; `caution`: what every list says."""
-        from lapse.outreach.lists import write_lists
+        from lapse.outreach.leaving import read_leaving
+        from lapse.outreach.lists import Tally, caution_in, meaning_in, print_summary, write_every_list
         from lapse.value.profit import CampaignCosts
 
-        lists, windows, costs = self.settings.lists, self.settings.churn.windows, CampaignCosts.of(self.settings.value)
-        return write_lists(scores, self.paths.lists, lists, windows=windows, campaign_costs=costs, caution=caution)
+        scores, leaving, metrics = self.scores(), read_leaving(self.paths.leaving), self.paths.metrics
+        listed = write_every_list(
+            scores, leaving, self.paths.lists, self.settings.lists, windows=self.windows,
+            campaign_costs=CampaignCosts.of(self.settings.value), caution=caution_in(metrics), meaning=meaning_in(metrics),
+        )  # fmt: skip
+        print_summary(listed, Tally.of(scores, listed, self.settings.lists))

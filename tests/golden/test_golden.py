@@ -24,18 +24,31 @@ from lapse.core.windows import ChurnWindows
 from lapse.features.build import build_features
 from lapse.features.family import Inputs
 from lapse.history.activity.subscriptions import subscription_days
+from lapse.history.profile import CONTRACT_COLUMNS
 from lapse.labels import contract_labels, outcome_labels
 from lapse.snapshots import eligible_customers, subscribed_customers
 from tests.conftest import GOLDEN, GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, roll_up
 
 INPUTS = Inputs(
     (30, 60, 120),
-    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions", "customers", "comment", "time_of_day"}),
+    frozenset(
+        {
+            *TRANSACTIONS.names,
+            "events",
+            "feedback",
+            "subscriptions",
+            "customers",
+            "comment",
+            "time_of_day",
+            *CONTRACT_COLUMNS,
+        }
+    ),
     ("mail", "reply"),
     {"mail": ("reply", "mail")},
     service={"complaint": ("reply",)},
     open_cases={"case": ("mail", "reply")},
     attributes={"age": (), "region": ("north", "south")},
+    plans=("basic", "pro"),
 )
 
 
@@ -66,7 +79,7 @@ def _contract(golden_log: dict[str, Any], purchase_days: Any, last: Any) -> dict
     """Return the labels of the same log looked at as subscriptions: 20 days, 10 more for a renewal, and only cancellations count."""
     windows = ChurnWindows(60, 20, mode="subscription", renewal_days=10)
     days = subscription_days(golden_log["subscriptions"], ["cancelled"])
-    held = subscribed_customers(days, GOLDEN_CUTOFF, GOLDEN_PERIOD)
+    held = subscribed_customers(days, GOLDEN_CUTOFF, windows, GOLDEN_PERIOD)
     by_order = outcome_labels(held, purchase_days, GOLDEN_CUTOFF, windows, last)
     return {"contract_labels": contract_labels(by_order, days, GOLDEN_CUTOFF, windows)}
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lapse.comeback import span_counts
 from lapse.core.engine import Engine, spark_lacks
 from lapse.features.build import write_features
 from lapse.history.activity.rollup import read_activity, write_activity
@@ -49,6 +50,7 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
         crr = retention_periods(activity, log.period, windows.active_days, mode)
         pd.DataFrame([period.to_row() for period in crr]).to_parquet(folder / "crr.parquet")
     write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)
+    engine.frame(span_counts(activity["purchase_days"], log.period)).to_parquet(out / "spans.parquet")
     recent = engine.frame(recent_history(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
     recent.to_parquet(out / "recent.parquet")
     return out

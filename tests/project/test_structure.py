@@ -19,7 +19,7 @@ FLOORS = (
     ("core",),
     ("history", "simulation"),
     ("snapshots",),
-    ("labels",),
+    ("labels", "comeback"),
     ("usability",),
     ("features", "retention"),
     ("model",),
@@ -77,6 +77,8 @@ def test_a_stage_names_the_sections_it_reads(name: str) -> None:
 def test_a_stage_names_no_optional_key(name: str) -> None:
     """DVC refuses a stage whose params are absent, and an optional key may be absent from params.yaml."""
     for param in STAGES[name].get("params", []):
+        if param == {"params.yaml": None}:  # the whole file
+            continue
         model: Any = Settings
         for part in str(param).split("."):
             assert model.model_fields[part].is_required(), f"{param}: name the section above it"

@@ -19,6 +19,7 @@ from lapse.features.build import build_features
 from lapse.features.catalogue import FAMILIES, all_features
 from lapse.features.family import Entry, Family, Inputs
 from lapse.features.leakage import moved_features, up_to
+from lapse.history.profile import CONTRACT_COLUMNS
 from lapse.snapshots import eligible_customers
 from tests.conftest import loaded, log_of, roll_up
 
@@ -28,12 +29,24 @@ PERIOD = Period(date(2024, 1, 1), date(2024, 12, 31), date(2024, 12, 31))
 HISTORY = PERIOD.history_days(CUTOFF)
 INPUTS = Inputs(
     (30, 90, 180),
-    frozenset({*TRANSACTIONS.names, "events", "feedback", "subscriptions", "customers", "comment", "time_of_day"}),
+    frozenset(
+        {
+            *TRANSACTIONS.names,
+            "events",
+            "feedback",
+            "subscriptions",
+            "customers",
+            "comment",
+            "time_of_day",
+            *CONTRACT_COLUMNS,
+        }
+    ),
     ("mail", "reply"),
     {"mail": ("reply", "mail")},
     service={"complaint": ("reply",)},
     open_cases={"case": ("mail", "reply")},
     attributes={"age": (), "region": ("north", "south")},
+    plans=("basic", "pro"),
 )
 PEERS = [feature.name for feature in all_features(INPUTS) if feature.entry.relative_to_peers]
 EXAMPLES = 200 if os.environ.get("LAPSE_TESTS") == "long" else 4
@@ -66,7 +79,9 @@ def rows(first: int, last: int, customers: str = "abc") -> st.SearchStrategy[dic
     rating = st.fixed_dictionaries({"customer_id": who, "rated_at": moments(first, last), "rating": st.integers(1, 5)})
     day = moments(first, last).map(lambda moment: moment[:10])
     held = st.fixed_dictionaries({"customer_id": who, "started_date": day, "ended_date": st.none() | moments(max(first, 0), 150),
-                                  "end_recorded_date": st.none() | day, "is_trial": st.booleans()})  # fmt: skip
+                                  "end_recorded_date": st.none() | day, "is_trial": st.booleans(),
+                                  "plan": st.sampled_from(["basic", "pro", None]), "term_months": st.sampled_from([1, 12, None]),
+                                  "monthly_price": st.sampled_from(["9.99", None])})  # fmt: skip
     return st.fixed_dictionaries({
         "lines": st.lists(line, min_size=1, max_size=14),
         "events": st.lists(event, max_size=6),

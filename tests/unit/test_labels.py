@@ -12,7 +12,7 @@ from lapse.core.errors import DataError
 from lapse.core.windows import ChurnWindows, Period
 from lapse.history.activity import rollup
 from lapse.labels import churn_labels, churn_log_odds, count_churners, outcome_labels
-from lapse.snapshots import eligible_customers, population
+from lapse.snapshots import eligible_customers, leaving_customers, population
 from tests.conftest import log_of, roll_up
 
 CUTOFF = date(2024, 3, 31)
@@ -87,7 +87,14 @@ def test_a_log_of_less_than_a_year_has_no_season(engine: Engine) -> None:
     assert churn_log_odds(engine, activity, [date(2024, 3, 2), date(2024, 3, 30)], ChurnWindows(60, 30), period) == {}
 
 
-@pytest.mark.parametrize("windows", [ChurnWindows(30, 20, 3), ChurnWindows(30, 20, 3, "subscription", 12)])
+@pytest.mark.parametrize(
+    "windows",
+    [
+        ChurnWindows(30, 20, 3),
+        ChurnWindows(30, 20, 3, "subscription", 12),
+        ChurnWindows(30, 20, 3, "subscription", 12, notice="at_risk"),
+    ],
+)
 def test_counting_many_cutoffs_agrees_with_the_labels_of_each(engine: Engine, windows: ChurnWindows) -> None:
     dice = random.Random(8)
 
@@ -97,7 +104,9 @@ def test_counting_many_cutoffs_agrees_with_the_labels_of_each(engine: Engine, wi
     who = [f"c{n % 60}" for n in range(200)]
     lines = [{"customer_id": one, "ordered_at": some_day(), "amount": dice.choice([5, 5, 0, -5])} for one in who]
     terms = [{"customer_id": one, "started_date": (start := some_day()), "end_reason": dice.choice(["cancelled", "moved"]),
-              "ended_date": start + timedelta(days=dice.randrange(1, 60))} for one in who]  # fmt: skip
+              "ended_date": (end := start + timedelta(days=dice.randrange(1, 60))),
+              "end_recorded_date": dice.choice([None, end - timedelta(days=dice.randrange(-5, 40))])}
+             for one in who]  # fmt: skip
     activity = rollup.roll_up(log_of(engine, lines, subscriptions=terms), None, ["cancelled"])
     cutoffs = [CUTOFF - timedelta(days=n) for n in (0, 1, 17, 40)]
     counts = count_churners(engine, activity, cutoffs, windows, PERIOD.last_complete_day)
@@ -106,6 +115,9 @@ def test_counting_many_cutoffs_agrees_with_the_labels_of_each(engine: Engine, wi
         labels = engine.frame(churn_labels(snapshots, activity, cutoff, windows, PERIOD.last_complete_day))
         assert (count.cutoff_date, count.eligible, count.churned) == (cutoff, len(labels), labels["churned"].sum())
         assert 0 < count.churned < count.eligible
+        leaving = engine.frame(leaving_customers(activity, cutoff, windows))
+        assert count.leaving == len(leaving) and not set(leaving["customer_id"]) & set(labels["customer_id"])
+        assert (count.leaving > 0) == (windows.mode == "subscription" and windows.notice == "leaving")
 
 
 def test_counting_refuses_an_immature_cutoff(engine: Engine) -> None:

@@ -40,7 +40,7 @@ def draw_reliability(points: Sequence[dict[str, float]], churn_rate: float, path
     axes.axhline(churn_rate, color=COLOURS[0], linewidth=0.8, label=f"churn rate of all: {churn_rate:.1%}")
     worst, best = frame.iloc[-1], frame.iloc[0]
     axes.set_title(f"Predicted {worst['mean_churn_risk']:.0%} and {best['mean_churn_risk']:.1%}, "
-                   f"left {worst['churned_share']:.0%} and {best['churned_share']:.1%}")  # fmt: skip
+                   f"churned {worst['churned_share']:.0%} and {best['churned_share']:.1%}")  # fmt: skip
     axes.set_xlabel("mean predicted churn risk (probability)")
     axes.set_ylabel("share that churned")
     _save(figure, axes, path)
@@ -53,7 +53,7 @@ def draw_captured(points: Sequence[dict[str, Any]], path: Path) -> None:
     at_tenth = frame[(frame["ranking"] == OURS) & (frame["top_share"] == 0.1)]["captured_share"].iloc[0]
     _by_ranking(axes, frame, "top_share", "captured_share")
     axes.plot([0, 1], [0, 1], color="#cccccc", linestyle="--", label="at random")
-    axes.set_title(f"The 10% most at risk hold {at_tenth:.0%} of those who left" if at_tenth is not None else "Nobody left")
+    axes.set_title(f"The 10% most at risk hold {at_tenth:.0%} of the churners" if at_tenth is not None else "Nobody churned")
     axes.set_xlabel("share of the customers contacted, the highest risk first")
     axes.set_ylabel("share of the churners among them")
     _save(figure, axes, path)
@@ -65,7 +65,7 @@ def draw_roc(points: Sequence[dict[str, Any]], auroc: float | None, path: Path) 
     if points:
         _by_ranking(axes, pd.DataFrame(points), "false_positive_rate", "true_positive_rate")
     axes.plot([0, 1], [0, 1], color="#cccccc", linestyle="--", label="at random")
-    axes.set_title(f"A customer who left ranks above one who stayed {auroc:.0%} of the time" if auroc else "One class only")
+    axes.set_title(f"A churner ranks above another customer {auroc:.0%} of the time" if auroc else "One class only")
     axes.set_xlabel("share of the stayers flagged (false positive rate)")
     axes.set_ylabel("share of the churners flagged (true positive rate)")
     _save(figure, axes, path)
@@ -105,13 +105,13 @@ def draw_precision_recall(points: Sequence[dict[str, Any]], churn_rate: float, p
         frame = pd.DataFrame([point for point in points if point["recall"] > 0])
         half = frame[(frame["ranking"] == OURS) & (frame["recall"] >= 0.5)]["precision"].max()
         axes.set_title(
-            fill(f"To catch half of those who left, {1 / half:.1f} customers are contacted per churner", TITLE_WIDTH)
+            fill(f"To catch half of the churners, {1 / half:.1f} customers are contacted per churner", TITLE_WIDTH)
         )
         _by_ranking(axes, frame, "recall", "precision", from_origin=False)
         axes.set_ylim(0, min(1.0, frame[frame["recall"] >= 0.02]["precision"].max() * 1.1))
     axes.axhline(churn_rate, color="#cccccc", linestyle="--", label=f"at random: {churn_rate:.1%}")
     axes.set_xlabel("share of the churners caught (recall)")
-    axes.set_ylabel("share that left among the contacted (precision)")
+    axes.set_ylabel("churners among the contacted (precision)")
     _save(figure, axes, path)
 
 
@@ -123,7 +123,7 @@ def draw_lift(points: Sequence[dict[str, Any]], path: Path) -> None:
     _by_ranking(axes, frame, "top_share", "lift", from_origin=False)
     axes.axhline(1, color="#cccccc", linestyle="--", label="at random")
     axes.set_title(
-        f"The 10% most at risk leave {at_tenth:.1f} times as often as all" if at_tenth is not None else "Nobody left"
+        f"The 10% most at risk churn {at_tenth:.1f} times as often as all" if at_tenth is not None else "Nobody churned"
     )
     axes.set_xlabel("share of the customers contacted, the highest risk first")
     axes.set_ylabel("lift (times the churn rate of all)")
@@ -152,12 +152,12 @@ def draw_over_time(points: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def draw_base_rate(points: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw who left after each cutoff, and the risk predicted before the tested ones."""
+    """Draw the churn rate after each cutoff, and the risk predicted before the tested ones."""
     figure, axes = _sheet()
     frame = pd.DataFrame(points).astype({"mean_risk": "float64"})
     share, low, high = (frame[name].to_numpy("float64") for name in ("churn_rate", "low", "high"))
     axes.fill_between(frame["cutoff_date"], low, high, color=COLOURS[0], alpha=0.25, label="95 % interval")
-    axes.plot(frame["cutoff_date"], share, "o-", color=COLOURS[2], label="share that left")
+    axes.plot(frame["cutoff_date"], share, "o-", color=COLOURS[2], label="churn rate")
     axes.plot(
         frame["cutoff_date"],
         frame["mean_risk"],
@@ -165,7 +165,7 @@ def draw_base_rate(points: Sequence[Mapping[str, Any]], path: Path) -> None:
         color=OUR_COLOUR,
         label="mean risk predicted beforehand (test cutoffs)",
     )
-    axes.set_title(f"The share that left lay between {share.min():.1%} and {share.max():.1%}")
+    axes.set_title(f"The churn rate lay between {share.min():.1%} and {share.max():.1%}")
     axes.set_ylim(0, max(float(high.max()), float(frame["mean_risk"].max(skipna=True) or 0)) * 1.08)
     axes.set_xlabel("cutoff (day)")
     axes.set_ylabel("share of the customers looked at")
@@ -178,15 +178,15 @@ def draw_scores(points: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure, axes = _sheet()
     frame = pd.DataFrame(points)
     middle, width = (frame["risk_from"] + frame["risk_to"]) / 2, (frame["risk_to"] - frame["risk_from"]).iloc[0]
-    named = {"stayed": (COLOURS[0], "stayed"), "churned": (OUR_COLOUR, "left")}
+    named = {"stayed": (COLOURS[0], "others"), "churned": (OUR_COLOUR, "churners")}
     for place, (column, (colour, label)) in enumerate(named.items()):
         total = frame[column].sum()
         axes.bar(middle + (place - 0.5) * width * 0.42, frame[column] / max(total, 1), width * 0.42, color=colour,
                  label=f"{total:,} who {label}")  # fmt: skip
     low, left = frame[frame["risk_to"] <= 0.2], frame["churned"].sum()
-    churners = f", as were {low['churned'].sum() / left:.0%} of those who left" if left else ""
+    churners = f", as were {low['churned'].sum() / left:.0%} of the churners" if left else ""
     stayers = low["stayed"].sum() / max(frame["stayed"].sum(), 1)
-    axes.set_title(fill(f"{stayers:.0%} of those who stayed had a predicted risk below 20%{churners}", TITLE_WIDTH))
+    axes.set_title(fill(f"{stayers:.0%} of the others had a predicted risk below 20%{churners}", TITLE_WIDTH))
     axes.set_xlabel("predicted churn risk (probability)")
     axes.set_ylabel("share of each group")
     _save(figure, axes, path)

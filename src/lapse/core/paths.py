@@ -22,6 +22,7 @@ class Paths:
         self.metrics = self.reports / "metrics.json"
         self.retention = data / "retention" / "crr.parquet"
         self.scores = data / "scores" / "scores.parquet"
+        self.leaving = data / "scores" / "leaving.parquet"
         self.lists = data / "lists"
         self.models = root / "models"
         self.evaluation_model = self.models / "evaluation"

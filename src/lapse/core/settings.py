@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.errors import SettingsError
 from lapse.core.source_settings import FORMS, Land, Section, Share, Sources, without_passwords
 from lapse.core.tables import nearest
@@ -37,19 +38,23 @@ class Churn(Section):
     horizon_days: Days
     renewal_days: Annotated[int, Field(ge=0)]
     reasons: list[str] | None
+    notice: Literal["leaving", "at_risk"] = "leaving"
+    max_comeback: Share = MAX_COMEBACK
 
     @property
     def windows(self) -> ChurnWindows:
         """The definition of churn as the time contract writes it."""
         return ChurnWindows(
             active_days=self.active_days, horizon_days=self.horizon_days, lead_days=self.lead_days, mode=self.mode,
-            renewal_days=self.renewal_days,
+            renewal_days=self.renewal_days, notice=self.notice,
         )  # fmt: skip
 
     @model_validator(mode="after")
     def _only_subscriptions_are_renewed(self) -> Churn:
         if self.mode == "lapse" and (self.renewal_days or self.reasons is not None):
             raise ValueError("renewal_days and reasons belong to mode: subscription; set them to 0 and null")
+        if self.mode == "lapse" and self.notice != "leaving":
+            raise ValueError("notice belongs to mode: subscription; without one nobody gives notice. Leave it out")
         return self
 
 
@@ -232,6 +237,11 @@ class Settings(Section):
             )
         for name in sorted(set(self.score.max_log_age) - set(self.sources.tables)):
             raise SettingsError(f"score.max_log_age: no table {name!r} is mapped. {nearest(name, self.sources.tables)}")
+        if self.sources.transactions is None and self.churn.mode != "subscription":
+            raise SettingsError(
+                "sources.transactions is null, and churn.mode is lapse. Map the orders; or, for contracts without orders, "
+                "map sources.subscriptions and set churn.mode: subscription."
+            )
         if self.score.as_of != LATEST:
             parse_day(self.score.as_of, "score.as_of")
         return self

@@ -212,7 +212,7 @@ def _require_flags(table: Table, source: SourceSettings) -> None:
 
 
 class Sources(Section):
-    """What the delivery consists of. Only transactions are needed."""
+    """What the delivery consists of. Only transactions are needed, or subscriptions in their place."""
 
     folder: str
     until: str | None
@@ -222,7 +222,7 @@ class Sources(Section):
     """Which spellings of an id are one customer, in all tables alike."""
     nobody: list[Annotated[str, Field(min_length=1)]] = []
     """Further ids that stand for nobody, e.g. the account of the counter."""
-    transactions: OneOrSeveral[Transactions]
+    transactions: OneOrSeveral[Transactions] | None = None
     events: OneOrSeveral[SourceSettings] | None
     feedback: OneOrSeveral[Feedback] | None
     customers: OneOrSeveral[Customers] | None
@@ -238,7 +238,7 @@ class Sources(Section):
 
     @model_validator(mode="after")
     def _files_fit_together(self) -> Sources:
-        with_amount = {"amount" in given(file) for file in self.tables["transactions"]}
+        with_amount = {"amount" in given(file) for file in self.tables.get("transactions", ())}
         if len(with_amount) > 1:
             raise ValueError("amount is mapped in some files of transactions and not in others: map it in all or in none")
         if len({(file.scale_min, file.scale_max) for file in self.files(Feedback)}) > 1:

@@ -178,6 +178,9 @@ SUBSCRIPTIONS = Table(
         Column("end_recorded_date", "date", "The day on which the end became known; before ended_date when notice was "
                "given.", nulls="null when that is not recorded: the end counts as known from ended_date on"),
         Column("is_trial", "flag", "A trial: it makes nobody a customer who can be lost.", nulls=_WHERE_GIVEN),
+        Column("plan", "text", "Which plan or tariff.", nulls=_WHERE_GIVEN),
+        Column("monthly_price", "decimal", "What it brings a month: a twelfth of a yearly price.", "currency", _WHERE_GIVEN),
+        Column("term_months", "count", "After how many months it renews: 1, 12, …", "months", _WHERE_GIVEN),
     ),
     day="started_date",
 )  # fmt: skip
@@ -303,9 +306,47 @@ SUBSCRIPTION_DAYS = Table(
         Column("trial_starts", "count", "Trials that began to run.", "subscriptions"),
         Column("ends", "count", "Paid subscriptions that stopped running.", "subscriptions"),
         Column("counted_ends", "count", "Of ends, those whose reason counts as churn (churn.reasons).", "subscriptions"),
-        Column("notices", "count", "Ends that became known on this day and take effect later.", "subscriptions"),
+        Column(
+            "notices",
+            "count",
+            "Ends that became known on this day, while the subscription runs, and take effect later.",
+            "subscriptions",
+        ),
+        Column(
+            "noticed_until",
+            "date",
+            "Of notices for a reason that counts as churn, the latest day without the subscription, the first of them.",
+            nulls="null without such a notice",
+        ),
         Column("noticed_ends", "count", "Of ends, those of which notice had been given.", "subscriptions"),
         Column("running", "count", "Paid subscriptions that run at the end of the day.", "subscriptions"),
+        Column(
+            "started_price",
+            "decimal",
+            "Monthly price of the paid subscriptions that began.",
+            "currency",
+            "null without such a price",
+        ),
+        Column(
+            "ended_price",
+            "decimal",
+            "Monthly price of the paid subscriptions that stopped.",
+            "currency",
+            "null without such a price",
+        ),
+        Column(
+            "term_months",
+            "count",
+            "Longest term of the paid subscriptions that began.",
+            "months",
+            "null without such a term",
+        ),
+        Column(
+            "plan",
+            "text",
+            "Plan of a paid subscription that began; of several the last by name.",
+            nulls="null without such a plan",
+        ),
     ),
 )
 
@@ -375,6 +416,9 @@ SCORES = Table(
                "probability"),
         Column("risk_band", "text", "high, medium or low. Unless params say otherwise: more at risk than the average "
                "customer is medium, three times that one's odds of leaving is high."),
+        Column("comeback_chance", "number", "Should this customer fall silent for the horizon, the chance that they order "
+               "again by themselves: the share who did, of earlier silent customers with the same usual gap between orders.",
+               "probability", "null with subscriptions, and where too few were silent or the log is too short to tell"),
         Column("reason_1", "text", "The strongest reason, in words.", nulls="null when nothing raises the risk, and below "
                "score.medium_risk and lists.min_risk: `lapse explain` says why"),
         Column("reason_1_code", "text", "Its cause, for machines: see Causes below.", nulls="null without reason_1"),
@@ -403,6 +447,38 @@ SCORES = Table(
     ),
 )  # fmt: skip
 
+LEAVING = Table(
+    "leaving",
+    "data/scores/leaving.parquet",
+    "one row per customer who holds a subscription at as_of and has given notice: leaving, not at risk, so not in scores; "
+    "empty with churn.mode lapse or churn.notice at_risk",
+    ("customer_id", "cutoff_date"),
+    (
+        CUSTOMER_ID,
+        CUTOFF_DATE,
+        Column("notice_date", "date", "The day of the last notice."),
+        Column("end_date", "date", "The first day without any subscription.",
+               nulls="null where the reason does not count as churn (churn.reasons)"),
+        Column("days_left", "count", "Days from as_of to end_date.", "days", "null without end_date"),
+        Column("consent", "text", "As in scores.", nulls="as in scores"),
+        Column("may_contact", "flag", "As in scores."),
+    ),
+)  # fmt: skip
+
+LEAVING_LIST = Table(
+    "leaving_list",
+    "data/lists/leaving.csv",
+    "one row per customer to win back before the end: has given notice for a reason that counts as churn, and may be "
+    "contacted; the soonest end first",
+    ("customer_id",),
+    (
+        Column("rank", "count", "1 is the first to be gone."),
+        CUSTOMER_ID,
+        *(LEAVING.column(name) for name in ("notice_date", "end_date", "days_left")),
+        replace(CUTOFF_DATE, name="as_of"),
+    ),
+)
+
 AT_RISK = Table(
     "at_risk",
     "data/lists/at_risk.csv",
@@ -417,7 +493,7 @@ AT_RISK = Table(
         CUSTOMER_ID,
         *(SCORES.column(name) for name in ("churn_risk", "risk_band", "reason_1", "reason_2", "reason_3")),
         *(SCORES.column(name) for name in ("last_order_date", "days_since_last_order", "spend_last_year")),
-        *(SCORES.column(name) for name in ("expected_margin", "value_at_stake", "expected_profit")),
+        *(SCORES.column(name) for name in ("expected_margin", "value_at_stake", "expected_profit", "comeback_chance")),
         replace(CUTOFF_DATE, name="as_of"),
         SCORES.column("model_version"),
         *(SCORES.column(name) for name in ("reason_1_code", "reason_2_code", "reason_3_code")),
@@ -440,6 +516,8 @@ CRR = Table(
         Column("reactivated", "count", "Bought before, were not active at the start, active at the end; in E, not "
                "in N.", "customers"),
         Column("retained", "count", "Of S, those still active at the end.", "customers"),
+        Column("leaving", "count", "Of E, those who have given notice of every subscription by the end of the period.",
+               "customers", "null with mode lapse"),
         Column("crr", "number", "(E - N) / S * 100.", "percent", "null when S = 0"),
         Column("strict_retention", "number", "retained / S * 100: never above 100.", "percent", "null when S = 0"),
     ),
@@ -447,7 +525,7 @@ CRR = Table(
 
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
-       TEST_PREDICTIONS, CRR, SCORES, AT_RISK)  # fmt: skip
+       TEST_PREDICTIONS, CRR, SCORES, LEAVING, AT_RISK, LEAVING_LIST)  # fmt: skip
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -10,9 +10,12 @@ time zone. A window is left-open and right-closed: `(start, end]`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import accumulate, islice, pairwise
+from typing import Any
 
 from lapse.core.errors import DataError, HistoryTooShort, SettingsError
 
@@ -21,6 +24,9 @@ YEAR_DAYS = 365
 """A year as people count it: "spend in the last year"."""
 SEASON_DAYS = 364
 """A year of whole weeks, after which a season returns: each day is compared with the same weekday."""
+LONG_GAP = 45
+"""Days without lines from which a log has a gap of months; holidays and a lost week are shorter."""
+NEAR_GAP, PIECE, EXPECTED_IN_GAP, ALMOST_EMPTY, MOST_GAPS = 56, 13, 20, 0.05, 3
 LADDER = (7, 14, 30, 60, 90, 180, YEAR_DAYS, 730, 1095, 1826)
 """Lengths in days that people use: a week, two weeks, a month … five years."""
 
@@ -34,6 +40,11 @@ class Window:
 
     def __contains__(self, day: date) -> bool:
         return self.start < day <= self.end
+
+    @property
+    def first_day(self) -> date:
+        """The first day inside."""
+        return self.start + timedelta(days=1)
 
     @property
     def days(self) -> int:
@@ -52,6 +63,8 @@ class ChurnWindows:
     """lapse: no order means churned. subscription: a subscription that ended and was not renewed means churned."""
     renewal_days: int = 0
     """With subscriptions: how long after the outcome window a new one still counts as a renewal."""
+    notice: str = "leaving"
+    """With subscriptions: whether who has given notice by the cutoff is leaving (not eligible), or at_risk (eligible)."""
 
     def active(self, cutoff: date) -> Window:
         """Return the days in which an eligible customer has ordered."""
@@ -93,11 +106,40 @@ class ChurnWindows:
 
 @dataclass(frozen=True)
 class Period:
-    """The days that the log covers: first day, last day with a row, last day that is complete."""
+    """The days that the log covers: first day, last day with a row, last day that is complete; and gaps of months."""
 
     first_day: date
     last_day: date
     last_complete_day: date
+    gaps: tuple[Window, ...] = ()
+    """Stretches of months without lines (`long_gaps`), the oldest first."""
+
+    @property
+    def stretches(self) -> list[Window]:
+        """The stretches of complete days between the gaps, the oldest first."""
+        starts = [self.first_day - timedelta(days=1), *(gap.end for gap in self.gaps)]
+        ends = [*(gap.start for gap in self.gaps), self.last_complete_day]
+        return [Window(start, end) for start, end in zip(starts, ends, strict=True)]
+
+    def touches_gap(self, cutoff: date, windows: ChurnWindows) -> bool:
+        """Return whether the days that decide who is eligible at a cutoff, and who churned, hold days of a gap."""
+        return self.has_gap_in(Window(windows.active(cutoff).start, windows.decided_on(cutoff)))
+
+    def has_gap_in(self, window: Window) -> bool:
+        """Return whether days of a gap lie in a window."""
+        return any(window.start < gap.end and gap.start < window.end for gap in self.gaps)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the period as plain values."""
+        days = {name: str(getattr(self, name)) for name in ("first_day", "last_day", "last_complete_day")}
+        return {**days, "gaps": [[str(gap.start), str(gap.end)] for gap in self.gaps]}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Period:
+        """Return the period that `to_json` gave; older ones name no gaps."""
+        days = {name: date.fromisoformat(content[name]) for name in ("first_day", "last_day", "last_complete_day")}
+        gaps = tuple(Window(*map(date.fromisoformat, gap)) for gap in content.get("gaps", ()))
+        return cls(**days, gaps=gaps)
 
     def history_days(self, cutoff: date) -> int:
         """Return how many days of log there are up to a cutoff, the cutoff included."""
@@ -116,22 +158,73 @@ def mature_cutoffs(
 
     With an `anchor`, they count back from the last mature day that lies whole steps away from it: the cutoffs then stay
     the same while the log grows, and what was computed for them is reused. The log must cover the `active_days` of each
-    cutoff, or its eligible customers would not all be known. Raises HistoryTooShort when not even one cutoff fits.
+    cutoff, or its eligible customers would not all be known; cutoffs whose windows touch a gap of months in the log are left
+    out, since customers look silent in it. Raises HistoryTooShort when not even one cutoff fits.
     """
     newest = windows.last_mature_cutoff(period.last_complete_day)
     if anchor is not None:
         newest -= timedelta(days=(newest - anchor).days % step_days)
     oldest = period.first_day + timedelta(days=windows.active_days - 1)
-    cutoffs = [newest - timedelta(days=step_days * i) for i in range(most)]
-    fitting = sorted(cutoff for cutoff in cutoffs if cutoff >= oldest)
+    covered = range(0, (newest - oldest).days + 1, step_days)
+    known = (cutoff for back in covered if not period.touches_gap(cutoff := newest - timedelta(days=back), windows))
+    fitting = sorted(islice(known, most))
     if not fitting:
         needed = windows.active_days + windows.lead_days + windows.horizon_days + windows.renewal_days
         raise HistoryTooShort(
             f"snapshots: the log covers {period.history_days(period.last_complete_day)} days "
             f"({period.first_day} to {period.last_complete_day}), but churn.active_days + lead_days + horizon_days "
-            f"needs {needed}. Deliver a longer history, or shorten those windows in params.yaml."
+            f"needs {needed}{without_gaps(period)}. Deliver a longer history, or shorten those windows in params.yaml."
         )
     return fitting
+
+
+def without_gaps(period: Period) -> str:
+    """Return ` in a row without …` for an error message about the length of a log with gaps; empty where it has none."""
+    if not period.gaps:
+        return ""
+    named = ", ".join(f"{gap.first_day} to {gap.end}" for gap in period.gaps[:3])
+    return f" in a row, without the days that are missing ({named})"
+
+
+def long_gaps(customers: Sequence[tuple[date, int]]) -> tuple[Window, ...]:
+    """Return the gaps of months in a log, given its days with the number of customers on each, oldest first.
+
+    A gap is a stretch of at least LONG_GAP days that holds under a twentieth of the customer-days which the eight weeks
+    before it and after it, whichever had fewer, let one expect; and those must be at least 20, or a quiet shop would be full
+    of gaps. A stretch that comes back every year is a season's closing, and more than three of them are a way of working.
+    """
+    days = [day.toordinal() for day, _ in customers]
+    total = [0, *accumulate(count for _, count in customers)]
+
+    def held(first: int, last: int) -> int:
+        return total[bisect_right(days, last)] - total[bisect_left(days, first)]
+
+    def is_gap(first: int, last: int) -> bool:
+        length = last - first + 1
+        around = min(held(first - NEAR_GAP, first - 1), held(last + 1, last + NEAR_GAP))
+        expected = around * length / NEAR_GAP
+        return expected >= EXPECTED_IN_GAP and held(first, last) < ALMOST_EMPTY * expected
+
+    empty = [(one + 1, two - 1) for one, two in pairwise(days) if two - one > PIECE]
+    merged: list[tuple[int, int]] = []
+    for first, last in empty:
+        # A stray row inside a gap does not make it two.
+        if merged and first - merged[-1][1] <= PIECE and is_gap(merged[-1][0], last):
+            merged[-1] = merged[-1][0], last
+        else:
+            merged.append((first, last))
+    found = [(first, last) for first, last in merged if last - first + 1 >= LONG_GAP and is_gap(first, last)]
+    unusual = [gap for gap in found if not any(_a_year_apart(gap, other) for other in found)]
+    if len(unusual) > MOST_GAPS:
+        return ()  # months without lines are how this business works
+    return tuple(Window(date.fromordinal(first - 1), date.fromordinal(last)) for first, last in unusual)
+
+
+def _a_year_apart(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether two stretches cover at least half of each other's days of the year, in neighbouring years."""
+    shift = YEAR_DAYS if one[0] < other[0] else -YEAR_DAYS
+    shared = min(one[1] + shift, other[1]) - max(one[0] + shift, other[0]) + 1
+    return one != other and 2 * shared >= max(one[1] - one[0], other[1] - other[0]) + 1
 
 
 def resolve_as_of(as_of: str, period: Period) -> date:

@@ -15,7 +15,7 @@ from lapse.core.errors import HistoryTooShort
 from lapse.core.tables import ATTRIBUTE
 from lapse.model.logistic import Logistic, fit_logistic
 from lapse.model.split import fold_cutoffs, known_before
-from lapse.model.training_procedure import FOLD_ROWS, Experiment, sampled
+from lapse.model.training_procedure import FOLD_ROWS, Experiment, contract_columns, sampled
 
 Floats = npt.NDArray[np.float64]
 STRENGTHS = (0.1, 1.0, 0.01, 0.001)
@@ -24,7 +24,7 @@ FOLDS = 2
 """The latest known cutoffs at which they are compared."""
 SPAN = re.compile(r"(order_count|net_spend)_\d+d")
 ORDERING = ("days_since_last_order", "tenure_days", "purchase_days_count", "gap_days_mean", "overdue_ratio")
-CONTRACT_TENURE = ("contract_days", "days_since_last_start", "tenure_days")
+CONTRACT_TENURE = ("days_since_last_start", "tenure_days")
 
 
 def ordering_columns(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -41,9 +41,10 @@ def ordering_columns(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return frame.astype("float64")
 
 
-def contract_columns(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Return tenure and every attribute of the customer: plan and price are attributes where a delivery has them."""
-    chosen = [name for name in names if name in CONTRACT_TENURE or name.startswith(ATTRIBUTE)]
+def contract_and_customer(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return tenure, what is known of the contract (plan, price, end of the term), and every attribute of the customer."""
+    known = {*CONTRACT_TENURE, *contract_columns(names)}
+    chosen = [name for name in names if name in known or name.startswith(ATTRIBUTE)]
     return rows[chosen].astype("float64")
 
 

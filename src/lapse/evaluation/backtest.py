@@ -78,6 +78,8 @@ def run_origin(
     """Test at one cutoff: a bundle made by the training procedure, unless it is given, against the baselines."""
     made = bundle or fit_bundle(experiment, known_before(experiment.cutoffs, cutoff, experiment.windows))
     test = experiment.at([cutoff])
+    if "tenure_days" not in test.columns and "contract_days" in test.columns:
+        test = test.assign(tenure_days=test["contract_days"])
     columns = [name for name in ("customer_id", "cutoff_date", "churned", "tenure_days") if name in test.columns]
     risks = {OURS: made.churn_risk(test), **baseline_risks(ExperimentAt(experiment, cutoff, bg_nbd, hazard))}
     return Origin(cutoff, made, test[columns].reset_index(drop=True), risks)

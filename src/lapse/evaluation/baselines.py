@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import expit
 
 from lapse.core.engine import Engine
-from lapse.evaluation.analyst import contract_columns, fitted_risk, ordering_columns
+from lapse.evaluation.analyst import contract_and_customer, fitted_risk, ordering_columns
 from lapse.evaluation.hazard import Hazard
 from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 from lapse.model.logistic import fit_logistic
@@ -96,10 +96,10 @@ def analyst(at: ExperimentAt) -> Floats | None:
 
 
 def contract(at: ExperimentAt) -> Floats | None:
-    """Return the risks of a regression on tenure, plan, price and other attributes; None where nobody has a contract."""
+    """Return the risks of a regression on the contract and the customer's attributes; None where nobody has a contract."""
     if at.experiment.windows.mode != "subscription":
         return None
-    columns = contract_columns(at.experiment.rows, at.experiment.names)
+    columns = contract_and_customer(at.experiment.rows, at.experiment.names)
     return fitted_risk(at.experiment, at.known, columns, columns.loc[at.test.index])
 
 
@@ -146,6 +146,8 @@ BASELINES = (
     ),
     Baseline("overdue_ratio", "the silence over the customer's own usual gap", fitted("overdue_ratio"), is_rule=True),
     Baseline("inactivity_rule", "one threshold on one of the two", fitted("inactivity_rule"), is_rule=True),
+    Baseline("contract_days", "how long the customer has subscribed", fitted("contract_days"), is_rule=True),
+    Baseline("days_to_renewal", "how soon the term of the contract is over", fitted("days_to_renewal"), is_rule=True),
     Baseline(RFM, "a regression on recency, frequency and spend", fitted(RFM)),
     Baseline("rfm_logistic", "a regression on recency, counts, spend, tenure, mean gap and overdue ratio", analyst),
     Baseline("bg_nbd", "the BG/NBD model's chance of no order in the horizon", no_order),
@@ -155,7 +157,11 @@ BASELINES = (
         gone,
         counts=False,
     ),
-    Baseline("contract_logistic", "a regression on tenure, plan, price and the customer's other attributes", contract),
+    Baseline(
+        "contract_logistic",
+        "a regression on tenure, plan, price, the end of the term and the customer's attributes",
+        contract,
+    ),
     Baseline(
         "ends_by_tenure", "the Kaplan-Meier chance that a subscription of this age ends in the horizon", ends_by_tenure
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core.bootstrap import COMPARED_BY, OURS
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.files import write_text
 from lapse.core.markdown import bullets, table
 from lapse.evaluation.report import baseline_row, figure_rows, group_row, read_reports
@@ -48,6 +49,7 @@ def model_card(reports: Mapping[str, Any]) -> str:
         "## Model", *_model(metrics, backtest, population),
         "## Data", *_data(metrics, population),
         "## Definition of churn", " ".join(definition(population["churn"])),
+        *ChurnMeaning.from_json(metrics["churn_meaning"]).sentences,
         "## Metrics", _metrics_table(metrics, backtest),
         "Intervals are 95 %, over resampled customers.",
         "## Calibration", calibrated(backtest["choice"]),
@@ -99,7 +101,7 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
     latest, days = backtest["origins"][metrics["test_cutoff"]][OURS], metrics["pooled"]["cutoffs"]
     head = ("metric", f"over {len(days)} test cutoffs", "95 %", f"at {metrics['test_cutoff']}", "95 %")
     pooled = backtest["pooled"][OURS]
-    size = ("customers tested, and share that left", *(f"{card['n']:,}; {percent(card['churn_rate'])}" if i % 2 == 0 else ""
+    size = ("customers tested, and churn rate", *(f"{card['n']:,}; {percent(card['churn_rate'])}" if i % 2 == 0 else ""
             for card in (pooled, latest) for i in range(2)))  # fmt: skip
     return table(head, [size, *figure_rows(pooled, latest)])
 
@@ -117,7 +119,18 @@ def _baselines_table(backtest: Mapping[str, Any]) -> str:
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     if not groups:
         return ["The data have no segments, and tenure is not known."]
-    head = ("group", "", "customers", "churners", "left", "predicted", "AUROC (95 %)", "lift in the top 10 %", "ECE", "")
+    head = (
+        "group",
+        "",
+        "customers",
+        "churners",
+        "churn rate",
+        "predicted",
+        "AUROC (95 %)",
+        "lift in the top 10 %",
+        "ECE",
+        "",
+    )
     names = ("by", "value", "n", "churners", "left", "predicted", "auroc", "lift", "ece")
     rows = [(*(row[name] for name in names), "small" if row["small"] else "") for row in map(group_row, groups)]
     return ["Over all test cutoffs. Figures of small groups are mostly chance.", table(head, rows)]

@@ -154,6 +154,7 @@ def headline_metrics(
                 name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in origin["baselines"].items()}}}
             for day, origin in tested["origins"].items()
         ],
+        "churn_meaning": final_model.churn_meaning.to_json(),
         "trials": origins[-1].bundle.choice.get("trials", []),
         "verdict": verdict(grade, final_model),
         "caution": caution(grade),

@@ -13,7 +13,7 @@ from lapse.core.charts import draw_base_rate
 from lapse.core.files import write_json
 from lapse.evaluation.curves import share_interval
 from lapse.features.catalogue import all_features
-from lapse.features.family import slug
+from lapse.features.names import slug
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.model.training_procedure import Experiment
@@ -36,7 +36,7 @@ def population(experiment: Experiment, final_model: Bundle, profile: DataProfile
     """Return the content of population.json."""
     return {
         "lapse": __version__,
-        "period": {name: str(day) for name, day in asdict(profile.period).items()},
+        "period": profile.period.to_json(),
         "tables": sorted(profile.columns),
         "churn": asdict(experiment.windows),
         "cutoffs": len(experiment.cutoffs),
@@ -63,7 +63,7 @@ def _reads(bundle: Bundle, attribute: str) -> bool:
 
 
 def base_rate_points(experiment: Experiment, predicted: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return who left after each labelled cutoff, with a 95 % interval, and the mean risk predicted at each test cutoff."""
+    """Return the churn rate after each labelled cutoff, with a 95 % interval, and the mean risk at test cutoffs."""
     points = []
     for day in experiment.cutoffs:
         churned = experiment.churned([day])

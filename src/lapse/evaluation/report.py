@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core.bootstrap import COMPARED_BY, OURS, Difference
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.files import read_json, write_text
 from lapse.core.html import rendered
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS
@@ -35,12 +36,12 @@ PICTURES = {
     "differences": "Our difference in AUROC to each baseline",
     "over_time": "Ranking and probabilities at each test cutoff",
     "reliability": "Predicted risk against what happened",
-    "base_rate": "Who left after each cutoff, and what was predicted",
+    "base_rate": "Churn rate after each cutoff, and what was predicted",
     "lift": "Churners caught along the list",
     "lift_curve": "Lift along the list",
     "roc": "ROC",
     "precision_recall": "Precision and recall",
-    "scores": "Risks of those who left and of those who stayed",
+    "scores": "Risks of the churners and of the others",
 }
 """Name of the picture -> its text where it cannot be seen, in the order of the page."""
 OVER_TIME = ("auroc", "average_precision", "brier", "log_loss", "ece", "calibration_slope", "lift_at_10pct")
@@ -74,6 +75,7 @@ def report_page(reports: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     """Return the HTML page for what `read_reports` and `read_pictures` returned."""
     metrics, backtest, population = reports["metrics"], reports["backtest"], reports["population"]
     groups, origins = ordered(backtest["groups"]), backtest["origins"]
+    churn = ChurnMeaning.from_json(metrics["churn_meaning"])
     return rendered(
         TEMPLATE.read_text(encoding="utf-8"),
         metrics=metrics,
@@ -82,6 +84,7 @@ def report_page(reports: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         limits=limits_sentence(metrics["grade"]),
         headline=headline(metrics),
         definition=definition(population["churn"]),
+        comebacks=churn.comebacks,
         population=population,
         baselines=[baseline_row(name, card, backtest["meanings"]) for name, card in backtest["pooled"]["baselines"].items()],
         ours=backtest["pooled"][OURS],

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lapse.core.bootstrap import Difference
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.evaluation.alarm import Alarm
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS
 from lapse.evaluation.baselines import MEANING
 from lapse.evaluation.grade import CalibrationLimits
 
 METRICS = {
-    "auroc": "AUROC: how often a customer who left ranks above one who stayed",
+    "auroc": "AUROC: how often a churner ranks above a customer who is none",
     "average_precision": "average precision: mean share of churners down the list",
     "log_loss": "log loss (less is better)",
     "brier": "Brier score (less is better)",
@@ -33,11 +34,11 @@ METRICS = {
 FEW_CUSTOMERS, FEW_CHURNERS = 500, 50
 """Below either, one test cutoff tells little by itself."""
 DRIFT = 1.25
-"""Highest over lowest share that left, above which the base rate is said to move."""
+"""Highest over lowest churn rate, above which the base rate is said to move."""
 NOT_GIVEN = 2.0
 """Churn rate without a segment over the rate with one, above which that is suspicious."""
 NOT_FOR = (
-    "To explain why customers leave, or what would keep them: it finds customers who resemble earlier churners, and "
+    "To explain why customers churn, or what would keep them: it finds customers who resemble earlier churners, and "
     "resemblance is not a cause. Only a random group that is left alone (a holdout) shows what a campaign changes.",
     "To deny, delay or worsen anybody's service, price, credit or rights, or to judge a single person. It was made to "
     "choose whom to contact.",
@@ -80,8 +81,9 @@ def definition(churn: Mapping[str, Any]) -> list[str]:
     after = f", not counting the first {churn['lead_days']} days" if churn["lead_days"] else ""
     if churn["mode"] == "subscription":
         renewal = f" or in the {churn['renewal_days']} days after that" if churn["renewal_days"] else ""
+        noticed = ", and they have not given notice of it" if churn.get("notice") == "leaving" else ""
         return [
-            "A customer is included at a cutoff (a day) when one of their subscriptions is running on it.",
+            f"A customer is included at a cutoff (a day) when one of their subscriptions is running on it{noticed}.",
             f"They churned when it ended in the {churn['horizon_days']} days after the cutoff{after}, and they did not "
             f"renew in that time{renewal}.",
         ]
@@ -94,15 +96,17 @@ def definition(churn: Mapping[str, Any]) -> list[str]:
 
 def headline(metrics: Mapping[str, Any]) -> list[str]:
     """Return what a marketer needs to know, a sentence each."""
-    test, day = metrics["test"], metrics["test_cutoff"]
+    test, day, churn = metrics["test"], metrics["test_cutoff"], ChurnMeaning.from_json(metrics["churn_meaning"])
     if test["capture_at_10pct"] is None or test["auroc"] is None:
-        return [f"Of the {test['n']:,} customers at {day}, {percent(test['churn_rate'])} left: with only one outcome, "
-                "nothing can be ranked."]  # fmt: skip
+        return [f"Of the {test['n']:,} customers at {day}, {percent(test['churn_rate'])} {churn.left}: with only one "
+                "outcome, nothing can be ranked."]  # fmt: skip
     return [
-        f"Of the customers who left after {day}, {percent(test['capture_at_10pct'], 0)} were in the tenth of the list with "
-        f"the highest predicted risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at random.",
+        f"Of the customers who {churn.left} after {day}, {percent(test['capture_at_10pct'], 0)} were in the tenth of the "
+        f"list with the highest predicted risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at "
+        "random.",
         f"The {test['n']:,} customers had a predicted risk of {percent(test['mean_risk'])} on average; "
-        f"{percent(test['churn_rate'])} left. Neither the model nor its calibration had seen these outcomes.",
+        f"{percent(test['churn_rate'])} {churn.left}. Neither the model nor its calibration had seen these outcomes.",
+        *churn.sentences,
     ]
 
 
@@ -161,8 +165,8 @@ def cautions(
     if metrics["final_model"]["kind"] == "rule":
         found.append("The final model is a rule of thumb: everybody with the same value gets the same risk.")
     if test["n"] < FEW_CUSTOMERS or min(churners, test["n"] - churners) < FEW_CHURNERS:
-        found.append(f"Only {test['n']:,} customers were tested at the latest cutoff, of whom {churners:,} left: read the "
-                     "intervals rather than the figures.")  # fmt: skip
+        found.append(f"Only {test['n']:,} customers were tested at the latest cutoff, of whom {churners:,} churned: read "
+                     "the intervals rather than the figures.")  # fmt: skip
     if len(days) == 1:
         found.append("There is only one test cutoff: how the model does in another season is not known.")
     else:
@@ -170,13 +174,13 @@ def cautions(
                      "resample customers, so they allow for the former; they say nothing about other seasons.")  # fmt: skip
     low, high = (pick(row["churn_rate"] for row in rates) for pick in (min, max)) if rates else (0.0, 0.0)
     if high > DRIFT * low:
-        found.append(f"The share that left moved from {percent(low)} to {percent(high)} between cutoffs. Risks are right on "
+        found.append(f"The churn rate moved from {percent(low)} to {percent(high)} between cutoffs. Risks are right on "
                      "average over cutoffs; at any one of them all risks may be too high or too low together.")  # fmt: skip
     off = [row for row in rates if row["mean_risk"] is not None and not row["low"] <= row["mean_risk"] <= row["high"]]
     if off:
         rates_text = "; ".join(f"{row['cutoff_date']}: {_predicted_and_left(row)}" for row in off[-3:])
         found.append(f"At {len(off)} of {len(days)} test cutoffs the mean predicted risk lay outside the interval of "
-                     f"the share that left ({rates_text}).")  # fmt: skip
+                     f"the churn rate ({rates_text}).")  # fmt: skip
     found += _group_cautions(groups, CalibrationLimits(**grade["calibration_limits"]))
     return [
         *found,
@@ -186,7 +190,7 @@ def cautions(
 
 
 def _predicted_and_left(row: Mapping[str, Any]) -> str:
-    return f"predicted {percent(row['mean_risk'])}, {percent(row['churn_rate'])} left"
+    return f"predicted {percent(row['mean_risk'])}, {percent(row['churn_rate'])} churned"
 
 
 def _group_cautions(groups: Sequence[Mapping[str, Any]], limits: CalibrationLimits) -> list[str]:
@@ -194,7 +198,7 @@ def _group_cautions(groups: Sequence[Mapping[str, Any]], limits: CalibrationLimi
     small = [row for row in groups if row["small"]]
     if small:
         found.append(f"{len(small)} of {len(groups)} groups are small (fewer than {SMALL} customers, or fewer than "
-                     f"{SMALL_CLASS} who left or stayed): their figures are mostly chance.")  # fmt: skip
+                     f"{SMALL_CLASS} churners or others): their figures are mostly chance.")  # fmt: skip
     off = [row for row in groups if not row["small"] and limits.misses_ece(row)]
     if off:
         named = ", ".join(f"{row['by']} {row['value']} ({_predicted_and_left(row)})" for row in off[:3])
@@ -203,7 +207,7 @@ def _group_cautions(groups: Sequence[Mapping[str, Any]], limits: CalibrationLimi
 
 
 def _not_given(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a caution where those about whom the data say less are the ones who left.
+    """Return a caution where those about whom the data say less are the ones who churned.
 
     They often are those who came and went: what is filled in later knows the future.
     """
@@ -214,8 +218,8 @@ def _not_given(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     known, others = blank[0]["churn_rate"], sum(row["churners"] for row in rest) / sum(row["n"] for row in rest)
     if known <= NOT_GIVEN * others:
         return []
-    return [f"Customers without a segment left more than {NOT_GIVEN:g} times as often ({percent(known)}) as those with one. "
-            "If segments and attributes are filled in later, for those who stayed, they give the future away and these "
+    return [f"Customers without a segment churned more than {NOT_GIVEN:g} times as often ({percent(known)}) as those with "
+            "one. If segments and attributes are filled in later, for those who stayed, they give the future away and these "
             "figures are too good: deliver them with `valid_from`, or leave them out."]  # fmt: skip
 
 

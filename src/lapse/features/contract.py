@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import ibis
+
 from lapse.features.family import Entry, Family
 
 contract = Family("contract", "subscription_days", "the contract itself", needs=("subscriptions",))
 
 NONE = "null without any subscription"
+NO_TERM = "null without a paid subscription that has a term"
+MONTH = 31
+"""Days of every month, so that months can be counted in whole days: a term then ends up to three days later than it does."""
 
 
 @contract.aggregate(
@@ -60,3 +65,60 @@ def notices_open(days: Any) -> Any:
 )
 def trial_count(days: Any) -> Any:
     return days.trial_starts.sum()
+
+
+@contract.aggregate(
+    Entry("Paid subscriptions that run at the cutoff.", "subscriptions", NONE, "lower", "contract",
+          "holds {running_contracts:#subscription}, others typically {others:,.0f}")
+)  # fmt: skip
+def running_contracts(days: Any) -> Any:
+    return days.starts.sum() - days.ends.sum()
+
+
+@contract.aggregate(
+    Entry("What the running subscriptions bring a month.", "currency", "null without a price", "either", "contract",
+          needs=("monthly_price",))
+)  # fmt: skip
+def monthly_price(days: Any) -> Any:
+    began = days.started_price.sum()
+    return ibis.ifelse(began.isnull(), ibis.null("decimal(38, 4)"), began - days.ended_price.sum().coalesce(0))
+
+
+@contract.aggregate(
+    Entry("Days until the term of the subscription that began last is over, months of 31 days.", "days", NO_TERM, "lower",
+          "contract", "the term ends {days_to_renewal:in days}, others' typically {others:in days}", needs=("term_months",))
+)  # fmt: skip
+def days_to_renewal(days: Any) -> Any:
+    term = _term(days)
+    return term - _since_start(days) % term
+
+
+@contract.aggregate(
+    Entry("Terms that the subscription that began last has run through.", "terms", NO_TERM, "lower", "contract",
+          "has renewed {renewals:#time} so far, others typically {others:,.0f}", needs=("term_months",))
+)  # fmt: skip
+def renewals(days: Any) -> Any:
+    return (_since_start(days) / _term(days)).floor()
+
+
+@contract.aggregate(
+    Entry("The plan of the subscription that began last is {level}.", "0 or 1", "null without a plan", "either", "contract",
+          needs=("plan",)),
+    over=["plan"],
+)  # fmt: skip
+def plan_is(days: Any, level: str) -> Any:
+    return (days.plan.argmax(days.activity_date, where=days.plan.notnull()) == level).cast("int64")
+
+
+def _term(days: Any) -> Any:
+    """Return the term in days, a month counted as MONTH, of the subscription with a term that began last."""
+    return days.term_months.argmax(days.activity_date, where=days.term_months.notnull()).nullif(0) * MONTH
+
+
+def _since_start(days: Any) -> Any:
+    """Return the days since it began, counted likewise."""
+    return _position(days.cutoff_date).max() - _position(days.activity_date).max(where=days.term_months.notnull())
+
+
+def _position(day: Any) -> Any:
+    return (day.year() * 12 + day.month()).cast("int64") * MONTH + day.day().cast("int64")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapse.features.family import Entry, Family, Inputs, share
+from lapse.features.family import ORDERS, Entry, Family, Inputs, share
 from lapse.features.formulas import decay
 from lapse.features.purchasing import FEW_DAYS, order_rate_change
 
@@ -106,7 +106,7 @@ def engagement_rate_change(row: Any, short: int, long: int) -> Any:
 
 @engagement.derived(
     Entry("engagement_rate_change less order_rate_change: below 0 the customer turns away before ordering less.", "ratio",
-          "null where one of the two is", "lower", "less_active", reference_value=0),
+          "null where one of the two is", "lower", "less_active", reference_value=0, needs=(ORDERS,)),
     over=["windows"],
 )  # fmt: skip
 def engagement_ahead_of_orders(row: Any, short: int, long: int) -> Any:

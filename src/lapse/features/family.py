@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import signature
@@ -14,29 +13,18 @@ import ibis.expr.types as ir
 
 from lapse.core.errors import DataError, sample_keys
 from lapse.core.settings import Features
+from lapse.core.tables import TRANSACTIONS
 from lapse.core.windows import ChurnWindows, feature_windows
+from lapse.features.names import slug, slugs
 from lapse.history.profile import DataProfile
 
 Risk = Literal["higher", "lower", "either"]
-Over = Literal["window", "windows", "event_type", "response", "service", "open_case", "attribute", "level"]
+Over = Literal["window", "windows", "event_type", "response", "service", "open_case", "attribute", "level", "plan"]
 
 MOST_EVENT_TYPES = 50  # a mapped URL or free text would make thousands of columns
 WINDOWS = ("window", "short", "long")
-
-
-def slug(name: str) -> str:
-    """Return what stands for a delivered name in column names: lower-case letters, digits and underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
-
-
-def _slugs(names: Iterable[str]) -> dict[str, str]:
-    """Return a slug for each name that no other has: where letters do not tell them apart, their number does."""
-    given = list(names)
-    slugs = [slug(name) for name in given]
-    return {
-        name: short if short and slugs.count(short) == 1 else f"{short}_{number}".strip("_")
-        for number, (name, short) in enumerate(zip(given, slugs, strict=True), start=1)
-    }
+ORDERS, OF_ORDERS = "orders", ("purchase_days", "category_days")
+ORDER_COLUMNS = frozenset(TRANSACTIONS.names)
 
 
 @dataclass(frozen=True)
@@ -65,6 +53,8 @@ class Inputs:
     """Name of a case, e.g. ticket -> (the event that opens one, the event that closes it)."""
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Attribute of the customers table -> its levels; none for a number."""
+    plans: tuple[str, ...] = ()
+    """The most frequent plans of the subscriptions."""
     own: tuple[Family, ...] = field(default=(), compare=False)
     """The workspace's own families."""
     own_digest: str = ""
@@ -93,13 +83,18 @@ class Inputs:
             service={name: kinds for name, kinds in services.items() if kinds},
             open_cases={name: (a, b) for name, (a, b) in section.open_cases.items() if {a, b} <= types},
             attributes={name: tuple(levels) for name, levels in profile.attributes.items()},
+            plans=tuple(profile.plans),
             own=custom.families if custom else (),
             own_digest=custom.digest if custom else "",
         )
 
+    def has(self, need: str) -> bool:
+        """Return whether the delivery has what a feature needs; ORDERS stands for any column of transactions."""
+        return bool(ORDER_COLUMNS & self.given) if need == ORDERS else need in self.given
+
     def choices(self, over: Over) -> list[dict[str, Any]]:
         """Return the arguments of each repetition of a feature over one thing."""
-        columns = _slugs(self.attributes)
+        columns = slugs(self.attributes)
         found: dict[Over, list[dict[str, Any]]] = {
             "window": [{"window": days} for days in self.windows],
             "windows": [{"short": short, "long": long} for short, long in pairwise(self.windows)],
@@ -116,8 +111,9 @@ class Inputs:
             "level": [
                 {"attribute": columns[name], "column": name, "level": level, "is": short}
                 for name, levels in self.attributes.items()
-                for level, short in _slugs(levels).items()
+                for level, short in slugs(levels).items()
             ],
+            "plan": [{"level": level, "is": short} for level, short in slugs(self.plans).items()],
         }
         return found[over]
 
@@ -131,7 +127,9 @@ class Inputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return the inputs as plain values for the bundle, custom features as their digest."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "own"}
+        plain = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name != "own" and (f.name != "plans" or self.plans)
+        }
         return {**plain, "given": sorted(self.given)}
 
     @classmethod
@@ -139,7 +137,8 @@ class Inputs:
         """Return the inputs that `to_json` wrote, still without the workspace's own families."""
         pairs = {name: {key: tuple(value) for key, value in spec[name].items()}
                  for name in ("responses", "service", "open_cases", "attributes")}  # fmt: skip
-        lists = {"windows": tuple(spec["windows"]), "event_types": tuple(spec["event_types"])}
+        lists = {"windows": tuple(spec["windows"]), "event_types": tuple(spec["event_types"]),
+                 "plans": tuple(spec.get("plans", ()))}  # fmt: skip
         return cls(**{**spec, **pairs, **lists, "given": frozenset(spec["given"])})
 
 
@@ -219,7 +218,8 @@ class Family:
 
     def missing(self, inputs: Inputs) -> list[str]:
         """Return what the delivery lacks for this family to be built at all."""
-        return [need for need in self.needs if need not in inputs.given]
+        needs = (*((ORDERS,) if self.table in OF_ORDERS else ()), *self.needs)
+        return [need for need in needs if not inputs.has(need)]
 
     def features(self, inputs: Inputs) -> list[Feature]:
         """Return the family's features for a delivery, in the order in which they are written."""
@@ -253,7 +253,7 @@ class Family:
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def remember(function: Callable[..., Any]) -> Callable[..., Any]:
             def make(inputs: Inputs) -> Iterator[Feature]:
-                if any(need not in inputs.given for need in entry.needs):
+                if not all(inputs.has(need) for need in entry.needs):
                     return
                 for combination in product(*(inputs.choices(one) for one in over)):
                     arguments = {key: value for one in combination for key, value in one.items()}

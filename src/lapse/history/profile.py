@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ FEWEST_CUSTOMERS = 20
 FEWEST_NUMBERS = 12
 """A number of fewer different values is a class."""
 
+CONTRACT_COLUMNS = frozenset({"plan", "monthly_price", "term_months"})
+
 
 @dataclass(frozen=True)
 class DataProfile:
@@ -38,6 +39,8 @@ class DataProfile:
     """Attribute of the customers -> its most frequent values; none of them for a number."""
     has_time_of_day: bool = False
     """Orders are dated by the minute, not by the day."""
+    plans: list[str] = field(default_factory=list)
+    """The most frequent plans of the subscriptions, in the order of the alphabet."""
     tables: dict[str, TableProfile] = field(default_factory=dict)
     """Each mapped table as it was on the last complete day; none in a profile that an older lapse wrote."""
 
@@ -60,14 +63,17 @@ class DataProfile:
 
     @property
     def given(self) -> frozenset[str]:
-        """What features may need: the delivery's columns of transactions, its other tables, `comment`, `time_of_day`."""
+        """What features may need: the delivery's columns of transactions, its other tables, `comment`, `time_of_day`, and
+        what it says of a subscription: CONTRACT_COLUMNS.
+        """
         marks = {"comment"} & set(self.columns.get("feedback", ())) | ({"time_of_day"} if self.has_time_of_day else set())
-        return frozenset(self.columns["transactions"]) | (frozenset(self.columns) - {"transactions"}) | marks
+        marks |= CONTRACT_COLUMNS & set(self.columns.get("subscriptions", ()))
+        return frozenset(self.columns.get("transactions", ())) | (frozenset(self.columns) - {"transactions"}) | marks
 
     def write(self, path: Path) -> None:
         """Write the profile as JSON."""
         content = asdict(self)
-        content["period"] = {name: str(day) for name, day in asdict(self.period).items()}
+        content["period"] = self.period.to_json()
         content["tables"] = {name: table.to_json() for name, table in self.tables.items()}
         write_json(path, content)
 
@@ -79,7 +85,7 @@ class DataProfile:
         again = "`dvc repro --force validate`"
         content: dict[str, Any] = read_json(path, again)
         with intact(path, again):
-            period = Period(**{name: date.fromisoformat(day) for name, day in content.pop("period").items()})
+            period = Period.from_json(content.pop("period"))
             scale, tables = content.pop("rating_scale"), content.pop("tables", {})
             return cls(
                 period=period, rating_scale=tuple(scale) if scale else None,
@@ -106,6 +112,15 @@ def has_time_of_day(engine: DuckEngine) -> bool:
         "SELECT coalesce(bool_or(ordered_at <> date_trunc('day', ordered_at)), false) FROM valid_transactions"
     ).fetchone()
     return bool(row and row[0])
+
+
+def frequent_plans(engine: DuckEngine) -> list[str]:
+    """Return the most frequent plans of the subscriptions; none where there are not two."""
+    found = engine.connection.execute(
+        "SELECT plan FROM valid_subscriptions WHERE plan IS NOT NULL AND NOT coalesce(is_trial, false) GROUP BY 1 HAVING "
+        f"count(DISTINCT customer_id) >= {FEWEST_CUSTOMERS} ORDER BY count(*) DESC, 1 LIMIT {MOST_LEVELS}"
+    ).fetchall()
+    return sorted(str(value) for (value,) in found) if len(found) > 1 else []
 
 
 def attribute_levels(engine: DuckEngine, attributes: Sequence[str]) -> dict[str, list[str]]:

@@ -14,11 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 
 import lapse
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import ModelError
 from lapse.core.files import digest, write_text
 from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
+from lapse.history.profile import CONTRACT_COLUMNS
 from lapse.history.table_profile import TableProfile
 from lapse.model.calibration import Calibrator, calibrator_from_json, calibrator_to_json
 from lapse.model.scorers import Scorer, scorer_from_json, scorer_to_json
@@ -33,6 +35,7 @@ DIGITS = 9  # of a risk: linear algebra differs in its last bits from one kind o
 DESCRIPTION = "bundle.json"
 _PLACES = {
     "comment": f"{FEEDBACK.name}.comment",
+    **{name: f"subscriptions.{name}" for name in sorted(CONTRACT_COLUMNS)},
     "time_of_day": f"times of day in {TRANSACTIONS.name}.{TRANSACTIONS.moment}",
 }
 """Where inputs that are neither tables nor columns of transactions come from."""
@@ -61,8 +64,15 @@ class Bundle:
     """What the time of the year adds; None where no earlier year is known."""
     learned_from: Mapping[str, TableProfile] | None = None
     """The tables as they were when it was trained; None where an older lapse trained it and did not keep that."""
+    meaning: ChurnMeaning | None = None
+    """Whether its churn is a loss or a pause, counted on the whole log; None in bundles of older versions."""
     version: str = ""
     """Content hash; empty until the bundle is written or read."""
+
+    @property
+    def churn_meaning(self) -> ChurnMeaning:
+        """The meaning of its churn; a pause where it is not known."""
+        return self.meaning or ChurnMeaning(self.windows.mode, self.windows.horizon_days)
 
     @property
     def base_rate(self) -> float:
@@ -182,6 +192,7 @@ class Bundle:
             "calibrator": calibrator_to_json(self.calibrator),
             "season": self.season.to_json() if self.season else None,
             "learned_from": _tables_to_json(self.learned_from),
+            "meaning": self.meaning.to_json() if self.meaning else None,
             "cutoffs": {role: list(days) for role, days in self.cutoffs.items()},
         }
         for name, text in texts.items():
@@ -212,12 +223,13 @@ class Bundle:
                 scorer=scorer,
                 calibrator=calibrator_from_json(spec["calibrator"]),
                 inputs=Inputs.from_json(spec["inputs"]),
-                windows=ChurnWindows(**spec["windows"]),
+                windows=_windows_of(spec["windows"]),
                 cutoffs=spec["cutoffs"],
                 kind=spec["kind"],
                 choice=spec["choice"],
                 season=Season.from_json(spec["season"]) if spec.get("season") else None,
                 learned_from=_tables_from_json(spec.get("learned_from")),
+                meaning=ChurnMeaning.from_json(spec["meaning"]) if spec.get("meaning") else None,
                 version=content_hash(folder),
             )
         except (*_ODD, AttributeError, lgb.basic.LightGBMError) as error:
@@ -237,6 +249,11 @@ def _tables_to_json(tables: Mapping[str, TableProfile] | None) -> dict[str, Any]
 
 def _tables_from_json(spec: Mapping[str, Any] | None) -> dict[str, TableProfile] | None:
     return None if spec is None else {name: TableProfile.from_json(table) for name, table in spec.items()}
+
+
+def _windows_of(spec: Mapping[str, Any]) -> ChurnWindows:
+    """Return a bundle's windows; before there was `notice`, whoever had given it was among the customers at risk."""
+    return ChurnWindows(**{**({"notice": "at_risk"} if spec["mode"] == "subscription" else {}), **spec})
 
 
 def content_hash(folder: Path) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import DataError
 from lapse.core.files import intact, read_json
+from lapse.core.logging import stage_logger
 from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features, learned_features
@@ -24,6 +26,18 @@ from lapse.model.training_procedure import Experiment, fit_bundle, sampled
 from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
 
+LOG = stage_logger("train")
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What the models carry, beside what they learned, to those who use them."""
+
+    tables: Mapping[str, TableProfile] | None = None
+    """The delivery as it is now."""
+    meaning: ChurnMeaning | None = None
+    """Whether churn is a loss or a pause."""
+
 
 def write_models(
     features: Path,
@@ -34,13 +48,13 @@ def write_models(
     windows: ChurnWindows,
     train: Train,
     rates: Rates | None = None,
-    tables: Mapping[str, TableProfile] | None = None,
+    carried: Carried | None = None,
 ) -> tuple[Bundle, Bundle]:
     """Write the evaluation model and the final model to `evaluation/` and `lapse/` in `out`, and return both.
 
     The evaluation model learns from the cutoffs whose outcomes were known at the last one, on which it is tested; the
     final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: those
-    of earlier years included, for the season. `tables`: the delivery as it is now, which the models keep.
+    of earlier years included, for the season.
     """
     experiment = open_experiment(features, labels, inputs=inputs, windows=windows, train=train, rates=rates)
     before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
@@ -49,10 +63,17 @@ def write_models(
         # On what was known at the test cutoff, for both models: the test stays unseen.
         tuned, trials = tune(experiment, before, out / "tuning.log")
         experiment = experiment.with_settings(tuned)
+    carried = carried or Carried()
     for name, known in (("evaluation", before), ("lapse", experiment.cutoffs)):
         fitted = fit_bundle(experiment, known)
-        replace(fitted, choice={**fitted.choice, "trials": trials}, learned_from=tables).write(out / name)
-    return Bundle.read(out / "evaluation"), Bundle.read(out / "lapse")
+        choice = {**fitted.choice, "trials": trials}
+        replace(fitted, choice=choice, learned_from=carried.tables, meaning=carried.meaning).write(out / name)
+    evaluation_model, final_model = Bundle.read(out / "evaluation"), Bundle.read(out / "lapse")
+    for model, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
+        fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
+        LOG.info(f"{model}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")
+    LOG.info(f"final model: version {final_model.version}")
+    return evaluation_model, final_model
 
 
 def open_experiment(

@@ -29,7 +29,11 @@ BOOSTERS = ("booster", "booster_monotone")
 STRENGTHS = {"logistic_0.01": 0.01, "logistic_0.1": 0.1, "logistic_0.001": 0.001}
 """Name -> scikit-learn's C. The first one stays unless another did better."""
 RULES = ("days_since_last_order", "overdue_ratio", "inactivity_rule")
-RFM = "rfm_three_columns"
+CONTRACT_RULES = ("contract_days", "days_to_renewal")
+"""Where churn is the end of a contract: how long it has run, and when its term is over."""
+RFM, CONTRACT = "rfm_three_columns", "contract_few_columns"
+PLAN = "plan_is_"
+"""What the names of features that say the plan begin with."""
 NO_ORDER = "no_order_by_model"
 """The feature of this name on its own: BG/NBD's probability, calibrated. Hard to beat where all customers joined at once."""
 FOLD_ROWS = 200_000
@@ -96,7 +100,19 @@ class Experiment:
     def members(self) -> tuple[str, ...]:
         """Return the names of all models that can be fitted on these features."""
         single = [name for name in (NO_ORDER, *RULES) if name in self.names or name == "inactivity_rule"]
-        return (*BOOSTERS, *STRENGTHS, RFM, *single)
+        by_order = [] if self.simple == CONTRACT else [RFM, *single]
+        by_contract = [*(name for name in CONTRACT_RULES if name in self.names), CONTRACT] if self.by_contract else []
+        return (*BOOSTERS, *STRENGTHS, *by_order, *by_contract)
+
+    @property
+    def by_contract(self) -> bool:
+        """Whether churn is the end of a contract, and the features say something of contracts."""
+        return self.windows.mode == "subscription" and CONTRACT_RULES[0] in self.names
+
+    @property
+    def simple(self) -> str:
+        """The simple regression of the field: RFM, or that on contracts where there are no orders."""
+        return CONTRACT if self.by_contract and RULES[0] not in self.names else RFM
 
     def fit(self, member: str, cutoffs: tuple[date, ...], most: int | None = None) -> Scorer:
         """Return a model fitted to cutoffs, on a sample of their customers when they have more than `most` rows."""
@@ -117,7 +133,11 @@ class Experiment:
             return fit_logistic(rows, self.names, churned, STRENGTHS[member])
         if member == "inactivity_rule":
             return fit_threshold(rows, [name for name in RULES if name in self.names] or self.names[:1], churned)
-        columns = rfm_columns(self.names, self.inputs.windows, self.windows.active_days) if member == RFM else [member]
+        columns = [member]
+        if member == RFM:
+            columns = rfm_columns(self.names, self.inputs.windows, self.windows.active_days)
+        if member == CONTRACT:
+            columns = contract_columns(self.names)
         return fit_logistic(rows, columns, churned)
 
     def _directions(self, rows: pd.DataFrame, cutoffs: tuple[date, ...], most: int | None) -> list[int]:
@@ -160,7 +180,7 @@ def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
     folds = fold_cutoffs(known, windows, experiment.train.calibrate_cutoffs)
     usable = [day for day in folds if len(set(experiment.churned(known_before(known, day, windows)))) == 2]
     if not usable:
-        experiment.fit("days_since_last_order", known)  # raises where only one class is there at all
+        experiment.fit(experiment.simple, known)  # raises where only one class is there at all
         raise ModelError("train: at no cutoff before the last did both churners and stayers exist, so nothing can be "
                          "checked out of time. Choose another churn.horizon_days or churn.active_days.")  # fmt: skip
     selection = select(experiment, usable)
@@ -192,27 +212,36 @@ def select(experiment: Experiment, folds: Sequence[date]) -> Selection:
     def best(names: Sequence[str]) -> str:
         return min(names, key=lambda name: (round(float(losses[name].mean()), 6), list(names).index(name)))
 
-    trees, regression = best(BOOSTERS), best(list(STRENGTHS))
+    trees, regression, simple = best(BOOSTERS), best(list(STRENGTHS)), experiment.simple
     candidates = {
-        "average": (trees, regression, RFM),
+        "average": (trees, regression, simple),
         "trees_and_regression": (trees, regression),
         "trees": (trees,),
         "regression": (regression,),
-        RFM: (RFM,),
+        simple: (simple,),
     }
     if NO_ORDER in losses:
-        candidates |= {"bg_nbd": (NO_ORDER,), "average_with_bg_nbd": (trees, regression, RFM, NO_ORDER)}
+        candidates |= {"bg_nbd": (NO_ORDER,), "average_with_bg_nbd": (trees, regression, simple, NO_ORDER)}
     for name, members in candidates.items():
         losses[name] = fold_losses(experiment, members, folds)
     customers = pd.factorize(np.concatenate([experiment.at([day])["customer_id"].to_numpy() for day in folds]))[0]
     clear = [name for name in candidates if _standard_errors(losses["average"] - losses[name], customers) > CLEAR]
     winner = best(clear) if clear else "average"
     means = {name: round(float(loss.mean()), 6) for name, loss in losses.items()}
-    rule = best([name for name in experiment.members() if name in RULES])
+    rule = best([name for name in experiment.members() if name in (*RULES, *CONTRACT_RULES)])
     if means[rule] <= means[winner]:
         return Selection(rule, "rule", (rule,), means, f"out of time the rule {rule} did as well as the {winner} model")
     why = "clearly better out of time than the average" if clear else "the safest; no other was clearly better out of time"
     return Selection(winner, "model", candidates[winner], means, why)
+
+
+def contract_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns that say what a contract is: how long it has run, the end of its term, its plan and its price.
+
+    The baseline contract_logistic has the customer's attributes as well.
+    """
+    said = (*CONTRACT_RULES, "monthly_price", "running_contracts")
+    return [name for name in names if name in said or name.startswith(PLAN)]
 
 
 def rfm_columns(names: Sequence[str], windows: Sequence[int], active_days: int) -> list[str]:

@@ -27,10 +27,11 @@ HEADINGS = {
     "last_order_date": "Last order", "days_since_last_order": "Days since last order",
     "spend_last_year": "Spend, last 365 days", "expected_margin": "Expected margin if kept",
     "value_at_stake": "Value at stake", "expected_profit": "Expected profit of contact",
+    "comeback_chance": "Chance to come back by themselves",
     "as_of": "As of", "model_version": "Model", "reason_1_code": "Strongest reason, code",
     "reason_2_code": "Second reason, code", "reason_3_code": "Third reason, code", "caution": "Caution",
 }  # fmt: skip
-DAYS = ("last_order_date", "as_of")
+DAYS = ("last_order_date", "as_of", "notice_date", "end_date")
 MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit")
 WIDTHS = {"customer_id": 16, "reason_1": 58, "reason_2": 58, "reason_3": 58, "model_version": 16}
 
@@ -48,20 +49,22 @@ def list_as_csv(listed: pd.DataFrame) -> str:
 
 def list_as_json(listed: pd.DataFrame) -> str:
     """Return a list as a JSON array with one object per customer; what is unknown is null."""
-    days = {name: listed[name].astype(str).mask(listed[name].isna(), None) for name in DAYS}
+    days = {name: listed[name].astype(str).mask(listed[name].isna(), None) for name in DAYS if name in listed}
     text = listed.assign(**days).to_json(orient="records", indent=2, double_precision=6, force_ascii=False)
     return f"{text}\n"
 
 
 def list_as_table(listed: pd.DataFrame) -> str:
     """Return a list as a table for the terminal, a line per customer with the reasons at its end."""
-    lines = [f"{'rank':>5}  {'customer':<16} {'risk':>6}  {'band':<6}  {'last order':<10} {'spend 365 d':>12}  reasons"]
+    lines = [f"{'rank':>5}  {'customer':<16} {'risk':>6}  {'band':<6}  {'last order':<10} {'spend 365 d':>12}  "
+             f"{'back':>4}  reasons"]  # fmt: skip
     for row in listed.to_dict("records"):
         spend = "" if pd.isna(row["spend_last_year"]) else f"{row['spend_last_year']:,.2f}"
         reasons = "; ".join(row[name] for name in ("reason_1", "reason_2", "reason_3") if pd.notna(row[name]))
+        back = "" if pd.isna(row["comeback_chance"]) else f"{row['comeback_chance']:.0%}"
         last = "" if pd.isna(row["last_order_date"]) else f"{row['last_order_date']:%Y-%m-%d}"
         lines.append(f"{row['rank']:>5}  {row['customer_id']:<16} {row['churn_risk']:>6.1%}  {row['risk_band']:<6}  "
-                     f"{last:<10} {spend:>12}  {reasons}")  # fmt: skip
+                     f"{last:<10} {spend:>12}  {back:>4}  {reasons}")  # fmt: skip
     return "\n".join(lines) + "\n" if len(listed) else "Nobody is on the list.\n"
 
 
@@ -98,6 +101,7 @@ def _write_customers(book: Any, listed: pd.DataFrame, instead: str) -> None:
     head = book.add_format({"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "text_wrap": True, "valign": "top"})
     formats = {
         "churn_risk": book.add_format({"num_format": "0.0%"}),
+        "comeback_chance": book.add_format({"num_format": "0%"}),
         **{name: book.add_format({"num_format": "#,##0.00"}) for name in MONEY},
         **{name: book.add_format({"num_format": "yyyy-mm-dd"}) for name in DAYS},
     }

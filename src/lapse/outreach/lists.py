@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.consent import GIVEN, STATES, WITHDRAWN
 from lapse.core.errors import DataError, LapseError
 from lapse.core.files import intact, read_json, write_text
@@ -18,6 +19,7 @@ from lapse.core.settings import Auto, Lists
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.core.windows import ChurnWindows
 from lapse.outreach.export import write_csv, write_spreadsheet
+from lapse.outreach.leaving import write_leaving
 from lapse.value.profit import CampaignCosts, affordable_length
 
 LOG = stage_logger("lists")
@@ -150,6 +152,22 @@ class Tally:
         return [f"{count:,}: {reason}." for reason, count in reasons.items() if count]
 
 
+def write_every_list(
+    scores: pd.DataFrame,
+    leaving: pd.DataFrame,
+    out: Path,
+    lists: Lists,
+    *,
+    windows: ChurnWindows,
+    campaign_costs: CampaignCosts,
+    caution: str | None,
+    meaning: ChurnMeaning | None,
+) -> pd.DataFrame:
+    """Write the list of customers at risk (`write_lists`), which is returned, and that of those who are leaving."""
+    write_leaving(leaving, out)
+    return write_lists(scores, out, lists, windows=windows, campaign_costs=campaign_costs, caution=caution, meaning=meaning)
+
+
 def write_lists(
     scores: pd.DataFrame,
     out: Path,
@@ -158,13 +176,15 @@ def write_lists(
     windows: ChurnWindows,
     campaign_costs: CampaignCosts,
     caution: str | None,
+    meaning: ChurnMeaning | None = None,
 ) -> pd.DataFrame:
     """Write the list as at_risk.csv and at_risk.xlsx to `out`, with the caution of the evaluation, and return it.
 
-    What a reader has to know stands in the spreadsheet's second sheet and, for the CSV, in at_risk_about.txt.
+    What a reader has to know stands in the spreadsheet's second sheet and, for the CSV, in at_risk_about.txt. `meaning`:
+    whether churn is a loss or a pause; None for a model of an older lapse.
     """
     listed = at_risk_list(scores, lists, campaign_costs=campaign_costs, caution=caution)
-    about = about_list(scores, listed, lists, windows=windows, caution=caution)
+    about = about_list(scores, listed, lists, windows=windows, caution=caution, meaning=meaning)
     write_csv(listed, out / "at_risk.csv")
     write_spreadsheet(listed, out / "at_risk.xlsx", about)
     write_text(out / "at_risk_about.txt", "".join(f"{heading}: {text}\n" for heading, text in about.items()))
@@ -172,9 +192,15 @@ def write_lists(
 
 
 def about_list(
-    scores: pd.DataFrame, listed: pd.DataFrame, lists: Lists, *, windows: ChurnWindows, caution: str | None
+    scores: pd.DataFrame,
+    listed: pd.DataFrame,
+    lists: Lists,
+    *,
+    windows: ChurnWindows,
+    caution: str | None,
+    meaning: ChurnMeaning | None = None,
 ) -> dict[str, str]:
-    """Return what a reader of the list has to know of this run, by heading."""
+    """Return what a reader of the list has to know of this run, by heading; `meaning` as in `write_lists`."""
     tally, caution = Tally.of(scores, listed, lists), with_staleness(caution, scores)
     reached = "medium or high" if lists.min_risk == "auto" else f"{lists.min_risk * 100:g}% or more"
     as_of = scores.iloc[0]["cutoff_date"]
@@ -188,6 +214,7 @@ def about_list(
         "Consent": _consent_text(tally),
         "As of": f"{as_of}: nothing after this day was used, except to leave out who no longer agrees to be contacted.",
         "What is foretold": horizon_text(windows, as_of),
+        **({"What churn means": " ".join(meaning.sentences)} if meaning and meaning.sentences else {}),
         "Model": scores.iloc[0]["model_version"],
         **{column.name: f"{column.meaning}{f' ({column.unit})' if column.unit else ''}"
            for column in AT_RISK.columns if column.name not in empty},
@@ -235,6 +262,17 @@ def caution_in(metrics: Path) -> str | None:
     with intact(metrics, again):
         caution: str | None = found.get("caution")
         return caution
+
+
+def meaning_in(metrics: Path) -> ChurnMeaning | None:
+    """Return what churn means by the evaluation: a loss or a pause; None without an evaluation, or by an older lapse."""
+    if not metrics.exists():
+        return None
+    again = "`dvc repro --force evaluate`"
+    found = read_json(metrics, again)
+    with intact(metrics, again):
+        content = found.get("churn_meaning")
+        return ChurnMeaning.from_json(content) if content else None
 
 
 def with_staleness(caution: str | None, scores: pd.DataFrame) -> str | None:

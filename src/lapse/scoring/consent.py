@@ -12,7 +12,7 @@ import pandas as pd
 from lapse.core.consent import GIVEN, REFUSED, UNKNOWN, WITHDRAWN
 from lapse.core.logging import stage_logger
 from lapse.core.tables import CUSTOMERS, EVENTS, nearest
-from lapse.features.family import slug
+from lapse.features.names import slug
 from lapse.history.activity.rollup import EVER
 from lapse.history.profile import DataProfile
 
@@ -32,6 +32,11 @@ class ConsentRecord:
         """Return the state of customers; null for who has not withdrawn where consent is not delivered."""
         states = customer_ids.map(self.states).astype("object")
         return states.where(states.notna(), UNKNOWN if self.is_delivered else None)
+
+
+def may_contact(states: pd.Series) -> pd.Series:
+    """Return which of some states of consent allow contact: a clear yes, and null (see ConsentRecord.of)."""
+    return states.isna() | (states == GIVEN)
 
 
 def consent_record(validated: Path, profile: DataProfile, as_of: date, withdrawn_by: Sequence[str] = ()) -> ConsentRecord:

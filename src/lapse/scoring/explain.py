@@ -41,7 +41,7 @@ def customer_text(
     if history.empty and scored.empty:
         raise DataError(f"no transaction of customer {customer_id!r} is in the log. Check the id: it is written as in the "
                         f"delivery, for example {sample_keys(scores['customer_id'].tolist())}.")  # fmt: skip
-    risk = ["Not scored: not an active customer on the day of the scores (section churn of params.yaml)."]
+    risk = ["Not scored: not an active customer on that day, or leaving after notice (section churn of params.yaml)."]
     if len(scored):
         risk = _risk_lines(scored.iloc[0], scores, explain)
     return "\n".join([f"Customer {customer_id}", "", *risk, "", *_history_lines(history)])

@@ -33,6 +33,8 @@ class Wording(string.Formatter):
         if format_spec.startswith("#"):
             number = f"{value:,.0f}" if round(value) else "no"
             return f"{number} {format_spec[1:]}{'' if number == '1' else 's'}"
+        if format_spec == "in days":
+            return f"in {value:,.0f} day{'' if round(value) == 1 else 's'}"
         if format_spec == "ago":
             return self.format_field(value, "#day") + " ago" if round(value) else "today"
         if format_spec.startswith("every "):

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from lapse.features.causes import WITHOUT_WORDS
-from lapse.features.family import Feature, slug
+from lapse.features.family import Feature
+from lapse.features.names import slug
 from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact_of, fill_in, names_in, risk_direction, text_of
 
 MOST_REASONS, MOST_PROTECTIVE = 3, 2

@@ -14,25 +14,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.consent import GIVEN
+from lapse.core.churn_meaning import ChurnMeaning, gap_band
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort
 from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
-from lapse.core.settings import Score, Value
-from lapse.core.tables import SCORES
-from lapse.core.windows import YEAR_DAYS, observation_window
+from lapse.core.paths import Paths
+from lapse.core.settings import Score, Settings, Value
+from lapse.core.tables import LEAVING, SCORES
+from lapse.core.windows import YEAR_DAYS, ChurnWindows, observation_window
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.features.causes import NOTHING_UNUSUAL
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
 from lapse.scoring.bands import Bands, bands_for
-from lapse.scoring.consent import ConsentRecord
+from lapse.scoring.consent import ConsentRecord, consent_record, may_contact
 from lapse.scoring.freshness import silent_features
 from lapse.scoring.reason_wording import nothing_unusual
 from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, Reason, strongest_causes, typical_values
-from lapse.snapshots import population
+from lapse.snapshots import leaving_customers, population
 from lapse.value.profit import CampaignCosts
 from lapse.value.spend import SpendLog
 from lapse.value.value_model import DIGITS, ValueModel
@@ -75,6 +76,9 @@ def feature_rows(
     if covered < needed:
         raise HistoryTooShort(f"score: on {as_of} the log covers {covered} days, fewer than churn.active_days ({needed}). "
                               "Choose a later day.")  # fmt: skip
+    if profile.period.has_gap_in(observation_window(as_of, needed)):
+        LOG.warning(f"the log has a gap of months in the {needed} days up to {as_of}: who ordered in it is not known, so "
+                    "customers are missing here, and others look more silent than they were")  # fmt: skip
     snapshots = population(activity, as_of, bundle.windows, profile.period)
     rows = build_features(engine, activity, snapshots, as_of, covered, bundle.inputs)
     if rows.empty:
@@ -82,6 +86,28 @@ def feature_rows(
                         f"{bundle.windows.active_days}), so there is nobody to score. Choose another score.as_of, or check "
                         "the delivery.")  # fmt: skip
     return rows
+
+
+def write_day(
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    as_of: date,
+    model: ScoringModel,
+    profile: DataProfile,
+    settings: Settings,
+    paths: Paths,
+    stale_tables: Sequence[str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write and return the scores of everyone eligible on a day, and who is not scored but leaving."""
+    consent = consent_record(paths.validated, profile, as_of, settings.consent.withdrawn_by)
+    scores = score_customers(
+        engine, activity, as_of, model, profile, consent=consent, stale_tables=stale_tables,
+        explained_from=model.bands.explained_from(settings.lists.min_risk),
+    )  # fmt: skip
+    leaving = leaving_rows(engine, activity, as_of, model.bundle.windows, consent=consent)
+    write_scores(scores, paths.scores)
+    write_scores(leaving, paths.leaving)
+    return scores, leaving
 
 
 def score_customers(
@@ -116,13 +142,33 @@ def score_customers(
         **reason_columns(model.bundle, rows, risk >= explained_from, stale_tables),
     })  # fmt: skip
     history = engine.frame(recent_history(activity["purchase_days"], as_of))
+    history["comeback_chance"] = comeback_chances(model.bundle.churn_meaning, history)
     scores = scores.merge(history, on="customer_id", how="left", validate="one_to_one")
     scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
     scores["consent"] = consent.of(scores["customer_id"]) if consent else None
-    scores["may_contact"] = scores["consent"].isna() | (scores["consent"] == GIVEN)
+    scores["may_contact"] = may_contact(scores["consent"])
     scores["stale_tables"] = pd.Series(", ".join(stale_tables) or None, index=scores.index, dtype="str")
     scores["model_version"] = model.bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
+
+
+def leaving_rows(
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    as_of: date,
+    windows: ChurnWindows,
+    *,
+    consent: ConsentRecord | None = None,
+) -> pd.DataFrame:
+    """Return who has given notice by a day (tables.LEAVING), by customer_id; `consent` as in `score_customers`."""
+    if windows.mode != "subscription":
+        return pd.DataFrame(columns=list(LEAVING.names))
+    leaving = engine.frame(leaving_customers(activity, as_of, windows))
+    days_left = (pd.to_datetime(leaving["end_date"]) - pd.Timestamp(as_of)).dt.days.astype("Int64")
+    leaving = leaving.assign(cutoff_date=as_of, days_left=days_left)
+    leaving["consent"] = consent.of(leaving["customer_id"]) if consent else None
+    leaving["may_contact"] = may_contact(leaving["consent"])
+    return leaving[list(LEAVING.names)].sort_values("customer_id", ignore_index=True)
 
 
 def reason_columns(
@@ -155,8 +201,15 @@ def reason_columns(
     return columns
 
 
+def comeback_chances(meaning: ChurnMeaning, history: pd.DataFrame) -> pd.Series:
+    """Return tables.SCORES.comeback_chance of the rows of `recent_history`."""
+    bands = [gap_band(int(days or 0), int(first_to_last) if days else 0)
+             for days, first_to_last in zip(history["order_days"], history["first_to_last_days"], strict=True)]  # fmt: skip
+    return pd.Series([meaning.chance(band) for band in bands], index=history.index, dtype="float64")
+
+
 def recent_history(purchase_days: ir.Table, as_of: date) -> ir.Table:
-    """Return each customer's last order and spend of the year up to a day."""
+    """Return each customer's last order, spend of the year, and the number and span of their order days, up to a day."""
     days: Any = purchase_days
     past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"))
     year = past.activity_date > ibis.literal(observation_window(as_of, YEAR_DAYS).start, type="date")
@@ -164,20 +217,24 @@ def recent_history(purchase_days: ir.Table, as_of: date) -> ir.Table:
     table: ir.Table = past.group_by("customer_id").aggregate(
         last_order_date=last,
         days_since_last_order=ibis.literal(as_of, type="date").delta(last, unit="day"),
+        order_days=past.activity_date.count(where=past.orders > 0),
+        first_to_last_days=last.delta(past.activity_date.min(where=past.orders > 0), unit="day"),
         spend_last_year=past.net_spend.sum(where=year).cast("float64"),
     )
     return table
 
 
 def write_scores(scores: pd.DataFrame, path: Path) -> None:
-    """Write the scores as one whole Parquet file."""
+    """Write scores, or who is leaving, as one whole Parquet file."""
     with atomic_write(path) as temporary:
         scores.to_parquet(temporary, index=False)
 
 
-def print_summary(scores: pd.DataFrame, bands: Bands) -> None:
-    """Log how many customers are in each band."""
+def print_summary(scores: pd.DataFrame, bands: Bands, leaving: int = 0) -> None:
+    """Log how many customers are in each band, and how many are not scored because they have given notice."""
     count, first = scores["risk_band"].value_counts(), scores.iloc[0]
     LOG.info(f"{len(scores):,} customers as of {first['cutoff_date']} by model {first['model_version']}: "
              f"{count.get('high', 0):,} high ({bands.high:.1%} or more), {count.get('medium', 0):,} medium "
              f"({bands.medium:.1%}), {count.get('low', 0):,} low")  # fmt: skip
+    if leaving:
+        LOG.info(f"{leaving:,} more have given notice: they are leaving, not at risk")

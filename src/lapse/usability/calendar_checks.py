@@ -10,6 +10,7 @@ from itertools import groupby
 from statistics import mean, median
 
 from lapse.core.tables import SOURCES
+from lapse.core.windows import Window
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, Severity, plural, present, share_of
 
@@ -47,13 +48,16 @@ class Calendar:
     customers: dict[date, int]
     first: date
     last: date
+    gaps: tuple[Window, ...] = ()
+    """The gaps of months, which have a finding of their own."""
 
     @classmethod
     def of(cls, delivery: CheckedDelivery) -> Calendar:
         """Return the calendar of a delivery."""
         period = delivery.period
         rows = delivery.rows("SELECT activity_date, count(*) FROM checked_days GROUP BY 1 ORDER BY 1")
-        return cls({day: int(count) for day, count in rows}, period.first_day, period.last_complete_day)
+        return cls({day: int(count) for day, count in rows}, period.first_day, period.last_complete_day,
+                   period.gaps)  # fmt: skip
 
     @property
     def days(self) -> list[date]:
@@ -72,11 +76,15 @@ class Calendar:
 
 def check_calendar(delivery: CheckedDelivery) -> list[Finding]:
     """Return what is wrong with the days and hours of a delivery."""
+    moments = [table for table in SOURCES.values() if table.moment]
+    if not delivery.has_orders:
+        # Days without a line are no gap where contracts say who is a customer.
+        return present([shifted_dates(delivery, table.name, table.moment) for table in moments if delivery.has(table.name)])
     calendar = Calendar.of(delivery)
     return present([
-        loaded_twice(delivery), *gaps(calendar), first_period(calendar), last_week(calendar),
+        loaded_twice(delivery), gap_of_months(calendar), *gaps(calendar), first_period(calendar), last_week(calendar),
         last_day(delivery), partial_month(calendar), clock(delivery),
-        *(shifted_dates(delivery, table.name, table.moment) for table in SOURCES.values() if table.moment),
+        *(shifted_dates(delivery, table.name, table.moment) for table in moments),
     ])  # fmt: skip
 
 
@@ -107,9 +115,32 @@ def loaded_twice(delivery: CheckedDelivery) -> Finding | None:
     )  # fmt: skip
 
 
+def gap_of_months(calendar: Calendar) -> Finding | None:
+    """Find the gaps of months (windows.long_gaps), which cutoffs keep away from."""
+    if not calendar.gaps:
+        return None
+    days = sum(gap.days for gap in calendar.gaps)
+    return Finding(
+        "warning", "gap_of_months", "transactions", "ordered_at", days,
+        f"The log has {gaps_in_words(calendar.gaps)}, with next to no lines.",
+        "Deliver what is missing. Until then cutoffs whose windows touch it are not used: everybody looks silent in it.",
+    )  # fmt: skip
+
+
+def gaps_in_words(gaps: Sequence[Window]) -> str:
+    """Return gaps of months as text: how long, from when to when."""
+    named = [f"a gap of {_months(gap.days)} ({_stretch(gap.first_day, gap.end)})" for gap in gaps]
+    return " and ".join(named)
+
+
+def _months(days: int) -> str:
+    months = round(days / 30.44)
+    return f"{months} months" if months > 1 else f"{days} days"
+
+
 def gaps(calendar: Calendar) -> list[Finding]:
-    """Find stretches of open days without lines; weekly closing days do not count."""
-    opened = calendar.open_days
+    """Find stretches of open days without lines; weekly closing days do not count, nor do gaps of months."""
+    opened = [day for day in calendar.open_days if not any(day in gap for gap in calendar.gaps)]
     busy = [day for day in opened if day in calendar.customers]
     runs = [list(run) for empty, run in groupby(opened, lambda day: _is_missing(calendar, day, busy)) if empty]
     sure = [run for run in runs if _usual(calendar, run[0], busy) * len(run) >= EXPECTED_CUSTOMERS]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 
+from lapse.comeback import FollowUp
+from lapse.core.churn_meaning import Comeback
 from lapse.core.errors import HistoryTooShort
 from lapse.core.windows import ChurnWindows, Period, mature_cutoffs
 from lapse.labels import ChurnCount
@@ -29,6 +31,8 @@ class TriedDefinition:
     independent_cutoffs: int
     is_set: bool = False
     """Whether params say this now."""
+    comeback: Comeback | None = None
+    """How many of the churned came back; None where that was not counted."""
 
     @property
     def eligible_customers(self) -> int:
@@ -44,6 +48,11 @@ class TriedDefinition:
     def churn_rate(self) -> float | None:
         """The share of all snapshots that churned; None without snapshots."""
         return sum(cutoff.churned for cutoff in self.cutoffs) / self.snapshots if self.snapshots else None
+
+    @property
+    def comeback_share(self) -> float | None:
+        """The share of the churned who came back; None where the log cannot tell."""
+        return self.comeback.share if self.comeback else None
 
     @property
     def can_train(self) -> bool:
@@ -63,18 +72,27 @@ class TriedDefinition:
             "step_days": self.step_days, "eligible_customers": self.eligible_customers, "churn_rate": self.churn_rate,
             "mature_cutoffs": len(self.cutoffs), "independent_cutoffs": self.independent_cutoffs,
             "snapshots": self.snapshots, "is_set": self.is_set,
+            "comeback": asdict(self.comeback) if self.comeback else None,
         }  # fmt: skip
 
 
 def try_definitions(
-    delivery: CheckedDelivery, definitions: Sequence[tuple[ChurnWindows, int]], max_cutoffs: int
+    delivery: CheckedDelivery,
+    definitions: Sequence[tuple[ChurnWindows, int]],
+    max_cutoffs: int,
+    followed: FollowUp | None = None,
 ) -> list[TriedDefinition]:
-    """Return what each definition (churn windows and step in days) leaves to learn from; the first is the one in params."""
+    """Return what each definition (churn windows and step in days) leaves to learn from; the first is the one in params.
+
+    `followed`: what the comeback shares are counted on; None where the log is too short to follow anybody.
+    """
     tried: list[TriedDefinition] = []
     for windows, step_days in definitions:
         cutoffs = fitting_cutoffs(delivery.period, windows, step_days, max_cutoffs)
         counts = tuple(delivery.churn_at(cutoffs, windows))
-        tried.append(TriedDefinition(windows, step_days, counts, independent_cutoffs(cutoffs, windows), not tried))
+        comeback = followed.comeback(windows) if followed else None
+        independent = independent_cutoffs(cutoffs, windows)
+        tried.append(TriedDefinition(windows, step_days, counts, independent, not tried, comeback))
     return tried
 
 

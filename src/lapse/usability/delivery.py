@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ibis.expr.types as ir
 
+from lapse.comeback import FollowUp, follow_days, follow_up
 from lapse.core.engine import DuckEngine
 from lapse.core.tables import SOURCES
 from lapse.core.windows import ChurnWindows, Period
@@ -89,6 +90,21 @@ class CheckedDelivery:
         """Return whether the delivery has a source table, or a column of transactions, of that name."""
         return name in self.profile.given
 
+    @property
+    def has_orders(self) -> bool:
+        """Return whether transactions were delivered, and not contracts alone."""
+        return "transactions" in self.profile.columns
+
     def churn_at(self, cutoffs: Sequence[date], windows: ChurnWindows) -> list[ChurnCount]:
         """Return the eligible and the churned at each mature cutoff, as the labels define them."""
         return count_churners(self.engine, self.activity, cutoffs, windows, self.period.last_complete_day)
+
+    def follow(self, longest_active: int, lead_days: int) -> FollowUp | None:
+        """Return when customers ordered next, for the comeback shares; None where the log is too short to follow anybody."""
+        by_days = follow_days(self.period, self.profile.median_gap_days)
+        if not by_days:
+            return None
+        return follow_up(
+            self.engine, self.activity["purchase_days"], self.period, by_days=by_days, longest_active=longest_active,
+            lead_days=lead_days,
+        )  # fmt: skip

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lapse.comeback import FOLLOWED_CUTOFFS, STEP_DAYS, FollowUp
 from lapse.core.windows import LADDER, ChurnWindows, Period, nearest_rung
-from lapse.usability.definitions import TriedDefinition, fitting_cutoffs
+from lapse.usability.definitions import ROLES, TriedDefinition, fitting_cutoffs, independent_cutoffs
 from lapse.usability.delivery import CheckedDelivery
 
 # Nine in ten who come back do so within the horizon: only then does silence over it mean something.
 HORIZON_QUANTILE = 0.90
 # Who has not bought for longer than 98 of 100 gaps last has left already: a warning would come too late.
 ACTIVE_QUANTILE = 0.98
-QUANTILES = (0.25, 0.50, 0.75, HORIZON_QUANTILE, 0.95, ACTIVE_QUANTILE)
+# Where a third of the gaps last as long as the horizon, customers in their normal rhythm would be called churned.
+NORMAL_QUANTILE = 2 / 3
+QUANTILES = (0.25, 0.50, NORMAL_QUANTILE, HORIZON_QUANTILE, 0.95, ACTIVE_QUANTILE)
 # Half a dozen cutoffs or more: fewer give the model one season to learn from.
 ENOUGH_CUTOFFS = 6
 # With fewer people than this, the last tenth of the gaps is two or three gaps.
@@ -63,12 +66,30 @@ class Rhythm:
 
 
 def near_definitions(
-    rhythm: Rhythm, period: Period, windows: ChurnWindows, step_days: int
+    rhythm: Rhythm, period: Period, windows: ChurnWindows, *, step_days: int, followed: FollowUp | None
 ) -> list[tuple[ChurnWindows, int]]:
-    """Return the definitions to try, each with its step: the one that is set, then those nearest to the rhythm."""
+    """Return the definitions to try, each with its step: the one that is set, one for every horizon, then those nearest.
+
+    For every horizon that comebacks can be counted for (half of the days followed), the active days nearest to the rhythm
+    that leave enough cutoffs, can be followed, and do not reach back to people long gone.
+    """
     near = [(candidate, step_for(candidate, period)) for candidate in candidates(rhythm, windows)]
     fitting = [(candidate, step) for candidate, step in near if fitting_cutoffs(period, candidate, step, 1)]
-    return list(dict.fromkeys([(windows, step_days), *fitting[:MOST_TRIED]]))
+    of_horizon: dict[int, tuple[ChurnWindows, int]] = {}
+    for candidate, step in fitting:
+        if followed and candidate.horizon_days not in of_horizon and _can_be_followed(candidate, step, period, followed):
+            of_horizon[candidate.horizon_days] = candidate, step
+    chosen = [(windows, step_days), *of_horizon.values()]
+    return list(dict.fromkeys([*chosen, *fitting]))[: max(MOST_TRIED, len(chosen))]
+
+
+def _can_be_followed(windows: ChurnWindows, step_days: int, period: Period, followed: FollowUp) -> bool:
+    spare = max(stretch.days for stretch in period.stretches) - (FOLLOWED_CUTOFFS - 1) * STEP_DAYS - followed.by_days
+    if 2 * windows.horizon_days > followed.by_days or windows.active_days > spare:
+        return False
+    cutoffs = fitting_cutoffs(period, windows, step_days, ENOUGH_CUTOFFS * ROLES)
+    rate = followed.churn_rate(windows)
+    return independent_cutoffs(cutoffs, windows) >= ROLES and rate is not None and rate <= MOSTLY_GONE
 
 
 def candidates(rhythm: Rhythm, current: ChurnWindows) -> list[ChurnWindows]:
@@ -99,15 +120,29 @@ def step_for(windows: ChurnWindows, period: Period) -> int:
     return next((step for step in steps if spare // step + 1 >= ENOUGH_CUTOFFS), steps[-1])
 
 
-def propose(tried: Sequence[TriedDefinition], best_first: Iterable[ChurnWindows]) -> TriedDefinition | None:
-    """Return the first of the candidates that can be trained on, if any: one under which not nearly everybody churns.
+def propose(
+    tried: Sequence[TriedDefinition], best_first: Iterable[ChurnWindows], rhythm: Rhythm, max_comeback: float
+) -> TriedDefinition | None:
+    """Return the definition to propose, if any can be trained on.
 
-    Where the step that is set suits the best windows, it stays.
+    The shortest horizon of whose churned at most `max_comeback` come back: then churn means leaving. Where none gets there,
+    the one that fits the rhythm best: a pause. Never a horizon that a third of the gaps reach, under which customers in
+    their normal rhythm would be called churned; and, if possible, none under which nearly everybody churns. Where the step
+    that is set suits the windows, it stays.
     """
+    # Who is due on the last day of the horizon is not late: it has to be longer.
+    normal = rhythm.gap_days[NORMAL_QUANTILE] if rhythm.is_known else 0
     trainable: dict[ChurnWindows, TriedDefinition] = {}
     for each in tried:
-        if each.can_train:
+        if each.can_train and each.windows.horizon_days > normal:
             trainable.setdefault(each.windows, each)
     ordered = [trainable[windows] for windows in best_first if windows in trainable]
     telling = [each for each in ordered if (each.churn_rate or 0) <= MOSTLY_GONE]
-    return next(iter([*telling, *ordered]), None)
+    losses = [each for each in telling if is_loss(each, max_comeback)]
+    losses.sort(key=lambda each: each.windows.horizon_days)
+    return next(iter([*losses, *telling, *ordered]), None)
+
+
+def is_loss(tried: TriedDefinition, max_comeback: float) -> bool:
+    """Return whether few enough of those churned by a definition come back."""
+    return tried.comeback_share is not None and tried.comeback_share <= max_comeback

@@ -31,6 +31,8 @@ SIDE_TABLES = ("events", "feedback")
 
 def check_rows(delivery: CheckedDelivery) -> list[Finding]:
     """Return what is wrong with single rows of a delivery."""
+    if not delivery.has_orders:
+        return present([*rejected(delivery.counts), *duplicates(delivery), *unknown_ids(delivery)])
     return present([
         *rejected(delivery.counts), *duplicates(delivery), *unknown_ids(delivery), only_returns(delivery),
         zero_value(delivery), outliers(delivery, "amount"), outliers(delivery, "quantity"), cancelled_outliers(delivery),
@@ -81,7 +83,7 @@ def unknown_ids(delivery: CheckedDelivery) -> list[Finding]:
     for name in ("events", "feedback"):
         if delivery.has(name):
             found.append(_without_transactions(delivery, name))
-    if delivery.has("customers"):
+    if delivery.has("customers") and delivery.has_orders:
         found += [_customers_in_no_transaction(delivery), _buyers_without_customer_row(delivery)]
     return present(found)
 
@@ -90,14 +92,15 @@ def _without_transactions(delivery: CheckedDelivery, name: str) -> Finding | Non
     rows, ids, keys, total = delivery.row(
         f"SELECT count(*), count(DISTINCT t.customer_id), (list(DISTINCT t.customer_id ORDER BY t.customer_id))[:3], "
         f"(SELECT count(*) FROM checked_{name}) FROM checked_{name} t "
-        "ANTI JOIN checked_days d ON t.customer_id = d.customer_id"
+        f"ANTI JOIN checked_{'days' if delivery.has_orders else 'subscriptions'} d ON t.customer_id = d.customer_id"
     )
     if not rows:
         return None
+    lack, never = ("transaction", "bought") if delivery.has_orders else ("subscription", "subscribed")
     return Finding(
         "warning" if rows > MANY_UNKNOWN * total else "note", "unknown_ids", name, "customer_id", int(rows),
-        f"{rows:,} of {total:,} rows ({share_of(rows, total)}) belong to {plural(ids, 'customer')} without any transaction.",
-        "Check that both tables use the same customer ids. If they do, these people never bought, and their rows are not "
+        f"{rows:,} of {total:,} rows ({share_of(rows, total)}) belong to {plural(ids, 'customer')} without any {lack}.",
+        f"Check that both tables use the same customer ids. If they do, these people never {never}, and their rows are not "
         "used.",
         tuple(keys or ()),
     )  # fmt: skip

@@ -9,13 +9,27 @@ from lapse import __version__
 from lapse.core.html import rendered
 from lapse.usability.definitions import TriedDefinition
 from lapse.usability.findings import SEVERITIES, Finding, Severity
-from lapse.usability.usability_report import UsabilityReport, headline, rate_text, remark, rhythm_sentences, verdict
+from lapse.usability.usability_report import (
+    UsabilityReport,
+    comeback_text,
+    headline,
+    rate_text,
+    remark,
+    rhythm_sentences,
+    verdict,
+)
 
 TITLES = {
     "stop": "Stops: no model can be trained until these are fixed",
     "warning": "Warnings: these change what the figures mean",
     "note": "Notes: good to know",
 }
+
+ORDERS = ("Eligible: customers who bought in the active days up to the newest mature cutoff. Churn rate: the share of all "
+          "snapshots without an order in the horizon after their cutoff.")  # fmt: skip
+CONTRACT = ("Eligible: customers with a running subscription at the newest mature cutoff who had not given notice. Churn "
+            "rate: the share of all snapshots whose last subscription ended in the horizon after their cutoff.")  # fmt: skip
+"""What the columns of the table of windows mean, by the kind of churn."""
 
 FINDINGS = """{% for title, severity, findings in groups %}
 <h2>{{ title }}</h2>
@@ -60,17 +74,18 @@ PAGE = (
 {% endfor %}
 {% if params %}<p class="soft">In params.yaml:</p><pre>{{ params }}</pre>{% endif %}
 <h2>How the churn rate depends on the windows</h2>
-<p class="soft">Eligible: customers who bought in the active days up to the newest mature cutoff. Churn rate: the share of
-all snapshots without an order in the horizon after their cutoff. Cutoffs lie step days apart, back from the newest.</p>
+<p class="soft">{{ meaning }} Cutoffs lie step days apart, back from the newest.
+{% if by_days %}Come back: of those churned, the share who ordered again by day {{ by_days }} after the cutoff
+(Kaplan-Meier); a dash where the log cannot tell.{% endif %}</p>
 <div class="wide"><table>
 <thead><tr><th>active days</th><th>horizon days</th><th>step days</th>
-<th>eligible customers</th><th>churn rate</th>
+<th>eligible customers</th><th>churn rate</th><th>come back</th>
 <th>mature cutoffs</th><th>snapshots</th><th class="text"></th></tr></thead>
 <tbody>
 {% for row in windows %}
 <tr class="{{ 'proposed' if row.is_proposed else 'poor' if row.is_poor else '' }}"><td>{{ row.active_days }}</td>
 <td>{{ row.horizon_days }}</td><td>{{ row.step_days }}</td><td>{{ row.eligible }}</td>
-<td><span class="bar" style="width: {{ row.bar }}rem"></span> {{ row.churn_rate }}</td>
+<td><span class="bar" style="width: {{ row.bar }}rem"></span> {{ row.churn_rate }}</td><td>{{ row.comeback }}</td>
 <td>{{ row.cutoffs }}</td><td>{{ row.snapshots }}</td><td class="text">{{ row.remark }}</td></tr>
 {% endfor %}
 </tbody>
@@ -98,6 +113,8 @@ def report_page(report: UsabilityReport) -> str:
         can_train=report.can_train,
         groups=finding_groups(report.findings),
         rhythm=rhythm_sentences(report),
+        meaning=CONTRACT if report.mode == "subscription" else ORDERS,
+        by_days=report.by_days,
         params=_params_yaml(report.proposed.params) if report.proposed else "",
         windows=[_window_row(report, tried) for tried in report.tried],
         counts=list(report.counts.items()),
@@ -122,6 +139,7 @@ def _window_row(report: UsabilityReport, tried: TriedDefinition) -> dict[str, An
         "step_days": tried.step_days,
         "eligible": f"{tried.eligible_customers:,}",
         "churn_rate": rate_text(tried),
+        "comeback": comeback_text(tried),
         "bar": round(3 * (tried.churn_rate or 0), 2),
         "cutoffs": len(tried.cutoffs),
         "snapshots": f"{tried.snapshots:,}",

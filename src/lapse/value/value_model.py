@@ -39,12 +39,15 @@ if TYPE_CHECKING:
     import lightgbm as lgb
 
 Floats = npt.NDArray[np.float64]
-Kind = Literal["none", "last_year", "model"]
+Kind = Literal["none", "last_year", "model", "contract"]
 
 FORMAT = 1
 DIGITS = 4  # of a currency unit: not the last bits of one processor
 MODEL, DESCRIPTION = "value.txt", "value.json"
 NO_MONEY = "the data have no amounts, so nobody's value is known"
+BY_PRICE = "the data have no orders: what a customer brings is the price of the running contract, over the value days"
+PRICE, MONTH_DAYS = "monthly_price", 365.25 / 12
+"""The feature that says what the running contracts bring a month."""
 FEWEST = 100
 """With fewer retained customers to learn from than this, there is no model."""
 FLOOR = 0.02
@@ -90,7 +93,10 @@ def value_roles(cutoffs: Sequence[date], windows: ChurnWindows, value_days: int,
 
 @dataclass(frozen=True)
 class ValueModel:
-    """What a customer brings if retained, by the model or by last year's spend; `none` where there is no money."""
+    """What a customer brings if retained, by the model or by last year's spend; `none` where there is no money.
+
+    `contract` where there are no orders, but contracts with a price.
+    """
 
     kind: Kind
     value_days: int
@@ -119,6 +125,9 @@ class ValueModel:
         """
         if self.kind == "none":
             return np.full(len(rows), np.nan)
+        if self.kind == "contract":
+            price = rows[PRICE].to_numpy("float64")
+            return np.asarray(np.round(np.maximum(price, 0) * self.margin_share * self.value_days / MONTH_DAYS, DIGITS))
         return np.asarray(np.round(self.learned_margin(rows) * self.value_days / self.learned_days, DIGITS))
 
     def learned_margin(self, rows: pd.DataFrame) -> Floats:

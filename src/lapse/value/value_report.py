@@ -65,7 +65,7 @@ def write_value_report(
     evaluation_model, final_model = ValueModel.read(paths.evaluation_model), ValueModel.read(paths.final_model)
     curve: list[dict[str, Any]] = []
     report: dict[str, Any] = {"final_model": final_model.kind, "why": final_model.why, "value_days": final_model.value_days}
-    if final_model.kind != "none":
+    if final_model.kind not in ("none", "contract"):
         # The very rows that stage train decided on, so that both say the same.
         cutoffs = [date.fromisoformat(day) for day in final_model.cutoffs["fit"]]
         rows = log.value_rows(
@@ -196,7 +196,7 @@ def curve_points(campaign_costs: CampaignCosts, tested: CampaignTest) -> list[di
 
 def print_summary(report: Mapping[str, Any]) -> None:
     """Log what the value model and the campaign came to; one line where there is no money."""
-    if report["final_model"] == "none":
+    if report["final_model"] in ("none", "contract"):
         LOG.info(f"value: {report['why']}")
         return
     cards = {**({OURS: report["test"]} if report["test"] else {}), **report["baselines"]}

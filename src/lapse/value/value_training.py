@@ -15,7 +15,7 @@ from lapse.core.windows import ChurnWindows
 from lapse.snapshots import cutoffs_in
 from lapse.value.spend import SpendLog
 from lapse.value.value_metrics import beats_last_year, margins_at_test, value_cards
-from lapse.value.value_model import NO_MONEY, ValueModel, ValueRoles, fit_value_model, value_roles
+from lapse.value.value_model import BY_PRICE, NO_MONEY, PRICE, Kind, ValueModel, ValueRoles, fit_value_model, value_roles
 
 LOG = stage_logger("train")
 
@@ -33,12 +33,15 @@ def write_value_models(
     """Write value models beside the bundles, and return the final one.
 
     The evaluation model learns from what was known at its test cutoff. The final one, by the same training procedure
-    from every mature cutoff, is a model only where the evaluation model beat last year's spend. Without money both are
-    of kind `none`.
+    from every mature cutoff, is a model only where the evaluation model beat last year's spend. Without money in orders
+    both are of kind `contract` where subscriptions have a price, else of kind `none`.
     """
     days, share = value.value_days, value.margin_share
     if not log.has_money():
-        final_model = evaluation_model = ValueModel("none", days, days, share, NO_MONEY)
+        by_price = PRICE in feature_names and windows.mode == "subscription"
+        kind: Kind = "contract" if by_price else "none"
+        why = BY_PRICE if by_price else NO_MONEY
+        final_model = evaluation_model = ValueModel(kind, days, days, share, why)
     else:
         roles = value_roles(cutoffs_in(paths.labels), windows, days, log.period.last_complete_day)
         rows = log.value_rows(
@@ -79,7 +82,7 @@ def fit_both(
 
 def print_summary(final_model: ValueModel) -> None:
     """Log what the final value model is."""
-    if final_model.kind == "none":
+    if final_model.kind in ("none", "contract"):
         LOG.info(f"no value model: {final_model.why}")
         return
     what = "a model" if final_model.kind == "model" else "last year's spend"

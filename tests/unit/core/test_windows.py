@@ -12,6 +12,7 @@ from lapse.core.windows import (
     Period,
     Window,
     last_complete_day,
+    long_gaps,
     mature_cutoffs,
     observation_window,
     resolve_as_of,
@@ -79,3 +80,42 @@ def test_whole_periods() -> None:
     assert whole_periods("quarter", date(2023, 7, 1), date(2024, 3, 31)) == [
         (date(2023, 7, 1), date(2023, 9, 30)), (date(2023, 10, 1), date(2023, 12, 31)), (date(2024, 1, 1), date(2024, 3, 31)),
     ]  # fmt: skip
+
+
+def busy(*stretches: tuple[int, int], customers: int = 4) -> list[tuple[date, int]]:
+    return [
+        (date.fromordinal(CUTOFF.toordinal() + day), customers) for first, last in stretches for day in range(first, last)
+    ]
+
+
+def numbered(gaps: tuple[Window, ...]) -> list[tuple[int, int]]:
+    return [(gap.first_day.toordinal() - CUTOFF.toordinal(), gap.end.toordinal() - CUTOFF.toordinal()) for gap in gaps]
+
+
+def test_a_gap_of_months_is_found_even_with_a_stray_line_in_it() -> None:
+    assert numbered(long_gaps(busy((0, 200), (300, 500)))) == [(200, 299)]
+    assert numbered(long_gaps(sorted([*busy((0, 200), (300, 500)), *busy((240, 241), customers=1)]))) == [(200, 299)]
+
+
+@pytest.mark.parametrize(
+    ("what", "log"),
+    [
+        ("five weeks are no months", busy((0, 200), (235, 500))),
+        ("a quiet shop", [(date.fromordinal(day), 1) for day in range(700_000, 701_000, 50)]),
+        ("a season's closing comes back every year", busy((0, 100), (190, 465), (555, 830), (920, 1000))),
+        ("lines of the first of each month", busy(*((day, day + 1) for day in range(0, 900, 30)), customers=900)),
+    ],
+)
+def test_what_is_no_gap_of_months(what: str, log: list[tuple[date, int]]) -> None:
+    assert long_gaps(log) == (), what
+
+
+def test_cutoffs_whose_windows_touch_a_gap_are_not_used() -> None:
+    last = date.fromordinal(CUTOFF.toordinal() + 500)
+    log = Period(CUTOFF, last, last, (Window(*(date.fromordinal(CUTOFF.toordinal() + day) for day in (200, 299))),))
+    windows = ChurnWindows(active_days=60, horizon_days=30)
+    cutoffs = [(cutoff - CUTOFF).days for cutoff in mature_cutoffs(log, windows, 10, 99)]
+    assert cutoffs == [*range(60, 171, 10), *range(360, 471, 10)], "outcomes end on day 200, active days begin after 299"
+    assert Period.from_json(log.to_json()) == log
+    with pytest.raises(HistoryTooShort, match="in a row, without the days that are missing"):
+        mature_cutoffs(log, ChurnWindows(150, 90), 10, 99)

@@ -31,7 +31,7 @@ from tests.unit.model.shop import INPUTS, TRAIN
 
 
 def test_the_rules_are_those_that_the_training_procedure_may_choose() -> None:
-    assert training_procedure.RULES == RULES
+    assert (*training_procedure.RULES, *training_procedure.CONTRACT_RULES) == RULES
 
 
 def test_every_baseline_has_its_own_name_and_only_the_base_rate_ranks_nobody() -> None:

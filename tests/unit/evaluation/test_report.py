@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.files import read_json, write_json
 from lapse.core.windows import Period
 from lapse.evaluation import evaluate
@@ -140,6 +141,23 @@ def test_a_rule_as_the_final_model(tested: tuple[Experiment, list[Origin]], tmp_
     predicted = read_reports(evaluated(experiment, origins, tmp_path, kind="rule", choice=choice))
     for text in (words_of(page_of(tmp_path)), model_card(predicted)):
         assert "The rule overdue_ratio" in text and "The final model is a rule of thumb" in text
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("share", [0.91, 0.1, None])
+def test_they_left_is_said_only_where_few_come_back(
+    tested: tuple[Experiment, list[Origin]], tmp_path: Path, share: float | None
+) -> None:
+    experiment, origins = tested
+    comeback = Comeback(experiment.windows.horizon_days, 206, 900, share)
+    meaning = ChurnMeaning("lapse", experiment.windows.horizon_days, comeback, by_gap=(comeback,) * 8)
+    predicted = read_reports(evaluated(experiment, origins, tmp_path, meaning=meaning))
+    for text in (words_of(page_of(tmp_path)), model_card(predicted)):
+        assert (re.search(r"\bleft\b", text.replace("not that they left", "").replace("left alone", "")) is not None) == (
+            share == 0.1
+        )
+        assert meaning.sentences[0] in text
+        assert f"customers who {meaning.left} after" in text
 
 
 def test_one_class_only(tested: tuple[Experiment, list[Origin]], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 
+from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.errors import ModelError
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
@@ -182,6 +183,14 @@ def test_a_bundle_without_hashes_is_read(rows: pd.DataFrame, tmp_path: Path) -> 
     del spec["sha256"]
     (tmp_path / "bundle.json").write_text(json.dumps(spec), "utf-8")
     assert Bundle.read(tmp_path).churn_risk(rows).tolist() == bundle.churn_risk(rows).tolist()
+
+
+def test_what_churn_means_travels_with_the_bundle(rows: pd.DataFrame, tmp_path: Path) -> None:
+    pause = ChurnMeaning("lapse", 30, Comeback(30, 206, 900, 0.91), by_gap=(Comeback(30, 206, 90, 0.97),))
+    bundle = replace(bundle_of("rule", rows), meaning=pause)
+    bundle.write(tmp_path)
+    assert Bundle.read(tmp_path).churn_meaning == pause
+    assert replace(bundle, meaning=None).churn_meaning.left == f"did not order for {bundle.windows.horizon_days} days"
 
 
 def test_damage_is_noticed(rows: pd.DataFrame, tmp_path: Path) -> None:

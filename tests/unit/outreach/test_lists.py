@@ -14,12 +14,14 @@ import pandas as pd
 import pytest
 import python_calamine
 
+from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.errors import DataError
+from lapse.core.files import write_json
 from lapse.core.settings import Lists
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.core.windows import ChurnWindows
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula, write_spreadsheet
-from lapse.outreach.lists import Tally, about_list, at_risk_list, with_staleness, write_lists
+from lapse.outreach.lists import Tally, about_list, at_risk_list, meaning_in, with_staleness, write_lists
 from lapse.value.profit import CampaignCosts
 
 FREE = CampaignCosts(contact_cost=0, incentive_cost=0, acceptance_rate=0.3)
@@ -33,7 +35,7 @@ def scores(**columns: list[object]) -> pd.DataFrame:
         "reason_1": "no orders in the last 30 days", "reason_2": None, "reason_3": None,
         "reason_1_code": "silence", "reason_2_code": None, "reason_3_code": None, "protective_1": None, "protective_2": None, "last_order_date": pd.Timestamp("2024-02-01"),
         "days_since_last_order": 59, "spend_last_year": 10.0,
-        "expected_margin": 40.0, "value_at_stake": 20.0, "expected_profit": 3.0, "consent": None, "may_contact": True, "stale_tables": None, "model_version": "abc",
+        "expected_margin": 40.0, "value_at_stake": 20.0, "expected_profit": 3.0, "comeback_chance": 0.4, "consent": None, "may_contact": True, "stale_tables": None, "model_version": "abc",
     }  # fmt: skip
     if "consent" in columns:
         base["may_contact"] = [state in (None, "given") for state in columns["consent"]]
@@ -60,6 +62,20 @@ def test_who_is_on_the_list_and_in_which_order() -> None:
     assert listed["customer_id"].tolist() == ["c", "b", "d"], "f refused, e is below min_risk, ties by spend then id"
     assert listed["rank"].tolist() == [1, 2, 3]
     assert list(listed.columns) == list(AT_RISK.names)
+
+
+def test_the_list_says_whether_churn_is_a_pause_and_the_chance_to_come_back(tmp_path: Path) -> None:
+    pause = ChurnMeaning("lapse", 30, Comeback(30, 206, 900, 0.91))
+    write_json(tmp_path / "metrics.json", {"churn_meaning": pause.to_json()})
+    assert meaning_in(tmp_path / "metrics.json") == pause
+    given = scores(churn_risk=[0.9, 0.8], comeback_chance=[0.35, None])
+    listed = listing(given)
+    said = about_list(given, listed, lists(), windows=ChurnWindows(90, 30), caution=None, meaning=pause)["What churn means"]
+    assert said.startswith("This is a pause, not a loss: 91 % of those silent for 30 days")
+    text = list_as_table(listed)
+    assert " 35%  no orders" in text and "back" in text.splitlines()[0]
+    older = listing(scores(churn_risk=[0.5]).drop(columns="comeback_chance"))
+    assert older["comeback_chance"].isna().all(), "scores of an older lapse can still be listed"
 
 
 def test_from_medium_risk_on_where_nobody_says_from_where() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
+from itertools import pairwise
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.tables import DUCKDB_TYPES, SOURCES
-from lapse.core.windows import ChurnWindows, Period
+from lapse.core.windows import ChurnWindows, Period, long_gaps
 from lapse.history.profile import DataProfile
 from lapse.history.validation.counts import Count
 from lapse.usability.check import check_delivery
@@ -79,8 +82,23 @@ def delivery(
     days = sorted(row["ordered_at"].date() for row in transactions)
     columns = {"transactions": ["customer_id", "ordered_at", *(["amount"] if money else [])]}
     columns |= {name: ["customer_id"] for name in side}
-    profile = DataProfile(Period(days[0], days[-1], last_complete_day or days[-1]), columns)
+    period = Period(days[0], days[-1], last_complete_day or days[-1], long_gaps(_customers_by_day(transactions)))
+    profile = DataProfile(period, columns, median_gap_days=_median_gap(transactions))
     return CheckedDelivery.open(engine, folder, profile, counts or {}, counted_reasons)
+
+
+def _customers_by_day(lines: Sequence[Row]) -> list[tuple[date, int]]:
+    seen = {(row["ordered_at"].date(), row["customer_id"]) for row in lines}
+    return sorted(Counter(day for day, _ in seen).items())
+
+
+def _median_gap(lines: Sequence[Row]) -> int | None:
+    bought: dict[str, set[date]] = defaultdict(set)
+    for row in lines:
+        if row["amount"] is None or row["amount"] > 0:
+            bought[row["customer_id"]].add(row["ordered_at"].date())
+    own = [median_low((b - a).days for a, b in pairwise(sorted(days))) for days in bought.values() if len(days) > 1]
+    return median_low(own) if own else None
 
 
 def report_on(checked: CheckedDelivery, windows: ChurnWindows = WINDOWS) -> UsabilityReport:

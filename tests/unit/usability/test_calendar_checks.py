@@ -10,7 +10,8 @@ import pytest
 from lapse.core.engine import Engine
 from lapse.usability.calendar_checks import check_calendar
 from lapse.usability.findings import Finding
-from tests.unit.usability.deliveries import Row, at, day, delivery, found, line, steady, the, without
+from lapse.usability.usability_report import verdict
+from tests.unit.usability.deliveries import Row, at, day, delivery, found, line, report_on, steady, the, without
 
 
 @pytest.fixture
@@ -39,6 +40,16 @@ def test_single_repeated_lines_and_lines_without_detail_are_not_loaded_twice(che
     dice = random.Random(5)
     bare = [{**row, "order_id": "o", "product_id": None, "amount": 1.0} for row in lines for _ in range(dice.randint(1, 6))]
     assert found(check(bare), "loaded_twice") is None
+
+
+def test_a_gap_of_months_has_its_own_finding_and_stands_in_the_verdict(engine: Engine, tmp_path: Path) -> None:
+    report = report_on(delivery(engine, tmp_path, without(steady(days=300), [*range(100, 192)])))
+    gap = the(report.findings, "gap_of_months")
+    assert (gap.severity, gap.count) == ("warning", 92)
+    assert found(report.findings, "missing_days") is None, "named once"
+    assert f"The log has a gap of 3 months ({day(100)} to {day(191)}): cutoffs whose windows touch it" in verdict(report)
+    used = [cutoff.cutoff_date for tried in report.tried if tried.is_set for cutoff in tried.cutoffs]
+    assert used and all(not day(86) <= cutoff < day(191) for cutoff in used)
 
 
 def test_a_missing_week_is_a_warning_and_a_holiday_a_note(check) -> None:

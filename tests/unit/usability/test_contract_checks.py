@@ -78,8 +78,24 @@ def test_a_short_log_stops(engine: Engine, tmp_path: Path) -> None:
     assert (finding.severity, finding.check) == ("stop", "too_short")
 
 
-def test_the_table_of_windows_shows_churn_by_orders(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("days_before", "many", "severity", "says"),
+    [(12, 20, "note", "Nothing: data/lists"), (40, 20, "warning", "given 40 days or more before the end"),
+     (12, 130, "warning", "set churn.notice: at_risk")],
+)  # fmt: skip
+def test_who_has_given_notice_is_counted_apart(check, days_before: int, many: int, severity: str, says: str) -> None:
+    noticed = [row | {"customer_id": f"noticed {n}", "end_recorded_date": day(LAST_CUTOFF + 10 - days_before)}
+               for n in range(many) for row in terms("", (0, LAST_CUTOFF + 10))]  # fmt: skip
+    (finding,) = check(staying(60) + ending(50) + noticed)
+    assert (finding.severity, finding.check, finding.count) == (severity, "leaving", many)
+    assert f"{many} of {110 + many} customers with a running subscription" in finding.message
+    assert says in finding.what_to_do
+
+
+def test_the_table_of_windows_shows_churn_by_contract(engine: Engine, tmp_path: Path) -> None:
     report = report_on(delivery(engine, tmp_path, LOG, subscriptions=staying(60) + ending(50)), WINDOWS)
     assert report.proposed is None
-    assert [tried.cutoffs[-1].eligible for tried in report.tried if tried.is_set] == [3]
+    assert {tried.windows.mode for tried in report.tried} == {"subscription"}
+    assert [tried.cutoffs[-1].eligible for tried in report.tried if tried.is_set] == [110]
+    assert [tried.cutoffs[-1].churned for tried in report.tried if tried.is_set] == [50]
     assert [tried.cutoffs[-1].cutoff_date for tried in report.tried if tried.is_set] == [day(LAST_CUTOFF)]

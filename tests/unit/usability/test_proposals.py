@@ -11,7 +11,7 @@ from lapse.core.engine import Engine
 from lapse.core.windows import ChurnWindows
 from lapse.usability.proposals import Rhythm, candidates
 from lapse.usability.usability_report import report_text
-from tests.unit.usability.deliveries import delivery, line, report_on, steady
+from tests.unit.usability.deliveries import Row, day, delivery, line, report_on, steady
 
 
 def test_weekly_grocers_ask_for_short_windows(engine: Engine, tmp_path: Path) -> None:
@@ -23,18 +23,41 @@ def test_weekly_grocers_ask_for_short_windows(engine: Engine, tmp_path: Path) ->
     assert (wanted.horizon_days, wanted.active_days) == (14, 30)
 
 
-def test_yearly_donors_are_proposed_a_year(engine: Engine, tmp_path: Path) -> None:
-    dice = random.Random(4)
-    yearly = [
-        line(f"d{i}", at + dice.randrange(40)) for i in range(300) for at in range(i, 3600, 365) if dice.random() < 0.75
-    ]
-    donors = report_on(delivery(engine, tmp_path, yearly))
+def regulars(gap: int, days: int, *, customers: int = 300, misses: float, leaves: float, seed: int = 4) -> list[Row]:
+    """Customers who come every `gap` days, give or take a tenth, miss a visit or leave after one with given chances."""
+    dice = random.Random(seed)
+    lines = []
+    for customer in range(customers):
+        at, number = dice.randrange(gap), customer
+        while at < days:
+            if dice.random() >= misses:
+                lines.append(line(f"{gap}-{number}", at + dice.randrange(max(3, gap // 10))))
+                # Whoever leaves makes room for another, so that the shop does not shrink.
+                number += customers * (dice.random() < leaves)
+            at += gap
+    return [row for row in lines if row["ordered_at"].date() < day(days)]
+
+
+def test_yearly_donors_are_proposed_more_than_a_year(engine: Engine, tmp_path: Path) -> None:
+    donors = report_on(delivery(engine, tmp_path, regulars(365, 4000, customers=500, misses=0.25, leaves=0.15)))
     assert 330 <= donors.rhythm.gap_days[0.5] <= 400
+    assert donors.by_days == 1460, "a year would show one visit at most"
     assert donors.proposed is not None
-    assert donors.proposed.params["churn.horizon_days"] >= 365
+    # A third of their gaps outlast 365 days: who gave last year has not left.
+    assert donors.proposed.params["churn.horizon_days"] == 730
+    assert donors.meaning(donors.proposed).is_loss
+    assert "This is a loss: only" in report_text(donors)
     active = donors.proposed.params["churn.active_days"]
-    assert active >= 365
     assert f"retention.active_days {active} and value.value_days {active} or more" in report_text(donors)
+
+
+def test_weekly_wholesale_is_not_proposed_a_week(engine: Engine, tmp_path: Path) -> None:
+    weekly = report_on(delivery(engine, tmp_path, regulars(7, 300, customers=500, misses=0.1, leaves=0.04)))
+    assert weekly.proposed is not None
+    assert weekly.proposed.params["churn.horizon_days"] == 14
+    assert weekly.meaning(weekly.proposed).is_loss
+    week = [each.comeback_share or 0 for each in weekly.tried if each.windows.horizon_days == 7]
+    assert week[0] > 0.75, "most of those silent for a week come back"
 
 
 @pytest.mark.parametrize("gap", [1, 40, 1000, 9000])
@@ -63,7 +86,7 @@ def test_every_row_of_the_table_of_windows_agrees_with_a_count_by_hand(engine: E
 
 
 def test_the_proposal_says_how_many_snapshots_it_leaves(engine: Engine, tmp_path: Path) -> None:
-    report = report_on(delivery(engine, tmp_path, steady(days=300)))
+    report = report_on(delivery(engine, tmp_path, regulars(7, 200, customers=500, misses=0.1, leaves=0.04)))
     assert report.proposed is not None
     snapshots, cutoffs = report.proposed.snapshots, report.proposed.cutoffs
     assert snapshots == sum(cutoff.eligible for cutoff in cutoffs)

@@ -119,10 +119,11 @@ def _refusal(
     if whole.rows_rejected > sources.max_reject_share * judged:
         return (f"sources.{table.name}: {whole.rows_rejected:,} of {judged:,} rows were rejected, more than "
                 f"sources.max_reject_share allows. {why}Check the mapping in params.yaml.")  # fmt: skip
-    if whole.rows_kept == 0 and table.name == "transactions":
+    main = "subscriptions" if sources.transactions is None else "transactions"
+    if whole.rows_kept == 0 and table.name == main:
         until = f" up to sources.until ({sources.until})" if after_until else ""
         out = f" ({whole.rows_left_out:,} left out by where)" if whole.rows_left_out else ""
-        return f"sources.transactions: {', '.join(paths[:3])} has no usable row{until}{out}. {why}Check the delivery."
+        return f"sources.{main}: {', '.join(paths[:3])} has no usable row{until}{out}. {why}Check the delivery."
     return None
 
 

@@ -20,8 +20,7 @@ from lapse.core.errors import DataError, first_line
 from lapse.core.files import write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
-from lapse.core.windows import Period, last_complete_day
-from lapse.history.profile import DataProfile, attribute_levels, has_time_of_day, median_gap_days
+from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
 from lapse.history.reading.sources import StagedTable, setting_of, stage_source
@@ -31,6 +30,7 @@ from lapse.history.validation.counts import Count, count_table, number_of
 from lapse.history.validation.cut import cut_staged
 from lapse.history.validation.left_out import leave_out
 from lapse.history.validation.nobody import PLAINLY_SOMEBODY, is_nobody
+from lapse.history.validation.period import period_of
 from lapse.history.validation.rejects import JudgedFile, hold_rejects
 
 
@@ -69,24 +69,24 @@ def validate(
         limits = Limits(timezone, sources.earliest, today)
         counts[name] = _validate_table(engine, table, deliveries[name], sources, limits, cutoff)
     if any(count.refusal for count in counts.values()):
-        with translate_errors(REJECTS, sources.tables["transactions"][0]):
+        with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
             report.unlink(missing_ok=True)
             _write_rejects_only(engine, list(counts), out)
         raise DeliveryRefused(counts)
     columns = {name: sources.columns(name) for name in sources.tables}
-    period, kinds = _period(engine, sources.until), _event_types(engine, sources)
+    period, kinds = period_of(engine, sources, today), _event_types(engine, sources)
     levels = attribute_levels(engine, sources.attributes)
-    gap, timed = median_gap_days(engine), has_time_of_day(engine)
-    profile = DataProfile(period, columns, kinds, _scale(sources.files(Feedback)), gap, levels, timed)
+    gap, timed, plans = median_gap_days(engine), has_time_of_day(engine), frequent_plans(engine)
+    profile = DataProfile(period, columns, kinds, _scale(sources.files(Feedback)), gap, levels, timed, plans)
     profile = replace(profile, tables={
         name: measure(engine, f"valid_{name}", SOURCES[name], columns=given, classes=profile.classes,
                       day=period.last_complete_day)
         for name, given in columns.items()
     })  # fmt: skip
-    with translate_errors(REJECTS, sources.tables["transactions"][0]):
+    with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
         _write_all(engine, list(counts), profile, out)
     write_json(report, {
-        "period": {name: str(day) for name, day in asdict(profile.period).items()},
+        "period": profile.period.to_json(),
         "tables": {name: asdict(count) for name, count in counts.items()},
     })  # fmt: skip
     return profile, counts
@@ -300,18 +300,6 @@ def _write_rejects_only(engine: DuckEngine, given: list[str], out: Path) -> None
             (out / name).unlink(missing_ok=True)
         out.mkdir(parents=True, exist_ok=True)
         (Path(work) / "rejects.parquet").replace(out / "rejects.parquet")
-
-
-def _period(engine: DuckEngine, until: str | None) -> Period:
-    """Return the days that the validated transactions cover."""
-    rows = engine.connection.execute(
-        "SELECT order_date, max(hour(ordered_at) * 60 + minute(ordered_at))::INT, max(max(order_date)) OVER () "
-        "FROM valid_transactions GROUP BY 1 ORDER BY 1"
-    ).fetchall()
-    closings = [(row[0], row[1]) for row in rows]
-    first, last = closings[0][0], closings[-1][0]
-    later = number_of(engine, "checked_rows_transactions WHERE is_after_until") if until else 0
-    return Period(first, last, date.fromisoformat(until) if until and later else last_complete_day(closings))
 
 
 def _event_types(engine: DuckEngine, sources: Sources) -> list[str]:

@@ -1,0 +1,21 @@
+"""What stands for delivered names in the names of features."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+
+def slug(name: str) -> str:
+    """Return what stands for a delivered name in column names: lower-case letters, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
+
+
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """Return a slug for each name that no other has: where letters do not tell them apart, their number does."""
+    given = list(names)
+    shorts = [slug(name) for name in given]
+    return {
+        name: short if short and shorts.count(short) == 1 else f"{short}_{number}".strip("_")
+        for number, (name, short) in enumerate(zip(given, shorts, strict=True), start=1)
+    }
