@@ -33,7 +33,7 @@ WOOCOMMERCE = (
     "71,71,2024-05-15 23:25:16,completed,52.00,0,5,Ann@x.org,Mug,MUG,2,5,30.00,0.00,0,\n"
     "71,71,2024-05-15 23:25:16,completed,52.00,4,5,Ann@x.org,Tote,,1,3,20.00,4.00,0,\n"
     "72,72,2024-05-16 08:00:00,cancelled,16.00,0,0,bob@x.org,Mug,MUG,1,1,15.00,0.00,0,\n"
-    "73,73,2024-05-17 08:00:00,processing,16.00,0,0,guest@x.org,Mug,MUG,1,1,15.00,,,\n"
+    "73,73,2024-05-17 08:00:00,processing,16.00,0,0,mia@x.org,Mug,MUG,1,1,15.00,,,\n"
 )
 MAGENTO = (
     'ID,"Purchase Point","Purchase Date","Bill-to Name","Ship-to Name","Grand Total (Base)","Grand Total (Purchased)",Status,'
@@ -60,7 +60,7 @@ EXPORTS = {
         [
             ("ann@x.org", "71", "2024-05-15 23:25:16", "MUG", 2.0, 30.0),
             ("ann@x.org", "71", "2024-05-15 23:25:16", "Tote", 1.0, 16.0),
-            ("guest@x.org", "73", "2024-05-17 08:00:00", "MUG", 1.0, 15.0),
+            ("mia@x.org", "73", "2024-05-17 08:00:00", "MUG", 1.0, 15.0),
         ],
     ),
     "magento_orders": (
