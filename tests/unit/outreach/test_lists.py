@@ -15,13 +15,13 @@ import pytest
 import python_calamine
 
 from lapse.core.churn_meaning import ChurnMeaning, Comeback
-from lapse.core.errors import DataError
+from lapse.core.errors import DataError, LapseError
 from lapse.core.files import write_json
 from lapse.core.settings import Lists
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.core.windows import ChurnWindows
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula, write_spreadsheet
-from lapse.outreach.lists import Tally, about_list, at_risk_list, meaning_in, with_staleness, write_lists
+from lapse.outreach.lists import Tally, about_list, at_risk_list, meaning_in, read_scores, with_staleness, write_lists
 from lapse.value.profit import CampaignCosts
 
 FREE = CampaignCosts(contact_cost=0, incentive_cost=0, acceptance_rate=0.3)
@@ -74,8 +74,9 @@ def test_the_list_says_whether_churn_is_a_pause_and_the_chance_to_come_back(tmp_
     assert said.startswith("This is a pause, not a loss: 91 % of those silent for 30 days")
     text = list_as_table(listed)
     assert " 35%  no orders" in text and "back" in text.splitlines()[0]
-    older = listing(scores(churn_risk=[0.5]).drop(columns="comeback_chance"))
-    assert older["comeback_chance"].isna().all(), "scores of an older lapse can still be listed"
+    given.drop(columns="comeback_chance").to_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(LapseError, match="made by an older lapse and lacks comeback_chance"):
+        read_scores(tmp_path / "scores.parquet")
 
 
 def test_from_medium_risk_on_where_nobody_says_from_where() -> None:
