@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from lapse.core.engine import DuckEngine
@@ -107,8 +107,16 @@ def spellings_of(
         else:
             percent = _percent(source) if column.name == "rating" else None
             number = Number(place, column.name, is_money=column.unit == "currency", percent=percent)
-            found[column.name] = number_spelling(given, raw, number, source.decimal)
+            spelling = number_spelling(given, raw, number, source.decimal)
+            if column.type == "count":
+                spelling = replace(spelling, value=_whole(spelling.value))
+            found[column.name] = spelling
     return found
+
+
+def _whole(number: str) -> str:
+    """Return the SQL of a number as a whole one; null where it has a fraction."""
+    return f"CASE WHEN ({number}) = floor({number}) THEN ({number})::{DUCKDB_TYPES['count']} END"
 
 
 def _percent(source: SourceSettings) -> str | None:
