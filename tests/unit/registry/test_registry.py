@@ -265,7 +265,10 @@ def test_a_read_only_database_is_one_message(tmp_path: Path, monkeypatch: pytest
         raise mlflow.exceptions.MlflowException(said)
 
 
-def test_a_workspace_that_was_copied_or_moved_reads_its_own_champion(recorded: Path, tmp_path: Path) -> None:
+def test_a_workspace_that_was_copied_or_moved_reads_its_own_champion(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     there = tmp_path / "another place"
     shutil.copytree(recorded, there)
     assert Registry(there, "lapse").fetch(3).final_model.version == Registry(recorded, "lapse").fetch(3).final_model.version
