@@ -2,7 +2,7 @@
 
 `kinds` has one row per customer and event type, made from tables.EVENT_DAYS by `per_type`, and `days` is
 tables.PURCHASE_DAYS as in purchasing. What the business sends (the second of each pair in `features.responses`) is no
-engagement of the customer's.
+engagement of the customer's, nor is an unsubscribe or its like.
 """
 
 from __future__ import annotations
@@ -218,5 +218,5 @@ def channels_per_purchase_day(days: Any) -> Any:
 
 
 def _by_customer(kinds: Any, inputs: Inputs) -> Any:
-    outreach = sorted({one for _, one in inputs.responses.values()})
-    return ~kinds.event_type.isin(outreach) if outreach else kinds.event_type.notnull()
+    others = inputs.not_engagement
+    return ~kinds.event_type.isin(others) if others else kinds.event_type.notnull()

@@ -15,7 +15,7 @@ from lapse.core.errors import DataError, sample_keys
 from lapse.core.settings import Features
 from lapse.core.tables import TRANSACTIONS
 from lapse.core.windows import ChurnWindows, feature_windows
-from lapse.features.names import slug, slugs
+from lapse.features.names import slug, slugs, turns_away
 from lapse.history.profile import DataProfile
 
 Risk = Literal["higher", "lower", "either"]
@@ -123,7 +123,14 @@ class Inputs:
         if event_type in troubles.union(*self.open_cases.values()):
             return "trouble"
         responses, outreach = ({pair[side] for pair in self.responses.values()} for side in (0, 1))
-        return "contacted" if event_type in outreach else "responds_less" if event_type in responses else "less_active"
+        if event_type in outreach or turns_away(event_type):
+            return "contacted"
+        return "responds_less" if event_type in responses else "less_active"
+
+    @property
+    def not_engagement(self) -> list[str]:
+        """The event types that are no engagement: what the business sends, and requests that it send no more."""
+        return sorted({one for _, one in self.responses.values()} | set(filter(turns_away, self.event_types)))
 
     def to_json(self) -> dict[str, Any]:
         """Return the inputs as plain values for the bundle, custom features as their digest."""

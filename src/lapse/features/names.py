@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+TURNING_AWAY = re.compile(r"unsubscri|opt(ed)?_?out|spam_?(complaint|report)|withdr[ae]w|abmeld|desabonn|afmeld")
+"""In the slugs of events by which a customer asks not to be written to: something that they did, but no engagement."""
+
 
 def slug(name: str) -> str:
     """Return what stands for a delivered name in column names: lower-case letters, digits and underscores."""
@@ -19,3 +22,8 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
         name: short if short and shorts.count(short) == 1 else f"{short}_{number}".strip("_")
         for number, (name, short) in enumerate(zip(given, shorts, strict=True), start=1)
     }
+
+
+def turns_away(event_type: str) -> bool:
+    """Return whether an event of a type is a customer's asking not to be written to any more."""
+    return TURNING_AWAY.search(slug(event_type)) is not None

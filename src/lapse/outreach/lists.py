@@ -18,11 +18,15 @@ from lapse.core.logging import stage_logger
 from lapse.core.settings import Auto, Lists
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.core.windows import ChurnWindows
+from lapse.features.causes import CAUSES, NOTHING_UNUSUAL
 from lapse.outreach.export import write_csv, write_spreadsheet
 from lapse.outreach.leaving import write_leaving
 from lapse.value.profit import CampaignCosts, affordable_length
 
 LOG = stage_logger("lists")
+
+FEWEST_TO_SHARE = 6
+"""On a shorter list anybody sees what its customers have in common."""
 
 
 def at_risk_list(scores: pd.DataFrame, lists: Lists, *, campaign_costs: CampaignCosts, caution: str | None) -> pd.DataFrame:
@@ -209,7 +213,7 @@ def about_list(
     empty = {name for name in listed.columns if len(listed) and listed[name].isna().all()}
     return {
         **({"CAUTION": caution} if caution else {}),
-        "What this is": " ".join([what, *tally.notes]),
+        "What this is": " ".join([what, *tally.notes, *filter(None, [shared_cause(listed)])]),
         "Not on the list": " ".join(tally.sentences()) or "Nobody at risk was left out.",
         "Consent": _consent_text(tally),
         "As of": f"{as_of}: nothing after this day was used, except to leave out who no longer agrees to be contacted.",
@@ -221,6 +225,16 @@ def about_list(
         "Reasons": "What raises this customer's risk most in the model, in their own numbers. They describe, they do "
         "not prove a cause.",
     }  # fmt: skip
+
+
+def shared_cause(listed: pd.DataFrame) -> str | None:
+    """Return a sentence on the cause that leads the reasons of more than a third of a list; None where none does."""
+    leading = listed["reason_1_code"].value_counts()
+    if leading.empty or 3 * leading.iloc[0] <= len(listed) or len(listed) < FEWEST_TO_SHARE:
+        return None
+    meaning = {**CAUSES, NOTHING_UNUSUAL: "Nothing unusual about the customer."}.get(str(leading.index[0]))
+    meaning = str(leading.index[0]) if meaning is None else meaning.rstrip(".")
+    return f"The first reason of {leading.iloc[0]:,} of {len(listed):,} customers is of one kind: {meaning}."
 
 
 def horizon_text(windows: ChurnWindows, as_of: date) -> str:

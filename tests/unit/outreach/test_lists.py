@@ -128,6 +128,14 @@ def test_nobody_is_listed_at_a_loss_and_the_list_says_how_many_are_not() -> None
     assert tally(nobody).notes[0].startswith("None of the 1 customers at risk is worth contacting")
 
 
+def test_a_cause_that_many_share_is_said_once() -> None:
+    given = scores(churn_risk=[0.5] * 9, reason_1_code=["silence"] * 4 + ["lukewarm_feedback"] * 3 + ["returns"] * 2)
+    said = "The first reason of 4 of 9 customers is of one kind: No order for longer than usual for this customer"
+    assert said in about(given, listing(given))["What this is"]
+    third = given.assign(reason_1_code=["silence"] * 3 + ["lukewarm_feedback"] * 3 + ["returns"] * 3)
+    assert "is of one kind" not in about(third, listing(third))["What this is"]
+
+
 def test_the_list_stops_at_the_budget() -> None:
     given = scores(churn_risk=[0.5, 0.5, 0.5])
     lengths = [len(listing(given, costs=CampaignCosts(1.0, 10.0, 0.4, 1.0, budget))) for budget in (None, 0, 7.9, 8, 17)]

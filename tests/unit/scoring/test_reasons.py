@@ -174,6 +174,17 @@ def test_messages_sent_and_complaints_are_not_activity() -> None:
         assert (entry.risk, entry.reason) == ("either", ""), "fewer complaints are no risk"
 
 
+def test_an_unsubscribe_is_no_engagement_and_no_reason() -> None:
+    inputs = Inputs((30,), frozenset({"events"}), ("Unsubscribed", "email opt-out", "visit", "spam complaint"))
+    assert inputs.not_engagement == ["Unsubscribed", "email opt-out", "spam complaint"]
+    features = {feature.name: feature.entry for feature in all_features(inputs)}
+    entry = features["days_since_unsubscribed"]
+    assert (entry.cause, entry.reason, entry.risk) == ("contacted", "", "either"), (
+        "`last unsubscribe 137 days ago, others 61`"
+    )
+    assert features["days_since_visit"].reason
+
+
 def test_the_text_of_a_custom_feature_is_not_protective_unless_it_says_so() -> None:
     def own(reason: str) -> Feature:
         return Feature("big", "own", Entry("m.", "u", "n", "lower", "few big shops", reason), "derived", lambda row: row)
