@@ -30,6 +30,7 @@ from lapse.value.value_model import ValueModel, value_beside, value_hash
 
 SERVED = Path(__file__).with_name("served.py")
 CHAMPION = "champion"
+TRACKING_URI = "MLFLOW_TRACKING_URI"
 PARTS = ("test", "pooled", "baselines")
 """The parts of metrics.json that the run shows as metrics."""
 HASHES: Mapping[str, tuple[str, Callable[[Path], str]]] = {
@@ -47,7 +48,7 @@ def tracking_uri(root: Path) -> str:
 
     `dvc exp run --temp` works in a copy below .dvc/tmp; its runs belong to the project, not to the copy.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_home(root) / 'mlflow.db'}"
+    return os.environ.get(TRACKING_URI) or f"sqlite:///{_home(root) / 'mlflow.db'}"
 
 
 def _home(root: Path) -> Path:
@@ -245,6 +246,7 @@ def _mlflow(root: Path) -> Iterator[Any]:
         _quiet()
         if tracking_uri(root) == f"sqlite:///{_home(root) / 'mlflow.db'}":
             follow_the_workspace(_home(root))
+        named = os.environ.get(TRACKING_URI)
         mlflow.set_tracking_uri(tracking_uri(root))
         try:
             yield mlflow
@@ -256,6 +258,10 @@ def _mlflow(root: Path) -> Iterator[Any]:
                              "whether one may write there.") from None  # fmt: skip
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise _database_fault(root, _cause(getattr(error, "orig", None) or error)) from None
+        finally:
+            # MLflow puts it into the environment, where it would look like the user's own for the next workspace.
+            if named is None:
+                os.environ.pop(TRACKING_URI, None)
 
 
 def _open_experiment(mlflow: Any, uri: str, experiment: str) -> None:
