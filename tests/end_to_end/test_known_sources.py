@@ -67,7 +67,8 @@ def made(
         yaml.dump(params, folder / source / "params.yaml")
     refusal = run_stages(folder / source)
     for table, count in read_json(folder / source / "data/reports/usability.json")["tables"].items():
-        assert count["rows_in"] == count["rows_kept"] + count["rows_rejected"] + count["rows_duplicate"], table
+        became = count["rows_kept"] + count["rows_rejected"] + count["rows_duplicate"] + count["rows_left_out"]
+        assert count["rows_in"] + count["rows_added"] == became, table
     assert read_json(folder / source / "data/reports/retention.json")["latest"]["month"] is not None
     return folder / source, refusal
 
@@ -134,7 +135,8 @@ def test_airline_loyalty_by_subscription(tmp_path: Path) -> None:
     workspace, refusal = made(tmp_path, "airline_loyalty", "airline_loyalty", CARDS, **FEWER)
     assert refusal is None
     metrics = read_json(workspace / "data/reports/metrics.json")
-    assert 0.005 < metrics["test"]["churn_rate"] < 0.03 and metrics["caution"] is None
+    assert 0.005 < metrics["test"]["churn_rate"] < 0.03
+    assert WHOLE or "too weak to act on" in metrics["caution"], "so few churners of a sixth of the customers show no skill"
     listed = pd.read_csv(workspace / "data/lists/at_risk.csv")
     assert len(listed) > 100, "where one in a hundred leaves there is a list, too"
     retention = read_json(workspace / "data/reports/retention.json")["months"][-1]

@@ -53,11 +53,12 @@ def rejected(counts: Mapping[str, Count]) -> list[Finding]:
                 if without
                 else f"Look at them in data/validated/rejects.parquet, and correct the delivery or sources.{table}."
             )
-            many = reject.rows > limit * count.rows_in
+            rows = count.rows_in + count.rows_added
+            many = reject.rows > limit * rows
             found.append(Finding(
                 "stop" if many and count.refusal else "warning" if many else "note",
                 "without_customer" if without else "rejects", table, reject.column, reject.rows,
-                f"{reject.rows:,} of {count.rows_in:,} rows ({share_of(reject.rows, count.rows_in)}) were rejected: "
+                f"{reject.rows:,} of {rows:,} rows ({share_of(reject.rows, rows)}) were rejected: "
                 f"{reject.reason}.", reject.advice or todo, reject.values,
             ))  # fmt: skip
     return found
