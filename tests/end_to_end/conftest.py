@@ -56,6 +56,8 @@ def new_project(folder: Path, delivery: Path) -> Path:
     params["evaluate"]["bootstrap_rounds"] = 50
     params["train"] |= {"trees": 40, "calibrate_cutoffs": 4}
     params["evaluate"]["origins"] = 2
+    # Of so few households hardly any is worth the usual voucher.
+    params["value"] |= {"contact_cost": 0.5, "incentive_cost": 3.0}
     yaml.dump(params, folder / "params.yaml")
     shutil.copytree(delivery, folder / "delivery")
     in_folder(folder, "dvc", "init", "--no-scm", "--quiet")

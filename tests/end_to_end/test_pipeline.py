@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_the_list_is_ranked_and_says_why(project: Path) -> None:
     assert ((scores["value_at_stake"] - at_stake).abs() < 1e-3).all() and (scores["expected_margin"] >= 0).all()
     at_risk = scores[scores["risk_band"] != "low"]
     assert at_risk["reason_1"].notna().mean() > 0.9
-    assert len(listed) == (at_risk["expected_profit"] > 0).sum() < len(at_risk), "nobody is listed at a loss"
+    assert 3 < len(listed) == (at_risk["expected_profit"] > 0).sum() < len(at_risk), "nobody is listed at a loss"
 
 
 def test_a_second_run_has_nothing_to_do(project: Path) -> None:
@@ -134,7 +135,7 @@ def test_the_terminal_shows_the_list_and_a_customer(project: Path) -> None:
     assert len(table) == 4
     customer = table[1].split()[1]
     said = in_folder(project, "lapse", "explain", customer).stdout
-    assert f"Customer {customer}" in said and "number 1 of" in said and "because: " in said
+    assert f"Customer {customer}" in said and re.search(r"number \d+ of", said) and "because: " in said
     done = in_folder(project, "lapse", "explain", "nobody", check=False)
     assert done.returncode == 3 and "no transaction of customer 'nobody'" in done.stderr
 
