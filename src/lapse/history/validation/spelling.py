@@ -60,7 +60,12 @@ class Delivered:
             values = f"SELECT translate(t, '0123456789', '{digits}') AS t, sum(copies) AS copies FROM ({values}) GROUP BY 1"
         elif distinct:
             values = f"SELECT t, sum(copies) AS copies FROM ({values}) GROUP BY t"
-        return self.engine.connection.execute(
+        connection = self.engine.connection
+        if distinct or digits is not None:
+            # A table of their own: otherwise what is asked of a few shapes is asked of every row, before it is grouped.
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE asked_values AS {values}")
+            values = "SELECT * FROM asked_values"
+        return connection.execute(
             f"SELECT {select} FROM (SELECT t, copies, {parsed} AS p FROM ({values}) WHERE t <> '') WHERE {where}"
         ).fetchall()
 
