@@ -22,7 +22,7 @@ from lapse.core.tables import TEST_PREDICTIONS
 from lapse.evaluation import curves
 from lapse.evaluation.alarm import alarm_over, carriers_of
 from lapse.evaluation.backtest import Origin, Periods, backtest_cards, run_origin
-from lapse.evaluation.baselines import MEANING, UNRANKED, fit_bg_nbds
+from lapse.evaluation.baselines import MEANING, UNCOUNTED, UNRANKED, fit_bg_nbds
 from lapse.evaluation.grade import BacktestCards, CalibrationLimits, Floors, Grade, graded
 from lapse.evaluation.hazard import fit_hazards
 from lapse.evaluation.population import write_population
@@ -229,8 +229,12 @@ def _draw(
     charts.draw_scores(points["scores"], pictures / "scores.png")
     ranked = [row for row in points["over_time"] if row["ranking"] not in UNRANKED]
     charts.draw_over_time(ranked, pictures / "over_time.png")
-    differences = {name: Difference.of(card) for name, card in baselines.items()}
-    charts.draw_differences(differences, pictures / "differences.png")
+    charts.draw_differences(rivals(baselines), pictures / "differences.png")
+
+
+def rivals(baselines: Mapping[str, Any]) -> dict[str, Difference]:
+    """Return our differences to the baselines that count as beaten or not: those that rank by a risk of the horizon."""
+    return {name: Difference.of(card) for name, card in baselines.items() if name not in (*UNCOUNTED, *UNRANKED)}
 
 
 def print_summary(metrics: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from lapse.evaluation.baselines import (
     ends_by_tenure,
 )
 from lapse.evaluation.curves import share_interval
+from lapse.evaluation.evaluate import rivals
 from lapse.evaluation.hazard import Hazard
 from lapse.model import training_procedure
 from lapse.model.training_procedure import Experiment
@@ -89,6 +90,9 @@ def test_a_contract_is_compared_with_its_price_and_its_age() -> None:
 
 def test_what_is_no_risk_over_a_horizon_is_not_counted() -> None:
     assert UNCOUNTED == ("p_alive",)
+    card = {"difference": {"auroc": {"by": 0.2, "interval": (0.1, 0.3)}}}
+    drawn = rivals(dict.fromkeys(("bg_nbd", "p_alive", "base_rate"), card))
+    assert list(drawn) == ["bg_nbd"], "the picture says how many baselines are beaten"
 
 
 def test_orders_and_spend_ever_are_made_from_their_rates() -> None:
