@@ -92,6 +92,8 @@ class Guard:
         anything = [*(sysconfig.get_path(kind) for kind in kinds), *packages, *zoneinfo.TZPATH, *SYSTEM, str(self.out)]
         self._anything = _real([*anything, str(Path(__file__).parents[1])])
         self._code = _real([str(self.own), *(entry for entry in sys.path if entry)])
+        # Python itself opens an entry of the import path that is no folder: an archive, or one that is gone by now.
+        self._archives = frozenset(entry for entry in self._code if not Path(entry).is_dir())
 
     def __call__(self, event: str, arguments: Sequence[Any]) -> None:
         """Raise PermissionError for what a feature must not do."""
@@ -104,7 +106,8 @@ class Guard:
             self._refuse(ELSEWHERE[event])
 
     def _may_open(self, path: str) -> bool:
-        return _inside(path, self._anything) or (path.endswith(CODE) and _inside(path, self._code))
+        is_code = path.endswith(CODE) and _inside(path, self._code)
+        return is_code or path in self._archives or _inside(path, self._anything)
 
     def _refuse(self, what: str) -> None:
         if what not in self.refused:
