@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -167,26 +168,25 @@ def at_risk(
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
 ) -> None:
     """Print or save the customers most at risk, with their reasons."""
-    from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, write_spreadsheet
-    from lapse.outreach.lists import Tally, about_list, at_risk_list, caution_in, meaning_in, with_staleness
-    from lapse.value.profit import CampaignCosts
+    from lapse.outreach.export import list_as_csv, list_as_json, list_as_table
+    from lapse.outreach.lists import make_list
+    from lapse.outreach.spreadsheet import write_spreadsheet
     from lapse.workspace import Workspace
 
     here = Workspace()
-    lists, costs = here.settings.lists.model_copy(update={"max_customers": top}), CampaignCosts.of(here.settings.value)
-    scores, caution, meaning = here.scores(), caution_in(here.paths.metrics), meaning_in(here.paths.metrics)
-    listed = at_risk_list(scores, lists, campaign_costs=costs, caution=caution)
+    rules = here.list_rules()
+    rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}))
+    made = make_list(here.scores(), rules, None if form == "table" else here.customer_columns())
+    listed = made.listed
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
-        about = about_list(scores, listed, lists, windows=here.windows, caution=caution, meaning=meaning)
-        write_spreadsheet(listed, path, about)
+        write_spreadsheet(listed, path, made.about)
         typer.echo(f"{len(listed):,} customers in {path}")
         return
-    if said := with_staleness(caution, scores):
-        typer.echo(f"CAUTION: {said}.", err=True)
-    for note in Tally.of(scores, listed, lists).notes:
-        typer.echo(note, err=True)
-    for sentence in meaning.sentences if meaning else ():
+    said = [f"CAUTION: {made.about['CAUTION']}."] if "CAUTION" in made.about else []
+    said += [made.in_short] if made.in_short else []
+    meaning = rules.verdict.meaning
+    for sentence in (*said, *made.tally.notes, *(meaning.sentences if meaning else ())):
         typer.echo(sentence, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:

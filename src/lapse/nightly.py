@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,9 @@ from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.counts import Count
-from lapse.outreach.lists import Tally, caution_in, print_summary, write_every_list
+from lapse.outreach.lists import print_summary, write_every_list
+from lapse.outreach.rules import ListRules
+from lapse.outreach.verdict import Verdict
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.registry.promotion_history import PROMOTIONS
 from lapse.scoring.score import ScoringModel, write_day
@@ -55,9 +57,9 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
     with _work_folder(out) as work:
         night = Workspace(root, settings=settings, data=work)
         chosen = scoring_model(root, settings.evaluate.registered_model, model, work)
-        caution = caution_in(chosen.metrics)
+        verdict = Verdict.read(chosen.metrics)
         # Whatever can be refused without the log is refused before it is read.
-        fitted = _fitted(night, chosen)
+        fitted, columns = _fitted(night, chosen), night.customer_columns()
         with open_duckdb() as reader:
             counts = night.validate_sources(reader)
         for name, count in counts.items():
@@ -71,11 +73,11 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             night.roll_up(engine)
             activity = night.activity_tables(engine)
             scores, leaving = write_day(engine, activity, day, fitted, night.profile, settings, night.paths, stale_tables)
-        listed = write_every_list(
-            scores, leaving, night.paths.lists, settings.lists, windows=night.windows,
-            campaign_costs=fitted.campaign_costs, caution=caution, meaning=fitted.bundle.meaning,
-        )  # fmt: skip
-        tally = Tally.of(scores, listed, settings.lists)
+        rules = ListRules(
+            settings.lists, settings.value.budget, night.windows, replace(verdict, meaning=fitted.bundle.meaning)
+        )
+        made = write_every_list(scores, leaving, night.paths.lists, rules, customer_columns=columns)
+        tally = made.tally
         manifest = {
             "lapse": __version__,
             "model_version": fitted.bundle.version,
@@ -97,7 +99,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         }
         _publish(work, out, manifest)
     print_score_summary(scores, fitted.bands, len(leaving))
-    print_summary(listed, tally)
+    print_summary(made)
     return manifest
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lapse.history.activity.rollup import Activity
     from lapse.history.validation.counts import Count
     from lapse.model.bundle import Bundle
+    from lapse.outreach.rules import ListRules
     from lapse.scoring.freshness import Freshness
     from lapse.usability.refused_report import RefusedReport
     from lapse.usability.usability_report import UsabilityReport
@@ -279,6 +280,8 @@ class Workspace:
                 value=settings.value, train=settings.train, rounds=settings.evaluate.bootstrap_rounds,
             )  # fmt: skip
         print_value_summary(value)
+        metrics = {**metrics, "list_back_test": (value.get("campaign") or {}).get("list")}
+        write_json(paths.reports / "metrics.json", metrics)
         write_json(paths.reports / "summary.json", summary(metrics, value))
         write_card(paths.reports, paths.models / "README.md")
         stage_logger("evaluate").info(f"all of it as a page: {write_report(paths.reports)}")
@@ -346,12 +349,28 @@ class Workspace:
     def lists(self) -> None:
         """Write the lists for marketing."""
         from lapse.outreach.leaving import read_leaving
-        from lapse.outreach.lists import Tally, caution_in, meaning_in, print_summary, write_every_list
-        from lapse.value.profit import CampaignCosts
+        from lapse.outreach.lists import print_summary, write_every_list
 
-        scores, leaving, metrics = self.scores(), read_leaving(self.paths.leaving), self.paths.metrics
-        listed = write_every_list(
-            scores, leaving, self.paths.lists, self.settings.lists, windows=self.windows,
-            campaign_costs=CampaignCosts.of(self.settings.value), caution=caution_in(metrics), meaning=meaning_in(metrics),
-        )  # fmt: skip
-        print_summary(listed, Tally.of(scores, listed, self.settings.lists))
+        rules, leaving = self.list_rules(), read_leaving(self.paths.leaving)
+        made = write_every_list(self.scores(), leaving, self.paths.lists, rules, customer_columns=self.customer_columns())
+        print_summary(made)
+
+    def list_rules(self) -> ListRules:
+        """Return all that decides who is on a list and what is said of it, by params and the evaluation."""
+        from lapse.outreach.rules import ListRules
+        from lapse.outreach.verdict import Verdict
+
+        settings = self.settings
+        return ListRules(settings.lists, settings.value.budget, self.windows, Verdict.read(self.paths.metrics))
+
+    def customer_columns(self) -> pd.DataFrame | None:
+        """Return the delivered columns of customers that lists show (lists.columns), read anew; None without any."""
+        from lapse.history.validation.customer_columns import read_customer_columns
+
+        wanted = self.settings.lists.columns
+        if not wanted:
+            return None
+        with open_duckdb() as engine:
+            return read_customer_columns(
+                engine, self.sources, wanted, self.settings.business_timezone, self.today(), self.paths.validated
+            )

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from lapse.core.errors import SettingsError
 from lapse.core.files import read_json
 from lapse.core.settings import load_settings, parse_settings
-from lapse.outreach.lists import caution_in
+from lapse.outreach.verdict import Verdict
 from lapse.setup.init import init
 from lapse.usability.usability_report import report_text
 from lapse.workspace import Workspace
@@ -110,7 +110,8 @@ def test_who_has_given_notice_is_on_the_other_list(gym: Workspace) -> None:
     last = read_json(gym.paths.reports / "retention.json")["months"][-1]
     assert last["period_end"] == str(END) and last["leaving"] == len(leaving)
     assert last["customers_at_end"] == len(leaving) + len(scores)
-    assert caution_in(gym.paths.metrics) is None or "rank" in str(caution_in(gym.paths.metrics))
+    caution = Verdict.read(gym.paths.metrics).caution
+    assert caution is None or "rank" in caution
 
 
 @pytest.mark.slow

@@ -177,8 +177,8 @@ class Value(Section):
 
     value_days: Days
     margin_share: Share
-    contact_cost: Annotated[float, Field(ge=0)]
-    incentive_cost: Annotated[float, Field(ge=0)]
+    contact_cost: Annotated[float, Field(ge=0)] | Auto
+    incentive_cost: Annotated[float, Field(ge=0)] | Auto
     acceptance_rate: Share
     acceptance_weight: Annotated[float, Field(gt=0)]
     stayer_acceptance: Share
@@ -192,6 +192,8 @@ class Lists(Section):
     max_customers: Positive
     rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"] | Auto = "auto"
     at_a_loss: bool = False
+    columns: list[str] = Field(default_factory=list)
+    """Columns of the delivered customers that stand beside each listed one, by their delivered names."""
 
 
 class Settings(Section):
@@ -234,6 +236,10 @@ class Settings(Section):
         if self.consent.withdrawn_by and self.sources.events is None:
             raise SettingsError(
                 "consent.withdrawn_by names event types, but sources.events is null. Map them, or empty the list."
+            )
+        if self.lists.columns and self.sources.customers is None:
+            raise SettingsError(
+                "lists.columns names columns of the customers, but sources.customers is null. Map it, or empty the list."
             )
         for name in sorted(set(self.score.max_log_age) - set(self.sources.tables)):
             raise SettingsError(f"score.max_log_age: no table {name!r} is mapped. {nearest(name, self.sources.tables)}")

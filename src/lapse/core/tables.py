@@ -435,6 +435,8 @@ SCORES = Table(
         Column("expected_margin", "number", "The margin expected over value.value_days if the customer is kept.",
                "currency", "null without money"),
         Column("value_at_stake", "number", "churn_risk times expected_margin.", "currency", "null without money"),
+        Column("expected_cost", "number", "What contacting this customer is expected to cost: the contact, and the "
+               "incentive if taken.", "currency", "null where the costs are auto and the data have no money"),
         Column("expected_profit", "number", "What contacting this customer is expected to earn after all costs, by section "
                "value of params.", "currency", "null without money"),
         Column("consent", "text", "given, refused (by the customers table), withdrawn (by an event of "

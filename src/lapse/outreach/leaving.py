@@ -9,6 +9,7 @@ import pandas as pd
 from lapse.core.errors import LapseError
 from lapse.core.logging import stage_logger
 from lapse.core.tables import LEAVING_LIST
+from lapse.outreach.customer_columns import with_columns
 from lapse.outreach.export import write_csv
 
 LOG = stage_logger("lists")
@@ -33,9 +34,12 @@ def read_leaving(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def write_leaving(leaving: pd.DataFrame, out: Path) -> pd.DataFrame:
-    """Write the list as leaving.csv to `out`, log whom it holds and whom it does not, and return it."""
-    listed = leaving_list(leaving)
+def write_leaving(leaving: pd.DataFrame, out: Path, columns: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Write the list as leaving.csv to `out`, log whom it holds and whom it does not, and return it.
+
+    `columns`: what it shows of each customer besides (columns_on).
+    """
+    listed = with_columns(leaving_list(leaving), columns)
     write_csv(listed, out / "leaving.csv")
     if len(leaving):
         refused, uncounted = int((~leaving["may_contact"].astype(bool)).sum()), int(leaving["end_date"].isna().sum())

@@ -12,6 +12,7 @@ import pandas as pd
 from lapse.core.consent import STATES
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, ModelError, sample_keys
+from lapse.core.risk_text import risk_text
 from lapse.features.catalogue import all_features
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
@@ -106,7 +107,7 @@ def _risk_lines(row: pd.Series, scores: pd.DataFrame, explain: Callable[[pd.Seri
     wordless = ("nothing about this customer raises the risk" if row["risk_band"] == "low"
                 else "what raises the risk is not a usual sign of leaving, and has no words")  # fmt: skip
     return [
-        f"Churn risk {row['churn_risk']:.1%} ({row['risk_band']}) as of {row['cutoff_date']}, number {rank:,} of "
+        f"Churn risk {risk_text(row['churn_risk'])} ({row['risk_band']}) as of {row['cutoff_date']}, number {rank:,} of "
         f"{len(scores):,}; model {row['model_version']}",
         *_value_lines(row),
         *(f"  because: {reason}" for reason in reasons or [wordless]),

@@ -59,8 +59,9 @@ class ScoringModel:
 
         ModelError and SettingsError where the two do not fit each other: all that can be refused without the log.
         """
-        value_model.require(value.value_days, value.margin_share)
-        return cls(bundle, value_model, bands_for(score, bundle), CampaignCosts.of(value))
+        value_model.require(value)
+        costs = CampaignCosts.of(value, value_model.usual_order)
+        return cls(bundle, value_model, bands_for(score, bundle), costs)
 
 
 def feature_rows(
@@ -138,6 +139,7 @@ def score_customers(
         "risk_band": [model.bands.of(one) for one in risk],
         "expected_margin": margin,
         "value_at_stake": np.round(risk * margin, DIGITS),
+        "expected_cost": np.round(model.campaign_costs.expected_cost(risk), DIGITS),
         "expected_profit": np.round(model.campaign_costs.expected_profit(risk, margin), DIGITS),
         **reason_columns(model.bundle, rows, risk >= explained_from, stale_tables),
     })  # fmt: skip

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lapse.core.bootstrap import resampled_sums
+from lapse.core.errors import SettingsError
 from lapse.core.settings import Value
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +28,9 @@ Ints = npt.NDArray[np.int64]
 
 ASSUMPTIONS = ("contact_cost", "incentive_cost", "acceptance_rate", "stayer_acceptance", "expected_margin")
 CHANGES = (-0.5, 0.5)
+VOUCHER_SHARE, CONTACT_SHARE = 0.1, 0.01
+"""What an incentive and a contact cost where params leave it to the data (auto), as shares of a usual order: a voucher of a
+tenth, and a tenth of that for the contact, as in Verbraken et al. (2013). Without a unit, so that no currency matters."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,20 @@ class CampaignCosts:
     """The most that the whole list is expected to cost; None: no limit."""
 
     @classmethod
-    def of(cls, value: Value) -> CampaignCosts:
-        """Return the campaign costs in section value of params."""
-        return cls(value.contact_cost, value.incentive_cost, value.acceptance_rate, value.stayer_acceptance, value.budget)
+    def of(cls, value: Value, usual_order: float | None = None) -> CampaignCosts:
+        """Return the campaign costs in section value of params.
+
+        `usual_order`: what a usual order amounts to (ValueModel.usual_order), by which costs that are auto are set; without
+        it they are not known (NaN). SettingsError for a budget that nothing can be counted against.
+        """
+        contact, incentive = (
+            _by_usual_order(share, usual_order) if cost == "auto" else cost
+            for cost, share in ((value.contact_cost, CONTACT_SHARE), (value.incentive_cost, VOUCHER_SHARE))
+        )
+        if value.budget is not None and np.isnan(contact + incentive):
+            raise SettingsError("value.budget is set, but the costs are auto and the data have no amounts to set them by. "
+                                "Write value.contact_cost and value.incentive_cost as amounts.")  # fmt: skip
+        return cls(contact, incentive, value.acceptance_rate, value.stayer_acceptance, value.budget)
 
     def expected_profit(self, churn_risk: Floats, expected_margin: Floats) -> Floats:
         """Return what contacting each customer is expected to earn after all costs.
@@ -59,6 +74,11 @@ class CampaignCosts:
         """Return what contacting each customer is expected to cost: the contact, and the incentive if taken."""
         taken = churn_risk * self.acceptance_rate + (1 - churn_risk) * self.stayer_acceptance
         return np.asarray(self.contact_cost + self.incentive_cost * taken)
+
+
+def _by_usual_order(share: float, usual_order: float | None) -> float:
+    """Return a share of a usual order in two digits; NaN where that is not known."""
+    return float("nan") if usual_order is None else float(f"{share * usual_order:.1e}")
 
 
 def list_order(key: Floats) -> Ints:

@@ -94,6 +94,19 @@ class SpendLog:
         found = self.engine.frame(days.aggregate(known=days.net_spend.count()))
         return bool(found["known"].iloc[0] > 0)
 
+    def usual_order(self, up_to: date) -> float:
+        """Return the median over customers of what each paid per order up to a day; 0 where nobody paid anything.
+
+        A customer's mean, not an order's amount, so that a few wholesalers do not set it.
+        """
+        days: Any = self.purchase_days
+        past = days.filter((days.activity_date <= ibis.literal(up_to, type="date")) & (days.orders > 0))
+        spent = self.engine.frame(past.group_by("customer_id").aggregate(
+            spent=past.net_spend.sum().cast("float64"), orders=past.orders.sum().cast("float64"),
+        ))  # fmt: skip
+        each = (spent["spent"] / spent["orders"]).astype("float64")
+        return float(each[each > 0].median()) if (each > 0).any() else 0.0
+
     def history_rows(self, rows: pd.DataFrame, cutoff: date, margin_share: float) -> pd.DataFrame:
         """Return the rows of a cutoff, in the same order, with the columns HISTORY and margin_so_far.
 

@@ -22,6 +22,7 @@ import pandas as pd
 
 from lapse.core.errors import HistoryTooShort, ModelError
 from lapse.core.files import digest, write_text
+from lapse.core.settings import Value
 from lapse.core.windows import ChurnWindows
 from lapse.model.classifier import model_text
 from lapse.model.sealing import SEAL, require_sealed, sealed
@@ -114,6 +115,8 @@ class ValueModel:
     features: tuple[str, ...] = ()
     cutoffs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     booster: lgb.Booster | None = None
+    usual_order: float | None = None
+    """What the median customer pays per order (or a month, by contract); None without money, and in older models."""
     version: str = ""
     """Content hash; empty until it was written or read."""
 
@@ -166,12 +169,17 @@ class ValueModel:
                              "or train again: `dvc repro`.")  # fmt: skip
         return np.column_stack([rows[list(self.features)].to_numpy("float64"), *self.rules(rows)])
 
-    def require(self, value_days: int, margin_share: float) -> ValueModel:
+    def require(self, value: Value) -> ValueModel:
         """Return this model; ModelError when it was trained for other settings."""
+        value_days, margin_share = value.value_days, value.margin_share
         if (self.value_days, self.margin_share) != (value_days, margin_share):
             raise ModelError(f"value: the value model was trained for value_days {self.value_days} and margin_share "
                              f"{self.margin_share}, params.yaml says {value_days} and {margin_share}. Train again (`dvc "
                              "repro`), or set section value back.")  # fmt: skip
+        if self.kind != "none" and self.usual_order is None and "auto" in (value.contact_cost, value.incentive_cost):
+            raise ModelError("value: the costs are auto, but the value model was made by an older lapse, which did "
+                             "not measure a usual order. Train again (`dvc repro`), or write "
+                             "value.contact_cost and value.incentive_cost as amounts.")  # fmt: skip
         return self
 
     def write(self, folder: Path) -> str:

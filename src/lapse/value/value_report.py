@@ -23,6 +23,8 @@ from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Train, Value
 from lapse.core.windows import ChurnWindows
+from lapse.model.bundle import Bundle
+from lapse.value.list_back_test import back_test_list
 from lapse.value.profit import (
     CampaignCosts,
     best_length,
@@ -76,9 +78,13 @@ def write_value_report(
         # The final model's kind decides which prediction is used: the evaluation model's, or its own last year's spend.
         predictor = replace(evaluation_model, kind=final_model.kind)
         tested = campaign_test(log, paths, predictor)
-        costs = CampaignCosts.of(value)
+        costs = CampaignCosts.of(value, predictor.usual_order)
         outcome = campaign(costs, tested, value.acceptance_weight, rounds, train.seed)
-        report["campaign"] = {"test_cutoff": str(tested.cutoff), **outcome}
+        tried = back_test_list(
+            value, predictor.usual_order, (str(tested.cutoff), tested.churn_risk, tested.expected_margin, tested.churned),
+            at_least=Bundle.read(paths.evaluation_model).base_rate, rounds=rounds, seed=train.seed,
+        )  # fmt: skip
+        report["campaign"] = {"test_cutoff": str(tested.cutoff), **outcome, "list": tried.to_json()}
         curve = curve_points(costs, tested)
     write_json(paths.reports / "value.json", report)
     write_json(paths.reports / "plots" / "profit.json", curve)

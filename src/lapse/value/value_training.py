@@ -41,16 +41,26 @@ def write_value_models(
         by_price = PRICE in feature_names and windows.mode == "subscription"
         kind: Kind = "contract" if by_price else "none"
         why = BY_PRICE if by_price else NO_MONEY
-        final_model = evaluation_model = ValueModel(kind, days, days, share, why)
+        usual = _usual_month(paths) if by_price else None
+        final_model = evaluation_model = ValueModel(kind, days, days, share, why, usual_order=usual)
     else:
         roles = value_roles(cutoffs_in(paths.labels), windows, days, log.period.last_complete_day)
         rows = log.value_rows(
             paths, roles.known_now, windows=windows, days=roles.learned_days, margin_share=share, most_rows=train.most_rows
         )
-        evaluation_model, final_model = fit_both(rows, roles, feature_names, value, rounds, train.seed)
+        usual = log.usual_order(roles.test)
+        evaluation_model, final_model = (
+            replace(model, usual_order=usual) for model in fit_both(rows, roles, feature_names, value, rounds, train.seed)
+        )
     evaluation_model.write(paths.evaluation_model)
     final_model.write(paths.final_model)
     return ValueModel.read(paths.final_model)
+
+
+def _usual_month(paths: Paths) -> float:
+    """Return the median monthly price of the contracts that run at the newest cutoff; 0 without a positive one."""
+    price = pd.read_parquet(paths.features / f"{max(cutoffs_in(paths.labels))}.parquet", columns=[PRICE])[PRICE]
+    return float(price[price > 0].median()) if (price > 0).any() else 0.0
 
 
 def fit_both(

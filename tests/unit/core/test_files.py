@@ -10,7 +10,7 @@ from lapse.core.errors import DataError
 from lapse.core.files import atomic_write, digest, write_json
 from lapse.history.profile import DataProfile
 from lapse.model.train import require_usable
-from lapse.outreach.lists import caution_in
+from lapse.outreach.verdict import Verdict
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ def test_what_can_do_without_a_damaged_file_does(tmp_path: Path, content: str) -
 
 
 def test_a_damaged_evaluation_is_one_message(tmp_path: Path) -> None:
-    assert caution_in(tmp_path / "metrics.json") is None
+    assert Verdict.read(tmp_path / "metrics.json").caution is None
     for content in ("x", "[]", '"a"'):
         (tmp_path / "metrics.json").write_text(content, "utf-8")
         with pytest.raises(DataError, match=r"metrics\.json is damaged .*`dvc repro --force evaluate`"):
-            caution_in(tmp_path / "metrics.json")
+            Verdict.read(tmp_path / "metrics.json")

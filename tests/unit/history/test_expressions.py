@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lapse.core.engine import open_engine
 from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.history.reading.expressions import ALLOWED_BY_NAME, checked_expression, literal, quoted
-from lapse.history.validation.validate import _lock_down
+from lapse.history.validation.validate import lock_down
 from tests.unit.history.history_cases import Validate
 
 COLUMNS = {"a": "c1", "B": "c2", 'we"ird\n😀': "c3", "copies": "c4", "user": "c5"}
@@ -134,7 +134,7 @@ def test_behind_the_whitelist_the_engine_is_locked(tmp_path: Path) -> None:
     (tmp_path / "outside.csv").write_text("secret\n")
     (tmp_path / "data").mkdir()
     with open_engine(threads=1) as engine:
-        _lock_down(engine, tmp_path / "data")
+        lock_down(engine, tmp_path / "data")
         for statement in (
             f"SELECT * FROM read_text('{tmp_path}/outside.csv')",
             f"SELECT * FROM '{tmp_path}/outside.csv'",

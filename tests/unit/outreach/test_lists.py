@@ -3,9 +3,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,22 @@ import pytest
 import python_calamine
 
 from lapse.core.churn_meaning import ChurnMeaning, Comeback
-from lapse.core.errors import DataError, LapseError
+from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import write_json
+from lapse.core.risk_text import of_100, risk_text
 from lapse.core.settings import Lists
-from lapse.core.tables import AT_RISK, SCORES
+from lapse.core.tables import AT_RISK, LEAVING, SCORES
 from lapse.core.windows import ChurnWindows
-from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula, write_spreadsheet
-from lapse.outreach.lists import Tally, about_list, at_risk_list, meaning_in, read_scores, with_staleness, write_lists
-from lapse.value.profit import CampaignCosts
+from lapse.outreach.about import about_list, with_staleness
+from lapse.outreach.customer_columns import columns_on
+from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula
+from lapse.outreach.lists import at_risk_list, make_list, read_scores, write_every_list
+from lapse.outreach.rules import ListRules
+from lapse.outreach.spreadsheet import write_spreadsheet
+from lapse.outreach.tally import Tally
+from lapse.outreach.verdict import Verdict
+from lapse.value.list_back_test import ListBackTest
 
-FREE = CampaignCosts(contact_cost=0, incentive_cost=0, acceptance_rate=0.3)
 EVIL = "=cmd|' /C calc'!A0"
 
 
@@ -35,7 +43,7 @@ def scores(**columns: list[object]) -> pd.DataFrame:
         "reason_1": "no orders in the last 30 days", "reason_2": None, "reason_3": None,
         "reason_1_code": "silence", "reason_2_code": None, "reason_3_code": None, "protective_1": None, "protective_2": None, "last_order_date": pd.Timestamp("2024-02-01"),
         "days_since_last_order": 59, "spend_last_year": 10.0,
-        "expected_margin": 40.0, "value_at_stake": 20.0, "expected_profit": 3.0, "comeback_chance": 0.4, "consent": None, "may_contact": True, "stale_tables": None, "model_version": "abc",
+        "expected_margin": 40.0, "value_at_stake": 20.0, "expected_cost": 8.0, "expected_profit": 3.0, "comeback_chance": 0.4, "consent": None, "may_contact": True, "stale_tables": None, "model_version": "abc",
     }  # fmt: skip
     if "consent" in columns:
         base["may_contact"] = [state in (None, "given") for state in columns["consent"]]
@@ -47,12 +55,20 @@ def lists(**changed: Any) -> Lists:
     return Lists.model_validate({"min_risk": 0.2, "max_customers": 10, "rank_by": "churn_risk", **changed})
 
 
-def listing(given: pd.DataFrame, *, costs: CampaignCosts = FREE, caution: str | None = None, **changed: Any) -> pd.DataFrame:
-    return at_risk_list(given, lists(**changed), campaign_costs=costs, caution=caution)
+def rules(*, budget: float | None = None, verdict: Verdict | None = None, **changed: Any) -> ListRules:
+    return ListRules(lists(**changed), budget, ChurnWindows(90, 30), verdict or Verdict())
+
+
+def listing(given: pd.DataFrame, **changed: Any) -> pd.DataFrame:
+    return at_risk_list(given, rules(**changed))
 
 
 def about(given: pd.DataFrame, listed: pd.DataFrame, **changed: Any) -> dict[str, str]:
-    return about_list(given, listed, lists(**changed), windows=ChurnWindows(90, 30), caution=None)
+    return about_list(given, listed, rules(**changed))
+
+
+def nobody_leaving() -> pd.DataFrame:
+    return pd.DataFrame({name: [] for name in LEAVING.names})
 
 
 def test_who_is_on_the_list_and_in_which_order() -> None:
@@ -67,13 +83,14 @@ def test_who_is_on_the_list_and_in_which_order() -> None:
 def test_the_list_says_whether_churn_is_a_pause_and_the_chance_to_come_back(tmp_path: Path) -> None:
     pause = ChurnMeaning("lapse", 30, Comeback(30, 206, 900, 0.91))
     write_json(tmp_path / "metrics.json", {"churn_meaning": pause.to_json()})
-    assert meaning_in(tmp_path / "metrics.json") == pause
+    assert Verdict.read(tmp_path / "metrics.json").meaning == pause
+    assert Verdict.read(tmp_path / "none.json") == Verdict()
     given = scores(churn_risk=[0.9, 0.8], comeback_chance=[0.35, None])
     listed = listing(given)
-    said = about_list(given, listed, lists(), windows=ChurnWindows(90, 30), caution=None, meaning=pause)["What churn means"]
+    said = about(given, listed, verdict=Verdict(meaning=pause))["What churn means"]
     assert said.startswith("This is a pause, not a loss: 91 % of those silent for 30 days")
     text = list_as_table(listed)
-    assert " 35%  no orders" in text and "back" in text.splitlines()[0]
+    assert " 35 %  no orders" in text and "back" in text.splitlines()[0]
     given.drop(columns="comeback_chance").to_parquet(tmp_path / "scores.parquet")
     with pytest.raises(LapseError, match="made by an older lapse and lacks comeback_chance"):
         read_scores(tmp_path / "scores.parquet")
@@ -128,6 +145,49 @@ def test_nobody_is_listed_at_a_loss_and_the_list_says_how_many_are_not() -> None
     assert tally(nobody).notes[0].startswith("None of the 1 customers at risk is worth contacting")
 
 
+LOSS = ListBackTest("2024-02-01", 40, -120.0, (-300.0, -10.0), 0.4, 4.0, 20.0)
+
+
+def test_a_list_that_would_have_lost_money_is_empty_and_says_so() -> None:
+    """Each of them seems to pay; together, by who really churned, they did not."""
+    given = scores(churn_risk=[0.9, 0.8, 0.7], expected_profit=[5.0, 4.0, -1.0])
+    lossy = Verdict(back_test=LOSS)
+    assert listing(given, verdict=lossy).empty
+    counted = tally(given, verdict=lossy)
+    assert (counted.whole_list, counted.no_profit, counted.listed) == (2, 1, 0)
+    assert counted.at_risk == counted.listed + sum(counted.kept_off.values())
+    said = about(given, listing(given, verdict=lossy), verdict=lossy)
+    assert said["What this is"].count("Nobody is listed, because at 2024-02-01 such a list of 40 would have lost 120") == 1
+    assert "0.4 for a contact and 4 for the incentive" in said["Assumed costs"]
+    assert "follow a usual order of 20.00" in said["Assumed costs"] and "In short" not in said
+    assert len(listing(given, verdict=lossy, at_a_loss=True)) == 3
+    assert tally(given, verdict=lossy, at_a_loss=True).notes[0].startswith("This list may lose money: at 2024-02-01")
+    doubtful = Verdict(back_test=replace(LOSS, profit=10.0, profit_interval=(-5.0, 25.0), usual_order=None))
+    assert len(listing(given, verdict=doubtful)) == 2, "what may be chance empties no list"
+    said = about(given, listing(given, verdict=doubtful), verdict=doubtful)["Assumed costs"]
+    assert said.endswith("chance alone may have made that.") and "(section value of params.yaml)" in said
+
+
+def test_the_first_sentence_counts_customers() -> None:
+    given = scores(churn_risk=[0.6, 0.5, 0.1, 0.04])
+    said = "Of 100 customers on this list about 55 will not order in the next 30 days; among as many picked at random 31."
+    assert about(given, listing(given))["In short"] == said
+    contract = ChurnWindows(90, 60, lead_days=7, mode="subscription")
+    said = about_list(given, listing(given), replace(rules(), windows=contract))["In short"]
+    assert "about 55 will let their subscription end in the 60 days after the next 7; among" in said
+
+
+@pytest.mark.parametrize(
+    ("risk", "text", "count"),
+    [(1.0, ">99 %", "more than 99"), (0.9999, ">99 %", "more than 99"), (0.99, "99.0 %", "99"), (0.507, "50.7 %", "51"),
+     (0.01, "1.0 %", "1"), (0.0099, "<1 %", "fewer than 1"), (0.0, "<1 %", "fewer than 1")],
+)  # fmt: skip
+def test_no_risk_is_said_to_be_certain(risk: float, text: str, count: str) -> None:
+    assert (risk_text(risk), of_100(risk)) == (text, count)
+    line = list_as_table(listing(scores(churn_risk=[risk]), min_risk=0.0)).splitlines()[1]
+    assert text in line and "100.0" not in line
+
+
 def test_a_cause_that_many_share_is_said_once() -> None:
     given = scores(churn_risk=[0.5] * 9, reason_1_code=["silence"] * 4 + ["lukewarm_feedback"] * 3 + ["returns"] * 2)
     said = "The first reason of 4 of 9 customers is of one kind: No order for longer than usual for this customer"
@@ -138,34 +198,33 @@ def test_a_cause_that_many_share_is_said_once() -> None:
 
 def test_the_list_stops_at_the_budget() -> None:
     given = scores(churn_risk=[0.5, 0.5, 0.5])
-    lengths = [len(listing(given, costs=CampaignCosts(1.0, 10.0, 0.4, 1.0, budget))) for budget in (None, 0, 7.9, 8, 17)]
+    lengths = [len(listing(given, budget=budget)) for budget in (None, 0, 7.9, 8, 17)]
     assert lengths == [3, 0, 0, 1, 2], "one contact is expected to cost 1 + 10 * (.5 * .4 + .5) = 8"
 
 
 def test_a_subscriber_without_orders_can_be_listed() -> None:
     days = pd.array([None, 59], dtype="Int64")
     given = scores(churn_risk=[0.9, 0.8], last_order_date=[pd.NaT, pd.Timestamp("2024-02-01")], days_since_last_order=days)
-    listed = listing(given, caution="not better than chance")
+    listed = listing(given, verdict=Verdict(caution="not better than chance"))
     assert "c0" in list_as_table(listed) and json.loads(list_as_json(listed))[0]["last_order_date"] is None
     rows = list(csv.DictReader(list_as_csv(listed).splitlines()))
     assert [row["days_since_last_order"] for row in rows] == ["", "59"] and rows[0]["caution"] == "not better than chance"
 
 
 def test_nobody_at_risk_is_an_empty_list_that_can_be_opened(tmp_path: Path) -> None:
-    listed = write_lists(
-        scores(churn_risk=[0.1, 0.1]), tmp_path, lists(), windows=ChurnWindows(90, 30), campaign_costs=FREE, caution=None
-    )
+    listed = write_every_list(scores(churn_risk=[0.1, 0.1]), nobody_leaving(), tmp_path, rules()).listed
     assert listed.empty
     assert (tmp_path / "at_risk.csv").read_text().startswith("rank,customer_id,churn_risk")
     assert python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").sheet_names == [
         "At risk",
+        "Codes",
         "About this list",
     ]
     assert "Nobody is on the list" in list_as_table(listed)
 
 
 def tally(given: pd.DataFrame, **changed: Any) -> Tally:
-    return Tally.of(given, listing(given, **changed), lists(**changed))
+    return Tally.of(given, listing(given, **changed), rules(**changed))
 
 
 def test_who_may_not_be_contacted_is_counted_by_reason() -> None:
@@ -189,11 +248,10 @@ def test_at_risk_is_listed_and_kept_off_whatever_the_reason() -> None:
                    consent=["given"] * 5 + ["refused", "refused", "withdrawn"])  # fmt: skip
     counted = tally(given, rank_by="expected_profit", max_customers=2)
     assert counted.kept_off == {
-        "refused": 2, "withdrawn": 1, "unknown": 0, "no_profit": 2, "max_customers": 1, "budget": 0,
+        "refused": 2, "withdrawn": 1, "unknown": 0, "no_profit": 2, "list_at_a_loss": 0, "max_customers": 1, "budget": 0,
     }  # fmt: skip
     assert counted.at_risk == 8 == counted.listed + sum(counted.kept_off.values())
-    costs = CampaignCosts(1.0, 10.0, 0.4, 1.0, 12)
-    bounded = Tally.of(given, listing(given, costs=costs), lists())
+    bounded = tally(given.assign(expected_cost=6.0), budget=12)
     assert (bounded.listed, bounded.beyond_budget, bounded.beyond_cap) == (2, 1, 0)
 
 
@@ -217,9 +275,9 @@ def test_the_second_sheet_says_only_what_is_true_of_the_run() -> None:
 
 def test_a_list_of_nobody_says_why_where_it_is_opened(tmp_path: Path) -> None:
     given = scores(churn_risk=[0.9, 0.8], consent=["unknown", "refused"])
-    write_lists(given, tmp_path, lists(), windows=ChurnWindows(90, 30), campaign_costs=FREE, caution=None)
+    write_every_list(given, nobody_leaving(), tmp_path, rules())
     sheet = python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").get_sheet_by_name("At risk").to_python()
-    assert "2 at risk, none may be contacted" in str(sheet[1][0])
+    assert "2 at risk, none may be contacted" in str(sheet[0][0])
     assert "2 at risk, none may be contacted" in (tmp_path / "at_risk_about.txt").read_text()
 
 
@@ -239,10 +297,11 @@ def test_no_cell_is_ever_a_formula(tmp_path: Path) -> None:
     write_spreadsheet(listed, tmp_path / "list.xlsx", about(given, listed))
     with zipfile.ZipFile(tmp_path / "list.xlsx") as book:
         sheets = [book.read(name).decode() for name in book.namelist() if name.startswith("xl/worksheets/sheet")]
-        assert len(sheets) == 2 and not any("<f>" in sheet or "hyperlink" in sheet for sheet in sheets)
+        assert len(sheets) == 3 and not any("<f>" in sheet or "hyperlink" in sheet for sheet in sheets)
     read = python_calamine.CalamineWorkbook.from_path(tmp_path / "list.xlsx").get_sheet_by_name("At risk").to_python()
-    assert read[0][:4] == ["Rank", "Customer", "Churn risk", "Band"]
-    assert {row[1] for row in read[1:]} == set(given["customer_id"]), "the spreadsheet shows the id as it is"
+    head = next(place for place, row in enumerate(read) if row[0] == "Rank")
+    assert read[head][:4] == ["Rank", "Customer", "Churn risk", "Band"]
+    assert {row[1] for row in read[head + 1 :]} == set(given["customer_id"]), "the spreadsheet shows the id as it is"
 
 
 ATTACKS = {
@@ -286,7 +345,77 @@ def test_the_spreadsheet_is_made_for_a_person(tmp_path: Path) -> None:
     assert (tmp_path / "one.xlsx").read_bytes() == (tmp_path / "two.xlsx").read_bytes()
     with zipfile.ZipFile(tmp_path / "one.xlsx") as book:
         sheet, styles = book.read("xl/worksheets/sheet1.xml").decode(), book.read("xl/styles.xml").decode()
-    assert "<autoFilter" in sheet and 'state="frozen"' in sheet and "0.0%" in styles
+    assert "<autoFilter" in sheet and 'state="frozen"' in sheet and "0.0 %" in styles
+
+
+def sheet_of(path: Path, number: int) -> str:
+    with zipfile.ZipFile(path) as book:
+        return book.read(f"xl/worksheets/sheet{number}.xml").decode() + book.read("xl/workbook.xml").decode()
+
+
+def test_the_spreadsheet_is_printed_one_page_wide_under_its_headings(tmp_path: Path) -> None:
+    given = scores(churn_risk=[0.999, 0.25])
+    listed = listing(given)
+    write_spreadsheet(listed, tmp_path / "list.xlsx", about(given, listed))
+    first, codes = sheet_of(tmp_path / "list.xlsx", 1), sheet_of(tmp_path / "list.xlsx", 2)
+    for sheet in (first, codes):
+        assert 'orientation="landscape"' in sheet and 'fitToHeight="0"' in sheet and 'fitToPage="1"' in sheet
+    assert "'At risk'!$3:$3" in first and "Codes!$1:$1" in first, "two lines of words stand above the headings"
+    book = python_calamine.CalamineWorkbook.from_path(tmp_path / "list.xlsx")
+    shown, behind = (book.get_sheet_by_name(name).to_python() for name in ("At risk", "Codes"))
+    assert shown[0][0].startswith("Of 100 customers on this list about 62 will not order") and shown[3][2] == 0.999
+    assert not {"Model", "As of", "Strongest reason, code", "Caution"} & set(shown[2])
+    assert behind[0] == ["Rank", "Customer", "As of", "Model", "Strongest reason, code", "Second reason, code",
+                         "Third reason, code"]  # fmt: skip
+    assert "Second reason" not in shown[2], "empty for everybody"
+
+
+def customer_rows(**columns: list[object]) -> pd.DataFrame:
+    return pd.DataFrame({"customer_id": ["c0", "c1"], "valid_from": None, **columns})
+
+
+def test_chosen_columns_of_the_customers_stand_on_the_lists_alone(tmp_path: Path) -> None:
+    given = scores(churn_risk=[0.9, 0.8, 0.7])
+    before = given.copy()
+    columns = customer_rows(**{"E-mail": ["=cmd()", "b@x.example"], "=Land": ["DE", None]})
+    made = write_every_list(given, nobody_leaving(), tmp_path, rules(), customer_columns=columns)
+    pd.testing.assert_frame_equal(given, before)
+    assert made.listed["E-mail"].fillna("").tolist() == ["=cmd()", "b@x.example", ""]
+    text = (tmp_path / "at_risk.csv").read_text(encoding="utf-8")
+    assert text.splitlines()[0].endswith(',"E-mail","\'=Land"') and text.splitlines()[1].endswith(',"\'=cmd()","DE"')
+    shown = python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").get_sheet_by_name("At risk").to_python()
+    assert shown[2][1:4] == ["Customer", "E-mail", "=Land"] and shown[3][2] == "=cmd()"
+    assert "<f>" not in sheet_of(tmp_path / "at_risk.xlsx", 1)
+    with pytest.raises(SettingsError, match="every list has a column 'rank' of its own"):
+        make_list(given, rules(), customer_rows(rank=["1", "2"]))
+
+
+def test_of_several_rows_of_a_customer_the_newest_known_one_counts() -> None:
+    rows = pd.DataFrame({
+        "customer_id": ["a", "a", "a", "b", "b", "c"],
+        "valid_from": [None, date(2024, 3, 1), date(2024, 4, 9), date(2024, 1, 1), date(2024, 1, 1), date(2025, 1, 1)],
+        "city": ["Ulm", "Bonn", "Kiel", "Köln", "Trier", "Jena"],
+    })  # fmt: skip
+    found = columns_on(rows, scores(churn_risk=[0.5]))
+    assert found is not None
+    assert found.fillna("").set_index("customer_id")["city"].to_dict() == {"a": "Bonn", "b": "", "c": "Jena"}
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
+def test_libreoffice_prints_the_list_one_page_wide(tmp_path: Path) -> None:
+    given = scores(churn_risk=[0.999] * 80, reason_1=["spent 41 in the last 60 days, others typically 215 or more"] * 80)
+    listed = listing(given, max_customers=80)
+    write_spreadsheet(listed, tmp_path / "list.xlsx", about(given, listed, max_customers=80))
+    subprocess.run(
+        ["soffice", "--headless", f"-env:UserInstallation=file://{tmp_path}/profile", "--convert-to",
+         'pdf:calc_pdf_Export:{"SinglePageSheets":{"type":"boolean","value":"false"}}', "--outdir", str(tmp_path),
+         str(tmp_path / "list.xlsx")], check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    pages = re.findall(
+        rb"/Type\s*/Page[^s].*?/MediaBox\s*\[\s*0 0 ([\d.]+) ([\d.]+)", (tmp_path / "list.pdf").read_bytes(), re.S
+    )
+    assert 3 <= len(pages) <= 10, "a list that is two pages wide has twice as many"
+    assert all(float(width) > float(height) for width, height in pages)
 
 
 def test_json_and_table() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import beta
 
+from lapse.core.errors import SettingsError
+from lapse.core.settings import load_settings
+from lapse.value.list_back_test import ListBackTest, back_test_list, listed_then
 from lapse.value.profit import (
     ASSUMPTIONS,
     CampaignCosts,
@@ -19,6 +24,7 @@ from lapse.value.profit import (
     resampled_profit,
     sensitivity,
 )
+from tests.conftest import ROOT
 
 COSTS = CampaignCosts(contact_cost=1.0, incentive_cost=10.0, acceptance_rate=0.3)
 
@@ -136,3 +142,44 @@ def test_the_interval_holds_the_profit_and_is_the_same_again(customers: tuple[np
     assert found.mean() == pytest.approx(at_length, abs=4 * spread / np.sqrt(2000))
     assert found.std() == pytest.approx(spread, rel=0.1)
     assert (found == resampled_profit(profits, order, 100, 2000, 1)).all()
+
+
+VALUE = load_settings(ROOT / "params.yaml").value
+
+
+def test_costs_that_are_auto_follow_a_usual_order() -> None:
+    auto = VALUE.model_copy(update={"contact_cost": "auto", "incentive_cost": "auto"})
+    costs = CampaignCosts.of(auto, 43.21)
+    assert (costs.contact_cost, costs.incentive_cost) == (0.43, 4.3), "1 % and 10 %, in two digits"
+    assert CampaignCosts.of(VALUE.model_copy(update={"contact_cost": 1.0, "incentive_cost": 10.0})).incentive_cost == 10
+    assert np.isnan(CampaignCosts.of(auto).expected_cost(np.array([0.5]))).all(), "without money nothing is known"
+    with pytest.raises(SettingsError, match=r"value\.budget is set, but the costs are auto"):
+        CampaignCosts.of(auto.model_copy(update={"budget": 5.0}))
+
+
+@pytest.mark.parametrize("currency", [1.0, 100.0, 1e-3, 1e6])
+def test_no_currency_decides_how_long_the_list_is(currency: float) -> None:
+    random = np.random.default_rng(3)
+    risk, margin = random.random(400), random.gamma(1, 30, 400)
+    auto = VALUE.model_copy(update={"contact_cost": "auto", "incentive_cost": "auto"})
+    lengths = [
+        len(listed_then(CampaignCosts.of(auto, 25 * unit), risk, margin * unit, at_least=0.3)) for unit in (1, currency)
+    ]
+    assert lengths[0] == lengths[1] and 0 < lengths[0] < 400
+
+
+def test_the_list_as_a_whole_is_tested_by_who_really_churned() -> None:
+    fixed = VALUE.model_copy(update={"contact_cost": 1.0, "incentive_cost": 0.0, "acceptance_rate": 0.5})
+    risk, margin = np.array([0.9, 0.8, 0.2, 0.9]), np.array([10.0, 20.0, 50.0, 1.0])
+
+    def tried(churned: list[int], **changed: object) -> ListBackTest:
+        value = fixed.model_copy(update=changed)
+        return back_test_list(value, None, ("2024-01-31", risk, margin, np.array(churned)), at_least=0.5, rounds=50, seed=1)
+
+    assert (tried([1, 1, 1, 1]).listed, tried([1, 1, 1, 1]).profit) == (2, 13.0), "half of 10 and of 20, less 1 each"
+    lost = tried([0, 0, 1, 1])
+    assert lost.profit == -2.0 and lost.loses and "would have lost 2 in all" in lost.earned
+    assert ListBackTest.from_json(json.loads(json.dumps(lost.to_json()))) == lost
+    assert tried([1, 1, 1, 1], budget=1.5).listed == 1 and tried([1, 1, 1, 1], budget=1.5).profit == 9.0
+    nobody = tried([1, 1, 1, 1], contact_cost=1000.0)
+    assert (nobody.listed, nobody.profit, nobody.profit_interval, nobody.loses) == (0, 0.0, None, False)

@@ -169,10 +169,13 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     model = fitted(rows)
     with pytest.raises(ModelError, match="1 are missing: engaged"):
         model.expected_margin(rows.drop(columns="engaged"))
-    assert model.require(30, 0.5) is model
-    for settings in ((31, 0.5), (30, 0.4)):
+    asked = VALUE.model_copy(update={"contact_cost": 1.0, "incentive_cost": 10.0})
+    assert model.require(asked) is model
+    for settings in ({"value_days": 31}, {"margin_share": 0.4}):
         with pytest.raises(ModelError, match=r"was trained for value_days 30 and margin_share 0\.5"):
-            model.require(*settings)
+            model.require(asked.model_copy(update=settings))
+    with pytest.raises(ModelError, match="made by an older lapse, which did not measure a usual order"):
+        model.require(asked.model_copy(update={"contact_cost": "auto"}))
     with pytest.raises(ModelError, match="holds no value model"):
         ValueModel.read(tmp_path)
     assert value_beside(tmp_path) is None, "a bundle made without one"

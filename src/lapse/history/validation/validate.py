@@ -59,8 +59,8 @@ def validate(
     the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check.
     DeliveryRefused when a table cannot be used: `out` then holds the rejects and nothing else.
     """
-    deliveries = {name: _staged(engine, sources, name, files) for name, files in sources.tables.items()}
-    _lock_down(engine, out.parent)
+    deliveries = {name: staged_files(engine, sources, name, files) for name, files in sources.tables.items()}
+    lock_down(engine, out.parent)
     counts: dict[str, Count] = {}
     for name, table in SOURCES.items():
         if name not in deliveries:
@@ -92,7 +92,7 @@ def validate(
     return profile, counts
 
 
-def _lock_down(engine: DuckEngine, writable: Path) -> None:
+def lock_down(engine: DuckEngine, writable: Path) -> None:
     """From here on the engine opens no file outside the folder of the outputs and fetches nothing, whatever it is asked.
 
     The sources are staged by now. What follows runs expressions from params: they are checked, and this is the
@@ -128,7 +128,7 @@ def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _File:
+class StagedFile:
     """One staged file of a table."""
 
     source: SourceSettings
@@ -137,11 +137,11 @@ class _File:
     delivery: StagedTable
 
 
-def _staged(engine: DuckEngine, sources: Sources, name: str, files: Sequence[SourceSettings]) -> list[_File]:
+def staged_files(engine: DuckEngine, sources: Sources, name: str, files: Sequence[SourceSettings]) -> list[StagedFile]:
     """Stage every file of a table."""
     places = [setting_of(name, number, len(files)) for number in range(len(files))]
     return [
-        _File(file, where, stage_source(engine, sources.folder, where, file, sources.id_rules))
+        StagedFile(file, where, stage_source(engine, sources.folder, where, file, sources.id_rules))
         for file, where in zip(files, places, strict=True)
     ]
 
@@ -149,7 +149,7 @@ def _staged(engine: DuckEngine, sources: Sources, name: str, files: Sequence[Sou
 def _validate_table(
     engine: DuckEngine,
     table: Table,
-    files: Sequence[_File],
+    files: Sequence[StagedFile],
     sources: Sources,
     limits: Limits,
     cutoff: date | None,
@@ -166,10 +166,10 @@ def _validate_table(
             if file.source.where is not None:
                 delivery, left_out = leave_out(engine, delivery, file.source.where, f"{file.where}.where")
             kept = replace(file, delivery=delivery)
-            found = _judge(engine, table, kept, number, sources, limits)
+            found = judge(engine, table, kept, number, sources, limits)
             if cutoff is not None:
                 cut_staged(engine, table, file.source, delivery, cutoff, file=number)
-                found = _judge(engine, table, kept, number, sources, limits)
+                found = judge(engine, table, kept, number, sources, limits)
             judged.append(replace(found, left_out=left_out, added=added))
     with translate_errors(table, files[0].source):
         attributes = sources.attributes if table.name == "customers" else []
@@ -185,7 +185,7 @@ def _validate_table(
     return count
 
 
-def _judge(engine: DuckEngine, table: Table, file: _File, number: int, sources: Sources, limits: Limits) -> JudgedFile:
+def judge(engine: DuckEngine, table: Table, file: StagedFile, number: int, sources: Sources, limits: Limits) -> JudgedFile:
     """Hold the typed rows of one file, and the reasons to reject some, in the temporary table `checked_rows_*`.
 
     The rows of this file that it holds already are replaced.

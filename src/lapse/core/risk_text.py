@@ -1,0 +1,23 @@
+"""How a risk is said: the one place that words a probability for a person. No model is ever sure."""
+
+from __future__ import annotations
+
+SURE, NEVER = 0.99, 0.01
+"""Beyond these a risk is said to be above or below, whatever its digits."""
+NUMBER_FORMAT = f'[>{SURE}]">99 %";[<{NEVER}]"<1 %";0.0 %'
+"""The same for the cells of a spreadsheet, which keep the number itself."""
+
+
+def risk_text(risk: float, digits: int = 1) -> str:
+    """Return a risk in per cent: >99 % and <1 % at the ends, since 100 % would be a promise."""
+    if risk > SURE:
+        return ">99 %"
+    return "<1 %" if risk < NEVER else f"{100 * risk:.{digits}f} %"
+
+
+def of_100(share: float) -> str:
+    """Return how many of 100 customers a share is."""
+    count = round(100 * share)
+    if share > SURE or (count == 100 and share < 1):
+        return "more than 99"
+    return "fewer than 1" if share < NEVER else f"{count}"

@@ -1,0 +1,68 @@
+"""Delivered columns of the customers for a person's eyes: names and addresses that no table, feature or score ever holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import SettingsError
+from lapse.core.source_settings import Sources
+from lapse.core.tables import CUSTOMERS, nearest
+from lapse.history.reading.expressions import literal, matching_column, quoted
+from lapse.history.reading.identity import SPACES
+from lapse.history.validation.casts import Limits
+from lapse.history.validation.left_out import leave_out
+from lapse.history.validation.validate import StagedFile, judge, lock_down, staged_files
+
+DAY = CUSTOMERS.day or "valid_from"
+
+
+def read_customer_columns(
+    engine: DuckEngine, sources: Sources, wanted: Sequence[str], timezone: str, today: date, data: Path
+) -> pd.DataFrame:
+    """Return `customer_id`, `valid_from` and the wanted columns as text, a row per usable delivered row of the customers.
+
+    Rows are read and rejected by the same rules as in stage validate, so that an id here is an id in the scores. An empty
+    cell is null. Of several files each may lack some of the columns; SettingsError for one that none of them has, with
+    those that there are. `data`: the folder that expressions of params might at most write to.
+    """
+    files = staged_files(engine, sources, CUSTOMERS.name, sources.tables[CUSTOMERS.name])
+    _require_columns(files, wanted)
+    lock_down(engine, data)
+    limits = Limits(timezone, sources.earliest, today)
+    return pd.concat([_rows(engine, file, sources, wanted, limits) for file in files], ignore_index=True)
+
+
+def _require_columns(files: Sequence[StagedFile], wanted: Sequence[str]) -> None:
+    names = list(dict.fromkeys(name for file in files for name in file.delivery.names))
+    folded = {name.casefold() for name in names}
+    for name in wanted:
+        if name.casefold() not in folded:
+            raise SettingsError(f"lists.columns: the delivered customers have no column {name!r}. {nearest(name, names)} "
+                                f"They have: {', '.join(names)}.")  # fmt: skip
+
+
+def _rows(engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequence[str], limits: Limits) -> pd.DataFrame:
+    delivery = file.delivery
+    if file.source.where is not None:
+        delivery, _ = leave_out(engine, delivery, file.source.where, f"{file.where}.where")
+    judge(engine, CUSTOMERS, StagedFile(file.source, file.where, delivery), 0, sources, limits)
+    columns = delivery.columns
+    there = {name.casefold() for name in columns}
+    texts = [
+        f"nullif(trim(s.{columns[matching_column(name, list(columns), 'lists.columns')]}::VARCHAR, {SPACES}), '')"
+        if name.casefold() in there else "NULL::VARCHAR"
+        for name in wanted
+    ]  # fmt: skip
+    chosen = ", ".join(f"{text} AS {quoted(f'w{place}')}" for place, text in enumerate(texts))
+    rows = engine.connection.execute(
+        f"SELECT j.out_customer_id AS customer_id, j.{quoted('out_' + DAY)} AS {DAY}, {chosen} "
+        f"FROM checked_rows_{CUSTOMERS.name} j JOIN {delivery.staged} s ON s.rowid = j.number "
+        f"WHERE j.faults = 0 AND NOT j.is_after_until AND j.out_customer_id <> {literal('')}"
+    ).df()
+    rows.columns = pd.Index(["customer_id", DAY, *wanted])
+    return rows.astype(dict.fromkeys(["customer_id", *wanted], "object"))

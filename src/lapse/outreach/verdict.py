@@ -1,0 +1,41 @@
+"""What the evaluation says of the lists: whether they may be used, what churn means, whether they would have paid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lapse.core.churn_meaning import ChurnMeaning
+from lapse.core.files import intact, read_json
+from lapse.value.list_back_test import ListBackTest
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What stage evaluate found; all None without an evaluation, and where an older lapse made it."""
+
+    caution: str | None = None
+    """What stands on every list."""
+    meaning: ChurnMeaning | None = None
+    """Whether churn is a loss or a pause."""
+    back_test: ListBackTest | None = None
+    """What such a list would have earned; None also without orders that have amounts."""
+
+    @classmethod
+    def read(cls, metrics: Path) -> Verdict:
+        """Return the verdict in a metrics.json; an empty one where there is none."""
+        if not metrics.exists():
+            return cls()
+        again = "`dvc repro --force evaluate`"
+        found = read_json(metrics, again)
+        with intact(metrics, again):
+            meaning, tried = found.get("churn_meaning"), found.get("list_back_test")
+            return cls(
+                found.get("caution"),
+                ChurnMeaning.from_json(meaning) if meaning else None,
+                ListBackTest.from_json(tried) if tried else None,
+            )
+
+    def allows_a_list(self, *, at_a_loss: bool) -> bool:
+        """Return whether the list as a whole may hold anybody: not where it would have lost money, unless params say so."""
+        return at_a_loss or self.back_test is None or not self.back_test.loses

@@ -1,0 +1,100 @@
+"""What the list as a whole would have earned at the test cutoff: a campaign that lost money then is not proposed now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lapse.core.bootstrap import interval
+from lapse.core.settings import Value
+from lapse.value.profit import CampaignCosts, affordable_length, list_order, resampled_profit
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ListBackTest:
+    """What contacting everybody whom it was expected to pay to contact would have earned, by who really churned."""
+
+    test_cutoff: str
+    listed: int
+    profit: float
+    """In the currency of the data, after all costs."""
+    profit_interval: tuple[float, float] | None
+    """95 %, over customers."""
+    contact_cost: float
+    incentive_cost: float
+    usual_order: float | None
+    """What the costs that are auto were set by; None where params give both."""
+
+    @property
+    def loses(self) -> bool:
+        """Whether the list would have cost more than it brought."""
+        return self.profit < 0
+
+    @property
+    def earned(self) -> str:
+        """What it would have earned or lost, in words."""
+        low, high = self.profit_interval or (self.profit, self.profit)
+        did = "lost" if self.loses else "earned"
+        return (f"at {self.test_cutoff} such a list of {self.listed:,} would have {did} {abs(self.profit):,.0f} in all "
+                f"(95 % {low:+,.0f} to {high:+,.0f})")  # fmt: skip
+
+    @property
+    def assumed(self) -> str:
+        """The costs in words, and where they come from."""
+        costs = f"{self.contact_cost:,.6g} for a contact and {self.incentive_cost:,.6g} for the incentive"
+        if self.usual_order is None:
+            return f"{costs} (section value of params.yaml)"
+        return (f"{costs}. Where section value of params.yaml says auto they follow a usual order of "
+                f"{self.usual_order:,.2f}: put in your own")  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> ListBackTest:
+        """Return what `to_json` gave."""
+        span = content["profit_interval"]
+        return cls(**{**content, "profit_interval": tuple(span) if span else None})
+
+
+def listed_then(costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, *, at_least: float) -> Ints:
+    """Return whom the list would have held, the most value at stake first, within the budget.
+
+    At risk is who reaches `at_least`; of them, everybody whom it was expected to pay to contact. `lists.max_customers` does
+    not count: a list that only pays while it is short is not shown to pay.
+    """
+    pays = (churn_risk >= at_least) & (costs.expected_profit(churn_risk, expected_margin) > 0)
+    order = list_order(churn_risk * expected_margin)
+    order = order[pays[order]]
+    spent = costs.expected_cost(churn_risk)[order]
+    return order[: affordable_length(spent, np.arange(len(order)), costs.budget)]
+
+
+def back_test_list(
+    value: Value,
+    usual_order: float | None,
+    outcome: tuple[str, Floats, Floats, Ints],
+    *,
+    at_least: float,
+    rounds: int,
+    seed: int,
+) -> ListBackTest:
+    """Return the back-test of the list for `outcome`: the test cutoff, risks, expected margins and who churned."""
+    cutoff, churn_risk, expected_margin, churned = outcome
+    costs = CampaignCosts.of(value, usual_order)
+    order = listed_then(costs, churn_risk, expected_margin, at_least=at_least)
+    profits = costs.expected_profit(churned.astype("float64"), expected_margin)
+    span = interval(resampled_profit(profits, order, len(order), rounds, seed)) if len(order) else None
+    is_auto = "auto" in (value.contact_cost, value.incentive_cost)
+    return ListBackTest(
+        cutoff, len(order), float(profits[order].sum()), span, costs.contact_cost, costs.incentive_cost,
+        usual_order if is_auto else None,
+    )  # fmt: skip

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lapse.core.engine import open_duckdb
+from lapse.core.errors import SettingsError
+from lapse.core.settings import load_settings, parse_settings
+from lapse.core.source_settings import Sources
+from lapse.history.validation.customer_columns import read_customer_columns
+from tests.conftest import ROOT
+
+TRANSACTIONS = {"path": "t.csv", "columns": {"customer_id": "Kunde", "ordered_at": "Tag"}}
+
+
+def read(folder: Path, customers: Any, wanted: list[str], **more: Any) -> pd.DataFrame:
+    sources = Sources.model_validate({
+        "folder": str(folder), "until": None, "earliest": "1990-01-01", "max_reject_share": 0.5, **more,
+        "transactions": TRANSACTIONS, "events": None, "feedback": None, "customers": customers,
+    })  # fmt: skip
+    with open_duckdb(2) as engine:
+        return read_customer_columns(engine, sources, wanted, "UTC", date(2026, 1, 1), folder)
+
+
+def test_delivered_columns_come_under_the_ids_of_the_scores(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(
+        'Kunde;Name;Land;Stand\n17850.0; Änne ;DE;x\n17851.0;"=cmd()";;x\n;nobody;FR;x\n17852.0;gone;FR;weg\n', "utf-8"
+    )
+    customers = {"path": "c.csv", "columns": {"customer_id": "Kunde"}, "where": "Stand <> 'weg'"}
+    found = read(tmp_path, customers, ["name", "Land"])
+    assert found["valid_from"].isna().all()
+    assert found.drop(columns="valid_from").fillna("").to_dict("list") == {
+        "customer_id": ["17850", "17851"], "name": ["Änne", "=cmd()"], "Land": ["DE", ""],
+    }  # fmt: skip
+
+
+def test_a_column_that_is_not_delivered_is_named_with_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("Kunde,E-Mail\n1,a@x.example\n", "utf-8")
+    (tmp_path / "d.csv").write_text("Kunde,Ort\n2,Ulm\n", "utf-8")
+    two = [{"path": name, "columns": {"customer_id": "Kunde"}} for name in ("c.csv", "d.csv")]
+    with pytest.raises(SettingsError, match=r"no column 'Email'\. Did you mean 'E-Mail'\? They have: Kunde, E-Mail, Ort\."):
+        read(tmp_path, two, ["Email"])
+    found = read(tmp_path, two, ["E-Mail", "Ort"])
+    assert found.fillna("")[["E-Mail", "Ort"]].to_numpy().tolist() == [["a@x.example", ""], ["", "Ulm"]]
+
+
+def test_columns_need_a_table_of_customers() -> None:
+    settings = load_settings(ROOT / "params.yaml").model_dump()
+    settings["sources"]["customers"] = None
+    settings["lists"]["columns"] = ["Name"]
+    with pytest.raises(
+        SettingsError, match=r"lists\.columns names columns of the customers, but sources\.customers is null"
+    ):
+        parse_settings(settings)
