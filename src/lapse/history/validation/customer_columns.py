@@ -12,7 +12,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import SettingsError
 from lapse.core.source_settings import Sources
 from lapse.core.tables import CUSTOMERS, nearest
-from lapse.history.reading.expressions import literal, matching_column, quoted
+from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.identity import SPACES
 from lapse.history.validation.casts import Limits
 from lapse.history.validation.left_out import leave_out
@@ -62,7 +62,7 @@ def _rows(engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequen
     rows = engine.connection.execute(
         f"SELECT j.out_customer_id AS customer_id, j.{quoted('out_' + DAY)} AS {DAY}, {chosen} "
         f"FROM checked_rows_{CUSTOMERS.name} j JOIN {delivery.staged} s ON s.rowid = j.number "
-        f"WHERE j.faults = 0 AND NOT j.is_after_until AND j.out_customer_id <> {literal('')}"
+        f"WHERE j.faults = 0 AND NOT j.is_after_until AND j.out_customer_id IS NOT NULL ORDER BY ALL"
     ).df()
     rows.columns = pd.Index(["customer_id", DAY, *wanted])
     return rows.astype(dict.fromkeys(["customer_id", *wanted], "object"))
