@@ -4,8 +4,6 @@ from __future__ import annotations
 
 SURE, NEVER = 0.99, 0.01
 """Beyond these a risk is said to be above or below, whatever its digits."""
-NUMBER_FORMAT = f'[>{SURE}]">99 %";[<{NEVER}]"<1 %";0.0 %'
-"""The same for the cells of a spreadsheet, which keep the number itself."""
 
 
 def risk_text(risk: float, digits: int = 1) -> str:
@@ -13,6 +11,12 @@ def risk_text(risk: float, digits: int = 1) -> str:
     if risk > SURE:
         return ">99 %"
     return "<1 %" if risk < NEVER else f"{100 * risk:.{digits}f} %"
+
+
+def number_format(digits: int = 1) -> str:
+    """Return the same for the cells of a spreadsheet, which keep the number itself."""
+    places = f".{'0' * digits}" if digits else ""
+    return f'[>{SURE}]">99 %";[<{NEVER}]"<1 %";0{places} %'
 
 
 def of_100(share: float) -> str:

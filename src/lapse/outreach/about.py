@@ -30,7 +30,7 @@ def about_list(scores: pd.DataFrame, listed: pd.DataFrame, rules: ListRules) -> 
     reached = "medium or high" if lists.min_risk == "auto" else f"{lists.min_risk * 100:g}% or more"
     as_of = scores.iloc[0]["cutoff_date"]
     what = (f"{tally.listed:,} of the {tally.at_risk:,} active customers whose churn risk is {reached}, the highest "
-            f"{ranked_by(scores, lists)} first; {tally.active:,} active customers were scored.")  # fmt: skip
+            f"{ranked_by(scores, lists).replace('_', ' ')} first; {tally.active:,} active customers were scored.")  # fmt: skip
     empty = {name for name in listed.columns if len(listed) and listed[name].isna().all()}
     return {
         **({CAUTION: caution} if caution else {}),

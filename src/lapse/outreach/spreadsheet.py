@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lapse.core.files import atomic_write
-from lapse.core.risk_text import NUMBER_FORMAT
+from lapse.core.risk_text import number_format
 from lapse.core.tables import AT_RISK
 from lapse.outreach.about import CAUTION, HEAD
 from lapse.outreach.export import DAYS
@@ -124,10 +124,16 @@ def _write_table(book: Any, sheet: Any, rows: pd.DataFrame, first: int) -> None:
 
 
 def _formats(book: Any, names: Sequence[str]) -> dict[str, Any]:
-    numbers = {"churn_risk": NUMBER_FORMAT, "comeback_chance": NUMBER_FORMAT.replace("0.0", "0"),
+    numbers = {"churn_risk": number_format(), "comeback_chance": number_format(digits=0),
                **dict.fromkeys(MONEY, "#,##0.00"), **dict.fromkeys(DAYS, "yyyy-mm-dd")}  # fmt: skip
     top = {"valign": "top", "text_wrap": True}
-    return {name: book.add_format({**top, **({"num_format": numbers[name]} if name in numbers else {})}) for name in names}
+    # A text keeps off the number that ends before it.
+    return {
+        name: book.add_format(
+            {**top, **({"num_format": numbers[name]} if name in numbers else {"indent": int(name != "rank")})}
+        )
+        for name in names
+    }
 
 
 def _lines(rows: pd.DataFrame) -> list[int]:
@@ -139,7 +145,7 @@ def _lines(rows: pd.DataFrame) -> list[int]:
             if isinstance(value, str):
                 # Words break early, so a line holds less than its width.
                 needed[place] = max(
-                    needed[place], sum(ceil(max(1, len(part)) / (0.88 * width)) for part in value.split("\n"))
+                    needed[place], sum(ceil(max(1, len(part)) / (0.9 * (width - 2))) for part in value.split("\n"))
                 )
     return needed
 

@@ -19,7 +19,7 @@ import python_calamine
 from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import write_json
-from lapse.core.risk_text import of_100, risk_text
+from lapse.core.risk_text import number_format, of_100, risk_text
 from lapse.core.settings import Lists
 from lapse.core.tables import AT_RISK, LEAVING, SCORES
 from lapse.core.windows import ChurnWindows
@@ -101,7 +101,7 @@ def test_from_medium_risk_on_where_nobody_says_from_where() -> None:
     listed = listing(given, min_risk="auto")
     assert listed["churn_risk"].tolist() == [0.08, 0.013]
     assert (
-        "customers whose churn risk is medium or high, the highest churn_risk first"
+        "customers whose churn risk is medium or high, the highest churn risk first"
         in about(given, listed, min_risk="auto")["What this is"]
     )
     assert "whose churn risk is 1.5% or more, the highest" in about(given, listed, min_risk=0.015)["What this is"]
@@ -184,6 +184,7 @@ def test_the_first_sentence_counts_customers() -> None:
 )  # fmt: skip
 def test_no_risk_is_said_to_be_certain(risk: float, text: str, count: str) -> None:
     assert (risk_text(risk), of_100(risk)) == (text, count)
+    assert (number_format(), number_format(0)) == ('[>0.99]">99 %";[<0.01]"<1 %";0.0 %', '[>0.99]">99 %";[<0.01]"<1 %";0 %')
     line = list_as_table(listing(scores(churn_risk=[risk]), min_risk=0.0)).splitlines()[1]
     assert text in line and "100.0" not in line
 
