@@ -29,6 +29,7 @@ from lapse.evaluation.wording import (
     short_name,
     span,
 )
+from lapse.value.list_back_test import ListBackTest
 
 TEMPLATE = Path(__file__).with_name("report.html")
 PAGE = "report.html"
@@ -153,8 +154,12 @@ def value_view(value: Mapping[str, Any] | None, picture: str | None) -> dict[str
     ]  # fmt: skip
     cards = {**({OURS: value["test"]} if value.get("test") else {}), **value.get("baselines", {})}
     given = {name: amount for name, amount in (campaign["assumptions"] if campaign else {}).items() if amount is not None}
+    spec = campaign.get("list") if campaign else None
+    tried = ListBackTest.from_json(spec) if spec else None
     return {
         "why": value["why"],
+        "tried": tried.earned if tried else None,
+        "assumed": tried.assumed if tried else None,
         "days": value["value_days"],
         "note": value.get("note"),
         "mae": [(name, "–" if card["mae"] is None else f"{card['mae']:,.2f}") for name, card in cards.items()],

@@ -8,6 +8,7 @@ from typing import Any
 
 from lapse.core.bootstrap import Difference
 from lapse.core.churn_meaning import ChurnMeaning
+from lapse.core.risk_text import of_100
 from lapse.evaluation.alarm import Alarm
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS
 from lapse.evaluation.baselines import MEANING
@@ -100,7 +101,10 @@ def headline(metrics: Mapping[str, Any]) -> list[str]:
     if test["capture_at_10pct"] is None or test["auroc"] is None:
         return [f"Of the {test['n']:,} customers at {day}, {percent(test['churn_rate'])} {churn.left}: with only one "
                 "outcome, nothing can be ranked."]  # fmt: skip
+    top = min(1.0, test["lift_at_10pct"] * test["churn_rate"])
     return [
+        f"Of 100 customers in the tenth of the list with the highest predicted risk about {of_100(top)} {churn.left}; among "
+        f"as many picked at random {of_100(test['churn_rate'])}. That is what happened after {day}.",
         f"Of the customers who {churn.left} after {day}, {percent(test['capture_at_10pct'], 0)} were in the tenth of the "
         f"list with the highest predicted risk: {number(test['lift_at_10pct'], 1)} times as many as in a tenth drawn at "
         "random.",

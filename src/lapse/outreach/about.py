@@ -29,8 +29,9 @@ def about_list(scores: pd.DataFrame, listed: pd.DataFrame, rules: ListRules) -> 
     tally, caution = Tally.of(scores, listed, rules), with_staleness(rules.verdict.caution, scores)
     reached = "medium or high" if lists.min_risk == "auto" else f"{lists.min_risk * 100:g}% or more"
     as_of = scores.iloc[0]["cutoff_date"]
+    key = ranked_by(scores, lists).replace("_", " ")
     what = (f"{tally.listed:,} of the {tally.at_risk:,} active customers whose churn risk is {reached}, the highest "
-            f"{ranked_by(scores, lists).replace('_', ' ')} first; {tally.active:,} active customers were scored.")  # fmt: skip
+            f"{key} first; {tally.active:,} active customers were scored.")  # fmt: skip
     empty = {name for name in listed.columns if len(listed) and listed[name].isna().all()}
     return {
         **({CAUTION: caution} if caution else {}),

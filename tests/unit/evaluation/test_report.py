@@ -116,6 +116,8 @@ def test_every_number_is_in_the_reports(reports: Path) -> None:
                *(round(part["n"] * part["churn_rate"]) for part in (predicted["metrics"]["test"],)),
                sum(row["small"] for row in predicted["backtest"]["groups"]), 2,
                len(predicted["backtest"]["choice"]["churn_rates"]), sum(row["features"] for row in predicted["population"]["features"])}  # fmt: skip
+    test = predicted["metrics"]["test"]
+    counted |= {round(100 * share) for share in (test["churn_rate"], test["lift_at_10pct"] * test["churn_rate"])}
     assert made_up(words_of(page_of(reports)), predicted, counted) == []
     # Mitchell et al. wrote in 2019; nothing else of the card is not in the reports.
     assert made_up(model_card(predicted), predicted, {*counted, 2019}) == []
