@@ -22,6 +22,7 @@ from lapse.core.churn_meaning import FEWEST_SILENT, GAP_LENGTHS, LONGER, SINGLE,
 from lapse.core.engine import Engine
 from lapse.core.settings import Churn
 from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period
+from lapse.decline import fell, levels_at, recovered
 from lapse.history.profile import DataProfile
 
 STEP_DAYS = 28
@@ -33,6 +34,8 @@ MOST_STARTS = 26
 GAPS_FOLLOWED = 8
 """Where customers come rarely, they are followed for so many median gaps: a year would show one visit at most."""
 MOST_FOLLOWED = 1460
+MOST_RECOVERIES = 6
+"""Cutoffs at which recoveries are counted: half a year of them."""
 NEVER = 10**6
 
 Ints = npt.NDArray[np.int64]
@@ -112,6 +115,8 @@ def measured_meaning(engine: Engine, activity: Mapping[str, ir.Table], profile: 
     The end of a subscription is on record, so there it needs no counting.
     """
     windows, max_comeback, period = churn.windows, churn.max_comeback, profile.period
+    if windows.mode == "decline":
+        return ChurnMeaning.of(windows, recovery(engine, activity["purchase_days"], period, windows), max_comeback)
     by_days = follow_days(period, profile.median_gap_days)
     if windows.mode == "subscription" or not by_days:
         return ChurnMeaning.of(windows, None, max_comeback)
@@ -120,6 +125,29 @@ def measured_meaning(engine: Engine, activity: Mapping[str, ir.Table], profile: 
         lead_days=windows.lead_days,
     )  # fmt: skip
     return ChurnMeaning.of(windows, followed.comeback(windows), max_comeback, followed.by_gap(windows))
+
+
+def recovery(engine: Engine, purchase_days: ir.Table, period: Period, windows: ChurnWindows) -> Comeback:
+    """Return how many of those who declined were back near their own level in the window after the outcome window.
+
+    At the newest cutoffs, four weeks apart, whose both windows the log holds; the share is None where too few declined.
+    """
+    by_days = 2 * windows.horizon_days
+    whole = [start for start, history, followed in starts(period, by_days, windows.lead_days)
+             if followed == by_days and history >= windows.active_days + windows.lead_days]  # fmt: skip
+    cutoffs = [start - timedelta(days=windows.lead_days) for start in whole[:MOST_RECOVERIES]]
+    if not cutoffs:
+        return Comeback(windows.horizon_days, by_days, 0, None)
+    levels: Any = levels_at(purchase_days, cutoffs, windows, with_following=True)
+    sums: dict[str, Any] = {}
+    for n in range(len(cutoffs)):
+        declined = levels[f"eligible_{n}"] & fell(levels[f"outcome_{n}"], levels[f"level_{n}"], windows)
+        back = declined & recovered(levels[f"following_{n}"], levels[f"level_{n}"])
+        sums |= {f"declined_{n}": declined.sum().coalesce(0), f"back_{n}": back.sum().coalesce(0)}
+    row = engine.frame(levels.aggregate(**sums)).iloc[0]
+    declined_all, back_all = (sum(int(row[f"{what}_{n}"]) for n in range(len(cutoffs))) for what in ("declined", "back"))
+    share = round(back_all / declined_all, 6) if declined_all >= FEWEST_SILENT else None
+    return Comeback(windows.horizon_days, by_days, declined_all, share)
 
 
 def product_limit(came: Ints, followed: Ints, customers: Ints, until: int) -> float | None:

@@ -18,6 +18,7 @@ from lapse.core.errors import DataError
 from lapse.core.files import prune
 from lapse.core.tables import LABELS
 from lapse.core.windows import SEASON_DAYS, ChurnWindows, Period, Window
+from lapse.decline import fell, levels_at
 from lapse.snapshots import cutoffs_in, in_window, is_eligible, is_leaving, subscriptions_at
 
 YEARS = 5
@@ -78,6 +79,8 @@ def churn_labels(
     labels = outcome_labels(snapshots, activity["purchase_days"], cutoff, windows, last_complete_day)
     if windows.mode == "subscription":
         return contract_labels(labels, activity["subscription_days"], cutoff, windows)
+    if windows.mode == "decline":
+        return decline_labels(labels, activity["purchase_days"], cutoff, windows)
     return labels
 
 
@@ -104,6 +107,7 @@ def outcome_labels(
         churned=(orders == 0).cast("int64"),
         outcome_orders=orders,
         outcome_spend=ibis.ifelse(has_money, ibis.coalesce(came.outcome_spend, 0.0), ibis.null("float64")),
+        level=ibis.null("float64"),
     )
     return table
 
@@ -118,8 +122,21 @@ def contract_labels(labels: ir.Table, subscription_days: ir.Table, cutoff: date,
     return table.select(LABELS.names)
 
 
+def decline_labels(labels: ir.Table, purchase_days: ir.Table, cutoff: date, windows: ChurnWindows) -> ir.Table:
+    """Return labels by orders with `churned` by the customer's own level instead, and that level (`decline.levels_at`)."""
+    held: Any = levels_at(purchase_days, [cutoff], windows)
+    joined = labels.left_join(held, "customer_id")
+    others = {name: labels[name] for name in labels.columns if name not in ("churned", "level")}
+    table: ir.Table = joined.select(
+        **others, churned=fell(held.outcome_0, held.level_0, windows).cast("int64"), level=held.level_0
+    )
+    return table.select(LABELS.names)
+
+
 def has_churned(activity_days: ir.Table, cutoff: date, windows: ChurnWindows) -> Any:
     """Return the aggregate over a customer's days that is true when they churned, given that they were eligible.
+
+    Not in mode decline, where it takes everybody's level to tell (`decline.fell`).
 
     By orders: none falls into the outcome window. By subscription: a paid one ended between the cutoff and the end of the
     outcome window (in the lead, too: a customer gone by then has not stayed) for a reason that counts, none runs at its
@@ -149,14 +166,9 @@ def count_churners(
     """
     if not cutoffs:
         return []
-    days: Any = activity["subscription_days" if windows.mode == "subscription" else "purchase_days"]
-    of_customer = {}
-    for number, cutoff in enumerate(cutoffs):
+    for cutoff in cutoffs:
         _require_mature(cutoff, windows, last_complete_day)
-        of_customer[f"eligible_{number}"] = is_eligible(days, cutoff, windows)
-        of_customer[f"churned_{number}"] = has_churned(days, cutoff, windows)
-        of_customer[f"leaving_{number}"] = is_leaving(days, cutoff, windows)
-    customers: Any = days.group_by("customer_id").aggregate(**of_customer)
+    customers: Any = _outcomes(activity, cutoffs, windows)
     totals = {}
     for number in range(len(cutoffs)):
         eligible = customers[f"eligible_{number}"]
@@ -166,6 +178,24 @@ def count_churners(
     row = engine.frame(customers.aggregate(**totals)).iloc[0]
     counted = [[int(row[f"{what}_{n}"]) for what in ("eligible", "churned", "leaving")] for n in range(len(cutoffs))]
     return [ChurnCount(day, *counts) for day, counts in zip(cutoffs, counted, strict=True)]
+
+
+def _outcomes(activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows) -> ir.Table:
+    """Return a row per customer: at each cutoff, by its number, whether they were eligible, churned, and leaving."""
+    if windows.mode == "decline":
+        levels: Any = levels_at(activity["purchase_days"], cutoffs, windows)
+        fallen = {f"churned_{n}": fell(levels[f"outcome_{n}"], levels[f"level_{n}"], windows) for n in range(len(cutoffs))}
+        never = {f"leaving_{n}": ibis.literal(False) for n in range(len(cutoffs))}  # noqa: FBT003
+        outcomes: ir.Table = levels.mutate(**fallen, **never)
+        return outcomes
+    days: Any = activity["subscription_days" if windows.mode == "subscription" else "purchase_days"]
+    of_customer = {}
+    for number, cutoff in enumerate(cutoffs):
+        of_customer[f"eligible_{number}"] = is_eligible(days, cutoff, windows)
+        of_customer[f"churned_{number}"] = has_churned(days, cutoff, windows)
+        of_customer[f"leaving_{number}"] = is_leaving(days, cutoff, windows)
+    customers: ir.Table = days.group_by("customer_id").aggregate(**of_customer)
+    return customers
 
 
 def churn_log_odds(

@@ -160,10 +160,13 @@ class RetentionBesideChurn:
                 left_out.insert(0, "those who had given notice before")
             return [f"churn leaves out {', '.join(left_out[:-1])} and {left_out[-1]}"]
         reasons = []
+        if windows.mode == "decline":
+            reasons.append("churn counts those who fell below their own level, most of whom still buy, among those who had "
+                           f"ordered at least {windows.min_orders} times")  # fmt: skip
         if windows.active_days != active:
             reasons.append(f"retention starts from those who ordered in {active} days, churn from those who ordered in "
                            f"{windows.active_days}")  # fmt: skip
-        if windows.horizon_days != active:
+        if windows.horizon_days != active and windows.mode == "lapse":
             reasons.append(f"retention calls a customer active for {active} days after an order, while churn asks for "
                            f"{windows.horizon_days} days without one")  # fmt: skip
         if windows.lead_days:

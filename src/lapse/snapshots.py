@@ -93,22 +93,30 @@ def leaving_customers(activity: Mapping[str, ir.Table], cutoff: date, windows: C
 
 
 def eligible_customers(purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, period: Period) -> ir.Table:
-    """Return the customers who ordered in the `active_days` up to a cutoff (tables.SNAPSHOTS).
+    """Return the customers who ordered in the `active_days` up to a cutoff (tables.SNAPSHOTS); see `is_eligible`.
 
     A day of nothing but returns and zero-value lines does not make a customer eligible.
     """
     days: Any = purchase_days
+    if windows.mode == "decline":
+        held = days.group_by("customer_id").aggregate(eligible=is_eligible(days, cutoff, windows))
+        return _at(held.filter(held.eligible).select("customer_id"), cutoff, period)
     return _at(days.filter(ordered_in(days, windows.active(cutoff))).select("customer_id").distinct(), cutoff, period)
 
 
 def is_eligible(activity_days: ir.Table, cutoff: date, windows: ChurnWindows) -> Any:
     """Return the aggregate over a customer's days that is true when `population` holds them at a cutoff.
 
+    In mode decline they must have placed `min_orders` by then, besides having ordered in the active days.
     `activity_days`: subscription days in mode subscription, else purchase days. For asking about many cutoffs at once.
     """
     if windows.mode == "subscription":
         return contracts_at_risk(activity_days, cutoff, windows) > 0
-    return ordered_in(activity_days, windows.active(cutoff)).any()
+    active = ordered_in(activity_days, windows.active(cutoff)).any()
+    if windows.mode != "decline":
+        return active
+    until = activity_days.activity_date <= ibis.literal(cutoff, type="date")
+    return active & (activity_days.orders.sum(where=until).coalesce(0) >= windows.min_orders)
 
 
 def ordered_in(purchase_days: Any, window: Window) -> Any:

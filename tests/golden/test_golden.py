@@ -8,10 +8,15 @@ eligible and on the last outcome day, and once a year before; ida comes back one
 As subscriptions, with a cutoff on the same day, 20 days of outcome and 10 for a renewal: ben came by a trial and gave
 notice before the cutoff; cleo paused, and changes plan on the day the old one ends; dora dies; emil ends on the cutoff
 day, so does not run any more; gus ends after the outcome; ida begins on the cutoff day.
+
+As a decline, of everybody eligible: anna bought on 3 days in the 90 after her first, cleo on 1 in 40, gus on 1 in 351, ben and
+ida on none in 21 and 45. Together 5 in 547, m = .009141 a day; between = (sum((own - m days)^2) - 5) / sum(days^2) = 5.2263 /
+135367; anna's level is 30 (3 between + m m) / (90 between + m) = .474, and half of it is less than the day she comes.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,7 @@ from lapse.features.build import build_features
 from lapse.features.family import Inputs
 from lapse.history.activity.subscriptions import subscription_days
 from lapse.history.profile import CONTRACT_COLUMNS
-from lapse.labels import contract_labels, outcome_labels
+from lapse.labels import churn_labels, contract_labels, outcome_labels
 from lapse.snapshots import eligible_customers, subscribed_customers
 from tests.conftest import GOLDEN, GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, roll_up
 
@@ -50,6 +55,7 @@ INPUTS = Inputs(
     attributes={"age": (), "region": ("north", "south")},
     plans=("basic", "pro"),
 )
+DECLINE = replace(GOLDEN_WINDOWS, mode="decline")
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +70,7 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
         "snapshots": snapshots,
         "labels": outcome_labels(snapshots, activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, last),
         **_contract(golden_log, activity["purchase_days"], last),
+        "decline_labels": churn_labels(snapshots, activity, GOLDEN_CUTOFF, DECLINE, last),
     }
     frames = {}
     computed = {name: engine.frame(table) for name, table in tables.items()}
@@ -108,6 +115,7 @@ def text_of(frame: pd.DataFrame) -> str:
         "features",
         "labels",
         "contract_labels",
+        "decline_labels",
     ],
 )
 def test_golden_log(name: str, made: dict[str, pd.DataFrame], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ FLOORS = (
     ("core",),
     ("history", "simulation"),
     ("snapshots",),
+    ("decline",),
     ("labels", "comeback"),
     ("usability",),
     ("features", "retention"),

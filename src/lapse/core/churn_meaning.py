@@ -1,7 +1,8 @@
 """What it means to have churned: a loss, or a pause. The one place that chooses the word.
 
 Who was silent for a while may come back. How many of them do (the comeback share) decides whether reports and lists may
-say that customers "left", or only that they "did not order for 30 days".
+say that customers "left", or only that they "did not order for 30 days". In mode decline it is the recovery share: of those
+who fell below a share of their own level, how many are back near it in the next window of the same length.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ GAP_LENGTHS = (7, 14, 30, 60, 90, 180)
 LONGER, SINGLE = len(GAP_LENGTHS), len(GAP_LENGTHS) + 1
 FEWEST_SILENT = 30
 """Of fewer silent customers, a share is a matter of luck."""
+RECOVERED = 80
+"""From so many per cent of their own level on, a customer who had declined is back."""
+_VERBS = {"purchase_days": ("buy", "bought"), "spend": ("spend", "spent")}
 
 
 @dataclass(frozen=True)
 class Comeback:
-    """How many of the customers who were silent for a horizon ordered again by a later day.
+    """How many of the customers who were silent for a horizon ordered again by a later day; or, after a decline, recovered.
 
     Days count from the start of the outcome window: `horizon_days` of silence, followed until `by_days`.
     """
@@ -31,7 +35,7 @@ class Comeback:
     horizon_days: int
     by_days: int
     silent: int
-    """Silent customers, once per cutoff at which they were silent."""
+    """Silent (or declined) customers, once per cutoff at which they were."""
     share: float | None
     """1 - S(by_days) / S(horizon_days) of the Kaplan-Meier estimate; None where the log cannot tell."""
     low: float | None = None
@@ -59,13 +63,16 @@ class ChurnMeaning:
     max_comeback: float = MAX_COMEBACK
     by_gap: tuple[Comeback, ...] = ()
     """The comeback by the customer's usual gap: GAP_LENGTHS, longer, and those with a single order day; or empty."""
+    of_what: str = "purchase_days"
+    below: float = 0.5
+    """With decline: what is compared with the customer's own level, and below which share of it they have churned."""
 
     @classmethod
     def of(
         cls, windows: ChurnWindows, comeback: Comeback | None, max_comeback: float, by_gap: Sequence[Comeback] = ()
     ) -> ChurnMeaning:
         """Return the meaning of churn windows with their measured comeback."""
-        return cls(windows.mode, windows.horizon_days, comeback, max_comeback, tuple(by_gap))
+        return cls(windows.mode, windows.horizon_days, comeback, max_comeback, tuple(by_gap), windows.of, windows.share)
 
     @property
     def share(self) -> float | None:
@@ -74,12 +81,14 @@ class ChurnMeaning:
 
     @property
     def is_loss(self) -> bool:
-        """Whether churned customers may be said to have left: a contract ended, or few come back."""
+        """Whether churn is a loss: a contract ended, or few come back (recover). Who declined has not left even so."""
         return self.mode == "subscription" or (self.share is not None and self.share <= self.max_comeback)
 
     @property
     def left(self) -> str:
         """What churners did, as a verb: `left` only where that is true."""
+        if self.mode == "decline":
+            return less_than_usual(self.of_what, self.below, past=True)
         return "left" if self.is_loss else f"did not order for {_days(self.horizon_days)}"
 
     @property
@@ -87,7 +96,8 @@ class ChurnMeaning:
         """What churned means here, a sentence each: a loss, a pause, or not known."""
         if self.mode == "subscription":
             return []
-        silence = f"{_days(self.horizon_days)} of silence"
+        if self.mode == "decline":
+            return self._of_a_decline()
         silence, share = _days(self.horizon_days), self.share
         if self.comeback is None or share is None:
             return [f"Whether a silence of {silence} means a loss is not known: the log does not follow enough silent "
@@ -99,6 +109,17 @@ class ChurnMeaning:
                     "(churn.max_comeback) they are said to have left."]  # fmt: skip
         return [f"This is a pause, not a loss: {back} after the cutoff. What is predicted here is who will pause for "
                 f"{silence}."]  # fmt: skip
+
+    def _of_a_decline(self) -> list[str]:
+        days, less = _days(self.horizon_days), less_than_usual(self.of_what, self.below)
+        if self.comeback is None or self.share is None:
+            return [f"How many of those who {self.left} in {days} recover afterwards is not known: the log does not follow "
+                    "enough of them for long enough."]  # fmt: skip
+        back = (f"{share_text(self.share)} of those who {self.left} in {days} were back at {RECOVERED} % of their own level "
+                "in as many days after")  # fmt: skip
+        if self.is_loss:
+            return [f"This is a loss: only {back}."]
+        return [f"For many this passes: {back}. What is predicted here is who will {less} in the next {days}."]
 
     @property
     def comebacks(self) -> list[tuple[str, str, str]]:
@@ -127,6 +148,8 @@ class ChurnMeaning:
         return cls(
             content["mode"], content["horizon_days"], Comeback(**comeback) if comeback else None, content["max_comeback"],
             tuple(Comeback(**each) for each in content["by_gap"]),
+            # Older models know neither.
+            content.get("of_what", "purchase_days"), content.get("below", 0.5),
         )  # fmt: skip
 
 
@@ -139,6 +162,12 @@ def gap_band(order_days: int, first_to_last_days: int) -> int:
         return SINGLE
     fitting = (number for number, length in enumerate(GAP_LENGTHS) if first_to_last_days <= length * (order_days - 1))
     return next(fitting, LONGER)
+
+
+def less_than_usual(of: str, share: float, *, past: bool = False) -> str:
+    """Return what a customer does who declines by a definition, as a verb: buy less than half of what they used to."""
+    verb = _VERBS[of][past]
+    return f"{verb} less than {'half' if share == 0.5 else f'{100 * share:g} %'} of what they used to"
 
 
 def _days(days: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.errors import SettingsError
 from lapse.core.source_settings import FORMS, Land, Section, Share, Sources, without_passwords
 from lapse.core.tables import nearest
-from lapse.core.windows import LATEST, ChurnWindows, parse_day
+from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 
 PARAMS = Path("params.yaml")
 
@@ -32,7 +33,7 @@ DEEPEST = 20
 class Churn(Section):
     """What churn means."""
 
-    mode: Literal["lapse", "subscription"]
+    mode: Literal["lapse", "subscription", "decline"]
     active_days: Days
     lead_days: Annotated[int, Field(ge=0)]
     horizon_days: Days
@@ -40,20 +41,26 @@ class Churn(Section):
     reasons: list[str] | None
     notice: Literal["leaving", "at_risk"] = "leaving"
     max_comeback: Share = MAX_COMEBACK
+    of: Literal["purchase_days", "spend"] = "purchase_days"
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    min_orders: Positive = MIN_ORDERS
 
     @property
     def windows(self) -> ChurnWindows:
         """The definition of churn as the time contract writes it."""
-        return ChurnWindows(
+        windows = ChurnWindows(
             active_days=self.active_days, horizon_days=self.horizon_days, lead_days=self.lead_days, mode=self.mode,
             renewal_days=self.renewal_days, notice=self.notice,
         )  # fmt: skip
+        if self.mode != "decline":
+            return windows
+        return replace(windows, of=self.of, share=self.share, min_orders=self.min_orders)
 
     @model_validator(mode="after")
     def _only_subscriptions_are_renewed(self) -> Churn:
-        if self.mode == "lapse" and (self.renewal_days or self.reasons is not None):
+        if self.mode != "subscription" and (self.renewal_days or self.reasons is not None):
             raise ValueError("renewal_days and reasons belong to mode: subscription; set them to 0 and null")
-        if self.mode == "lapse" and self.notice != "leaving":
+        if self.mode != "subscription" and self.notice != "leaving":
             raise ValueError("notice belongs to mode: subscription; without one nobody gives notice. Leave it out")
         return self
 
@@ -245,8 +252,8 @@ class Settings(Section):
             raise SettingsError(f"score.max_log_age: no table {name!r} is mapped. {nearest(name, self.sources.tables)}")
         if self.sources.transactions is None and self.churn.mode != "subscription":
             raise SettingsError(
-                "sources.transactions is null, and churn.mode is lapse. Map the orders; or, for contracts without orders, "
-                "map sources.subscriptions and set churn.mode: subscription."
+                f"sources.transactions is null, and churn.mode is {self.churn.mode}. Map the orders; or, for contracts "
+                "without orders, map sources.subscriptions and set churn.mode: subscription."
             )
         if self.score.as_of != LATEST:
             parse_day(self.score.as_of, "score.as_of")

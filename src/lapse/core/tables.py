@@ -376,10 +376,19 @@ LABELS = Table(
             "churned",
             "count",
             "1 when no order falls into the outcome window; with subscriptions: when they ended in "
-            "it for a reason that counts, and none runs afterwards. Else 0.",
+            "it for a reason that counts, and none runs afterwards; with decline: when what falls into it is below "
+            "churn.share of the level. Else 0.",
         ),
         Column("outcome_orders", "count", "Orders in the outcome window.", "orders"),
         Column("outcome_spend", "number", "Net spend in the outcome window.", "currency", "null without money"),
+        Column(
+            "level",
+            "number",
+            "What the customer's own rate up to the cutoff lets one expect in as many days as the horizon has, shrunk "
+            "towards the rate of all.",
+            "purchase days, or currency with churn.of spend",
+            "null unless churn.mode is decline",
+        ),
     ),
 )
 

@@ -27,6 +27,8 @@ SEASON_DAYS = 364
 LONG_GAP = 45
 """Days without lines from which a log has a gap of months; holidays and a lost week are shorter."""
 NEAR_GAP, PIECE, EXPECTED_IN_GAP, ALMOST_EMPTY, MOST_GAPS = 56, 13, 20, 0.05, 3
+MIN_ORDERS = 3
+"""With fewer orders, a customer has hardly shown how much they buy, unless `churn.min_orders` says otherwise."""
 LADDER = (7, 14, 30, 60, 90, 180, YEAR_DAYS, 730, 1095, 1826)
 """Lengths in days that people use: a week, two weeks, a month … five years."""
 
@@ -60,11 +62,18 @@ class ChurnWindows:
     horizon_days: int
     lead_days: int = 0
     mode: str = "lapse"
-    """lapse: no order means churned. subscription: a subscription that ended and was not renewed means churned."""
+    """lapse: no order means churned. subscription: a subscription that ended and was not renewed means churned. decline:
+    far less than the customer's own level means churned."""
     renewal_days: int = 0
     """With subscriptions: how long after the outcome window a new one still counts as a renewal."""
     notice: str = "leaving"
     """With subscriptions: whether who has given notice by the cutoff is leaving (not eligible), or at_risk (eligible)."""
+    of: str = "purchase_days"
+    """With decline: what is compared with the customer's own level, purchase_days or spend."""
+    share: float = 0.5
+    """With decline: below this share of the level the customer has churned."""
+    min_orders: int = 1
+    """With decline: the orders up to the cutoff without which a customer has no level, hence is not eligible."""
 
     def active(self, cutoff: date) -> Window:
         """Return the days in which an eligible customer has ordered."""
@@ -74,6 +83,11 @@ class ChurnWindows:
         """Return the days that decide whether a customer churned."""
         start = cutoff + timedelta(days=self.lead_days)
         return Window(start, start + timedelta(days=self.horizon_days))
+
+    def following(self, cutoff: date) -> Window:
+        """Return the days after the outcome window, as many again, in which a customer may recover."""
+        end = self.outcome(cutoff).end
+        return Window(end, end + timedelta(days=self.horizon_days))
 
     def decided_on(self, cutoff: date) -> date:
         """Return the last day whose rows decide the label of a cutoff."""

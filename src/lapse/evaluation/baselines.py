@@ -116,18 +116,57 @@ def ends_by_tenure(at: ExperimentAt) -> Floats | None:
     return np.where(np.isnan(ended), at.base_rate, ended)
 
 
+def own_level(at: ExperimentAt) -> Floats | None:
+    """Return the risks of a regression on the customer's own level: who buys little can easily fall below half of it."""
+    return _by_level(at, lambda rows: np.log1p(np.maximum(rows["level"].to_numpy("float64"), 0)))
+
+
+def trend_ratio(at: ExperimentAt) -> Floats | None:
+    """Return the risks of a regression on what the customer bought lately over their own level, as a logarithm."""
+    windows, inputs = at.experiment.windows, at.experiment.inputs
+    recent = max([days for days in inputs.windows if days <= windows.active_days], default=min(inputs.windows))
+    lately = f"{'net_spend' if windows.of == 'spend' else 'order_count'}_{recent}d"
+    if lately not in at.experiment.names:
+        return None
+
+    def ratio(rows: pd.DataFrame) -> Floats:
+        rate = np.nan_to_num(rows[lately].to_numpy("float64")) * windows.horizon_days / recent
+        return np.asarray(np.log1p(np.maximum(rate, 0)) - np.log1p(np.maximum(rows["level"].to_numpy("float64"), 0)))
+
+    return _by_level(at, ratio)
+
+
+def _by_level(at: ExperimentAt, column: Callable[[pd.DataFrame], Floats]) -> Floats | None:
+    """Return the risks of a regression on one column that is made of the level; None outside mode decline."""
+    if at.experiment.windows.mode != "decline":
+        return None
+    learned = at.experiment.at(at.known)
+    known, test = (pd.DataFrame({"by_level": column(rows)}) for rows in (learned, at.test))
+    line = fit_logistic(known, ["by_level"], learned["churned"].to_numpy("int64"))
+    return np.asarray(expit(line.log_odds(test.to_numpy("float64"))))
+
+
 def no_order(at: ExperimentAt) -> Floats | None:
-    """Return BG/NBD's chance of no order in the lead and the horizon; the base rate for whom it knows nothing."""
+    """Return BG/NBD's chance of no order in the lead and the horizon; the base rate for whom it knows nothing.
+
+    In mode decline, its chance of so few purchase days in the horizon; None where spend decides, of which it knows nothing.
+    """
     if at.bg_nbd is None or not set(at.experiment.names) >= BG_NBD_COLUMNS:
         return None
     windows = at.experiment.windows
+    if windows.mode == "decline":
+        if windows.of == "spend":
+            return None
+        than = windows.share * at.test["level"].to_numpy("float64")
+        few = at.bg_nbd.p_fewer(*_bg_nbd_columns(at.test), windows.horizon_days, than)
+        return np.where(np.isnan(few), at.base_rate, few)
     silent = at.bg_nbd.p_no_order(*_bg_nbd_columns(at.test), windows.lead_days + windows.horizon_days)
     return np.where(np.isnan(silent), at.base_rate, silent)
 
 
 def gone(at: ExperimentAt) -> Floats | None:
-    """Return BG/NBD's chance that the customer has left, turned into a churn risk as a rule is."""
-    if at.bg_nbd is None or not set(at.experiment.names) >= BG_NBD_COLUMNS:
+    """Return BG/NBD's chance that the customer has left, turned into a churn risk as a rule is; None in mode decline."""
+    if at.experiment.windows.mode == "decline" or at.bg_nbd is None or not set(at.experiment.names) >= BG_NBD_COLUMNS:
         return None
     learned = at.experiment.at(at.known)
     known, test = (pd.DataFrame({"gone": 1 - at.bg_nbd.p_alive(*_bg_nbd_columns(rows))}) for rows in (learned, at.test))
@@ -150,7 +189,9 @@ BASELINES = (
     Baseline("days_to_renewal", "how soon the term of the contract is over", fitted("days_to_renewal"), is_rule=True),
     Baseline(RFM, "a regression on recency, frequency and spend", fitted(RFM)),
     Baseline("rfm_logistic", "a regression on recency, counts, spend, tenure, mean gap and overdue ratio", analyst),
-    Baseline("bg_nbd", "the BG/NBD model's chance of no order in the horizon", no_order),
+    Baseline("own_level", "the customer's own level: who buys little easily falls below a share of it", own_level),
+    Baseline("trend_ratio", "what the customer bought lately over their own level", trend_ratio),
+    Baseline("bg_nbd", "the BG/NBD model's chance of no order in the horizon; of so few, in mode decline", no_order),
     Baseline(
         "p_alive",
         "the BG/NBD model's chance that the customer has left: not over any horizon, so it is not counted",

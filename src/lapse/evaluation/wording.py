@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lapse.core.bootstrap import Difference
-from lapse.core.churn_meaning import ChurnMeaning
+from lapse.core.churn_meaning import ChurnMeaning, less_than_usual
 from lapse.core.risk_text import of_100
 from lapse.evaluation.alarm import Alarm
 from lapse.evaluation.backtest import SMALL, SMALL_CLASS
@@ -87,6 +87,16 @@ def definition(churn: Mapping[str, Any]) -> list[str]:
             f"A customer is included at a cutoff (a day) when one of their subscriptions is running on it{noticed}.",
             f"They churned when it ended in the {churn['horizon_days']} days after the cutoff{after}, and they did not "
             f"renew in that time{renewal}.",
+        ]
+    if churn["mode"] == "decline":
+        what = "spend" if churn["of"] == "spend" else "days with an order"
+        return [
+            f"A customer is included at a cutoff (a day) when they ordered in the {churn['active_days']} days up to it, and "
+            f"at least {churn['min_orders']} times so far.",
+            f"They churned when they {less_than_usual(churn['of'], churn['share'], past=True)} in the "
+            f"{churn['horizon_days']} days after the cutoff{after}: their {what} fell below {100 * churn['share']:g} % of "
+            "what their rate over the whole history up to the cutoff lets one expect, shrunk towards everybody's where that "
+            "history is short.",
         ]
     return [
         f"A customer is included at a cutoff (a day) when they ordered in the {churn['active_days']} days up to it.",

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import nbinom
 
 Floats = npt.NDArray[np.float64]
 MOST_TRIPLES = 20_000
@@ -51,6 +52,17 @@ class BgNbd:
         alive = self.p_alive(x, tx, age)
         silent = ((self.alpha + np.asarray(age)) / (self.alpha + np.asarray(age) + horizon)) ** (self.r + np.asarray(x))
         return np.asarray(1 - alive + alive * silent)
+
+    def p_fewer(self, x: Floats, tx: Floats, age: Floats, horizon: float, than: Floats) -> Floats:
+        """Return P(fewer than `than` purchase days in the `horizon` days after the cutoff); nulls as in `p_alive`.
+
+        As in `p_no_order`, nobody leaves within the horizon: the days are Poisson, so their number is negative binomial.
+        """
+        x, age = np.asarray(x, dtype="float64"), np.asarray(age, dtype="float64")
+        alive = self.p_alive(x, tx, age)
+        most = np.ceil(than) - 1
+        few = nbinom.cdf(most, self.r + x, (self.alpha + age) / (self.alpha + age + horizon))
+        return np.asarray(np.where(most < 0, 0.0, 1 - alive + alive * few) + 0 * alive)
 
 
 def fit_bg_nbd(x: Floats, tx: Floats, age: Floats, weights: Floats | None = None) -> BgNbd | None:

@@ -99,7 +99,9 @@ class Experiment:
 
     def members(self) -> tuple[str, ...]:
         """Return the names of all models that can be fitted on these features."""
-        single = [name for name in (NO_ORDER, *RULES) if name in self.names or name == "inactivity_rule"]
+        # A threshold on silence says nothing of who buys on, but less.
+        rules = RULES[:1] if self.windows.mode == "decline" else RULES
+        single = [name for name in (NO_ORDER, *rules) if name in self.names or name == "inactivity_rule"]
         by_order = [] if self.simple == CONTRACT else [RFM, *single]
         by_contract = [*(name for name in CONTRACT_RULES if name in self.names), CONTRACT] if self.by_contract else []
         return (*BOOSTERS, *STRENGTHS, *by_order, *by_contract)

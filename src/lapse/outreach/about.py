@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 
+from lapse.core.churn_meaning import less_than_usual
 from lapse.core.consent import WITHDRAWN
 from lapse.core.risk_text import of_100
 from lapse.core.tables import AT_RISK
@@ -62,6 +63,8 @@ def foretold(windows: ChurnWindows) -> str:
     days = f"in the next {windows.horizon_days} days"
     if windows.lead_days:
         days = f"in the {windows.horizon_days} days after the next {windows.lead_days}"
+    if windows.mode == "decline":
+        return f"will {less_than_usual(windows.of, windows.share)} {days}"
     return f"will not order {days}" if windows.mode == "lapse" else f"will let their subscription end {days}"
 
 
@@ -92,6 +95,9 @@ def horizon_text(windows: ChurnWindows, as_of: date) -> str:
     days = f"{outcome.start + timedelta(days=1)} to {outcome.end} ({windows.horizon_days} days)"
     if windows.mode == "lapse":
         return f"Churn risk is the probability that the customer orders nothing from {days}."
+    if windows.mode == "decline":
+        return (f"Churn risk is the probability that from {days} the customer will "
+                f"{less_than_usual(windows.of, windows.share)}, by their own rate up to then.")  # fmt: skip
     renewed = f", and that none is taken out within {windows.renewal_days} days after" if windows.renewal_days else ""
     return f"Churn risk is the probability that the customer's last subscription ends in the days from {days}{renewed}."
 
