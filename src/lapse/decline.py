@@ -28,8 +28,11 @@ from lapse.core.churn_meaning import RECOVERED
 from lapse.core.windows import ChurnWindows
 from lapse.snapshots import in_window, is_eligible
 
-EXACT = "decimal(18, 0)"
-"""Whole purchase days, or ten-thousandths of the currency: their sums, and those of their squares, are exact."""
+EXACT = "decimal(19, 0)"
+"""Whole purchase days, or ten-thousandths of the currency: their sums, and those of their squares, are exact.
+
+One digit more than fits a machine word: DuckDB would else keep the products in one, where they overflow.
+"""
 MONEY_PARTS = 10_000
 DIGITS = 1_000_000
 """Levels are rounded to millionths, so that both engines agree on who is exactly at the limit."""

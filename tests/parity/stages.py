@@ -40,8 +40,9 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
     write_activity(engine, log.validated, out / "activity", log.scale, None)
     activity = read_activity(engine, out / "activity")
     last = log.period.last_complete_day
-    for mode in ("lapse", "subscription") if log.subscriptions else ("lapse",):
-        windows = dataclasses.replace(log.windows, mode=mode)
+    for mode in ("lapse", "decline", "subscription") if log.subscriptions else ("lapse", "decline"):
+        of = "spend" if mode == "decline" else log.windows.of
+        windows = dataclasses.replace(log.windows, mode=mode, of=of)
         snapshots, folder = out / mode / "snapshots", out / mode
         write_snapshots(
             engine, activity, snapshots, windows=windows, period=log.period, step_days=28, max_cutoffs=log.cutoffs
