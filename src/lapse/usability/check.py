@@ -12,6 +12,7 @@ from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.files import write_json, write_text
 from lapse.core.windows import ChurnWindows
 from lapse.usability.calendar_checks import check_calendar
+from lapse.usability.comparison import compare_definitions
 from lapse.usability.contract_checks import check_contracts, near_contract_definitions
 from lapse.usability.definitions import try_definitions
 from lapse.usability.delivery import CheckedDelivery
@@ -53,6 +54,7 @@ def check_delivery(
         else near_definitions(rhythm, delivery.period, windows, step_days=step_days, followed=followed)
     )  # fmt: skip
     tried = try_definitions(delivery, definitions, max_cutoffs, followed)
+    silence = followed.comeback(windows).share if followed else None
     best_first = candidates(rhythm, windows)
     by_rhythm = rhythm.is_known and not is_contract
     if is_contract:
@@ -77,6 +79,7 @@ def check_delivery(
         rhythm=rhythm,
         rhythm_windows=best_first[0] if by_rhythm else None,
         proposed=propose(tried, best_first, rhythm, max_comeback) if by_rhythm else None,
+        compared=None if is_contract else compare_definitions(delivery, windows, silence, max_comeback),
         by_days=followed.by_days if followed else 0,
         max_comeback=max_comeback,
         tried=tuple(sorted(tried, key=lambda each: (each.windows.active_days, each.windows.horizon_days, each.step_days))),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from lapse.comeback import FollowUp
+from lapse.comeback import FollowUp, recovery
 from lapse.core.churn_meaning import Comeback
 from lapse.core.errors import HistoryTooShort
 from lapse.core.windows import ChurnWindows, Period, mature_cutoffs
@@ -91,6 +91,8 @@ def try_definitions(
         cutoffs = fitting_cutoffs(delivery.period, windows, step_days, max_cutoffs)
         counts = tuple(delivery.churn_at(cutoffs, windows))
         comeback = followed.comeback(windows) if followed else None
+        if windows.mode == "decline":
+            comeback = recovery(delivery.engine, delivery.activity["purchase_days"], delivery.period, windows)
         independent = independent_cutoffs(cutoffs, windows)
         tried.append(TriedDefinition(windows, step_days, counts, independent, not tried, comeback))
     return tried

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lapse.comeback import FOLLOWED_CUTOFFS, STEP_DAYS, FollowUp
 from lapse.core.windows import LADDER, ChurnWindows, Period, nearest_rung
@@ -101,7 +101,7 @@ def candidates(rhythm: Rhythm, current: ChurnWindows) -> list[ChurnWindows]:
     active = max(_rung(rhythm.gap_days[ACTIVE_QUANTILE] if rhythm.is_known else current.active_days), horizon)
     rungs = [(h, a) for h in range(len(LENGTHS)) for a in range(h, len(LENGTHS))]
     rungs.sort(key=lambda rung: (2 * abs(rung[0] - horizon) + abs(rung[1] - active), rung[0] > horizon, rung[1] > active))
-    return [ChurnWindows(LENGTHS[a], LENGTHS[h], current.lead_days) for h, a in rungs]
+    return [replace(current, active_days=LENGTHS[a], horizon_days=LENGTHS[h]) for h, a in rungs]
 
 
 def _rung(days: int) -> int:

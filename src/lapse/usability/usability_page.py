@@ -12,6 +12,7 @@ from lapse.usability.findings import SEVERITIES, Finding, Severity
 from lapse.usability.usability_report import (
     UsabilityReport,
     comeback_text,
+    compared_sentence,
     headline,
     rate_text,
     remark,
@@ -90,6 +91,11 @@ PAGE = (
 {% endfor %}
 </tbody>
 </table></div>
+{% if compared %}
+<h2>Silence or decline, on the same customers</h2>
+<ul>{% for sentence in compared %}<li>{{ sentence }}</li>{% endfor %}</ul>
+<p>{{ recommended }}</p>
+{% endif %}
 """
     + COUNTS
     + """<footer>lapse {{ version }}. At most three ids are shown per finding.</footer>
@@ -117,6 +123,8 @@ def report_page(report: UsabilityReport) -> str:
         by_days=report.by_days,
         params=_params_yaml(report.proposed.params) if report.proposed else "",
         windows=[_window_row(report, tried) for tried in report.tried],
+        compared=[compared_sentence(row) for row in report.compared.rows] if report.compared else [],
+        recommended=report.compared.reason if report.compared else "",
         counts=list(report.counts.items()),
         version=__version__,
     )

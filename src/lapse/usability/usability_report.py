@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lapse.core.churn_meaning import MAX_COMEBACK, ChurnMeaning, share_text
+from lapse.core.churn_meaning import MAX_COMEBACK, RECOVERED, ChurnMeaning, share_text
 from lapse.core.errors import sample_keys
 from lapse.core.windows import ChurnWindows, Period
 from lapse.usability.calendar_checks import gaps_in_words
+from lapse.usability.comparison import ComparedDefinition, Comparison
 from lapse.usability.definitions import ROLES, TriedDefinition
 from lapse.usability.findings import SEVERITIES, Finding, Severity, by_severity, plural, share_of
 from lapse.usability.proposals import Rhythm, is_loss
@@ -40,6 +41,8 @@ class UsabilityReport:
     by_days: int = 0
     """The day after the cutoff until which comebacks are counted; 0 where the log is too short to follow anybody."""
     max_comeback: float = MAX_COMEBACK
+    compared: Comparison | None = None
+    """Silence and declines on the same customers; None with subscriptions, and where the log is too short."""
 
     def meaning(self, tried: TriedDefinition) -> ChurnMeaning:
         """Return what churned means under one of the definitions tried."""
@@ -75,6 +78,7 @@ class UsabilityReport:
             "proposal": self.proposed.to_json() | {"params": self.proposed.params} if self.proposed else None,
             "comeback_by_days": self.by_days,
             "max_comeback": self.max_comeback,
+            "definitions_compared": self.compared.to_json() if self.compared else None,
             "windows_tried": [tried.to_json() for tried in self.tried],
         }
 
@@ -92,7 +96,18 @@ def report_text(report: UsabilityReport) -> str:
             f"{tried.eligible_customers:>18,}  {rate_text(tried):>10}  {comeback_text(tried):>9}  "
             f"{len(tried.cutoffs):>14}  {tried.snapshots:>9,}  {remark(tried, report)}".rstrip()
         )
+    if report.compared:
+        lines += ["", *map(compared_sentence, report.compared.rows), report.compared.reason]
     return "\n".join(lines) + "\n"
+
+
+def compared_sentence(row: ComparedDefinition) -> str:
+    """Return what one of the definitions compared calls churned, in a sentence."""
+    recover = f"{share_text(row.recovered)} of them are back at {RECOVERED} % of their own level in as many days after"
+    lost = f", and {share_text(row.lost_spend)} of all lost spend is theirs" if row.lost_spend is not None else ""
+    ranked = f"; best told beforehand by {row.best_number} (AUROC {row.auroc:.3f})" if row.auroc is not None else ""
+    return (f"Of {row.customers:,} customers with a level of their own, {share_of(row.churn_rate, 1)} {row.what} "
+            f"({row.params}): {recover}{lost}{ranked}.")  # fmt: skip
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
