@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.errors import SettingsError
-from lapse.core.source_settings import FORMS, Land, Section, Share, Sources, without_passwords
+from lapse.core.settings_problems import first_problem, shown
+from lapse.core.source_settings import Land, Section, Share, Sources
 from lapse.core.tables import nearest
 from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 
@@ -48,13 +48,11 @@ class Churn(Section):
     @property
     def windows(self) -> ChurnWindows:
         """The definition of churn as the time contract writes it."""
-        windows = ChurnWindows(
+        return ChurnWindows(
             active_days=self.active_days, horizon_days=self.horizon_days, lead_days=self.lead_days, mode=self.mode,
-            renewal_days=self.renewal_days, notice=self.notice,
+            renewal_days=self.renewal_days, notice=self.notice, of=self.of, share=self.share,
+            min_orders=self.min_orders if self.mode == "decline" else 1,
         )  # fmt: skip
-        if self.mode != "decline":
-            return windows
-        return replace(windows, of=self.of, share=self.share, min_orders=self.min_orders)
 
     @model_validator(mode="after")
     def _only_subscriptions_are_renewed(self) -> Churn:
@@ -272,11 +270,11 @@ def load_settings(path: Path = PARAMS) -> Settings:
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
     except YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {_shown(' '.join(str(error).split()), 400)}") from None
+        raise SettingsError(f"{path} is not valid YAML: {shown(' '.join(str(error).split()), 400)}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {_shown(str(error))}.") from None
+        raise SettingsError(f"{path} cannot be read: {shown(str(error))}.") from None
     except RecursionError:
         raise SettingsError(f"{path} is nested too deeply. Write it as the params.yaml of the repository.") from None
     if not isinstance(content, Mapping):
@@ -290,7 +288,7 @@ def parse_settings(content: Mapping[str, Any], origin: str = "params") -> Settin
     try:
         return Settings.model_validate(dict(content))
     except ValidationError as error:
-        raise SettingsError(f"{origin}: {_first_problem(error)}") from None
+        raise SettingsError(f"{origin}: {first_problem(error, Settings)}") from None
 
 
 def _refuse_odd_values(content: object, path: Path) -> None:
@@ -308,60 +306,3 @@ def _refuse_odd_values(content: object, path: Path) -> None:
             waiting += [(inner, f"{name}.{key}".lstrip("."), depth + 1) for key, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(inner, f"{name}.{place}", depth + 1) for place, inner in enumerate(value)]
-
-
-def _shown(value: object, most: int = 80) -> str:
-    """Return a short text of a value that shows no password."""
-    text = without_passwords(value if isinstance(value, str) else repr(value))
-    return text if len(text) <= most else text[:most] + "…"
-
-
-def _first_problem(error: ValidationError) -> str:
-    # A misspelled key is both unknown and missing: the misspelling is the one to show.
-    problems: list[Any] = [
-        {**problem, "loc": tuple(part for part in problem["loc"] if part not in FORMS)}
-        for problem in error.errors(include_url=False)
-    ]
-    problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    loc, words = _or_a_word(problem, problems)
-    place = ".".join(_shown(part) for part in loc)
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {place!r}. {nearest(str(problem['loc'][-1]), _keys_of(problem['loc'][:-1]))}"
-    if problem["type"] == "missing":
-        return f"the key {place!r} is missing. Add it; params.yaml of the repository shows every key with a comment."
-    message = problem["msg"].removeprefix("Value error, ") + words
-    if place.startswith("land") or problem["type"] == "value_error":
-        # What was given may be a whole section, and in land it may hold a password.
-        return f"{place}: {message}." if place else message
-    return f"{place}: {message}, not {_shown(repr(problem['input']))}." if place else message
-
-
-def _or_a_word(problem: Any, problems: list[Any]) -> tuple[tuple[int | str, ...], str]:
-    """Return where a problem lies, and a word such as auto where that would be accepted, too.
-
-    For a value that may be either, pydantic names the type that it tried as if that were a key.
-    """
-    loc: tuple[int | str, ...] = problem["loc"]
-    for other in problems:
-        tried = len(other["loc"]) - 1
-        if other["type"] == "literal_error" and other["loc"] != loc and other["loc"][:tried] == loc[:tried]:
-            return (*loc[:tried], *loc[tried + 1 :]), f", or {other['ctx']['expected']}"
-    return loc, ""
-
-
-def _keys_of(place: tuple[int | str, ...]) -> list[str]:
-    model: Any = Settings
-    for part in place:
-        fields = getattr(model, "model_fields", {})
-        if part not in fields:
-            continue  # the name of a table under land.tables, or the number of a join: the model stays the same
-        model = next(_models_in(fields[part].annotation), Section)
-    return list(model.model_fields)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Yield the models that a value of a type may hold, e.g. Join for `list[Join] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models_in(inner)
