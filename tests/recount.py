@@ -95,7 +95,7 @@ def recount(
     found: dict[str, float] = {
         "days_since_last_order": one.silence, "tenure_days": one.tenure, "purchase_days_count": len(one.days),
         "orders_per_30_days": one.orders() * 30 / span, "peers_count": len(cohort),
-        "orders_same_season": one.orders(YEAR_DAYS - 30, YEAR_DAYS),
+        "orders_same_season": one.orders(YEAR_DAYS - inputs.horizon_days, YEAR_DAYS),
         "mean_order_value": sum(float(row["amount"]) for _, row in one.lines) / one.orders(),
         "units_per_order": sum(float(row.get("quantity") or 0) for _, row in one.lines) / one.orders(),
         "lines_per_order": len(one.lines) / one.orders(),
