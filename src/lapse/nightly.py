@@ -57,7 +57,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
     with _work_folder(out) as work:
         night = Workspace(root, settings=settings, data=work)
         chosen = scoring_model(root, settings.evaluate.registered_model, model, work)
-        verdict = Verdict.read(chosen.metrics)
+        verdict = Verdict.read(chosen.metrics, is_champion=chosen.origin["from"] == "champion")
         # Whatever can be refused without the log is refused before it is read.
         fitted, columns = _fitted(night, chosen), night.customer_columns()
         with open_duckdb() as reader:

@@ -18,6 +18,7 @@ from lapse.core.files import read_json
 from lapse.workspace import Workspace
 from tests.conftest import ROOT
 from tests.end_to_end.conftest import in_folder
+from tests.end_to_end.recounted import require_true_reasons
 
 SHARED = ROOT.parent / "shared" / "data"
 needs_shared = pytest.mark.skipif(
@@ -104,6 +105,7 @@ def test_online_retail(tmp_path: Path) -> None:
     days = pd.concat([pd.read_parquet(month) for month in months])
     assert days["customer_id"].str.fullmatch(r"\d{5}").all()
     assert not (workspace / "data/lists/at_risk.csv").read_text().count("nan")
+    assert require_true_reasons(workspace) > 20
     said = in_folder(workspace, "lapse", "init", ".").stdout
     assert "already a workspace" in said and "renewed" not in said
 
@@ -117,6 +119,7 @@ def test_olist_is_an_honest_refusal(tmp_path: Path) -> None:
     checked = in_folder(workspace, "lapse", "check", check=False)
     assert checked.returncode == 3 and "No churn model can be trained" in checked.stdout
     assert "24 of 3,421 rows (0.7 %) were rejected: amount is missing" in checked.stdout
+    assert require_true_reasons(workspace, has_model=False) > 20
 
 
 @needs_shared
@@ -128,6 +131,7 @@ def test_bitcoin_otc_without_money(tmp_path: Path) -> None:
     features = pd.read_parquet(sorted((workspace / "data/features").glob("*.parquet"))[-1])
     assert {"lukewarm_share", "event_count_rating_received_90d"} <= set(features.columns)
     assert not [name for name in features.columns if "spend" in name]
+    assert require_true_reasons(workspace) > 20
 
 
 @needs_shared
@@ -143,3 +147,4 @@ def test_airline_loyalty_by_subscription(tmp_path: Path) -> None:
     assert retention["retained"] <= retention["customers_at_start"]
     bundle = read_json(workspace / "models/lapse/bundle.json")
     assert bundle["windows"]["mode"] == "subscription" and "contract_days" in bundle["features"]
+    assert require_true_reasons(workspace) > 20

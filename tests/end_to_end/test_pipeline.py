@@ -15,6 +15,7 @@ from lapse.core.files import read_json
 from lapse.core.tables import AT_RISK, SCORES
 from lapse.evaluation.baselines import MEANING
 from tests.end_to_end.conftest import in_folder, new_project
+from tests.end_to_end.recounted import require_true_reasons
 
 COMPARED = (".parquet", ".csv", ".json", ".txt", ".png", ".xlsx")
 
@@ -160,3 +161,7 @@ def test_another_project_gives_the_same_bytes(project: Path, delivery: Path, tmp
     mine, theirs = fingerprints(project), fingerprints(other)
     assert mine == theirs and len(mine) > 30
     shutil.rmtree(other)
+
+
+def test_the_reasons_of_20_households_are_what_the_raw_rows_say(project: Path) -> None:
+    assert require_true_reasons(project) > 20

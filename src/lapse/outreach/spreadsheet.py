@@ -33,6 +33,8 @@ WIDTHS = {"rank": 6, "customer_id": 16, "risk_band": 8, "reason_1": 36, "reason_
 MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit")
 WIDTH, WIDEST = 12, 40
 """Characters of a column that has no width above; and the most that a long cell makes of one, before its text is wrapped."""
+TEXT = {"align": "left", "indent": 1}
+"""Texts keep off the number that ends before them."""
 LINE, HEAD_HEIGHT = 15.0, 62.0
 """Points of a line of text, and of the row of headings."""
 
@@ -127,10 +129,9 @@ def _formats(book: Any, names: Sequence[str]) -> dict[str, Any]:
     numbers = {"churn_risk": number_format(), "comeback_chance": number_format(digits=0),
                **dict.fromkeys(MONEY, "#,##0.00"), **dict.fromkeys(DAYS, "yyyy-mm-dd")}  # fmt: skip
     top = {"valign": "top", "text_wrap": True}
-    # A text keeps off the number that ends before it.
     return {
         name: book.add_format(
-            {**top, **({"num_format": numbers[name]} if name in numbers else {"indent": int(name != "rank")})}
+            {**top, **({"num_format": numbers[name]} if name in numbers else TEXT if name != "rank" else {})}
         )
         for name in names
     }
@@ -140,13 +141,12 @@ def _lines(rows: pd.DataFrame) -> list[int]:
     """Return how many lines each row needs for its longest wrapped text."""
     needed = [1] * len(rows)
     for name in rows.columns:
-        width = _width(rows, name)
+        fits = _width(rows, name) - 2
         for place, value in enumerate(rows[name]):
             if isinstance(value, str):
-                # Words break early, so a line holds less than its width.
-                needed[place] = max(
-                    needed[place], sum(ceil(max(1, len(part)) / (0.9 * (width - 2))) for part in value.split("\n"))
-                )
+                # Words break early, so a line of several holds less than its width.
+                lines = (1 if len(part) <= fits else ceil(len(part) / (0.9 * fits)) for part in value.split("\n"))
+                needed[place] = max(needed[place], sum(lines))
     return needed
 
 

@@ -22,16 +22,22 @@ class Verdict:
     """What such a list would have earned; None also without orders that have amounts."""
 
     @classmethod
-    def read(cls, metrics: Path) -> Verdict:
-        """Return the verdict in a metrics.json; an empty one where there is none."""
+    def read(cls, metrics: Path, *, is_champion: bool = False) -> Verdict:
+        """Return the verdict in a metrics.json; an empty one where there is none.
+
+        A model that looks too good to be true (evaluation/alarm.py) is a caution, unless it is the champion: then somebody
+        has said why it is right.
+        """
         if not metrics.exists():
             return cls()
         again = "`dvc repro --force evaluate`"
         found = read_json(metrics, again)
         with intact(metrics, again):
             meaning, tried = found.get("churn_meaning"), found.get("list_back_test")
+            alarm = None if is_champion else (found.get("grade") or {}).get("alarm")
+            doubt = f"too good to be true: {alarm['why']}. Look for what could not be known on the day" if alarm else None
             return cls(
-                found.get("caution"),
+                "; ".join(filter(None, [doubt, found.get("caution")])) or None,
                 ChurnMeaning.from_json(meaning) if meaning else None,
                 ListBackTest.from_json(tried) if tried else None,
             )

@@ -85,6 +85,11 @@ def test_the_list_says_whether_churn_is_a_pause_and_the_chance_to_come_back(tmp_
     write_json(tmp_path / "metrics.json", {"churn_meaning": pause.to_json()})
     assert Verdict.read(tmp_path / "metrics.json").meaning == pause
     assert Verdict.read(tmp_path / "none.json") == Verdict()
+    write_json(tmp_path / "good.json", {"caution": None, "grade": {"alarm": {"why": "its AUROC is 0.990, above 0.95"}}})
+    told, explained = (
+        Verdict.read(tmp_path / "good.json", is_champion=is_champion).caution for is_champion in (False, True)
+    )
+    assert str(told).startswith("too good to be true: its AUROC is 0.990") and explained is None, "someone said why"
     given = scores(churn_risk=[0.9, 0.8], comeback_chance=[0.35, None])
     listed = listing(given)
     said = about(given, listed, verdict=Verdict(meaning=pause))["What churn means"]
