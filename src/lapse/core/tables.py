@@ -441,7 +441,8 @@ SCORES = Table(
         Column("days_since_last_order", "count", "From that day to as_of.", "days", "null without any order"),
         Column("spend_last_year", "number", "Net spend in the 365 days up to as_of, or as many as the log covers.",
                "currency", "null without money"),
-        Column("expected_margin", "number", "The margin expected over value.value_days if the customer is kept.",
+        Column("expected_margin", "number", "The margin expected over value.value_days if the customer is kept; with "
+               "decline the part of it that is lost at least, 1 - churn.share.",
                "currency", "null without money"),
         Column("value_at_stake", "number", "churn_risk times expected_margin.", "currency", "null without money"),
         Column("expected_cost", "number", "What contacting this customer is expected to cost: the contact, and the "

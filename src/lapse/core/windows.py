@@ -84,6 +84,11 @@ class ChurnWindows:
         start = cutoff + timedelta(days=self.lead_days)
         return Window(start, start + timedelta(days=self.horizon_days))
 
+    @property
+    def least_lost(self) -> float:
+        """The share of what a customer would bring that is lost at least when they churn: all, but for a decline."""
+        return 1 - self.share if self.mode == "decline" else 1.0
+
     def following(self, cutoff: date) -> Window:
         """Return the days after the outcome window, as many again, in which a customer may recover."""
         end = self.outcome(cutoff).end

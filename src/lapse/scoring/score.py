@@ -131,7 +131,8 @@ def score_customers(
     rows = feature_rows(engine, activity, as_of, model.bundle, profile)
     risk = model.bundle.churn_risk(rows)
     log = SpendLog(engine, activity["purchase_days"], profile.period)
-    margin = model.value_model.expected_margin(log.history_rows(rows, as_of, model.value_model.margin_share))
+    history = log.history_rows(rows, as_of, model.value_model.margin_share)
+    margin = model.value_model.expected_margin(history) * model.bundle.windows.least_lost
     scores = pd.DataFrame({
         "customer_id": rows["customer_id"],
         "cutoff_date": as_of,
@@ -143,9 +144,9 @@ def score_customers(
         "expected_profit": np.round(model.campaign_costs.expected_profit(risk, margin), DIGITS),
         **reason_columns(model.bundle, rows, risk >= explained_from, stale_tables),
     })  # fmt: skip
-    history = engine.frame(recent_history(activity["purchase_days"], as_of))
-    history["comeback_chance"] = comeback_chances(model.bundle.churn_meaning, history)
-    scores = scores.merge(history, on="customer_id", how="left", validate="one_to_one")
+    recent = engine.frame(recent_history(activity["purchase_days"], as_of))
+    recent["comeback_chance"] = comeback_chances(model.bundle.churn_meaning, recent)
+    scores = scores.merge(recent, on="customer_id", how="left", validate="one_to_one")
     scores["days_since_last_order"] = scores["days_since_last_order"].astype("Int64")
     scores["consent"] = consent.of(scores["customer_id"]) if consent else None
     scores["may_contact"] = may_contact(scores["consent"])

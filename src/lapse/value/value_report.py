@@ -77,7 +77,7 @@ def write_value_report(
         report |= back_test(evaluation_model, rows, final_model.kind, rounds, train.seed)
         # The final model's kind decides which prediction is used: the evaluation model's, or its own last year's spend.
         predictor = replace(evaluation_model, kind=final_model.kind)
-        tested = campaign_test(log, paths, predictor)
+        tested = campaign_test(log, paths, predictor, windows.least_lost)
         costs = CampaignCosts.of(value, predictor.usual_order)
         outcome = campaign(costs, tested, value.acceptance_weight, rounds, train.seed)
         tried = back_test_list(
@@ -102,15 +102,15 @@ class CampaignTest:
     churned: Ints
 
 
-def campaign_test(log: SpendLog, paths: Paths, predictor: ValueModel) -> CampaignTest:
-    """Return the churn model's test predictions with the margins that a value model expected then."""
+def campaign_test(log: SpendLog, paths: Paths, predictor: ValueModel, least_lost: float) -> CampaignTest:
+    """Return the churn model's test predictions with the margins that a value model expected to lose to churn then."""
     predictions = pd.read_parquet(paths.reports / "test_predictions.parquet")
     cutoff = pd.to_datetime(predictions["cutoff_date"]).dt.date.iloc[0]
     rows = pd.read_parquet(paths.features / f"{cutoff}.parquet")
     rows = log.history_rows(rows, cutoff, predictor.margin_share)
     rows = rows.merge(predictions[["customer_id", "churned", "churn_risk"]], on="customer_id", validate="one_to_one")
     risk, churned = rows["churn_risk"].to_numpy("float64"), rows["churned"].to_numpy("int64")
-    return CampaignTest(cutoff, risk, predictor.expected_margin(rows), churned)
+    return CampaignTest(cutoff, risk, predictor.expected_margin(rows) * least_lost, churned)
 
 
 def back_test(evaluation_model: ValueModel, rows: pd.DataFrame, final_model: str, rounds: int, seed: int) -> dict[str, Any]:
