@@ -126,7 +126,7 @@ def _write_table(book: Any, sheet: Any, rows: pd.DataFrame, first: int) -> None:
 
 
 def _formats(book: Any, names: Sequence[str]) -> dict[str, Any]:
-    numbers = {"churn_risk": number_format(), "comeback_chance": number_format(digits=0),
+    numbers = {"churn_risk": number_format(), "comeback_chance": number_format(digits=0), "days_since_last_order": "0",
                **dict.fromkeys(MONEY, "#,##0.00"), **dict.fromkeys(DAYS, "yyyy-mm-dd")}  # fmt: skip
     top = {"valign": "top", "text_wrap": True}
     return {
