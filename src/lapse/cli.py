@@ -28,7 +28,7 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
     Run it in the folder that holds params.yaml. Exit codes: 0 done; 1 another error; 2 wrong settings or options;
     3 the data cannot be used; 4 no model, or one that does not fit the data; 5 the gate refused a promotion; 6 stale: a
-    table is gone or too old for what the model learned from it.
+    table is gone or too old for what the model learned from it; 8 another run writes to the same folder.
     """
     if version:
         typer.echo(f"lapse {__version__}")
@@ -114,16 +114,16 @@ def check(
     that it learned from, as `lapse score` does. Exit code 3 when no model can be trained.
     """
     from shutil import copyfile
-    from tempfile import TemporaryDirectory
 
     from lapse.core.files import atomic_write
+    from lapse.core.process import temporary_folder
     from lapse.nightly import check_delivery
     from lapse.usability.check import PAGE_NAME, text_of_report, write_report
     from lapse.workspace import Workspace
 
     rejects = out / "rejects.parquet"
-    with TemporaryDirectory(prefix="lapse-check-") as temporary:
-        workspace = Workspace(data=Path(temporary))
+    with temporary_folder("check") as temporary:
+        workspace = Workspace(data=temporary)
         report = check_delivery(workspace)
         with atomic_write(rejects) as written:
             copyfile(workspace.paths.validated / "rejects.parquet", written)

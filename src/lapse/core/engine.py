@@ -10,7 +10,6 @@ import importlib.util
 import itertools
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lapse.core.engine_errors import explain_failure
 from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import atomic_write
+from lapse.core.process import temporary_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -295,8 +295,8 @@ def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
     """
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
-        engine = DuckEngine(Path(spill), threads)
+    with temporary_folder("spill") as spill:
+        engine = DuckEngine(spill, threads)
         try:
             with explain_failure("a query", kinds=(duckdb.Error,)):
                 yield engine

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, SettingsError, first_line
+from lapse.core.process import temporary_folder
 from lapse.core.source_settings import IdRule, Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.exact_numbers import require_exact_numbers
@@ -113,9 +113,9 @@ def stage_source(
     swallowed by the reader. DataError for a missing, empty or unreadable file names the file and what to check.
     """
     name = where.removeprefix("sources.").replace(".", "_")
-    with TemporaryDirectory(prefix="lapse-read-") as temporary, _order_kept(engine, source):
+    with temporary_folder("read") as temporary, _order_kept(engine, source):
         parts = [
-            _read(engine, folder, where, reading, f"part_{name}_{place}", Path(temporary) / f"{place}", source)
+            _read(engine, folder, where, reading, f"part_{name}_{place}", temporary / f"{place}", source)
             for place, reading in enumerate([source, *source.joins])
         ]
         with translate_errors(where, source_path(folder, where, source), "Check the file; ask for the delivery again."):
