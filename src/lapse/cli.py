@@ -10,7 +10,7 @@ import typer
 
 from lapse import __version__
 from lapse.core.errors import DataError, LapseError, unusable
-from lapse.core.logging import log_to_console
+from lapse.core.logging import log_to_console, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ def check(
         with atomic_write(rejects) as written:
             copyfile(workspace.paths.validated / "rejects.parquet", written)
     write_report(report, out)
-    typer.echo(f"\n{text_of_report(report)}")
+    typer.echo(shown(f"\n{text_of_report(report)}"))
     typer.echo(f"The same report as a page: {out / PAGE_NAME}; the rejected rows: {rejects}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)
@@ -190,7 +190,8 @@ def at_risk(
         typer.echo(sentence, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
-        typer.echo(text, nl=False)
+        # What goes to a file keeps its bytes; a terminal is not to obey them.
+        typer.echo(shown(text), nl=False)
     else:
         from lapse.core.files import write_text
 
@@ -236,7 +237,7 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
             return explain_customer(engine, activity, bundle, here.profile, scored, stale_tables)
 
         who = id_of(engine, customer_id, here.sources.id_rules)
-        typer.echo(customer_text(engine, activity["purchase_days"], here.scores(), who, explained))
+        typer.echo(shown(customer_text(engine, activity["purchase_days"], here.scores(), who, explained)))
 
 
 @app.command()
@@ -289,7 +290,7 @@ def main() -> None:
     try:
         app()
     except LapseError as error:
-        typer.echo(f"lapse: {error}", err=True)
+        typer.echo(shown(f"lapse: {error}"), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)

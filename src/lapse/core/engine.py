@@ -298,6 +298,7 @@ def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
     with temporary_folder("spill") as spill:
         engine = DuckEngine(spill, threads)
         try:
+            _limit_memory(engine.connection, os.environ.get(MEMORY) or DEFAULT_MEMORY)
             with explain_failure("a query", kinds=(duckdb.Error,)):
                 yield engine
         finally:
@@ -321,7 +322,6 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
             duck.connection.execute("SET preserve_insertion_order = false")
             # It would hold whole tables of days in memory, for passes over them that share nothing else.
             duck.connection.execute("SET disabled_optimizers = 'common_subplan'")
-            _limit_memory(duck.connection, os.environ.get(MEMORY) or DEFAULT_MEMORY)
             yield duck
         return
     if lack := spark_lacks():

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lapse.core.logging import printable
+
 
 class LapseError(Exception):
     """Anything that lapse refuses; the message is written for the person who reads it."""
@@ -66,7 +68,7 @@ class Locked(LapseError):
 
 def sample_keys(keys: Sequence[object]) -> str:
     """Return the first three keys as text; no message ever carries more."""
-    shown = ", ".join(str(key) for key in keys[:3])
+    shown = ", ".join(printable(str(key)) for key in keys[:3])
     return f"{shown}, …" if len(keys) > 3 else shown
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 from lapse.core.errors import LapseError, Locked, unusable
-from lapse.core.logging import log_to_console
+from lapse.core.logging import log_to_console, shown
 
 PREFIX = "lapse-"
 """Temporary folders begin with this."""
@@ -44,7 +44,7 @@ def run(main: Callable[[], None]) -> None:
         with held(Path("data"), f"stage-{Path(sys.argv[0]).stem}"):
             main()
     except LapseError as error:
-        print(f"lapse: {error}", file=sys.stderr)
+        print(shown(f"lapse: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         print(f"lapse: {unusable(error)}", file=sys.stderr)

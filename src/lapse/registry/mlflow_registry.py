@@ -24,6 +24,7 @@ from lapse.core.files import intact, read_json
 from lapse.core.process import temporary_folder
 from lapse.core.source_settings import without_passwords
 from lapse.model.bundle import DAY, LIBRARIES, Bundle, content_hash
+from lapse.registry.answers import require_answer
 from lapse.registry.moved import follow_the_workspace
 from lapse.registry.record import description, feature_dictionary, flat_metrics, flat_params, input_example
 from lapse.value.value_model import ValueModel, value_beside, value_hash
@@ -238,6 +239,9 @@ def _mlflow(root: Path) -> Iterator[Any]:
     """Yield MLflow, quiet and pointed at the project's runs; its errors become ModelError."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # By default MLflow asks eight times, in silence, for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    require_answer(tracking_uri(root), shown_uri(root))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow

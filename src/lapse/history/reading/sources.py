@@ -61,7 +61,10 @@ def setting_of(table: str, file: int, files: int) -> str:
 
 
 def source_path(folder: str, where: str, source: Reading) -> Path:
-    """Return the path of a source table's file; SettingsError when it leads outside the delivery's folder."""
+    """Return the path of a source table's file; SettingsError when it leads outside the delivery's folder.
+
+    The folder itself may be a link. A link in it may lead into DVC's cache, where DVC keeps what it landed.
+    """
     path = Path(os.path.normpath(Path(folder) / source.path))
     if not path.is_relative_to(os.path.normpath(folder)):
         raise SettingsError(f"{where}.path: {source.path} lies outside sources.folder ({folder}), which is all that "
@@ -83,11 +86,14 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
         else:
             kind = path.stat().st_mode
             if S_ISREG(kind):
+                _require_inside(path, folder, where)
                 return [path]
             if not S_ISDIR(kind):
                 raise DataError(f"{where}: {path} is neither a file nor a folder. Give the path of a file.")
             found = sorted(path.rglob("*"))
         files = [file for file in found if file.is_file() and not _is_hidden(file, Path(folder))]
+        for file in files:
+            _require_inside(file, folder, where)
     except FileNotFoundError:
         raise missing from None
     except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
@@ -101,6 +107,16 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
         raise DataError(f"{where}: {path} holds {other[0].name}, but a folder or pattern may hold Parquet only. Give the "
                         "path of one file.")  # fmt: skip
     return files
+
+
+def _require_inside(file: Path, folder: str, where: str) -> None:
+    """Raise SettingsError for a file that a link puts outside the delivery's folder."""
+    real = file.resolve()
+    # A cache holds files/md5/0f/1e2d…, named by their content.
+    in_cache = len(real.parts) > 4 and real.parts[-4:-2] == ("files", "md5")
+    if not real.is_relative_to(Path(folder).resolve()) and not in_cache:
+        raise SettingsError(f"{where}.path: {file} is a link that leads outside sources.folder ({folder}), which is all "
+                            "that lapse reads. Put the file itself there, or make sources.folder the link.")  # fmt: skip
 
 
 def stage_source(

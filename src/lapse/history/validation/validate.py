@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.engine_errors import machine_fault
-from lapse.core.errors import DataError, first_line
+from lapse.core.errors import DataError, LapseError, first_line
 from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
@@ -122,9 +122,8 @@ def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
                         f"columns, derive and time_format under sources.{table.name}; texts need a "
                         "CAST before they are added up.") from None  # fmt: skip
     except OSError as error:
-        raise DataError(
-            f"validate: the outputs cannot be written ({first_line(error)}). Check the folder and the disk."
-        ) from None
+        lack = machine_fault(error) or "Check the folder and the disk."
+        raise LapseError(f"validate: the outputs cannot be written ({first_line(error)}). {lack}") from None
 
 
 @dataclass(frozen=True)
