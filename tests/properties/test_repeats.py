@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -44,12 +45,14 @@ def test_every_stage_gives_the_same_bytes(tmp_path: Path) -> None:
     params["evaluate"] |= {"origins": 2, "bootstrap_rounds": 20}
     params["train"] |= {"trees": 40}
 
+    with (shop / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+
     def run(number: int) -> dict[str, str]:
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "pipelines").symlink_to(ROOT / "pipelines")
-        with (folder / "params.yaml").open("w", encoding="utf-8") as file:
-            yaml.dump(params, file)
+        shutil.copy(shop / "params.yaml", folder)
         threads = str(THREADS[number % len(THREADS)])
         done = subprocess.run(
             [sys.executable, "-c", RUN, threads, *STAGES], cwd=folder, capture_output=True, text=True, check=False,

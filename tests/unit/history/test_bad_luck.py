@@ -107,10 +107,25 @@ def test_a_join_without_end_is_refused_before_it_is_made(
         run_validate(transactions={"path": "log.csv", "joins": [{"path": "more.csv", "on": ["who"]}]})
 
 
-@pytest.mark.parametrize("unit", ["us", "ns"])
+@pytest.mark.parametrize(("zone", "read"), [(None, "2020-01-01 23:30:00"), ("UTC", "2020-01-02 00:30:00")])
+def test_the_times_beside_one_out_of_range_are_what_they_were(
+    zone: str | None, read: str, folder: Path, run_validate: Validate
+) -> None:
+    moments = pa.array([1577921400123, None, (1 << 63) - 2]).cast(pa.timestamp("ms", zone))
+    pq.write_table(pa.table({"who": ["a", "b", "c"], "at": moments, "paid": [1.0, 2.0, 3.0]}), folder / "log.parquet")
+    found = run_validate(
+        business_timezone="Europe/Berlin", transactions={"path": "log.parquet", "timezone": "Europe/Berlin"}
+    )
+    assert [str(at)[:19] for (at,) in found.rows(columns="ordered_at")] == [read]
+    assert [reject.values for reject in found.counts["transactions"].rejects if reject.values] == [
+        ("beyond any calendar: 9223372036854775806",)
+    ]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 def test_a_time_out_of_range_is_one_reject(unit: str, folder: Path, run_validate: Validate) -> None:
     far = (1 << 63) - 2
-    times = pa.array([int(datetime(2020, 1, 1).timestamp()) * {"us": 10**6, "ns": 10**9}[unit], far])  # noqa: DTZ001
+    times = pa.array([int(datetime(2020, 1, 1).timestamp()) * {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit], far])  # noqa: DTZ001
     table = pa.table({"who": ["a", "b"], "at": times.cast(pa.timestamp(unit)), "paid": [1.0, 2.0]})
     pq.write_table(table, folder / "log.parquet", coerce_timestamps=None)
     assert run_validate(transactions={"path": "log.parquet"}).numbers() == (2, 1, 1, 0)

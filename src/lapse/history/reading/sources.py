@@ -16,6 +16,7 @@ from lapse.core.source_settings import IdRule, Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.exact_numbers import require_exact_numbers
 from lapse.history.reading.expressions import literal
+from lapse.history.reading.far_times import with_far_times_as_text
 from lapse.history.reading.fill_down import filled_down
 from lapse.history.reading.joins import JoinCount, join_files
 from lapse.history.reading.json_lines import read_json_lines
@@ -165,7 +166,7 @@ def _read(
         raise SettingsError(f"{where}.fill_down: {reading.path} is {len(files)} files, whose lines have no common "
                             "order. List them one by one, each with its own path and fill_down.")  # fmt: skip
     if len(files) > 1 or ending.endswith(".parquet"):
-        return _read_parquet(engine, files, source_path(folder, where, reading), os.path.normpath(folder), table, where)
+        return _read_parquet(engine, files, os.path.normpath(folder), table, temporary, where)
     readers: dict[tuple[str, ...], Callable[[], Part]] = {
         DELIMITED: lambda: read_delimited(engine, path, reading, table, temporary, where),
         JSON_LINES: lambda: read_json_lines(engine, path, reading, table, temporary, where),
@@ -181,15 +182,18 @@ def _read(
                     f"lines ({', '.join(JSON_LINES)}) or a workbook ({', '.join(SPREADSHEETS)}).")  # fmt: skip
 
 
-def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str, table: str, where: str) -> Part:
+def _read_parquet(engine: DuckEngine, files: list[Path], folder: str, table: str, temporary: Path, where: str) -> Part:
     """Read Parquet files; folders called key=value become text columns."""
-    with translate_errors(where, path, "Check that it is whole; ask for the delivery again."):
+    with translate_errors(
+        where, files[0] if len(files) == 1 else Path(folder), "Check that it is whole; ask for the delivery again."
+    ):
         for file in files:
             if file.stat().st_size == 0:
                 raise DataError(f"{where}: {file} is an empty file. Ask for the delivery again.")
         require_exact_numbers(engine, files, where)
         hive = any("=" in parent for file in files for parent in file.relative_to(folder).parts[:-1])
-        listed = ", ".join(text_of(file) for file in files)
+        readable = with_far_times_as_text(engine, files, folder, temporary)
+        listed = ", ".join(text_of(file) for file in readable)
         reader = (f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {hive}, "
                   "hive_types_autocast = false)")  # fmt: skip
         return part_of(engine, reader, table)
