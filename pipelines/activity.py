@@ -1,6 +1,6 @@
 """Stage activity: the log rolled up once to one row per customer and day."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

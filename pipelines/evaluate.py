@@ -1,6 +1,6 @@
 """Stage evaluate: the training procedure against baselines at test cutoffs it had not seen, recorded in MLflow."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

@@ -1,6 +1,6 @@
 """Stage features: one column per feature for every snapshot."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

@@ -1,6 +1,6 @@
 """Stage labels: what came of each snapshot in its outcome window."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

@@ -1,6 +1,6 @@
 """Stage land: sources that are not files are copied to data/raw, where DVC sees when they change."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

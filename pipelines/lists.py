@@ -1,6 +1,6 @@
 """Stage lists: the customers at risk, ranked, for marketing."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

@@ -1,6 +1,6 @@
 """Stage retention: the customer retention rate of every whole month and quarter."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

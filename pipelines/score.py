@@ -1,6 +1,6 @@
 """Stage score: every eligible customer at as_of gets a calibrated churn risk and its reasons."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

@@ -1,6 +1,6 @@
 """Stage snapshots: which customers are looked at, at which cutoff."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

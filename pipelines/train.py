@@ -1,6 +1,6 @@
 """Stage train: the evaluation model and the final model, for churn and for value."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

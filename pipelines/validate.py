@@ -1,6 +1,6 @@
 """Stage validate: every source row becomes a typed row or a counted reject with a reason."""
 
-from lapse.core.errors import run
+from lapse.core.process import run
 from lapse.workspace import Workspace
 
 

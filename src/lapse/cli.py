@@ -11,7 +11,7 @@ import typer
 
 from lapse import __version__
 from lapse.core.errors import DataError, LapseError, unusable
-from lapse.core.logging import log_to_console
+from lapse.core.logging import log_to_console, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
     Run it in the folder that holds params.yaml. Exit codes: 0 done; 1 another error; 2 wrong settings or options;
     3 the data cannot be used; 4 no model, or one that does not fit the data; 5 the gate refused a promotion; 6 stale: a
-    table is gone or too old for what the model learned from it.
+    table is gone or too old for what the model learned from it; 8 another run writes to the same folder.
     """
     if version:
         typer.echo(f"lapse {__version__}")
@@ -115,21 +115,21 @@ def check(
     that it learned from, as `lapse score` does. Exit code 3 when no model can be trained.
     """
     from shutil import copyfile
-    from tempfile import TemporaryDirectory
 
     from lapse.core.files import atomic_write
+    from lapse.core.process import temporary_folder
     from lapse.nightly import check_delivery
     from lapse.usability.check import PAGE_NAME, text_of_report, write_report
     from lapse.workspace import Workspace
 
     rejects = out / "rejects.parquet"
-    with TemporaryDirectory(prefix="lapse-check-") as temporary:
-        workspace = Workspace(data=Path(temporary))
+    with temporary_folder("check") as temporary:
+        workspace = Workspace(data=temporary)
         report = check_delivery(workspace)
         with atomic_write(rejects) as written:
             copyfile(workspace.paths.validated / "rejects.parquet", written)
     write_report(report, out)
-    typer.echo(f"\n{text_of_report(report)}")
+    typer.echo(shown(f"\n{text_of_report(report)}"))
     typer.echo(f"The same report as a page: {out / PAGE_NAME}; the rejected rows: {rejects}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)
@@ -190,7 +190,8 @@ def at_risk(
         typer.echo(sentence, err=True)
     text = {"table": list_as_table, "csv": list_as_csv, "json": list_as_json}[form](listed)
     if out is None:
-        typer.echo(text, nl=False)
+        # What goes to a file keeps its bytes; a terminal is not to obey them.
+        typer.echo(shown(text), nl=False)
     else:
         from lapse.core.files import write_text
 
@@ -236,7 +237,7 @@ def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, 
             return explain_customer(engine, activity, bundle, here.profile, scored, stale_tables)
 
         who = id_of(engine, customer_id, here.sources.id_rules)
-        typer.echo(customer_text(engine, activity["purchase_days"], here.scores(), who, explained))
+        typer.echo(shown(customer_text(engine, activity["purchase_days"], here.scores(), who, explained)))
 
 
 @app.command()
@@ -289,7 +290,7 @@ def main() -> None:
     try:
         app()
     except LapseError as error:
-        typer.echo(f"lapse: {error}", err=True)
+        typer.echo(shown(f"lapse: {error}"), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)

@@ -13,9 +13,11 @@ from typing import Any
 
 from lapse import __version__
 from lapse.core.engine import open_duckdb
-from lapse.core.errors import LapseError, ModelError
-from lapse.core.files import digest, file_sha256, write_json
+from lapse.core.errors import DataError, LapseError, ModelError
+from lapse.core.files import digest, file_sha256, publish, withdraw, write_json
 from lapse.core.logging import stage_logger
+from lapse.core.paths import Paths
+from lapse.core.process import held, temporary_folder
 from lapse.core.settings import load_settings
 from lapse.core.source_settings import Sources
 from lapse.core.windows import LATEST, resolve_as_of
@@ -38,19 +40,19 @@ from lapse.workspace import Workspace
 LOG = stage_logger("score")
 
 WORK = ".lapse-score-"
+SCORE = "score"
 OUTPUTS = (
     "scores/scores.parquet", "scores/leaving.parquet",
     "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt", "lists/leaving.csv",
 )  # fmt: skip
-MANIFEST = "scores/manifest.json"
 
 
 def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice | None = None) -> dict[str, Any]:
     """Read the sources, score, write scores and lists to `out`, and return the run's manifest.
 
-    `as_of` None: as params say. `model` None: the champion where one was promoted, else models/lapse. LapseError when
-    another run holds the folder; ModelError when the model was trained for another definition of churn; StaleData when a
-    table is gone or too old for what the model learned from it.
+    `as_of` None: as params say. `model` None: the champion where one was promoted, else models/lapse. Locked when another
+    run holds the folder; DataError when a source changed while it was read; ModelError when the model was trained for
+    another definition of churn; StaleData when a table is gone or too old for what the model learned from it.
     """
     started = datetime.now(UTC)
     settings = load_settings(root / "params.yaml")
@@ -59,9 +61,11 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
         chosen = scoring_model(root, settings.evaluate.registered_model, model, work)
         verdict = Verdict.read(chosen.metrics, is_champion=chosen.origin["from"] == "champion")
         # Whatever can be refused without the log is refused before it is read.
-        fitted, columns = _fitted(night, chosen), night.customer_columns()
+        fitted, before = _fitted(night, chosen), _hashes(night.sources)
+        columns = night.customer_columns()
         with open_duckdb() as reader:
             counts = night.validate_sources(reader)
+        _require_unchanged(before, _hashes(night.sources))
         for name, count in counts.items():
             LOG.info(f"{name}: {count}")
         day = resolve_as_of(as_of or settings.score.as_of, night.period)
@@ -84,7 +88,7 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "model": dict(chosen.origin),
             "value_version": fitted.value_model.version,
             **_log_state(night, day),
-            "sources": _sources_read(night.sources, counts),
+            "sources": _sources_read(night.sources, before, counts),
             "risk_bands": asdict(fitted.bands),
             "stale": freshness.messages(),
             "customers_scored": len(scores),
@@ -116,8 +120,8 @@ def check_delivery(here: Workspace) -> UsabilityReport | RefusedReport:
     if not any(path.exists() for path in (here.paths.final_model, here.root / PROMOTIONS)):
         return report.with_staleness(alone)
     try:
-        with TemporaryDirectory(prefix="lapse-check-") as temporary:
-            chosen = scoring_model(here.root, here.settings.evaluate.registered_model, None, Path(temporary))
+        with temporary_folder("check") as temporary:
+            chosen = scoring_model(here.root, here.settings.evaluate.registered_model, None, temporary)
         freshness = here.freshness(here.with_own_features(chosen.bundle), here.period.last_complete_day, today)
     except LapseError as error:
         return report.with_staleness([*alone, _not_compared(str(error), "Until then `lapse score` fails, too.")])
@@ -132,14 +136,7 @@ def _not_compared(why: str, what_to_do: str) -> Finding:
 @contextmanager
 def _work_folder(out: Path) -> Iterator[Path]:
     """Yield a temporary folder inside `out`, which one run holds at a time; what a killed run left is removed first."""
-    from filelock import FileLock, Timeout
-
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        held = FileLock(out / ".lapse-score.lock", timeout=0).acquire()
-    except Timeout:
-        raise LapseError(f"score: another run is writing to {out}. Wait for it, or choose another --out.") from None
-    with held:
+    with held(out, SCORE):
         for left in out.glob(f"{WORK}*"):
             shutil.rmtree(left, ignore_errors=True)
         with TemporaryDirectory(prefix=WORK, dir=out) as work:
@@ -162,17 +159,35 @@ def _log_state(night: Workspace, day: date) -> dict[str, Any]:
     return {"as_of": str(day), "last_complete_day": str(last), "log_age_days": (night.today() - last).days}
 
 
-def _sources_read(sources: Sources, counts: Mapping[str, Count]) -> dict[str, Any]:
-    """Return what was read of each source, all its files and their joins included, for the manifest."""
-    read: dict[str, Any] = {}
+def _hashes(sources: Sources) -> dict[str, str]:
+    """Return the content hash of each source, all its files and their joins included."""
+    hashes = {}
     for name, files in sources.tables.items():
         parts = [
             (setting_of(name, number, len(files)), part) for number, file in enumerate(files) for part in (file, *file.joins)
         ]
         paths = [path for where, part in parts for path in source_files(sources.folder, where, part)]
-        read[name] = {"path": ", ".join(file.path for file in files), "content_hash": digest(*paths),
-                      "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept}  # fmt: skip
-    return read
+        hashes[name] = digest(*paths)
+    return hashes
+
+
+def _require_unchanged(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raise DataError when a source is not what it was before it was read: nobody could say what the scores are of."""
+    if changed := sorted(name for name in before if before[name] != after[name]):
+        tables = ", ".join(f"sources.{name}" for name in changed)
+        raise DataError(f"{tables}: the files were replaced while they were read. Nothing was published. Run this again "
+                        "when the delivery is complete.")  # fmt: skip
+
+
+def _sources_read(sources: Sources, hashes: Mapping[str, str], counts: Mapping[str, Count]) -> dict[str, Any]:
+    """Return what was read of each source for the manifest."""
+    return {
+        name: {
+            "path": ", ".join(file.path for file in files), "content_hash": hashes[name],
+            "rows_in": counts[name].rows_in, "rows_kept": counts[name].rows_kept,
+        }
+        for name, files in sources.tables.items()
+    }  # fmt: skip
 
 
 def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
@@ -181,8 +196,9 @@ def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
     The old manifest goes first and the new one comes last: where there is a manifest, the outputs beside it are whole and
     belong together. A killed run leaves the outputs of the run before, or no manifest, and the next run puts it right.
     """
-    (out / MANIFEST).unlink(missing_ok=True)
+    described = Paths(out.parent, out).manifest
+    withdraw(described)
     for name in OUTPUTS:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / name).replace(out / name)
-    write_json(out / MANIFEST, manifest)
+        publish(work / name, out / name)
+    write_json(described, manifest)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core import markdown
-from lapse.core.errors import SettingsError, run
+from lapse.core.errors import SettingsError
 from lapse.core.files import write_text
+from lapse.core.process import run
 from lapse.core.settings import load_settings
 from lapse.core.tables import ALL, SOURCES, TRANSACTIONS, Table
 from lapse.features.catalogue import FAMILIES

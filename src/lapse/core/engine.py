@@ -10,7 +10,6 @@ import importlib.util
 import itertools
 import os
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lapse.core.engine_errors import explain_failure
 from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import atomic_write
+from lapse.core.process import temporary_folder
 
 if TYPE_CHECKING:
     import duckdb
@@ -295,9 +295,10 @@ def open_duckdb(threads: int | None = None) -> Iterator[DuckEngine]:
     """
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="lapse-") as spill:
-        engine = DuckEngine(Path(spill), threads)
+    with temporary_folder("spill") as spill:
+        engine = DuckEngine(spill, threads)
         try:
+            _limit_memory(engine.connection, os.environ.get(MEMORY) or DEFAULT_MEMORY)
             with explain_failure("a query", kinds=(duckdb.Error,)):
                 yield engine
         finally:
@@ -321,7 +322,6 @@ def open_engine(threads: int | None = None) -> Iterator[Engine]:
             duck.connection.execute("SET preserve_insertion_order = false")
             # It would hold whole tables of days in memory, for passes over them that share nothing else.
             duck.connection.execute("SET disabled_optimizers = 'common_subplan'")
-            _limit_memory(duck.connection, os.environ.get(MEMORY) or DEFAULT_MEMORY)
             yield duck
         return
     if lack := spark_lacks():

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from lapse.core.errors import LapseError, first_line
 
 SQL_SHOWN = 400
-DISK_FULL = ("no space left", "not enough space", "max_temp_directory_size")
+DISK_FULL = ("no space left", "not enough space", "max_temp_directory_size", "disk quota exceeded")
 SPARK_MEMORY, DUCKDB_MEMORY = "java heap space", "out of memory"
 
 
@@ -38,7 +38,7 @@ def machine_fault(error: Exception) -> str:
     text = str(error).lower()
     # A spill folder that is full counts as out of memory to DuckDB: so the disk is asked about first.
     if any(sign in text for sign in DISK_FULL):
-        return "The disk is full: free space on it, or point TMPDIR to another one."
+        return "The disk is full, or has no room for more files: free space on it, or point TMPDIR to another one."
     if SPARK_MEMORY in text:
         return "The memory did not suffice: set LAPSE_SPARK_CONF, e.g. to spark.driver.memory=8g;spark.executor.memory=8g."
     if DUCKDB_MEMORY in text:

@@ -7,17 +7,17 @@
     │   └── HistoryTooShort    exit 3: the log does not cover the windows asked for
     ├── ModelError             exit 4: there is no model, or it does not fit the data
     ├── PromotionRefused       exit 5: the gate does not let the model become the champion
-    └── StaleData              exit 6: a table is gone or too old for what a model learned from it
+    ├── StaleData              exit 6: a table is gone or too old for what a model learned from it
+    └── Locked                 exit 8: another run writes to the same outputs
 
 A message names the table, column, count and up to three sample keys, and ends with the next step.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from lapse.core.logging import log_to_console
+from lapse.core.logging import printable
 
 
 class LapseError(Exception):
@@ -60,9 +60,15 @@ class StaleData(LapseError):
     exit_code = 6
 
 
+class Locked(LapseError):
+    """Another run writes to the same outputs."""
+
+    exit_code = 8
+
+
 def sample_keys(keys: Sequence[object]) -> str:
     """Return the first three keys as text; no message ever carries more."""
-    shown = ", ".join(str(key) for key in keys[:3])
+    shown = ", ".join(printable(str(key)) for key in keys[:3])
     return f"{shown}, …" if len(keys) > 3 else shown
 
 
@@ -78,16 +84,3 @@ def unusable(error: OSError) -> str:
         return f"a connection broke ({error}). A database, a tracking server or Spark ended; its last messages stand above."
     what, why = error.filename or "a file", error.strerror or error
     return f"{what} cannot be used ({why}). Check the path, who may write there, and the disk."
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`, and end the process with one message and an exit code instead of a traceback."""
-    log_to_console()
-    try:
-        main()
-    except LapseError as error:
-        print(f"lapse: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        print(f"lapse: {unusable(error)}", file=sys.stderr)
-        sys.exit(LapseError.exit_code)

@@ -1,4 +1,4 @@
-"""Outputs appear whole or not at all: written to a temporary path, then renamed."""
+"""Outputs appear whole or not at all, after a power cut too: written beside, forced to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def publish(finished: Path, path: Path) -> None:
+    """Give a finished file its final name, in the same file system, so that a power cut leaves the old or the new one."""
+    _to_disk(finished)
+    # os.replace, not Path.replace: a test records the order of the two.
+    os.replace(finished, path)  # noqa: PTH105
+    _to_disk(path.parent)
+
+
+def withdraw(path: Path) -> None:
+    """Remove a file, if it is there, for good: a power cut does not bring it back."""
+    if path.exists():
+        path.unlink()
+        _to_disk(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -95,6 +110,18 @@ def _rounded(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_rounded(value) for value in content]
     return content
+
+
+def _to_disk(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk. Windows knows no such thing for folders."""
+    if path.is_dir() and os.name == "nt":
+        return
+    # Some systems force a file only through a handle that may write.
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -18,6 +18,22 @@ def stage_logger(stage: str) -> logging.Logger:
     return logging.getLogger(f"{ROOT}.{stage}")
 
 
+def printable(text: str) -> str:
+    r"""Return a text without what moves a terminal's cursor, changes its colours or turns the direction of writing.
+
+    Such characters are written out, as \x1b; line breaks and tabs are blanks.
+    """
+    return "".join(
+        char if char.isprintable() or char == " " else " " if char in "\n\r\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def shown(text: str) -> str:
+    """Return a text of several lines as a terminal may get it: line by line `printable`."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 class _Console(logging.StreamHandler[Any]):
     """Writes to whatever standard output is at that moment, so that it can be redirected."""
 
@@ -31,7 +47,7 @@ class _Console(logging.StreamHandler[Any]):
 
     def format(self, record: logging.LogRecord) -> str:
         # The stage stands before the first line only: a report that follows keeps its own layout.
-        return f"{record.name.removeprefix(f'{ROOT}.')}: {record.getMessage()}".rstrip()
+        return shown(f"{record.name.removeprefix(f'{ROOT}.')}: {record.getMessage()}".rstrip())
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         # A closed pipe ends the program, as it does for print.

@@ -19,14 +19,18 @@ from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 
 PARAMS = Path("params.yaml")
 
-Days = Annotated[int, Field(gt=0)]
+MOST_DAYS = 36_500
+"""A hundred years: longer than any log, and far from where calendars end."""
+Days = Annotated[int, Field(gt=0, le=MOST_DAYS)]
+DaysOrNone = Annotated[int, Field(ge=0, le=MOST_DAYS)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 """What becomes part of a column's name."""
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Auto = Literal["auto"]
 
 MOST_VALUES = 20_000
 """More values than this in params.yaml come from aliases that multiply, not from settings."""
+LARGEST_BYTES = 1_000_000
 DEEPEST = 20
 
 
@@ -35,9 +39,9 @@ class Churn(Section):
 
     mode: Literal["lapse", "subscription", "decline"]
     active_days: Days
-    lead_days: Annotated[int, Field(ge=0)]
+    lead_days: DaysOrNone
     horizon_days: Days
-    renewal_days: Annotated[int, Field(ge=0)]
+    renewal_days: DaysOrNone
     reasons: list[str] | None
     notice: Literal["leaving", "at_risk"] = "leaving"
     max_comeback: Share = MAX_COMEBACK
@@ -67,7 +71,7 @@ class Snapshots(Section):
     """The cutoffs at which customers are looked at."""
 
     step_days: Days
-    max_cutoffs: Positive
+    max_cutoffs: Annotated[int, Field(gt=0, le=10_000)]
     anchor: str | None = None
 
     @property
@@ -85,7 +89,7 @@ class SqlFeature(Section):
     unit: Annotated[str, Field(min_length=1)]
     risk: Literal["higher", "lower", "either"]
     reason: str
-    looks_back: Annotated[int, Field(ge=0)]
+    looks_back: DaysOrNone
 
 
 class Features(Section):
@@ -153,7 +157,7 @@ class Score(Section):
     as_of: str
     high_risk: Share | Auto
     medium_risk: Share | Auto
-    max_log_age: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    max_log_age: dict[str, DaysOrNone] = Field(default_factory=dict)
     """Table -> the most days that its newest row may be old; without: as many as the table's own past allows."""
     when_stale: Literal["refuse", "warn"] = "refuse"
 
@@ -267,6 +271,8 @@ def load_settings(path: Path = PARAMS) -> Settings:
         raise SettingsError(f"{path} is not there. Run lapse in the folder that holds params.yaml.")
     if not path.is_file():
         raise SettingsError(f"{path} is not a file. Run lapse in the folder that holds params.yaml.")
+    if (size := path.stat().st_size) > LARGEST_BYTES:
+        raise SettingsError(f"{path} has {size:,} bytes, and settings have a few thousand. Check that it is the right file.")
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
     except YAMLError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from lapse.core.bootstrap import COMPARED_BY, OURS
 from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.files import write_text
-from lapse.core.markdown import bullets, table
+from lapse.core.markdown import bullets, plain, table
 from lapse.evaluation.report import baseline_row, figure_rows, group_row, read_reports
 from lapse.evaluation.wording import (
     NOT_FOR,
@@ -132,11 +132,20 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         "",
     )
     names = ("by", "value", "n", "churners", "left", "predicted", "auroc", "lift", "ece")
-    rows = [(*(row[name] for name in names), "small" if row["small"] else "") for row in map(group_row, groups)]
+    rows = [
+        (
+            *(plain(str(row[name])) if name in ("by", "value") else row[name] for name in names),
+            "small" if row["small"] else "",
+        )
+        for row in map(group_row, groups)
+    ]
     return ["Over all test cutoffs. Figures of small groups are mostly chance.", table(head, rows)]
 
 
 def _attributes(attributes: Sequence[str]) -> list[str]:
     if not attributes:
         return ["It reads no attributes of the customers, only their behaviour."]
-    return [f"It reads these attributes of the customers: {', '.join(attributes)}. Make sure that each of them may be used."]
+    return [
+        f"It reads these attributes of the customers: {', '.join(map(plain, attributes))}. Make sure that each of them may "
+        "be used."
+    ]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ibis
@@ -18,6 +17,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.engine import open_duckdb
+from lapse.core.process import temporary_folder
 from lapse.core.settings import Features
 from lapse.core.source_settings import Customers, Sources
 from lapse.core.tables import SOURCES
@@ -85,8 +85,8 @@ def check_leakage(
     `root`: the workspace, whose own features are checked with ours. Errors as in `validate`, and SettingsError for a
     feature of your own that fails.
     """
-    with TemporaryDirectory(prefix="lapse-leakage-") as temporary:
-        work = Path(temporary)
+    with temporary_folder("leakage") as temporary:
+        work = temporary
         own = copy_own_features(root, work / "workspace")
         silent = undated(delivered.sources)
         _read(delivered, work / "whole", None)

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -22,8 +21,10 @@ import pandas as pd
 import lapse
 from lapse.core.errors import ModelError, first_line
 from lapse.core.files import intact, read_json
+from lapse.core.process import temporary_folder
 from lapse.core.source_settings import without_passwords
 from lapse.model.bundle import DAY, LIBRARIES, Bundle, content_hash
+from lapse.registry.answers import require_answer
 from lapse.registry.moved import follow_the_workspace
 from lapse.registry.record import description, feature_dictionary, flat_metrics, flat_params, input_example
 from lapse.value.value_model import ValueModel, value_beside, value_hash
@@ -157,11 +158,11 @@ class Registry:
         ModelError, too, where its files are not those that its tags name, or not those of the model version `recorded`
         in the history. Nothing else looks into a file before.
         """
-        with _mlflow(self.root) as mlflow, TemporaryDirectory(prefix="lapse-registry-") as temporary:
+        with _mlflow(self.root) as mlflow, temporary_folder("registry") as temporary:
             try:
                 uri = f"models:/{self.model}/{number}"
                 tags = mlflow.MlflowClient().get_model_version(self.model, str(number)).tags
-                place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary)) / "artifacts"
+                place = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(temporary))) / "artifacts"
             except (mlflow.exceptions.MlflowException, OSError) as error:
                 raise ModelError(f"version {number} of {self.model!r} cannot be read from the registry "
                                  f"{shown_uri(self.root)}: {_cause(error)}. See what there is: `mlflow ui "
@@ -238,6 +239,9 @@ def _mlflow(root: Path) -> Iterator[Any]:
     """Yield MLflow, quiet and pointed at the project's runs; its errors become ModelError."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # By default MLflow asks eight times, in silence, for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    require_answer(tracking_uri(root), shown_uri(root))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import mlflow
@@ -316,8 +320,8 @@ def _register(mlflow: Any, name: str, models: Path, metrics: Path, final_model: 
     if final_model.season:
         columns.append(ColSpec("string", DAY, required=True))
         example = example.assign(**{DAY: final_model.cutoffs["fit"][-1]})
-    with TemporaryDirectory(prefix="lapse-code-") as temporary:
-        code = Path(temporary) / "lapse"
+    with temporary_folder("code") as temporary:
+        code = temporary / "lapse"
         shutil.copytree(Path(lapse.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
         logged = mlflow.pyfunc.log_model(
             name="lapse",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lapse.core.errors import LapseError, run
+from lapse.core.errors import LapseError
+from lapse.core.process import run
 
 
 def _raising(error: BaseException) -> Callable[[], None]:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lapse.core.cache import Cache
 from lapse.core.errors import DataError
-from lapse.core.files import atomic_write, digest, write_json
+from lapse.core.files import atomic_write, digest, withdraw, write_json, write_text
 from lapse.history.profile import DataProfile
 from lapse.model.train import require_usable
 from lapse.outreach.verdict import Verdict
@@ -69,3 +71,32 @@ def test_a_damaged_evaluation_is_one_message(tmp_path: Path) -> None:
         (tmp_path / "metrics.json").write_text(content, "utf-8")
         with pytest.raises(DataError, match=r"metrics\.json is damaged .*`dvc repro --force evaluate`"):
             Verdict.read(tmp_path / "metrics.json")
+
+
+def test_bytes_and_names_are_on_the_disk_in_the_order_that_a_power_cut_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+    names: dict[int, Path] = {}
+    opened, forced, renamed = os.open, os.fsync, os.replace
+
+    def record_open(path: Path, *arguments: Any, **named: Any) -> int:
+        handle = opened(path, *arguments, **named)
+        names[handle] = Path(path)
+        return handle
+
+    def record_fsync(handle: int) -> None:
+        done.append(("fsync", "folder" if names[handle].is_dir() else names[handle].read_text(encoding="utf-8")))
+        forced(handle)
+
+    def record_replace(source: Path, target: Path) -> None:
+        done.append(("rename", Path(target).name))
+        renamed(source, target)
+
+    monkeypatch.setattr(os, "open", record_open)
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
+    write_text(tmp_path / "a.txt", "whole")
+    withdraw(tmp_path / "a.txt")
+    withdraw(tmp_path / "a.txt")
+    assert done == [("fsync", "whole"), ("rename", "a.txt"), ("fsync", "folder"), ("fsync", "folder")]

@@ -46,6 +46,13 @@ CASES = {
         table("url: sqlite:///x.db; tabel: x"),
         "unknown key 'land.tables.sales.tabel'. Did you mean 'table'?",
     ),
+    "a billion days": (
+        changed("  horizon_days: 30", "  horizon_days: 1000000000"),
+        "churn.horizon_days: Input should be less",
+    ),
+    "days beyond any machine": (changed("  lead_days: 0", f"  lead_days: {10**30}"), "churn.lead_days: "),
+    "a billion cutoffs": (changed("  max_cutoffs: ", "  max_cutoffs: 100000000"), "snapshots.max_cutoffs: "),
+    "a delivery for params": ("# x\n" * 300_000, "has 1,200,000 bytes, and settings have a few thousand"),
     "a missing key": (
         changed("  learning_rate: 0.03", "  # learning_rate: 0.03"),
         "the key 'train.learning_rate' is missing",

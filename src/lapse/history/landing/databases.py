@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import text_sha256
+from lapse.core.process import temporary_folder
 from lapse.core.source_settings import LandTable
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted
@@ -68,8 +68,8 @@ def land_database(engine: DuckEngine, url: Secret, wanted: LandTable, path: Path
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with TemporaryDirectory(prefix="lapse-land-") as work, translate_errors(url, where):
-        temporary = Path(work) / "rows.parquet"
+    with temporary_folder("land") as work, translate_errors(url, where):
+        temporary = work / "rows.parquet"
         with _answer(url, _statement(url, wanted), where) as rows:
             names = distinct_names(rows.names)
             kinds = [Kind() for _ in names]

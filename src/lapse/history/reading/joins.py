@@ -10,12 +10,14 @@ import sqlglot
 from sqlglot import expressions as sql
 
 from lapse.core.engine import DuckEngine
-from lapse.core.errors import SettingsError
+from lapse.core.errors import DataError, SettingsError, sample_keys
 from lapse.core.source_settings import IdRule, Join, SourceSettings
 from lapse.history.reading.expressions import literal, matching_column, quoted
 from lapse.history.reading.identity import FLOATS, id_text, joined_id
 from lapse.history.reading.staging import Part, positions
 
+MOST_ADDED, MOST_TIMES = 1_000_000, 50
+"""A join that adds more rows than both, the second in multiples of the rows before it, has no end: its key is no key."""
 SUMMED = ("amount", "quantity", "discount", "cost", "rating")
 """Columns of ours that are summed or averaged: on a row that a join repeats they count several times."""
 
@@ -102,6 +104,10 @@ def _joined(
     origins = left.origins + (number,) * len(added)
     repeats = _repeats_amounts(source, part.names, origins, number)
     counted = _counted(engine, f"{mine} l LEFT JOIN {keyed} r ON {on} AND r.place = 1", join, len(pairs), repeats=repeats)
+    if counted.rows_added > max(MOST_ADDED, MOST_TIMES * counted.rows):
+        raise DataError(f"{where}: the {counted.rows:,} rows before it would become {counted.rows + counted.rows_added:,}, "
+                        f"for the file has many rows for a key, e.g. {sample_keys(counted.with_several)}. Name the columns "
+                        "under on by which its rows differ.")  # fmt: skip
     return Joined(part, origins, (*left.counts, counted))
 
 

@@ -11,6 +11,8 @@ from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.staging import BROKEN, Part, Unusable, positions, text_of, translate_errors
 from lapse.history.reading.text_files import readable_text
 
+MOST_KEYS = 1_000
+"""A line with more keys is no row of a table; each key of any line is a column of all."""
 ADVICE = "Deliver one JSON object per line, in UTF-8."
 
 
@@ -28,13 +30,17 @@ def read_json_lines(engine: DuckEngine, path: Path, reading: Reading, table: str
         connection.execute("DROP TABLE IF EXISTS reject_errors; DROP TABLE IF EXISTS reject_scans")
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {lines} AS SELECT line, "
-            "CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE false END AS good "
+            "CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' "
+            f"AND len(json_keys(line)) <= {MOST_KEYS} ELSE false END AS good "
             f"FROM read_csv({text_of(text.path)}, auto_detect = false, columns = {{'line': 'VARCHAR'}}, header = false, "
             f"delim = '\x1e', quote = '', escape = '', comment = '', compression = '{compression}', "
             "max_line_size = 16777216, store_rejects = true) WHERE line IS NOT NULL AND trim(line) <> ''"
         )
         keys = [str(row[0]) for row in connection.execute(
             f"SELECT DISTINCT unnest(json_keys(line)) AS key FROM {lines} WHERE good ORDER BY key").fetchall()]  # fmt: skip
+        if len(keys) > MOST_KEYS:
+            raise DataError(f"{where}: the lines of {path} have {len(keys):,} different keys, and each is a column; lapse "
+                            f"reads {MOST_KEYS:,}. Deliver what varies as values, not as keys.")  # fmt: skip
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE {broken} AS SELECT line AS text FROM {lines} WHERE NOT good UNION ALL "
             "(SELECT DISTINCT ON (e.file_id, e.line) coalesce(csv_line, 'line ' || e.line) FROM reject_errors e)"

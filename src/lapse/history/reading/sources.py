@@ -8,14 +8,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, SettingsError, first_line
+from lapse.core.process import temporary_folder
 from lapse.core.source_settings import IdRule, Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.exact_numbers import require_exact_numbers
 from lapse.history.reading.expressions import literal
+from lapse.history.reading.far_times import with_far_times_as_text
 from lapse.history.reading.fill_down import filled_down
 from lapse.history.reading.joins import JoinCount, join_files
 from lapse.history.reading.json_lines import read_json_lines
@@ -61,7 +62,10 @@ def setting_of(table: str, file: int, files: int) -> str:
 
 
 def source_path(folder: str, where: str, source: Reading) -> Path:
-    """Return the path of a source table's file; SettingsError when it leads outside the delivery's folder."""
+    """Return the path of a source table's file; SettingsError when it leads outside the delivery's folder.
+
+    The folder itself may be a link. A link in it may lead into DVC's cache, where DVC keeps what it landed.
+    """
     path = Path(os.path.normpath(Path(folder) / source.path))
     if not path.is_relative_to(os.path.normpath(folder)):
         raise SettingsError(f"{where}.path: {source.path} lies outside sources.folder ({folder}), which is all that "
@@ -83,11 +87,14 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
         else:
             kind = path.stat().st_mode
             if S_ISREG(kind):
+                _require_inside(path, folder, where)
                 return [path]
             if not S_ISDIR(kind):
                 raise DataError(f"{where}: {path} is neither a file nor a folder. Give the path of a file.")
             found = sorted(path.rglob("*"))
         files = [file for file in found if file.is_file() and not _is_hidden(file, Path(folder))]
+        for file in files:
+            _require_inside(file, folder, where)
     except FileNotFoundError:
         raise missing from None
     except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
@@ -103,6 +110,16 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
     return files
 
 
+def _require_inside(file: Path, folder: str, where: str) -> None:
+    """Raise SettingsError for a file that a link puts outside the delivery's folder."""
+    real = file.resolve()
+    # A cache holds files/md5/0f/1e2d…, named by their content.
+    in_cache = len(real.parts) > 4 and real.parts[-4:-2] == ("files", "md5")
+    if not real.is_relative_to(Path(folder).resolve()) and not in_cache:
+        raise SettingsError(f"{where}.path: {file} is a link that leads outside sources.folder ({folder}), which is all "
+                            "that lapse reads. Put the file itself there, or make sources.folder the link.")  # fmt: skip
+
+
 def stage_source(
     engine: DuckEngine, folder: str, where: str, source: SourceSettings, id_rules: Sequence[IdRule] = ()
 ) -> StagedTable:
@@ -113,9 +130,9 @@ def stage_source(
     swallowed by the reader. DataError for a missing, empty or unreadable file names the file and what to check.
     """
     name = where.removeprefix("sources.").replace(".", "_")
-    with TemporaryDirectory(prefix="lapse-read-") as temporary, _order_kept(engine, source):
+    with temporary_folder("read") as temporary, _order_kept(engine, source):
         parts = [
-            _read(engine, folder, where, reading, f"part_{name}_{place}", Path(temporary) / f"{place}", source)
+            _read(engine, folder, where, reading, f"part_{name}_{place}", temporary / f"{place}", source)
             for place, reading in enumerate([source, *source.joins])
         ]
         with translate_errors(where, source_path(folder, where, source), "Check the file; ask for the delivery again."):
@@ -149,7 +166,7 @@ def _read(
         raise SettingsError(f"{where}.fill_down: {reading.path} is {len(files)} files, whose lines have no common "
                             "order. List them one by one, each with its own path and fill_down.")  # fmt: skip
     if len(files) > 1 or ending.endswith(".parquet"):
-        return _read_parquet(engine, files, source_path(folder, where, reading), os.path.normpath(folder), table, where)
+        return _read_parquet(engine, files, os.path.normpath(folder), table, temporary, where)
     readers: dict[tuple[str, ...], Callable[[], Part]] = {
         DELIMITED: lambda: read_delimited(engine, path, reading, table, temporary, where),
         JSON_LINES: lambda: read_json_lines(engine, path, reading, table, temporary, where),
@@ -165,15 +182,18 @@ def _read(
                     f"lines ({', '.join(JSON_LINES)}) or a workbook ({', '.join(SPREADSHEETS)}).")  # fmt: skip
 
 
-def _read_parquet(engine: DuckEngine, files: list[Path], path: Path, folder: str, table: str, where: str) -> Part:
+def _read_parquet(engine: DuckEngine, files: list[Path], folder: str, table: str, temporary: Path, where: str) -> Part:
     """Read Parquet files; folders called key=value become text columns."""
-    with translate_errors(where, path, "Check that it is whole; ask for the delivery again."):
+    with translate_errors(
+        where, files[0] if len(files) == 1 else Path(folder), "Check that it is whole; ask for the delivery again."
+    ):
         for file in files:
             if file.stat().st_size == 0:
                 raise DataError(f"{where}: {file} is an empty file. Ask for the delivery again.")
         require_exact_numbers(engine, files, where)
         hive = any("=" in parent for file in files for parent in file.relative_to(folder).parts[:-1])
-        listed = ", ".join(text_of(file) for file in files)
+        readable = with_far_times_as_text(engine, files, folder, temporary)
+        listed = ", ".join(text_of(file) for file in readable)
         reader = (f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {hive}, "
                   "hive_types_autocast = false)")  # fmt: skip
         return part_of(engine, reader, table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from datetime import date, datetime, time
 from pathlib import Path
@@ -17,6 +18,7 @@ from lapse.history.reading.staging import Part, distinct_names, positions, text_
 
 ROWS_AT_ONCE = 20_000
 LOOKED_AT = 100
+FAR_CELL = re.compile(rb'<(?:\w+:)?c [^>]*?\br="([A-Z]{3})\d+"')
 LARGEST = 2 << 30
 """A workbook that unpacks to more bytes than this is not a delivery: a sheet holds a million rows at most."""
 
@@ -68,8 +70,12 @@ def _filled_rows(path: Path, sheet: str | None, where: str) -> list[tuple[int, l
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
                 size = sum(member.file_size for member in packed.infolist())
+                far = _far_cell(packed)
             if size > LARGEST:
                 raise DataError(f"{where}: {path} unpacks to {size:,} bytes, which no workbook needs. Deliver CSV.")
+            if far:
+                raise DataError(f"{where}: {path} has a cell in column {far}, and lapse reads up to column ZZ. Delete the "
+                                "columns behind the table in the workbook, or deliver CSV.")  # fmt: skip
         found = _sheet(path, sheet, where)
     except (DataError, SettingsError):
         raise
@@ -82,6 +88,20 @@ def _filled_rows(path: Path, sheet: str | None, where: str) -> list[tuple[int, l
     if not found:
         raise DataError(f"{where}: {path} holds no header and no rows. Ask for the delivery again.")
     return found
+
+
+def _far_cell(packed: zipfile.ZipFile) -> str | None:
+    """Return the column of a cell that stands so far right, e.g. XFD, that the reader would hold a million empty ones."""
+    for member in packed.namelist():
+        if not member.startswith("xl/worksheets/") or not member.endswith(".xml"):
+            continue
+        with packed.open(member) as sheet:
+            before = b""
+            while block := sheet.read(1 << 20):
+                if found := FAR_CELL.search(before + block):
+                    return found.group(1).decode()
+                before = block[-32:]
+    return None
 
 
 def _sheet(path: Path, sheet: str | None, where: str) -> list[tuple[int, list[Any]]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lapse.core.engine import DuckEngine
-from lapse.core.errors import DataError, first_line
+from lapse.core.engine_errors import machine_fault
+from lapse.core.errors import DataError, LapseError, first_line
 from lapse.history.reading.expressions import literal, quoted
 
 BROKEN = "the line has broken quotes or a wrong number of fields"
@@ -80,15 +81,17 @@ def read_in_order(engine: DuckEngine) -> Iterator[None]:
 
 @contextmanager
 def translate_errors(where: str, path: Path, advice: str) -> Iterator[None]:
-    """Raise whatever DuckDB, Arrow or the system finds wrong with a file as a DataError that names it."""
+    """Raise whatever DuckDB, Arrow or the system finds wrong with a file as a DataError that names it.
+
+    What the machine lacks is no fault of the file: that is a LapseError.
+    """
     import duckdb
 
     try:
         yield
-    except duckdb.OutOfMemoryException:
-        raise DataError(f"{where}: {path} does not fit into memory and the temporary folder together. Free some space "
-                        "there (TMPDIR), or deliver Parquet.") from None  # fmt: skip
     except (duckdb.Error, OSError, ValueError, RuntimeError) as error:
+        if lack := machine_fault(error):
+            raise LapseError(f"{where}: {path} cannot be read here ({first_line(error)}). {lack}") from None
         raise DataError(f"{where}: {path} cannot be read ({first_line(error)}). {advice}") from None
 
 

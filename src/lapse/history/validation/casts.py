@@ -68,6 +68,9 @@ def mapping_of(table: Table, source: SourceSettings, delivery: StagedTable, wher
     return found
 
 
+IN_THE_FUTURE = "lies in the future"
+
+
 @dataclass(frozen=True)
 class Check:
     """One reason to reject a row: the column it is about, the SQL that is true where it holds, what to do about it."""
@@ -264,7 +267,7 @@ def checks_of(
             ]
         if column.type == "timestamp" or column.name in KNOWN_DAYS:
             bad = f"{name}::DATE > {literal(str(limits.today))}::DATE"
-            checks.append(Check(column.name, "lies in the future", bad))
+            checks.append(Check(column.name, IN_THE_FUTURE, bad))
         if column.type in ("timestamp", "date"):
             bad = f"{name}::DATE < {literal(limits.earliest)}::DATE"
             checks.append(Check(column.name, f"lies before {limits.earliest} (sources.earliest)", bad))

@@ -10,10 +10,13 @@ from lapse.core.errors import DataError
 from lapse.core.source_settings import Sources
 from lapse.core.tables import Table
 from lapse.history.reading.joins import JoinCount
+from lapse.history.validation.casts import IN_THE_FUTURE
 from lapse.history.validation.rejects import JudgedFile, Reject, count_rejects, together
 
 COPIES = "coalesce(sum(copies), 0)"
 """The number of delivered rows that distinct rows stand for."""
+MOST_FUTURE, FEW_FUTURE = 0.05, 100
+"""Where more than this share, and this number, of rows lie in the future, a clock is wrong or a time was misread."""
 MOST_REASONS = 4
 """A message names so many reasons of each table; the report names all."""
 
@@ -119,6 +122,10 @@ def _refusal(
     if whole.rows_rejected > sources.max_reject_share * judged:
         return (f"sources.{table.name}: {whole.rows_rejected:,} of {judged:,} rows were rejected, more than "
                 f"sources.max_reject_share allows. {why}Check the mapping in params.yaml.")  # fmt: skip
+    future = max((reject.rows for reject in rejects if reject.reason.endswith(IN_THE_FUTURE)), default=0)
+    if future > max(MOST_FUTURE * judged, FEW_FUTURE):
+        return (f"sources.{table.name}: {future:,} of {judged:,} rows lie in the future. {why}Check the clock of this "
+                "machine, then time_format and timezone in params.yaml.")  # fmt: skip
     main = "subscriptions" if sources.transactions is None else "transactions"
     if whole.rows_kept == 0 and table.name == main:
         until = f" up to sources.until ({sources.until})" if after_until else ""

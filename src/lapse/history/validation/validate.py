@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.engine_errors import machine_fault
-from lapse.core.errors import DataError, first_line
-from lapse.core.files import write_json
+from lapse.core.errors import DataError, LapseError, first_line
+from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
@@ -122,9 +122,8 @@ def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
                         f"columns, derive and time_format under sources.{table.name}; texts need a "
                         "CAST before they are added up.") from None  # fmt: skip
     except OSError as error:
-        raise DataError(
-            f"validate: the outputs cannot be written ({first_line(error)}). Check the folder and the disk."
-        ) from None
+        lack = machine_fault(error) or "Check the folder and the disk."
+        raise LapseError(f"validate: the outputs cannot be written ({first_line(error)}). {lack}") from None
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: 
         profile.write(Path(work) / "profile.json")
         out.mkdir(parents=True, exist_ok=True)
         for file in sorted(Path(work).iterdir(), reverse=True):
-            file.replace(out / file.name)
+            publish(file, out / file.name)
 
 
 def _write_rejects(engine: DuckEngine, given: list[str], folder: Path) -> None:
@@ -299,7 +298,7 @@ def _write_rejects_only(engine: DuckEngine, given: list[str], out: Path) -> None
         for name in ("profile.json", *(f"{name}.parquet" for name in SOURCES)):
             (out / name).unlink(missing_ok=True)
         out.mkdir(parents=True, exist_ok=True)
-        (Path(work) / "rejects.parquet").replace(out / "rejects.parquet")
+        publish(Path(work) / "rejects.parquet", out / "rejects.parquet")
 
 
 def _event_types(engine: DuckEngine, sources: Sources) -> list[str]:
