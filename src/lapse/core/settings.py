@@ -137,9 +137,14 @@ class Promote(Section):
 
 
 class Retention(Section):
-    """The customer retention rate."""
+    """The customer retention rate: over which trailing days, by which attributes, and what it is held against."""
 
     active_days: Days
+    trailing_days: list[Days] = Field(default_factory=lambda: [30])
+    by: list[Name] = Field(default_factory=list)
+    """Attributes of the customers."""
+    target_crr: float | None = None
+    """The user's own, in percent a month."""
 
 
 class Score(Section):

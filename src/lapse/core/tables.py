@@ -523,9 +523,58 @@ CRR = Table(
     ),
 )  # fmt: skip
 
+_WITHOUT_N = "null where the period begins before the day from which N can be trusted"
+_WITHOUT_S = "null when S = 0"
+_PERIOD_KEY = (
+    Column("segmented_by", "text", "The attribute of params retention.by that segments are values of; all: of everybody."),
+    Column("period_kind", "text", "trailing_<days>, week, month, quarter or year."),
+    Column("period_start", "date", "First day of the period."),
+    Column("period_end", "date", "Last day of the period."),
+)
+RETENTION = Table(
+    "retention",
+    "data/retention/retention.parquet",
+    "one row per period (trailing ones end on every day) and segment; also as retention.csv",
+    ("segmented_by", "segment", "period_kind", "period_start"),
+    (
+        *_PERIOD_KEY,
+        Column("segment", "text", "Where customers were at the start of the period; new and reactivated ones where they "
+               "entered. all, or unknown where nothing is known of them."),
+        CRR.column("customers_at_start"),
+        replace(CRR.column("new_customers"), nulls=_WITHOUT_N),
+        Column("reactivated", "count", "Were customers before, not at the start, and are at the end.", "customers",
+               _WITHOUT_N),
+        Column("lapsed", "count", "Of S and N together, those not active at the end: S + N + reactivated - lapsed = E.",
+               "customers", _WITHOUT_N),
+        Column("new_gone", "count", "Of N, those not active at the end.", "customers", _WITHOUT_N),
+        Column("retained", "count", "Of S, those still active at the end.", "customers"),
+        Column("customers_at_end", "count", "E: active at the end, by where they were at the start.", "customers"),
+        Column("crr", "number", "(E - N) / S * 100.", "percent", f"{_WITHOUT_S}, and {_WITHOUT_N}"),
+        Column("crr_low", "number", "Lower end of its 95 % interval over resampled customers.", "percent", "as crr"),
+        Column("crr_high", "number", "Upper end of that interval.", "percent", "as crr"),
+        Column("strict_retention", "number", "retained / S * 100.", "percent", _WITHOUT_S),
+        Column("strict_low", "number", "Lower end of its 95 % interval (Wilson 1927).", "percent", _WITHOUT_S),
+        Column("strict_high", "number", "Upper end of that interval.", "percent", _WITHOUT_S),
+        Column("churn_rate", "number", "100 - strict_retention.", "percent", _WITHOUT_S),
+    ),
+)  # fmt: skip
+
+RETENTION_MOVES = Table(
+    "retention_moves",
+    "data/retention/moves.parquet",
+    "one row per period, segment at its start and segment at its end that has customers; also as moves.csv",
+    ("segmented_by", "period_kind", "period_start", "segment", "end_segment"),
+    (
+        *_PERIOD_KEY,
+        Column("segment", "text", "Where the customers were at the start."),
+        Column("end_segment", "text", "Where they are at the end; (gone) when no longer active."),
+        Column("customers", "count", "How many of S.", "customers"),
+    ),
+)
+
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
-       TEST_PREDICTIONS, CRR, SCORES, LEAVING, AT_RISK, LEAVING_LIST)  # fmt: skip
+       TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, SCORES, LEAVING, AT_RISK, LEAVING_LIST)  # fmt: skip
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
