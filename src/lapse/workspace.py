@@ -223,17 +223,17 @@ class Workspace:
         from lapse.retention.rate import beside_churn, print_summary, retention_periods, write_retention
         from lapse.retention.stage import measure, write_measured
 
-        active_days, reports = self.settings.retention.active_days, self.paths.reports
+        active_days, reports, folder = self.settings.retention.active_days, self.paths.reports, self.paths.retention
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             periods = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
             beside = beside_churn(engine, tables, self.period, self.windows, active_days)
             meaning = measured_meaning(engine, tables, self.profile, self.settings.churn)
             measured = measure(engine, tables, self.period, self.settings.retention, mode=self.settings.churn.mode)
-        write_measured(measured, self.paths.retention)
+        write_measured(measured, folder)
         write_retention(
-            periods, active_days, table=self.paths.retention / "crr.parquet", report=reports / "retention.json", plots=reports / "retention",
-            beside=beside, meaning=meaning,
+            periods, active_days, table=folder / "crr.parquet", report=reports / "retention.json",
+            plots=reports / "retention", beside=beside, meaning=meaning,
         )  # fmt: skip
         print_summary(periods, beside, meaning)
 

@@ -12,15 +12,13 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.errors import SettingsError
+from lapse.core.retention_settings import Days, Name, Retention
 from lapse.core.source_settings import FORMS, Land, Section, Share, Sources, without_passwords
 from lapse.core.tables import nearest
 from lapse.core.windows import LATEST, ChurnWindows, parse_day
 
 PARAMS = Path("params.yaml")
 
-Days = Annotated[int, Field(gt=0)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-"""What becomes part of a column's name."""
 Positive = Annotated[int, Field(gt=0)]
 Auto = Literal["auto"]
 
@@ -134,17 +132,6 @@ class Promote(Section):
     """In log-odds."""
     min_lift_share: Share = 0.1
     min_brier_skill: Annotated[float, Field(ge=0, le=1)] = 0.01
-
-
-class Retention(Section):
-    """The customer retention rate: over which trailing days, by which attributes, and what it is held against."""
-
-    active_days: Days
-    trailing_days: list[Days] = Field(default_factory=lambda: [30])
-    by: list[Name] = Field(default_factory=list)
-    """Attributes of the customers."""
-    target_crr: float | None = None
-    """The user's own, in percent a month."""
 
 
 class Score(Section):

@@ -176,8 +176,8 @@ def _counts(engine: Engine, held: ir.Table, kind: Kind, numbers: Sequence[int]) 
     wide = changes.pivot_table(index="number", columns=group, values="change", aggfunc="sum", fill_value=0)
     wide = wide.reindex(range(low, high + 1), fill_value=0).cumsum().loc[list(numbers)]
     wide.index.name = "number"
-    long = wide.T.stack().rename("customers").reset_index()
-    counted: pd.DataFrame = long.astype({"customers": "int64"})
+    long: Any = wide.T.stack()
+    counted: pd.DataFrame = long.rename("customers").reset_index().astype({"customers": "int64"})
     return counted
 
 
@@ -266,8 +266,9 @@ def _moves(counts: pd.DataFrame, kind: Kind, numbers: Sequence[int], attribute: 
     of_start = counts[counts["place"] == ACTIVE]
     kept = of_start[of_start["end_segment"] != GONE]
     stayed = kept.groupby(["number", "segment"])["customers"].sum()
-    gone = of_start[of_start["end_segment"] == GONE].set_index(["number", "segment"])["customers"]
-    gone = gone.sub(stayed, fill_value=0).astype("int64").rename("customers").reset_index().assign(end_segment=GONE)
+    all_of_start = of_start[of_start["end_segment"] == GONE].set_index(["number", "segment"])["customers"]
+    lost = all_of_start.sub(stayed, fill_value=0).astype("int64").rename("customers")
+    gone = lost.reset_index().assign(end_segment=GONE)
     moved = pd.concat([kept[["number", "segment", "end_segment", "customers"]], gone])
     moved = moved[(moved["customers"] > 0) & moved["number"].isin(numbers)]
     days = {number: kind.days(number) for number in numbers}

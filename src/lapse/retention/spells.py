@@ -74,7 +74,7 @@ def stays(spells: ir.Table, attributes: ir.Table | None = None, attribute: str |
     """
     table: Any = spells
     if attributes is None or attribute is None:
-        return table.mutate(segment=ibis.literal(ALL))  # type: ignore[no-any-return]
+        return spells.mutate(segment=ibis.literal(ALL))
     given: Any = attributes
     in_order = ibis.window(group_by="customer_id", order_by="day")
     known = given.select("customer_id", day=given.activity_date, value=given[f"{ATTRIBUTE}{attribute}"])
@@ -95,7 +95,8 @@ def stays(spells: ir.Table, attributes: ir.Table | None = None, attribute: str |
         "customer_id", "came", since=ibis.greatest(both.since, both.day), until=ibis.least(both.until, both.ends),
         segment=both.value.fill_null(UNKNOWN),
     )  # fmt: skip
-    return cut.filter(cut.since < cut.until)  # type: ignore[no-any-return]
+    pieced: ir.Table = cut.filter(cut.since < cut.until)
+    return pieced
 
 
 def trusted_from(engine: Engine, activity: Mapping[str, ir.Table], period: Period, mode: str = "lapse") -> date:
