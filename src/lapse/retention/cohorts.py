@@ -129,7 +129,7 @@ def kaplan_meier(days: np.ndarray[Any, Any], is_event: np.ndarray[Any, Any]) -> 
 
     if not is_event.any():
         return pd.DataFrame(columns=list(TIME_TO_SECOND_ORDER.names))
-    found = ecdf(CensoredData(uncensored=days[is_event], right=days[~is_event])).sf
+    found: Any = ecdf(CensoredData(uncensored=days[is_event], right=days[~is_event])).sf
     with warnings.catch_warnings():
         # Where all have ordered again, the formula knows no interval.
         warnings.simplefilter("ignore", RuntimeWarning)
