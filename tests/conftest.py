@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 SLOW = (
     "unit/registry/test_registry.py", "unit/core/test_cache.py", "unit/usability", "unit/model", "unit/evaluation/test_report.py",
-    "unit/simulation", "unit/test_benchmarks.py", "unit/test_labels.py", "unit/test_retention.py", "unit/features/test_own.py",
+    "unit/simulation", "unit/test_benchmarks.py", "unit/test_labels.py", "unit/retention", "unit/features/test_own.py",
     "unit/history/test_validate_command.py", "unit/history/test_delimited.py", "unit/history/test_refused_deliveries.py",
     "unit/history/test_land.py", "unit/history/test_kinds_of_files.py", "golden",
 )  # fmt: skip

@@ -220,19 +220,22 @@ class Workspace:
         return check_leakage(delivered, chosen, windows=self.windows, section=settings.features, root=self.root)
 
     def retention(self) -> None:
-        """Write the customer retention rate of every whole month and quarter, and retention beside churn."""
+        """Write who stays, counted on every day and in every period, and retention beside churn."""
         from lapse.comeback import measured_meaning
-        from lapse.retention import beside_churn, print_summary, retention_periods, write_retention
+        from lapse.retention.rate import beside_churn, print_summary, retention_periods, write_retention
+        from lapse.retention.stage import measure, write_measured
 
-        active_days, reports = self.settings.retention.active_days, self.paths.reports
+        active_days, reports, folder = self.settings.retention.active_days, self.paths.reports, self.paths.retention
         with self.engine() as engine:
             tables = self.activity_tables(engine)
             periods = retention_periods(tables, self.period, active_days, self.settings.churn.mode)
             beside = beside_churn(engine, tables, self.period, self.windows, active_days)
             meaning = measured_meaning(engine, tables, self.profile, self.settings.churn)
+            measured = measure(engine, tables, self.period, self.settings.retention, mode=self.settings.churn.mode)
+        write_measured(measured, folder)
         write_retention(
-            periods, active_days, table=self.paths.retention, report=reports / "retention.json", plots=reports / "retention",
-            beside=beside, meaning=meaning,
+            periods, active_days, table=folder / "crr.parquet", report=reports / "retention.json",
+            plots=reports / "retention", beside=beside, meaning=meaning,
         )  # fmt: skip
         print_summary(periods, beside, meaning)
 

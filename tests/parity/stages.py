@@ -17,7 +17,7 @@ from lapse.core.engine import Engine, spark_lacks
 from lapse.features.build import write_features
 from lapse.history.activity.rollup import read_activity, write_activity
 from lapse.labels import write_labels
-from lapse.retention import retention_periods
+from lapse.retention.rate import retention_periods
 from lapse.scoring.score import recent_history
 from lapse.snapshots import cutoffs_in, write_snapshots
 from tests.parity.logs import Log

@@ -63,6 +63,12 @@ def resampled_sums(values: Floats, size: int, rounds: int, seed: int) -> Floats:
     return np.array([random.multinomial(size, shares)[:-1] @ values for _ in range(rounds)], dtype="float64")
 
 
+def resampled_counts(counted: Ints, rounds: int, seed: int) -> Ints:
+    """Return a row per round: how many of the customers drawn are of each kind, given how many there are of each."""
+    size = int(counted.sum())
+    return np.random.default_rng(seed).multinomial(size, counted / max(size, 1), rounds)
+
+
 def interval(values: Any) -> Interval | None:
     """Return the 95 % percentile interval of values on resamples, without the undefined ones; None without any."""
     known = np.asarray(values, dtype="float64")

@@ -14,6 +14,22 @@ TOP = 0.1
 EDGE = 1e-9
 
 
+Z95 = 1.959963984540054
+"""95 % of a normal distribution lie within so many standard deviations."""
+
+
+def wilson(hits: Floats, n: Floats) -> tuple[Floats, Floats]:
+    """Return the 95 % interval of shares (Wilson 1927), never outside [0, 1]; not a number where n is 0 or not one.
+
+    Fixed point: 85 of 100 give 0.767 to 0.907.
+    """
+    size = np.where(n > 0, n, np.nan)
+    share, scale = hits / size, 1 + Z95**2 / size
+    middle = (share + Z95**2 / (2 * size)) / scale
+    reach = Z95 / scale * np.sqrt(share * (1 - share) / size + Z95**2 / (4 * size**2))
+    return np.maximum(middle - reach, 0), np.minimum(middle + reach, 1)
+
+
 def auroc(churned: Ints, score: Floats) -> float | None:
     """Return P(a churner scores above a stayer), ties counting half; None with one class.
 

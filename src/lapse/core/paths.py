@@ -20,7 +20,7 @@ class Paths:
         self.reports = data / "reports"
         self.usability = self.reports / "usability.json"
         self.metrics = self.reports / "metrics.json"
-        self.retention = data / "retention" / "crr.parquet"
+        self.retention = data / "retention"
         self.scores = data / "scores" / "scores.parquet"
         self.leaving = data / "scores" / "leaving.parquet"
         self.manifest = data / "scores" / "manifest.json"

@@ -12,19 +12,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.errors import SettingsError
+from lapse.core.retention_settings import Retention
 from lapse.core.settings_problems import first_problem, shown
-from lapse.core.source_settings import Land, Section, Share, Sources
+from lapse.core.source_settings import MOST_DAYS, Days, Land, Name, Section, Share, Sources
 from lapse.core.tables import nearest
 from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 
 PARAMS = Path("params.yaml")
 
-MOST_DAYS = 36_500
-"""A hundred years: longer than any log, and far from where calendars end."""
-Days = Annotated[int, Field(gt=0, le=MOST_DAYS)]
 DaysOrNone = Annotated[int, Field(ge=0, le=MOST_DAYS)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-"""What becomes part of a column's name."""
 Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Auto = Literal["auto"]
 
@@ -143,12 +139,6 @@ class Promote(Section):
     """In log-odds."""
     min_lift_share: Share = 0.1
     min_brier_skill: Annotated[float, Field(ge=0, le=1)] = 0.01
-
-
-class Retention(Section):
-    """The customer retention rate."""
-
-    active_days: Days
 
 
 class Score(Section):

@@ -10,6 +10,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 from lapse.core.tables import SOURCES, Table, nearest, require_columns
 
 Share = Annotated[float, Field(ge=0, le=1)]
+MOST_DAYS = 36_500
+"""A hundred years: longer than any log, and far from where calendars end."""
+Days = Annotated[int, Field(gt=0, le=MOST_DAYS)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+"""What becomes part of a column's name."""
 Whole = Annotated[int, Field(gt=0)]
 Rating = Annotated[float, Field(gt=-1e9, lt=1e9)]
 IdRule = Literal["unicode", "invisible", "case", "email", "decimal", "zeros"]

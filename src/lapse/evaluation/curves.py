@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lapse.core.bootstrap import OURS
-from lapse.core.metrics import capture_at, lift_at
+from lapse.core.metrics import capture_at, lift_at, wilson
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -31,10 +31,8 @@ def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict
 
 def share_interval(churned: Ints) -> tuple[float, float]:
     """Return the 95 % interval of the share that churned (Wilson 1927): never outside [0, 1]."""
-    from scipy.stats import binomtest
-
-    found = binomtest(int(churned.sum()), len(churned)).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
+    low, high = wilson(np.array([churned.sum()], "float64"), np.array([len(churned)], "float64"))
+    return float(low[0]), float(high[0])
 
 
 def gains_points(churned: Ints, risks: Mapping[str, Floats]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.engine import Engine
 from lapse.core.files import read_json
 from lapse.core.windows import ChurnWindows, Period, Window
-from lapse.retention import (
+from lapse.retention.rate import (
     PeriodRetention,
     RetentionBesideChurn,
     beside_churn,

@@ -1,0 +1,1 @@
+"""Retention: who stays, counted on any day, by segment and cohort. It needs no model."""

@@ -1,0 +1,27 @@
+"""What stage retention writes: tables as Parquet and CSV, whole or not at all, sorted, the same bytes every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lapse.core.files import atomic_write
+from lapse.core.tables import Table
+
+ARROW = {"text": pa.string(), "date": pa.date32(), "count": pa.int64(), "number": pa.float64(), "flag": pa.bool_()}
+DECIMALS = 6
+"""Of the numbers in CSV files."""
+
+
+def write_table(rows: pd.DataFrame, table: Table, folder: Path) -> None:
+    """Write the rows of a table, sorted by its key, as Parquet and as CSV under the name that the table's path gives."""
+    wanted = rows[list(table.names)].sort_values(list(table.key), ignore_index=True)
+    schema = pa.schema([(column.name, ARROW[column.type]) for column in table.columns])
+    name = Path(table.path).stem
+    with atomic_write(folder / f"{name}.parquet") as temporary:
+        pq.write_table(pa.Table.from_pandas(wanted, schema=schema, preserve_index=False), temporary)
+    with atomic_write(folder / f"{name}.csv") as temporary:
+        wanted.to_csv(temporary, index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n")
