@@ -19,8 +19,8 @@ from lapse.cli import app
 from lapse.core.files import read_json
 from lapse.core.settings import load_settings
 from lapse.evaluation import evaluate
-from lapse.retention import PeriodRetention
-from lapse.retention import print_summary as print_retention
+from lapse.retention.rate import PeriodRetention
+from lapse.retention.rate import print_summary as print_retention
 from lapse.setup.init import init
 from lapse.value import value_report
 from lapse.workspace import Workspace

@@ -19,7 +19,7 @@ from lapse.features.leakage import up_to
 from lapse.history.activity import rollup
 from lapse.labels import churn_labels
 from lapse.outreach.leaving import leaving_list, write_leaving
-from lapse.retention import retention_over
+from lapse.retention.rate import retention_over
 from lapse.scoring.consent import ConsentRecord
 from lapse.scoring.score import leaving_rows
 from lapse.snapshots import leaving_customers, population
