@@ -20,6 +20,7 @@ from typing import Any
 
 from lapse.core.errors import DataError, LapseError, ModelError, SettingsError, first_line
 from lapse.core.files import read_json, write_json
+from lapse.core.process import HELD
 from lapse.core.settings import Features
 from lapse.core.windows import ChurnWindows
 from lapse.history.profile import DataProfile
@@ -107,7 +108,9 @@ class Guard:
 
     def _may_open(self, path: str) -> bool:
         is_code = path.endswith(CODE) and _inside(path, self._code)
-        return is_code or path in self._archives or _inside(path, self._anything)
+        # The lock by which a temporary folder of ours says that its process lives: there is nothing in it to read.
+        is_lock = Path(path).name == HELD
+        return is_code or is_lock or path in self._archives or _inside(path, self._anything)
 
     def _refuse(self, what: str) -> None:
         if what not in self.refused:

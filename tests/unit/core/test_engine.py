@@ -125,10 +125,10 @@ def test_the_limit_of_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (RuntimeError("Out of Memory Error: could not allocate 2 GiB"), "set LAPSE_MEMORY_LIMIT"),
         (RuntimeError("Job aborted.\nCaused by: java.lang.OutOfMemoryError: Java heap space"), "set LAPSE_SPARK_CONF"),
-        (OSError("IO Error: No space left on device"), "The disk is full: free space"),
+        (OSError("IO Error: No space left on device"), "The disk is full, or has no room"),
         # As DuckDB words it when the spill folder may not grow any more.
         (RuntimeError("Out of Memory Error: failed to offload data block (1.0 MiB/1.0 MiB used).\n"
-                      "This limit was set by the 'max_temp_directory_size' setting."), "The disk is full: free space"),
+                      "This limit was set by the 'max_temp_directory_size' setting."), "The disk is full, or has no room"),
         (ValueError("no such column: disk_price"), "report it"),
     ],
 )  # fmt: skip
