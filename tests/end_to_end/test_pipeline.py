@@ -46,7 +46,8 @@ def test_every_stage_has_left_its_outputs(project: Path) -> None:
         "capture_at_10pct",
     } <= set(metrics["test"])
     of_contracts = {"contract_days", "days_to_renewal", "contract_logistic", "ends_by_tenure"}
-    assert set(metrics["baselines"]) == set(MEANING) - of_contracts
+    of_declines = {"own_level", "trend_ratio"}
+    assert set(metrics["baselines"]) == set(MEANING) - of_contracts - of_declines
     low, high = metrics["test"]["auroc_interval"]
     assert 0.5 < low < metrics["test"]["auroc"] < high < 1
     assert read_json(project / "data/reports/retention.json")["latest"]["month"] > 50
