@@ -222,6 +222,7 @@ class Workspace:
     def retention(self) -> None:
         """Write who stays, counted on every day and in every period, and retention beside churn."""
         from lapse.comeback import measured_meaning
+        from lapse.retention.page import write_page
         from lapse.retention.rate import beside_churn, print_summary, retention_periods, write_retention
         from lapse.retention.stage import measure, write_measured
 
@@ -236,6 +237,10 @@ class Workspace:
         write_retention(
             periods, active_days, table=folder / "crr.parquet", report=reports / "retention.json",
             plots=reports / "retention", beside=beside, meaning=meaning,
+        )  # fmt: skip
+        write_page(
+            measured, reports / "retention.html", period=self.period, settings=self.settings.retention,
+            mode=self.settings.churn.mode, beside=beside, meaning=meaning,
         )  # fmt: skip
         print_summary(periods, beside, meaning)
 

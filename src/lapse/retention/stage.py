@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import ibis.expr.types as ir
@@ -43,6 +44,8 @@ class Measured:
     cohorts: pd.DataFrame
     second_order: pd.DataFrame
     revenue: pd.DataFrame
+    trusted: date
+    """From when on who is seen for the first time counts as new."""
 
 
 def measure(engine: Engine, activity: Mapping[str, ir.Table], period: Period, settings: Retention, *, mode: str) -> Measured:
@@ -64,7 +67,8 @@ def measure(engine: Engine, activity: Mapping[str, ir.Table], period: Period, se
         engine, activity, period, trusted=trusted, period_days=settings.cohort_days, how=settings.cohort_measure
     )
     second = time_to_second_order(engine, activity, period, trusted=trusted)
-    return Measured(figures, rung, triangle, second, revenue_retention(engine, activity["purchase_days"], period))
+    revenue = revenue_retention(engine, activity["purchase_days"], period)
+    return Measured(figures, rung, triangle, second, revenue, trusted)
 
 
 def _say(rung: pd.DataFrame, distance: float | None) -> None:
