@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lapse.core.errors import SettingsError
-from lapse.core.tables import AT_RISK, LEAVING_LIST
-
 VALID_FROM = "valid_from"
 EVER = pd.Timestamp("1900-01-01")
 """From which day on a row without one is known."""
@@ -32,11 +29,7 @@ def columns_on(customer_columns: pd.DataFrame | None, scores: pd.DataFrame) -> p
 
 
 def with_columns(listed: pd.DataFrame, columns: pd.DataFrame | None) -> pd.DataFrame:
-    """Return a list with the columns of each of its customers behind its own; SettingsError where names are taken."""
+    """Return a list with the columns of each of its customers behind its own."""
     if columns is None:
         return listed
-    wanted = [name for name in columns.columns if name != "customer_id"]
-    if taken := sorted(set(wanted) & {*AT_RISK.names, *LEAVING_LIST.names}):
-        raise SettingsError(f"lists.columns: every list has a column {taken[0]!r} of its own. Leave it out of "
-                            "lists.columns.")  # fmt: skip
     return listed.merge(columns, on="customer_id", how="left", validate="one_to_one")

@@ -48,6 +48,21 @@ def test_a_column_that_is_not_delivered_is_named_with_those_that_are(tmp_path: P
     assert found.fillna("")[["E-Mail", "Ort"]].to_numpy().tolist() == [["a@x.example", ""], ["", "Ulm"]]
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["customer_id"], "every list has a column 'customer_id' of its own"),
+        (["Ort", "rank"], "every list has a column 'rank' of its own"),
+        (["Ort", "Ort"], "'Ort' stands there twice"),
+    ],
+)
+def test_a_list_has_each_column_once(names: list[str], said: str) -> None:
+    settings = load_settings(ROOT / "params.yaml").model_dump()
+    settings["lists"]["columns"] = names
+    with pytest.raises(SettingsError, match=said):
+        parse_settings(settings)
+
+
 def test_columns_need_a_table_of_customers() -> None:
     settings = load_settings(ROOT / "params.yaml").model_dump()
     settings["sources"]["customers"] = None

@@ -17,7 +17,7 @@ import pytest
 import python_calamine
 
 from lapse.core.churn_meaning import ChurnMeaning, Comeback
-from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.errors import DataError, LapseError
 from lapse.core.files import write_json
 from lapse.core.risk_text import number_format, of_100, risk_text
 from lapse.core.settings import Lists
@@ -26,7 +26,7 @@ from lapse.core.windows import ChurnWindows
 from lapse.outreach.about import about_list, with_staleness
 from lapse.outreach.customer_columns import columns_on
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula
-from lapse.outreach.lists import at_risk_list, make_list, read_scores, write_every_list
+from lapse.outreach.lists import at_risk_list, read_scores, write_every_list
 from lapse.outreach.rules import ListRules
 from lapse.outreach.spreadsheet import write_spreadsheet
 from lapse.outreach.tally import Tally
@@ -392,8 +392,6 @@ def test_chosen_columns_of_the_customers_stand_on_the_lists_alone(tmp_path: Path
     shown = python_calamine.CalamineWorkbook.from_path(tmp_path / "at_risk.xlsx").get_sheet_by_name("At risk").to_python()
     assert shown[2][1:4] == ["Customer", "E-mail", "=Land"] and shown[3][2] == "=cmd()"
     assert "<f>" not in sheet_of(tmp_path / "at_risk.xlsx", 1)
-    with pytest.raises(SettingsError, match="every list has a column 'rank' of its own"):
-        make_list(given, rules(), customer_rows(rank=["1", "2"]))
 
 
 def test_of_several_rows_of_a_customer_the_newest_known_one_counts() -> None:
