@@ -194,7 +194,7 @@ def new_product_share(days: Any, window: int) -> Any:
 @breadth.aggregate(
     Entry("Products bought again over all products bought, day by day in the whole log.", "ratio", "null without any order",
           "lower", "habits",
-          "had bought {repeat_product_share:.0%} of what they buy before, others typically {others:.0%}",
+          "{repeat_product_share:.0%} of what they buy they had bought before, others typically {others:.0%}",
           enough=FEW_DAYS, needs=("product_id",))
 )  # fmt: skip
 def repeat_product_share(days: Any) -> Any:
