@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
@@ -98,8 +99,11 @@ def _sweep(where: Path) -> None:
 
     for folder in where.glob(f"{PREFIX}*"):
         try:
-            young = time.time() - folder.stat().st_mtime < GRACE_SECONDS
-            if young or folder.is_symlink() or not (folder / HELD).is_file():
+            found, mark = folder.lstat(), folder / HELD
+            young = time.time() - found.st_mtime < GRACE_SECONDS
+            # Everybody may write to the temporary folder, links too: only what this user made is opened.
+            ours = stat.S_ISDIR(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
+            if young or not ours or mark.is_symlink() or not mark.is_file():
                 continue
             with FileLock(folder / HELD, timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -65,11 +65,16 @@ def test_what_a_killed_run_left_is_removed_at_the_next_start(tmp_path: Path, mon
     runs[0].wait()
     theirs = tmp_path / "lapse-not-ours"
     theirs.mkdir()
-    for folder in (dead, alive, theirs):
+    linked, kept = tmp_path / "lapse-linked", tmp_path / "kept.txt"
+    linked.mkdir()
+    kept.write_text("kept", encoding="utf-8")
+    (linked / HELD).symlink_to(kept)
+    for folder in (dead, alive, theirs, linked):
         os.utime(folder, (0, 0))
     with temporary_folder("spill") as mine:
-        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, alive.name, theirs.name])
-        assert (alive / HELD).exists()
+        left = [mine.name, alive.name, theirs.name, linked.name, kept.name]
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(left)
+        assert (alive / HELD).exists() and kept.read_text(encoding="utf-8") == "kept", "a link is not followed"
     runs[1].kill()
     for run in runs:
         run.communicate()
