@@ -164,9 +164,9 @@ def second_order_text(curve: pd.DataFrame) -> str | None:
     """Return how many new customers have ordered a second time by some ages; None without any new customer."""
     if curve.empty:
         return None
-    last = int(curve["days"].max())
+    first, last = int(curve["days"].min()), int(curve["days"].max())
     said = []
-    for days in [asked for asked in ASKED_DAYS if asked <= last] or [last]:
+    for days in [asked for asked in ASKED_DAYS if first <= asked <= last] or [last]:
         row = curve[curve["days"] <= days].iloc[-1]
         said.append(f"{_percent(row['share'])} by day {days} (95 %: {row['low']:.1f} to {row['high']:.1f})")
     return (f"Of {int(curve['at_risk'].max()):,} new customers, {', '.join(said)} had ordered a second time; those whom "

@@ -8,10 +8,12 @@ from datetime import date, timedelta
 from html import unescape
 from typing import Any
 
+import pandas as pd
+
 from lapse.core.engine import Engine
 from lapse.core.retention_settings import Retention
 from lapse.core.windows import Period
-from lapse.retention.page import alert_text, retention_page, trend_of
+from lapse.retention.page import alert_text, retention_page, second_order_text, trend_of
 from lapse.retention.stage import measure
 from tests.conftest import log_of, roll_up
 
@@ -57,6 +59,14 @@ def test_the_page_says_who_stays_and_loads_nothing(engine: Engine) -> None:
 def test_an_empty_log_is_said_and_draws_nothing(engine: Engine) -> None:
     text = page_of(engine, [{"customer_id": "a", "ordered_at": "2024-12-30", "amount": 5}], [])
     assert "<svg" not in text and "nan" not in text.replace("&nbsp;", "").lower().replace("maintenance", "")
+
+
+def test_ages_before_anybody_ordered_again_are_not_said() -> None:
+    curve = pd.DataFrame(
+        {"days": [45, 50], "at_risk": [20, 10], "share": [10.0, 25.0], "low": [3.0, 9.0], "high": [30.0, 50.0]}
+    )
+    assert "20 new customers, 25.0 % by day 50 (95 %: 9.0 to 50.0)" in (second_order_text(curve) or "")
+    assert second_order_text(curve.head(0)) is None
 
 
 def test_an_alert_is_a_sentence(engine: Engine) -> None:
