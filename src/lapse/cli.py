@@ -105,8 +105,34 @@ def init(
 
 
 @app.command()
+def mapping(
+    write: Annotated[bool, typer.Option("--write", help="Write it into params.yaml; its other lines stay.")] = False,
+) -> None:
+    """Propose which of your files is which table, and which of their columns is which of ours.
+
+    Looks at every file in sources.folder and tells from the columns' names, in ten languages, and from what stands in
+    them. Read it before you trust it. Exit code 3 where no file can be taken for transactions or subscriptions.
+    """
+    from lapse.core.settings import PARAMS, load_settings
+    from lapse.setup.init import write_mapping
+    from lapse.setup.mapping import propose
+
+    proposal = propose(Path(load_settings().sources.folder))
+    typer.echo(shown(str(proposal)))
+    if not proposal.is_usable:
+        raise DataError("no file could be taken for transactions or subscriptions. Map the columns by hand in params.yaml, "
+                        "section sources; data/README.md lists ours.")  # fmt: skip
+    if write:
+        write_mapping(PARAMS, proposal)
+        typer.echo("Written to params.yaml, sections sources and lists. Next: `lapse check`.")
+    else:
+        typer.echo("`lapse mapping --write` puts this into params.yaml.")
+
+
+@app.command()
 def check(
     out: Annotated[Path, typer.Option(help="Folder for usability.json and usability.html.")] = Path("data/reports"),
+    write: Annotated[bool, typer.Option("--write", help="Write the proposed windows into params.yaml.")] = False,
 ) -> None:
     """Say whether the sources can support a churn model, and how to set it up. Trains nothing.
 
@@ -120,6 +146,7 @@ def check(
     from lapse.core.process import temporary_folder
     from lapse.nightly import check_delivery
     from lapse.usability.check import PAGE_NAME, text_of_report, write_report
+    from lapse.usability.usability_report import UsabilityReport
     from lapse.workspace import Workspace
 
     rejects = out / "rejects.parquet"
@@ -133,6 +160,13 @@ def check(
     typer.echo(f"The same report as a page: {out / PAGE_NAME}; the rejected rows: {rejects}")
     if not report.can_train:
         raise typer.Exit(DataError.exit_code)
+    if write and isinstance(report, UsabilityReport) and report.proposed is not None:
+        from lapse.core.settings import PARAMS
+        from lapse.setup.params_file import write_settings
+
+        values = report.proposed.params | report.proposed.params_of_the_rhythm
+        write_settings(PARAMS, values)
+        typer.echo(f"Written to params.yaml: {', '.join(f'{name} {value}' for name, value in values.items())}.")
 
 
 @app.command()

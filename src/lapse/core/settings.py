@@ -277,7 +277,9 @@ def load_settings(path: Path = PARAMS) -> Settings:
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
     except YAMLError as error:
-        raise SettingsError(f"{path} is not valid YAML: {shown(' '.join(str(error).split()), 400)}") from None
+        where = shown(" ".join(str(error).split()), 400)
+        raise SettingsError(f"{path} is not valid YAML: {where}. An expression with commas, colons, quotes or # stands "
+                            "in double quotes.") from None  # fmt: skip
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
     except (OSError, ValueError) as error:

@@ -120,7 +120,7 @@ class Join(Reading):
 
 
 class Words(Section):
-    """The words that a delivered flag uses, besides true, yes, y, t, 1 and false, no, n, f, 0; their case is ignored."""
+    """The words that a delivered flag uses, besides those of history/validation/flags.py; their case is ignored."""
 
     yes: list[str] = []
     no: list[str] = []
@@ -166,6 +166,22 @@ class Transactions(SourceSettings):
     """The order lines."""
 
     max_amount: Annotated[float, Field(gt=0, lt=1e14)] = 1_000_000.0
+
+    @property
+    def is_priced_by_unit(self) -> bool:
+        """Whether a line's amount is its quantity times its unit price."""
+        return "unit_price" in {*self.columns, *self.derive}
+
+    @model_validator(mode="after")
+    def _amount_is_known_once(self) -> Transactions:
+        mapped = {*self.columns, *self.derive}
+        if self.is_priced_by_unit and "amount" in mapped:
+            raise ValueError(
+                "amount and unit_price are both mapped, and amount = quantity * unit_price. Take one of them away"
+            )
+        if self.is_priced_by_unit and "quantity" not in mapped:
+            raise ValueError("unit_price is mapped without quantity, and amount = quantity * unit_price. Map quantity, too")
+        return self
 
 
 class Feedback(SourceSettings):
@@ -280,5 +296,6 @@ class Sources(Section):
 
 
 def given(source: SourceSettings) -> set[str]:
-    """Return the columns of ours that a file gives, mapped or derived."""
-    return {*source.columns, *source.derive}
+    """Return the columns of ours that a file gives: mapped, derived, or an amount that follows from its unit price."""
+    priced = isinstance(source, Transactions) and source.is_priced_by_unit
+    return {*source.columns, *source.derive, *(("amount",) if priced else ())}

@@ -86,6 +86,8 @@ TRANSACTIONS = Table(
         Column("store_id", "text", "Which store or site.", nulls=_WHERE_GIVEN),
         Column("channel", "text", "By which way it was ordered, e.g. web, app, store.", nulls=_WHERE_GIVEN),
         Column("quantity", "decimal", "How many units; negative on returns.", "units", _WHERE_GIVEN),
+        Column("unit_price", "decimal", "What the business receives for one unit: where no amount is delivered, amount = "
+               "quantity * unit_price.", "currency", _WHERE_GIVEN),
         Column("amount", "decimal", "What the business receives for the line; negative on returns.", "currency",
                "null only when the delivery has no money at all"),
         Column("discount", "decimal", "Money off the usual price, as a positive number.", "currency", _WHERE_GIVEN),
@@ -673,7 +675,8 @@ def require_columns(table: Table, mapped: Iterable[str]) -> None:
     """Raise SettingsError when params map an unknown column of a source table, or lack a required one."""
     given = set(mapped)
     for name in sorted(given - set(table.names)):
-        raise SettingsError(f"sources.{table.name}: unknown column {name!r}. {nearest(name, table.names)}")
+        further = " Further columns of theirs are kept by attributes: [theirs]." if table is CUSTOMERS else ""
+        raise SettingsError(f"sources.{table.name}: unknown column {name!r}. {nearest(name, table.names)}{further}")
     for column in table.columns:
         if column.required and column.name not in given:
             raise SettingsError(

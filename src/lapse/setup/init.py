@@ -16,6 +16,9 @@ from lapse.core.errors import LapseError, SettingsError
 from lapse.core.files import intact, read_json, text_sha256, write_json, write_text
 from lapse.core.settings import load_settings
 from lapse.core.tables import nearest
+from lapse.history.reading.sources import files_there
+from lapse.setup.mapping import Proposal, propose
+from lapse.setup.params_file import dump_commented, load_commented, write_settings
 
 STATE = "lapse.json"
 DELIVERY = "delivery.dvc"
@@ -46,9 +49,9 @@ README = """\
 
 Who is about to stop buying, why, and whom to reach. Made by `lapse init`, lapse {version}.
 
-1. Put your tables into `{folder}` and say in `params.yaml`, section sources, which of your columns is which of ours
-   (`data/README.md` lists ours).
-2. `lapse check` says whether they can support a churn model, and how to set it up.
+1. Put your tables into `{folder}`. `lapse mapping --write` says in `params.yaml`, section sources, which of your columns
+   is which of ours (`data/README.md` lists ours): read it, and correct it.
+2. `lapse check` says whether they can support a churn model, and how to set it up; `--write` puts its windows into params.
 3. `dvc repro` makes the ranked list: open `data/lists/at_risk.xlsx`, or run `lapse at-risk`.
 
 Try something out: `dvc exp run -S churn.horizon_days=60` and `dvc exp show --only-changed`; several at once:
@@ -85,6 +88,8 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
     if not (folder / "params.yaml").exists():
         write_text(folder / "params.yaml", params_of(source, delivery))
         done.append("params.yaml: every setting, with a comment")
+        if source is None and delivery is not None and (folder / delivery).is_dir():
+            done += _map_what_is_there(folder, folder / delivery)
     settings = load_settings(folder / "params.yaml")
     done += _write_files(folder, _files(settings.sources.folder, lands_tables=bool(settings.land.tables)), state)
     if not Path(settings.sources.folder).is_absolute():
@@ -96,6 +101,25 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
     return done + _set_up_dvc(folder)
 
 
+def _map_what_is_there(folder: Path, delivery: Path) -> list[str]:
+    """Write into params.yaml what the delivered files are taken for, and return it in words."""
+    if not files_there(delivery):
+        return []
+    proposal = propose(delivery)
+    if proposal.is_usable:
+        write_mapping(folder / "params.yaml", proposal)
+        return [f"{proposal}", "params.yaml: sources as above, told from the names of the columns. Look at them."]
+    return [f"{proposal}", "params.yaml: nothing of this is written, since no file could be taken for transactions."]
+
+
+def write_mapping(params: Path, proposal: Proposal) -> None:
+    """Write the tables of a proposal into a params.yaml, and the columns that a person wants to see on the lists."""
+    values: dict[str, Any] = {f"sources.{name}": value for name, value in proposal.sources().items()}
+    if proposal.for_eyes:
+        values["lists.columns"] = proposal.for_eyes
+    write_settings(params, values)
+
+
 def _is_tracked(delivery: str) -> bool:
     """Whether the delivery lies inside the workspace and is no output of a stage."""
     path = PurePosixPath(delivery)
@@ -105,13 +129,9 @@ def _is_tracked(delivery: str) -> bool:
 
 def params_of(source: str | None, delivery: str | None) -> str:
     """Return the text of a params.yaml: the repository's, with a known source's own sections laid over."""
-    from io import StringIO
-
     from ruamel.yaml import YAML
 
-    yaml = YAML()
-    yaml.width = 125
-    params = yaml.load(_packaged("params.yaml"))
+    params = load_commented(_packaged("params.yaml"))
     preset = YAML(typ="safe").load((PRESETS / f"{source}.yaml").read_text(encoding="utf-8")) if source else OWN
     for section, values in preset.items():
         if not isinstance(values, Mapping):
@@ -121,10 +141,8 @@ def params_of(source: str | None, delivery: str | None) -> str:
             params[section][key] = value
     if delivery is not None:
         params["sources"]["folder"] = delivery
-    out = StringIO()
-    yaml.dump(params, out)
     # What our own params say about Complete Journey is not true of other data.
-    text = out.getvalue()
+    text = dump_commented(params)
     return text if source == "complete_journey" else text.replace(f" {OF_COMPLETE_JOURNEY}", "")
 
 

@@ -66,11 +66,15 @@ class Calendar:
 
     @property
     def open_days(self) -> list[date]:
-        """The days that fall on a weekday of business."""
-        seen: dict[int, list[bool]] = {}
+        """The days that fall on a weekday of business: one of few customers, as returns by post, is a closing day."""
+        seen: dict[int, list[int]] = {}
         for day in self.days:
-            seen.setdefault(day.weekday(), []).append(day in self.customers)
-        opened = {weekday for weekday, had in seen.items() if mean(had) > OPEN_WEEKDAY}
+            seen.setdefault(day.weekday(), []).append(self.customers.get(day, 0))
+        busiest = max(median(customers) for customers in seen.values())
+        opened = {
+            weekday for weekday, customers in seen.items()
+            if mean(number > 0 for number in customers) > OPEN_WEEKDAY and median(customers) >= ALMOST_EMPTY * busiest
+        }  # fmt: skip
         return [day for day in self.days if day.weekday() in opened]
 
 

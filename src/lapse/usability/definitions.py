@@ -65,6 +65,11 @@ class TriedDefinition:
         return {"churn.active_days": self.windows.active_days, "churn.horizon_days": self.windows.horizon_days,
                 "snapshots.step_days": self.step_days}  # fmt: skip
 
+    @property
+    def params_of_the_rhythm(self) -> dict[str, int]:
+        """The settings that the same rhythm suggests: when a customer is active, and the days of margin at stake."""
+        return {"retention.active_days": self.windows.active_days, "value.value_days": self.windows.active_days}
+
     def to_json(self) -> dict[str, object]:
         """Return the row of the table of windows as plain values."""
         return {

@@ -51,7 +51,7 @@ def rejected(counts: Mapping[str, Count]) -> list[Finding]:
                 "Find out who they are (guests, counter sales?). Their purchases belong to nobody: known customers among "
                 "them look less active than they are."
                 if without
-                else f"Look at them in data/validated/rejects.parquet, and correct the delivery or sources.{table}."
+                else f"Look at them among the rejected rows (rejects.parquet), and correct the delivery or sources.{table}."
             )
             rows = count.rows_in + count.rows_added
             many = reject.rows > limit * rows

@@ -169,7 +169,8 @@ def rhythm_sentences(report: UsabilityReport) -> list[str]:
         *sentences,
         f"Proposal: {params}. That leaves {plural(proposed.snapshots, 'snapshot')} at "
         f"{plural(len(proposed.cutoffs), 'cutoff')}; {rate_text(proposed)} of them churned. "
-        f"The same rhythm suggests retention.active_days {active} and value.value_days {active} or more.",
+        f"The same rhythm suggests retention.active_days {active} and value.value_days {active} or more. "
+        "`lapse check --write` puts them into params.yaml.",
         *comeback_sentences(report, proposed),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.history.validation.amounts import Number, number_spelling
 from lapse.history.validation.spelling import PARSED, Delivered, Spelling
+from tests.unit.history.history_cases import Validate
 
 Read = Callable[..., tuple[list[Decimal | None], Spelling]]
 
@@ -137,3 +139,24 @@ def test_a_number_in_any_spelling_reads_back(
 def test_thousands_are_never_read_as_ones(read: Read, numbers: list[int], group: str) -> None:
     found = read([f"{number:,}".replace(",", group) for number in numbers])[0]
     assert all(got in (None, Decimal(number)) for number, got in zip(numbers, found, strict=True))
+
+
+def test_an_amount_follows_from_quantity_and_unit_price(folder: Path, run_validate: Validate) -> None:
+    (folder / "lines.csv").write_text(
+        'who,at,n,price\na,2020-01-01,3,"1.234,50"\nb,2020-01-02,-2,"0,05"\nc,2020-01-03,,"2,50"\nd,2020-01-04,2,\n'
+        'e,2020-01-05,9000,"900,00"\n'
+    )
+    columns = {"customer_id": "who", "ordered_at": "at", "quantity": "n", "unit_price": "price"}
+    found = run_validate(transactions={"path": "lines.csv", "columns": columns})
+    rows = found.rows(columns="customer_id, amount, is_return")
+    assert rows == [("a", Decimal("3703.5"), False), ("b", Decimal("-0.1"), True)]
+    assert found.reasons() == {"quantity is missing": 1, "unit_price is missing": 1,
+                               "unit_price makes an amount beyond 1e+06 (max_amount)": 1}  # fmt: skip
+
+
+def test_a_derivation_that_fails_shows_the_cells_it_reads(folder: Path, run_validate: Validate) -> None:
+    (folder / "lines.csv").write_text('who,at,n,price\na,2020-01-01,3,"1,50"\nb,2020-01-02,1,2.00\n')
+    source = {"path": "lines.csv", "columns": {"customer_id": "who", "ordered_at": "at"},
+              "derive": {"amount": "CAST(n AS DOUBLE) * CAST(Price AS DOUBLE)"}}  # fmt: skip
+    told = str(run_validate(transactions=source).reject("amount cannot be derived"))
+    assert "e.g. n '3', price '1,50'" in told and "map quantity and unit_price" in told

@@ -57,7 +57,7 @@ def test_days_that_cannot_be_are_rejected(folder: Path, run_validate: Validate) 
 
 
 def test_a_return_flag_that_cannot_be_read_is_no_silent_no(folder: Path, run_validate: Validate) -> None:
-    flags = ["", "X", "1.0", "ja", "returned", "Y", "true", "0"]
+    flags = ["", "X", "1.0", "jo", "returned", "Y", "true", "0"]
     (folder / "lines.csv").write_text(
         "who,at,paid,back\n" + "".join(f"a,2020-01-0{n},10,{flag}\n" for n, flag in enumerate(flags, 1))
     )

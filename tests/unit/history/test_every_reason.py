@@ -115,8 +115,8 @@ FINE = "z,2019-01-01,1,0\n"
         ("a,2019-01-01,10 %,0\n", {}, "Looks like a percentage, which is no amount"),
         ("a,2019-01-01,NULL,0\n", {},
          "Looks like an empty value: take amount out of columns and write derive: {amount: 'nullif(paid, ''NULL'')'}"),
-        ("a,2019-01-01,1,ja\nb,2019-01-01,1,X\n", {},
-         "Say which of 'X', 'ja' mean yes and which no: flags: {is_return: {yes: [], no: []}} under sources.transactions"),
+        ("a,2019-01-01,1,jo\nb,2019-01-01,1,X\n", {},
+         "Say which of 'X', 'jo' mean yes and which no: flags: {is_return: {yes: [], no: []}} under sources.transactions"),
     ],
 )  # fmt: skip
 def test_the_line_to_write_is_told(
@@ -168,7 +168,7 @@ def test_a_word_is_yes_or_no_and_a_text() -> None:
 WEB_SHOP = """Order;Customer;Date;Total;Discount;Qty;Returned
 1001;c1;2024-05-15 12:25:16 +0200;€57,70;-;1;X
 1002;c2;2024-05-16 09:05:00 +0200;€1.234,50;€2,-;2;
-1003;c2;2024-05-17 23:30:00 +0200;€12,-;€0,00;1.000;nein
+1003;c2;2024-05-17 23:30:00 +0200;€12,-;€0,00;1.000;nope
 """
 
 
@@ -180,11 +180,11 @@ def test_an_odd_web_shop_needs_one_failed_check_at_most(folder: Path, run_valida
     found = run_validate(transactions=source)
     told = {reject.column: reject.advice for reject in found.counts["transactions"].rejects}
     assert "derive: {discount: 'nullif(Discount, ''-'')'}" in told["discount"]
-    assert "which of 'X', 'nein' mean yes and which no: flags: {is_return: {yes: [], no: []}}" in told["is_return"]
+    assert "which of 'X', 'nope' mean yes and which no: flags: {is_return: {yes: [], no: []}}" in told["is_return"]
     assert 'decimal: ","' in told["quantity"]
     mended = {
         "path": "orders.csv", "columns": columns, "derive": {"discount": "nullif(Discount, '-')"}, "decimal": ",",
-        "flags": {"is_return": {"yes": ["X"], "no": ["nein"]}},
+        "flags": {"is_return": {"yes": ["X"], "no": ["nope"]}},
     }  # fmt: skip
     found = run_validate(transactions=mended)
     assert found.numbers() == (3, 3, 0, 0)

@@ -68,6 +68,13 @@ def checked_expression(text: str, columns: Mapping[str, str], where: str) -> str
     return trees[0].sql(dialect="duckdb", comments=False)
 
 
+def columns_in(text: str, names: Sequence[str]) -> list[str]:
+    """Return the source's columns that a checked expression of params reads, in their order in the source."""
+    tree = sqlglot.parse_one(text, dialect="duckdb")
+    read = {matching_column(node.name, names, "") for node in tree.find_all(sql.Column)}
+    return [name for name in names if name in read]
+
+
 def _is_allowed(node: sql.Expression) -> bool:
     if isinstance(node, sql.Anonymous):
         return node.name.upper() in ALLOWED_BY_NAME

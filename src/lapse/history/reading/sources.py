@@ -27,6 +27,7 @@ PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)
 JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson") for packed in PACKED)
 SPREADSHEETS = (".xlsx", ".xls", ".xlsb", ".ods")
+MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
     DataError when there is none, and for what is neither a file nor a folder.
     """
     path, folder = source_path(folder, where, source), os.path.normpath(folder)
-    missing = DataError(f"{where}: {path} is not there. Check sources.folder and the path in params.yaml; `dvc repro` "
-                        "lands what is not a file.")  # fmt: skip
+    missing = DataError(f"{where}: {path} is not there. {_what_is_there(Path(folder))} Check sources.folder and the path in "
+                        "params.yaml; `lapse mapping` proposes both, and `dvc repro` lands what is not a file.")  # fmt: skip
     try:
         if not os.path.lexists(path) and any(char in source.path for char in "*?["):
             found = sorted(Path(folder).glob(os.path.relpath(path, folder)))
@@ -108,6 +109,25 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
         raise DataError(f"{where}: {path} holds {other[0].name}, but a folder or pattern may hold Parquet only. Give the "
                         "path of one file.")  # fmt: skip
     return files
+
+
+def files_there(folder: Path) -> list[Path]:
+    """Return the files of a delivery's folder that lapse can read, below it too, by name; hidden ones are left out."""
+    known = (*DELIMITED, *JSON_LINES, *SPREADSHEETS, ".parquet")
+    return sorted(
+        path for path in folder.rglob("*")
+        if path.name.casefold().endswith(known) and path.is_file() and not _is_hidden(path, folder)
+    )  # fmt: skip
+
+
+def _what_is_there(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"There is no folder {folder}."
+    names = [str(path.relative_to(folder)) for path in files_there(folder)]
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return (
+        f"The folder holds {', '.join(names[:MOST_NAMED])}{more}." if names else "The folder holds no file that lapse reads."
+    )
 
 
 def _require_inside(file: Path, folder: str, where: str) -> None:

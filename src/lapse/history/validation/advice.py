@@ -9,7 +9,7 @@ from lapse.core.source_settings import SourceSettings
 from lapse.core.tables import Table
 from lapse.history.reading.expressions import literal
 from lapse.history.validation.amounts import Number, number_spelling
-from lapse.history.validation.casts import Check
+from lapse.history.validation.casts import CANNOT_BE_DERIVED, Check
 from lapse.history.validation.spelling import PARSED, Delivered
 from lapse.history.validation.time_formats import format_of
 
@@ -42,7 +42,7 @@ def advice_on(unread: Delivered, table: Table, source: SourceSettings, check: Ch
     `place`: where the file stands in params.
     """
     if not check.reason.startswith("cannot be read"):
-        return ""
+        return _derivation_advice(table, check) if check.reason == CANNOT_BE_DERIVED else ""
     found = unread.rows("t, copies", "true ORDER BY copies DESC, t LIMIT " + str(LOOKED_AT), distinct=True)
     values = [str(text) for text, _ in found]
     theirs = source.columns.get(check.column, check.column)
@@ -61,6 +61,13 @@ def advice_on(unread: Delivered, table: Table, source: SourceSettings, check: Ch
     if table.column(check.column).type == "decimal":
         return _decimal_advice(unread, source, place, rows)
     return _time_advice(unread, source, place, values, rows)
+
+
+def _derivation_advice(table: Table, check: Check) -> str:
+    told = "A derivation reads the cells as they are written, while columns reads numbers and days as people write them"
+    if table.name == "transactions" and check.column == "amount":
+        return f"{told}: map quantity and unit_price there, and their product is the amount."
+    return f"{told}: map {check.column} there if one column holds it."
 
 
 def quoted_name(name: str) -> str:

@@ -19,6 +19,8 @@ from lapse.history.validation.flags import flag_value
 from lapse.history.validation.nobody import is_nobody
 from lapse.history.validation.spelling import PARSED, Delivered, Spelling, text_of
 
+PRICED = "out_quantity * out_unit_price"
+"""The SQL of the amount of a line whose file gives the price of one unit."""
 END = ("ended_date", "end_reason", "end_recorded_date")
 NO_END_YEARS = 50
 """9999-12-31 and the like: an end so many years from now is how a contract without an end is written."""
@@ -69,6 +71,7 @@ def mapping_of(table: Table, source: SourceSettings, delivery: StagedTable, wher
 
 
 IN_THE_FUTURE = "lies in the future"
+CANNOT_BE_DERIVED = "cannot be derived"
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,8 @@ def _typed_expressions(
             typed[column.name] = f"NULL::{DUCKDB_TYPES[column.type]}"
     if table.name == "transactions":
         typed["order_id"] = f"coalesce({typed['order_id']}, strftime(out_ordered_at, '%Y-%m-%d'))"
+        if _is_priced_by_unit(source):
+            typed["amount"] = f"TRY_CAST({PRICED} AS {DUCKDB_TYPES['decimal']})"
         negative = "coalesce(out_amount < 0, false) OR coalesce(out_quantity < 0, false)"
         typed["is_return"] = f"coalesce({typed['is_return']}, false) OR {negative}"
     for name in attributes_of(source):
@@ -241,10 +246,10 @@ def checks_of(
         is_text = mapped[column.name].type == "VARCHAR"
         blank = f"coalesce({text_of(raw, 'VARCHAR')} = '', true)" if is_text else f"{raw} IS NULL"
         if mapped[column.name].is_derived:
-            checks.append(Check(column.name, "cannot be derived", quoted("failed_" + column.name)))
+            checks.append(Check(column.name, CANNOT_BE_DERIVED, quoted("failed_" + column.name)))
         if column.name == "customer_id":
             checks.append(Check(column.name, "is missing", f"{name} IS NULL OR is_nobody"))
-        elif column.required or column.name == "amount":
+        elif column.required or column.name in _makes_the_amount(source):
             nothing = f"{blank} OR {name} IS NULL" if column.type == "text" else blank
             if mapped[column.name].is_derived:
                 nothing = f"({nothing}) AND NOT {quoted('failed_' + column.name)}"
@@ -275,9 +280,21 @@ def checks_of(
     return checks
 
 
+def _is_priced_by_unit(source: SourceSettings) -> bool:
+    return isinstance(source, Transactions) and source.is_priced_by_unit
+
+
+def _makes_the_amount(source: SourceSettings) -> tuple[str, ...]:
+    """Return the columns without which a line has no amount."""
+    return ("quantity", "unit_price") if _is_priced_by_unit(source) else ("amount",)
+
+
 def _range_checks(column: Column, source: SourceSettings, name: str) -> list[Check]:
-    if column.name == "amount" and isinstance(source, Transactions):
-        return [Check(column.name, f"is beyond {source.max_amount:g} (max_amount)", f"abs({name}) > {source.max_amount!r}")]
+    if column.name in ("amount", "unit_price") and isinstance(source, Transactions):
+        amount = PRICED if column.name == "unit_price" else name
+        beyond = "makes an amount beyond" if column.name == "unit_price" else "is beyond"
+        bad = f"abs({amount}) > {source.max_amount!r}"
+        return [Check(column.name, f"{beyond} {source.max_amount:g} (max_amount)", bad)]
     if column.name == "rating" and isinstance(source, Feedback):
         bad = f"{name} NOT BETWEEN {source.scale_min!r} AND {source.scale_max!r}"
         return [Check(column.name, f"is outside the scale {source.scale_min:g} to {source.scale_max:g}", bad)]

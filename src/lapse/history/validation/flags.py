@@ -6,8 +6,9 @@ from lapse.core.source_settings import Words, folded
 from lapse.history.reading.expressions import literal
 from lapse.history.validation.spelling import text_of
 
-YES = ("true", "t", "yes", "y", "1")
-NO = ("false", "f", "no", "n", "0")
+YES = ("true", "t", "yes", "y", "1", "ja", "j", "oui", "si", "sí", "sì", "sim", "tak", "はい")
+NO = ("false", "f", "no", "n", "0", "nein", "nee", "nei", "non", "não", "nao", "nie", "いいえ")
+"""English, German, Dutch, Norwegian, French, Spanish, Italian, Portuguese, Polish, Japanese."""
 
 
 def flag_value(raw: str, raw_type: str, words: Words | None) -> str:

@@ -9,10 +9,10 @@ from lapse.core.engine import DuckEngine
 from lapse.core.errors import sample_keys
 from lapse.core.source_settings import SourceSettings
 from lapse.core.tables import Table
-from lapse.history.reading.expressions import literal
+from lapse.history.reading.expressions import columns_in, literal
 from lapse.history.reading.sources import StagedTable
 from lapse.history.validation.advice import advice_on
-from lapse.history.validation.casts import Check, Mapped
+from lapse.history.validation.casts import CANNOT_BE_DERIVED, Check, Mapped
 from lapse.history.validation.spelling import Delivered
 
 MOST_VALUES, LONGEST_VALUE = 3, 40
@@ -102,7 +102,9 @@ def count_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> list[Re
         if value is not None:
             of_reason = (f"(SELECT s.* FROM {file.delivery.staged} s JOIN checked_rows_{table.name} j "
                          f"ON s.rowid = j.number WHERE j.faults & {1 << place} <> 0 AND {of_file})")  # fmt: skip
-            unread = Delivered(engine, of_reason, value.expression, value.type)
+            failed = check.reason == CANNOT_BE_DERIVED
+            shown = cells_of(file.source.derive[check.column], file.delivery) if failed else value.expression
+            unread = Delivered(engine, of_reason, shown, "VARCHAR" if failed else value.type)
             most = unread.rows(
                 f"left(t, {LONGEST_VALUE}) AS v, sum(copies) AS n",
                 f"true GROUP BY 1 ORDER BY n DESC, v LIMIT {MOST_VALUES}", distinct=True,
@@ -115,6 +117,15 @@ def count_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> list[Re
         if row and row[0]:
             found.append(Reject(unusable.reason, None, int(row[0])))
     return found
+
+
+def cells_of(expression: str, delivery: StagedTable) -> str:
+    """Return the SQL of the delivered cells that a derivation reads, as `Quantity '3', UnitPrice '1,50'`."""
+    shown = []
+    for name in columns_in(expression, delivery.names):
+        cell = f"coalesce({delivery.columns[name]}::VARCHAR, '')"
+        shown.append(f"concat({literal(name)}, ' ''', {cell}, '''')")
+    return f"concat_ws(', ', {', '.join(shown)})" if shown else "NULL::VARCHAR"
 
 
 def together(rejects: Iterable[Reject]) -> list[Reject]:

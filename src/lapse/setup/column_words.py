@@ -1,0 +1,39 @@
+"""What deliveries call our columns (column_words.yaml), and how sure it is that a column is meant."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from importlib import resources
+
+DAY, CUSTOMER, FOR_EYES, STATUS = "day", "customer_id", "for_eyes", "status"
+"""Entries beside those that bear the name of a column of ours."""
+NOT_DECOMPOSED = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "ß": "ss"})
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name as it is compared: without accents, spaces and signs, in lower case.
+
+    A percentage keeps its sign, since `discount %` is no amount.
+    """
+    decomposed = unicodedata.normalize("NFKD", name.translate(NOT_DECOMPOSED))
+    folded = "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
+    return re.sub(r"[^\w%]|_", "", folded)
+
+
+def rank_of(name: str, meant: str) -> int | None:
+    """Return how sure it is that a column is what an entry means, 0 the surest; None where it is not, or nobody knows."""
+    return _words().get(meant, {}).get(plain_name(name))
+
+
+@cache
+def _words() -> dict[str, dict[str, int]]:
+    from ruamel.yaml import YAML
+
+    text = (resources.files("lapse") / "setup" / "column_words.yaml").read_text(encoding="utf-8")
+    entries = YAML(typ="safe").load(text)
+    return {
+        meant: {plain_name(str(word)): place for place, word in reversed(list(enumerate(words)))}
+        for meant, words in entries.items()
+    }

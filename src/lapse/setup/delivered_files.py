@@ -1,0 +1,96 @@
+"""The files of a delivery as a newcomer finds them: how many rows, which columns, and what stands in each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lapse.core.engine import DuckEngine
+from lapse.core.errors import DataError
+from lapse.core.source_settings import SourceSettings
+from lapse.history.reading.sources import files_there, stage_source
+from lapse.history.validation.time_formats import format_of
+
+LOOKED_AT = 200
+"""Different values of a column that are looked at, in an order that does not depend on the file's."""
+MOST = 0.95
+"""A column is of days or numbers when so large a share of its values is: the rest may be typing errors."""
+NUMBER = re.compile(r"[(+-]?\s*(?:[^\W\d_]{1,3}|[€$£¥])?\s*-?\d[\d.,' ]*\s*(?:[^\W\d_]{1,3}|[€$£¥])?\)?")
+DAY_TYPES, NUMBER_TYPES = ("DATE", "TIMESTAMP"), ("DECIMAL", "DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "HUGEINT",
+                                                   "UBIGINT", "UINTEGER", "TINYINT")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DeliveredColumn:
+    """One column of a file: its name, its type where the file has types, how many different values it holds, and some."""
+
+    name: str
+    type: str
+    different: int
+    values: tuple[str, ...]
+
+    @cached_property
+    def is_day(self) -> bool:
+        """Whether it holds days or times."""
+        return self.type.startswith(DAY_TYPES) or _most(map(_is_day, self.values))
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether it holds numbers or money."""
+        return self.type.startswith(NUMBER_TYPES) or _most(NUMBER.fullmatch(value) is not None for value in self.values)
+
+
+@dataclass(frozen=True)
+class DeliveredFile:
+    """One file of a delivery."""
+
+    path: str
+    rows: int
+    columns: tuple[DeliveredColumn, ...]
+    staged: str
+    """Its distinct rows, as DuckDB holds them in the columns c1, c2, …"""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names, in order."""
+        return [column.name for column in self.columns]
+
+    def sql_name(self, name: str) -> str:
+        """Return the SQL name of a column."""
+        return f"c{self.names.index(name) + 1}"
+
+
+def look_at(engine: DuckEngine, folder: Path) -> tuple[list[DeliveredFile], list[str]]:
+    """Return the readable files of a folder, and why each of the others cannot be read."""
+    found, failed = [], []
+    for number, path in enumerate(files_there(folder)):
+        name = str(path.relative_to(folder))
+        try:
+            staged = stage_source(engine, str(folder), f"mapping.{number}", SourceSettings(path=name, columns={}))
+        except DataError as error:
+            failed.append(f"{name}: {error}")
+            continue
+        connection = engine.connection
+        ((rows,),) = connection.execute(f"SELECT coalesce(sum(copies), 0)::BIGINT FROM {staged.staged}").fetchall()
+        columns = []
+        for (theirs, column), type_ in zip(staged.columns.items(), staged.types, strict=True):
+            text = f"trim({column}::VARCHAR)"
+            ((different,),) = connection.execute(f"SELECT count(DISTINCT {text}) FROM {staged.staged}").fetchall()
+            values = connection.execute(
+                f"SELECT DISTINCT {text} AS t FROM {staged.staged} WHERE t <> '' ORDER BY md5(t), t LIMIT {LOOKED_AT}"
+            ).fetchall()
+            columns.append(DeliveredColumn(theirs, type_, int(different), tuple(str(value) for (value,) in values)))
+        found.append(DeliveredFile(name, int(rows), tuple(columns), staged.staged))
+    return found, failed
+
+
+def _is_day(value: str) -> bool:
+    return any(format_of(value, order) is not None for order in ("ymd", "dmy", "mdy")) and not value.isdigit()
+
+
+def _most(fits: Iterable[bool]) -> bool:
+    found = list(fits)
+    return bool(found) and sum(found) >= MOST * len(found)
