@@ -83,7 +83,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case("nothing there", lambda folder: None, {}, DataError, "log.csv is not there. The folder holds nothing that lapse"),
+    Case("nothing there", lambda folder: None, {}, DataError, "log.csv is not there. The folder holds "),
     Case("an empty file", text(b""), {}, DataError, "log.csv is an empty file. Ask for the delivery again"),
     Case("only line ends", text(b"\n\r\n\n"), {}, DataError, "holds no header and no rows"),
     Case("only a mark", text(b"\xef\xbb\xbf"), {}, DataError, "holds no header and no rows"),
