@@ -29,7 +29,8 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
     Run it in the folder that holds params.yaml. Exit codes: 0 done; 1 another error; 2 wrong settings or options;
     3 the data cannot be used; 4 no model, or one that does not fit the data; 5 the gate refused a promotion; 6 stale: a
-    table is gone or too old for what the model learned from it; 8 another run writes to the same folder.
+    table is gone or too old for what the model learned from it; 7 the risks have moved too far since the last run; 8
+    another run writes to the same folder.
     """
     if version:
         typer.echo(f"lapse {__version__}")
@@ -39,18 +40,25 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 def score(
     as_of: Annotated[str, typer.Option(help="The day to score at: YYYY-MM-DD, or latest.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder for scores/ (with manifest.json) and lists/.")] = Path("data"),
+    out: Annotated[Path, typer.Option(help="The archive: a folder per scored day, and latest.")] = Path("scores"),
     model: Annotated[Choice | None, typer.Option(help="champion: the promoted model; latest: models/lapse.")] = None,
+    max_log_age: Annotated[int | None, typer.Option(min=0, help="Days that the newest order may be old.")] = None,
+    log: Annotated[
+        Literal["auto", "text", "json"], typer.Option(help="How to report; auto: text at a terminal, else JSON lines.")
+    ] = "auto",
 ) -> None:
-    """Read the sources, score every active customer, and write scores, lists and a manifest. For schedulers.
+    """Read the sources, score every active customer, and archive scores, lists and a manifest. For schedulers.
 
     Runs the code of `dvc repro lists` without DVC and without training. Scores by the champion where one was promoted,
-    else by models/lapse, as DVC's stage score always does; the manifest says which. Each output appears whole or not at
-    all. The same sources, params and model give the same bytes, except for the manifest.
+    else by models/lapse, as DVC's stage score always does; the manifest says which. A day appears whole or not at all, and
+    scored again it is replaced. The same sources, params and model give the same bytes, except for the manifest.
     """
-    from lapse.nightly import score_once
+    from lapse.core.logging import log_as_json
+    from lapse.night.run import score_once
 
-    score_once(Path(), out, as_of=as_of or None, model=model)
+    if log == "json" or (log == "auto" and not sys.stdout.isatty()):
+        log_as_json()
+    score_once(Path(), out, as_of=as_of or None, model=model, max_log_age=max_log_age)
 
 
 @app.command()
@@ -144,7 +152,7 @@ def check(
 
     from lapse.core.files import atomic_write
     from lapse.core.process import temporary_folder
-    from lapse.nightly import check_delivery
+    from lapse.night.run import check_delivery
     from lapse.usability.check import PAGE_NAME, text_of_report, write_report
     from lapse.usability.usability_report import UsabilityReport
     from lapse.workspace import Workspace

@@ -8,8 +8,8 @@ import what they call, so that a stage loads, and depends on, no more than it ru
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, datetime
 from functools import cached_property
@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
 from lapse.core.errors import DataError
-from lapse.core.files import withdraw, write_json
+from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.process import held
@@ -337,7 +337,7 @@ class Workspace:
         model = ScoringModel.of(self.final_bundle(), value_model, score=score, value=self.settings.value)
         as_of = resolve_as_of(score.as_of, self.period)
         stale = self.freshness(model.bundle, as_of).require()
-        with self._scores_alone(), self.engine() as engine:
+        with held(self.paths.data, "score"), self.engine() as engine:
             activity = self.activity_tables(engine)
             scores, leaving = write_day(engine, activity, as_of, model, self.profile, self.settings, self.paths, stale)
         print_summary(scores, model.bands, len(leaving))
@@ -355,24 +355,17 @@ class Workspace:
 
         return read_scores(self.paths.scores)
 
-    @contextmanager
-    def _scores_alone(self) -> Iterator[None]:
-        """Hold scores and lists against `lapse score`, and take away the manifest of what it left there."""
-        with held(self.paths.data, "score"):
-            withdraw(self.paths.manifest)
-            yield
-
     def lists(self) -> None:
         """Write the lists for marketing."""
         from lapse.outreach.leaving import read_leaving
         from lapse.outreach.lists import print_summary, write_every_list
 
-        with self._scores_alone():
+        with held(self.paths.data, "score"):
             rules, leaving = self.list_rules(), read_leaving(self.paths.leaving)
             made = write_every_list(
                 self.scores(), leaving, self.paths.lists, rules, customer_columns=self.customer_columns()
             )
-        print_summary(made)
+        print_summary(made, self.paths.lists)
 
     def list_rules(self) -> ListRules:
         """Return all that decides who is on a list and what is said of it, by params and the evaluation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -87,10 +88,15 @@ def test_a_second_run_has_nothing_to_do(project: Path) -> None:
 def test_the_scheduler_gets_the_same_bytes_without_dvc(project: Path, tmp_path: Path) -> None:
     said = in_folder(project, "lapse", "score", "--out", str(tmp_path / "out")).stdout
     assert "rows in =" in said
-    for name in ("scores/scores.parquet", "lists/at_risk.csv", "lists/at_risk.xlsx"):
-        assert (tmp_path / "out" / name).read_bytes() == (project / "data" / name).read_bytes(), name
-    manifest = read_json(tmp_path / "out" / "scores" / "manifest.json")
-    assert manifest["as_of"] == "2017-12-31" and manifest["customers_scored"] > 100
+    run = tmp_path / "out" / "latest"
+    assert (run / "scores.parquet").read_bytes() == (project / "data/scores/scores.parquet").read_bytes()
+    for name in ("lists/at_risk.csv", "lists/at_risk.xlsx"):
+        assert (run / name).read_bytes() == (project / "data" / name).read_bytes(), name
+    manifest = read_json(run / "manifest.json")
+    assert manifest["as_of"] == "2017-12-31" and manifest["customers"]["scored"] > 100
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["name"] for line in lines if "seconds" in line] == ["model", "validate", "activity", "score", "lists"]
+    assert all(line["time"].startswith("20") for line in lines)
     assert not [path.name for path in (tmp_path / "out").glob(".lapse-score-*")]
 
 

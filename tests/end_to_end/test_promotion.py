@@ -27,10 +27,10 @@ def test_promote_score_and_roll_back(project: Path, tmp_path: Path) -> None:
     said = in_folder(copy, "lapse", "promote", "--force", "--reason", "a first champion").stdout
     assert "promote: champion is now version 1" in said
     in_folder(copy, "lapse", "score", "--out", "nightly")
-    manifest = read_json(copy / "nightly/scores/manifest.json")
-    assert manifest["model"] == {"from": "champion", "registered_model": "lapse", "registered_version": 1}
-    for name in ("scores/scores.parquet", "lists/at_risk.csv"):
-        assert (copy / "nightly" / name).read_bytes() == (project / "data" / name).read_bytes(), name
+    manifest = read_json(copy / "nightly/latest/manifest.json")
+    assert manifest["model"]["origin"] == {"from": "champion", "registered_model": "lapse", "registered_version": 1}
+    for ours, theirs in (("scores.parquet", "scores/scores.parquet"), ("lists/at_risk.csv", "lists/at_risk.csv")):
+        assert (copy / "nightly/latest" / ours).read_bytes() == (project / "data" / theirs).read_bytes(), ours
 
     done = in_folder(copy, "lapse", "rollback", check=False)
     assert done.returncode == 4 and "no champion before the present one" in done.stderr

@@ -30,7 +30,7 @@ FLOORS = (
     ("scoring",),
     ("outreach",),
     ("workspace",),
-    ("nightly",),
+    ("night",),
     ("pages",),
     ("setup",),
     ("cli",),

@@ -60,6 +60,12 @@ class StaleData(LapseError):
     exit_code = 6
 
 
+class Drifted(LapseError):
+    """The scores have moved further than params allow: more likely a fault of the delivery than of the customers."""
+
+    exit_code = 7
+
+
 class Locked(LapseError):
     """Another run writes to the same outputs."""
 

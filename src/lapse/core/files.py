@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,11 +42,35 @@ def publish(finished: Path, path: Path) -> None:
     _to_disk(path.parent)
 
 
-def withdraw(path: Path) -> None:
-    """Remove a file, if it is there, for good: a power cut does not bring it back."""
+def publish_folder(finished: Path, path: Path, *, aside: Path) -> None:
+    """Give a finished folder its final name, all its files on the disk before; a folder of that name is replaced.
+
+    Where the system can exchange two names at once, there is always one of the two. Else the old one first goes to
+    `aside`, in the same file system: when a kill falls between, whoever starts next finds it there.
+    """
+    for part in sorted(finished.rglob("*")):
+        _to_disk(part)
+    _to_disk(finished)
     if path.exists():
-        path.unlink()
-        _to_disk(path.parent)
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        if _exchange(finished, path):
+            os.replace(finished, aside)  # noqa: PTH105
+        else:
+            os.replace(path, aside)  # noqa: PTH105
+            os.replace(finished, path)  # noqa: PTH105
+    else:
+        os.replace(finished, path)  # noqa: PTH105
+    _to_disk(path.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names in one step, as only Linux can, and not in every file system; return whether it was done."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is None:
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    done: int = renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange)
+    return done == 0
 
 
 def write_text(path: Path, text: str) -> None:

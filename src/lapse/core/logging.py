@@ -6,8 +6,10 @@ stage files and the command line, call `log_to_console`.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 ROOT = "lapse"
@@ -34,6 +36,19 @@ def shown(text: str) -> str:
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
+class _Json(logging.Formatter):
+    """Writes a record as one line of JSON with its time, for programs that collect logs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; what a program passes as `step` stands in it under its own names."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(), "stage": record.name.removeprefix(f"{ROOT}."),
+            "message": record.getMessage().rstrip(), **getattr(record, "step", {}),
+        }  # fmt: skip
+        return json.dumps(line, ensure_ascii=True)
+
+
 class _Console(logging.StreamHandler[Any]):
     """Writes to whatever standard output is at that moment, so that it can be redirected."""
 
@@ -46,6 +61,8 @@ class _Console(logging.StreamHandler[Any]):
         pass
 
     def format(self, record: logging.LogRecord) -> str:
+        if self.formatter is not None:
+            return self.formatter.format(record)
         # The stage stands before the first line only: a report that follows keeps its own layout.
         return shown(f"{record.name.removeprefix(f'{ROOT}.')}: {record.getMessage()}".rstrip())
 
@@ -63,3 +80,10 @@ def log_to_console() -> None:
     if not any(isinstance(handler, _Console) for handler in logger.handlers):
         logger.addHandler(_Console())
     logger.setLevel(logging.INFO)
+
+
+def log_as_json() -> None:
+    """Write every further line that `log_to_console` shows as JSON."""
+    for handler in logging.getLogger(ROOT).handlers:
+        if isinstance(handler, _Console):
+            handler.setFormatter(_Json())

@@ -23,8 +23,6 @@ class Paths:
         self.retention = data / "retention"
         self.scores = data / "scores" / "scores.parquet"
         self.leaving = data / "scores" / "leaving.parquet"
-        self.manifest = data / "scores" / "manifest.json"
-        """What `lapse score` vouches for: the stages, which publish one output at a time, remove it first."""
         self.lists = data / "lists"
         self.models = root / "models"
         self.evaluation_model = self.models / "evaluation"

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lapse.core.churn_meaning import MAX_COMEBACK
+from lapse.core.distribution import LARGE
 from lapse.core.errors import SettingsError
 from lapse.core.retention_settings import Retention
 from lapse.core.settings_problems import first_problem, shown
@@ -150,6 +151,13 @@ class Score(Section):
     max_log_age: dict[str, DaysOrNone] = Field(default_factory=dict)
     """Table -> the most days that its newest row may be old; without: as many as the table's own past allows."""
     when_stale: Literal["refuse", "warn"] = "refuse"
+    max_drift: Annotated[float, Field(gt=0)] = LARGE
+    """The largest population stability index since the last run."""
+    max_change: Annotated[float, Field(gt=0)] = 0.3
+    """The largest change of the number of customers scored since the last run, as a share."""
+    when_drifted: Literal["refuse", "warn"] = "refuse"
+    keep_days: Days | None = 400
+    """Runs of days that lie further before the newest are removed from the archive; None: none are."""
 
     @model_validator(mode="after")
     def _bands_are_ordered(self) -> Score:

@@ -515,6 +515,23 @@ AT_RISK = Table(
     ),
 )
 
+LIST_CHANGES = Table(
+    "list_changes",
+    "scores/as_of=<day>/lists/changes.csv",
+    "one row per customer who is on the at-risk list of `lapse score`, or was on the one before; not for the first list",
+    ("customer_id",),
+    (
+        CUSTOMER_ID,
+        Column("change", "text", "new, still, or gone."),
+        Column("why", "text", "Why the customer is gone: ordered since, no longer at risk, ….", nulls="null unless gone"),
+        Column("as_of_then", "date", "The day of the list before."),
+        Column("risk_then", "number", "churn_risk on that day.", "probability", "null when new"),
+        Column("risk_now", "number", "churn_risk today.", "probability", "null when no longer scored"),
+        Column("rank_then", "count", "The rank on the list before.", nulls="null when new"),
+        Column("rank_now", "count", "The rank on this list.", nulls="null when gone"),
+    ),
+)
+
 CRR = Table(
     "crr",
     "data/retention/crr.parquet",

@@ -12,6 +12,7 @@ import pandas as pd
 
 from lapse.core import charts
 from lapse.core.bootstrap import OURS, Difference
+from lapse.core.distribution import RiskDistribution
 from lapse.core.engine import Engine, open_engine
 from lapse.core.errors import HistoryTooShort
 from lapse.core.files import atomic_write, write_json
@@ -154,6 +155,7 @@ def headline_metrics(
                 name: {"auroc": card["auroc"], "brier": card["brier"]} for name, card in origin["baselines"].items()}}}
             for day, origin in tested["origins"].items()
         ],
+        "tested_risks": asdict(RiskDistribution.of(origins[-1].risks[OURS])),
         "churn_meaning": final_model.churn_meaning.to_json(),
         "trials": origins[-1].bundle.choice.get("trials", []),
         "verdict": verdict(grade, final_model),

@@ -44,7 +44,7 @@ def write_leaving(leaving: pd.DataFrame, out: Path, columns: pd.DataFrame | None
     if len(leaving):
         refused, uncounted = int((~leaving["may_contact"].astype(bool)).sum()), int(leaving["end_date"].isna().sum())
         LOG.info(
-            f"{len(leaving):,} customers have given notice; {len(listed):,} of them are on data/lists/leaving.csv "
+            f"{len(leaving):,} customers have given notice; {len(listed):,} of them are on leaving.csv "
             f"(to win back; {refused:,} may not be contacted, {uncounted:,} leave for a reason that is no churn)"
         )
     return listed

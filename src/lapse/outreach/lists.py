@@ -106,8 +106,8 @@ def read_scores(path: Path) -> pd.DataFrame:
     return scores
 
 
-def print_summary(made: MadeList) -> None:
-    """Log the cautions, what became of the customers at risk, the first three of the list, and where to look next."""
+def print_summary(made: MadeList, folder: Path) -> None:
+    """Log the cautions, what became of the customers at risk, the first three of the list in `folder`, and where it is."""
     listed, tally = made.listed, made.tally
     for caution in listed["caution"].dropna().unique():
         LOG.info(f"CAUTION: {caution}.")
@@ -121,4 +121,4 @@ def print_summary(made: MadeList) -> None:
     for row in listed.head(3).to_dict("records"):
         why = row["reason_1"] if pd.notna(row["reason_1"]) else "no single reason"
         LOG.info(f"  {row['rank']}. {row['customer_id']}: {risk_text(row['churn_risk'], 0)}. {why}")
-    LOG.info("open data/lists/at_risk.xlsx (or .csv), or run `lapse at-risk`; pictures are in data/reports/pictures")
+    LOG.info(f"open {folder / 'at_risk.xlsx'} (or .csv)")

@@ -9,7 +9,7 @@ import pytest
 
 from lapse.core.cache import Cache
 from lapse.core.errors import DataError
-from lapse.core.files import atomic_write, digest, withdraw, write_json, write_text
+from lapse.core.files import atomic_write, digest, publish_folder, write_json, write_text
 from lapse.history.profile import DataProfile
 from lapse.model.train import require_usable
 from lapse.outreach.verdict import Verdict
@@ -97,6 +97,9 @@ def test_bytes_and_names_are_on_the_disk_in_the_order_that_a_power_cut_needs(
     monkeypatch.setattr(os, "fsync", record_fsync)
     monkeypatch.setattr(os, "replace", record_replace)
     write_text(tmp_path / "a.txt", "whole")
-    withdraw(tmp_path / "a.txt")
-    withdraw(tmp_path / "a.txt")
-    assert done == [("fsync", "whole"), ("rename", "a.txt"), ("fsync", "folder"), ("fsync", "folder")]
+    assert done == [("fsync", "whole"), ("rename", "a.txt"), ("fsync", "folder")]
+    done.clear()
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "b.txt").write_text("also")
+    publish_folder(tmp_path / "made", tmp_path / "run", aside=tmp_path / "aside")
+    assert done == [("fsync", "also"), ("fsync", "folder"), ("rename", "run"), ("fsync", "folder")]

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from lapse.core.errors import StaleData
 from lapse.features.catalogue import all_features
 from lapse.model.bundle import Bundle
-from lapse.nightly import check_delivery, score_once
+from lapse.night.run import check_delivery, score_once
 from lapse.scoring.freshness import silent_features, tables_read
 from lapse.workspace import Workspace
 from tests.unit.scoring.test_required_inputs import DAYS, FIRST, SOURCES, deliver, trained
@@ -78,11 +78,11 @@ def test_params_may_allow_the_age_or_have_it_said_only(shop: Workspace) -> None:
     set_params("score", when_stale="warn")
     set_params("lists", min_risk=0.0)
     manifest = score_once(Path(), Path("out"))
-    scores = pd.read_parquet("out/scores/scores.parquet")
-    assert set(scores["stale_tables"]) == {"events"} and "events: the newest row" in manifest["stale"][0]
+    scores = pd.read_parquet("out/latest/scores.parquet")
+    assert set(scores["stale_tables"]) == {"events"} and "events: the newest row" in manifest.warnings[0]
     reasons = scores.filter(regex=r"^(reason|protective)_\d$").stack()
     assert len(reasons) > 20 and not reasons.str.contains("besides buying|visit").any()
-    listed = pd.read_csv("out/lists/at_risk.csv")
+    listed = pd.read_csv("out/latest/lists/at_risk.csv")
     assert len(listed) > 20 and listed["caution"].str.contains("stale: events").all()
 
 
@@ -108,6 +108,7 @@ def test_a_withdrawal_keeps_off_the_list_and_is_counted(shop: Workspace) -> None
     set_params("consent", withdrawn_by=["unsubscribe"])
     set_params("lists", min_risk=0.0)
     manifest = score_once(Path(), Path("out"))
-    assert manifest["customers_listed"] == 0 and manifest["kept_off"]["withdrawn"] == manifest["customers_at_risk"] > 0
-    note = f"{manifest['customers_at_risk']} at risk, none may be contacted"
-    assert note in manifest["consent_note"] and note in Path("out/lists/at_risk_about.txt").read_text()
+    customers = manifest.customers
+    assert customers.listed == 0 and customers.kept_off["withdrawn"] == customers.at_risk > 0
+    note = f"{customers.at_risk} at risk, none may be contacted"
+    assert note in str(customers.consent_note) and note in Path("out/latest/lists/at_risk_about.txt").read_text()

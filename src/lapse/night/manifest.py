@@ -1,0 +1,130 @@
+"""The manifest of a run of `lapse score`: what was read, by which model, what came out, what was noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lapse.core.errors import LapseError, first_line
+from lapse.core.files import write_text
+
+
+class Part(BaseModel):
+    """A part of a manifest: nothing unknown, nothing changed after it was made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceRead(Part):
+    """One source table as it was read."""
+
+    path: str
+    content_hash: str
+    """sha256 over the names and bytes of its files, those of its joins included."""
+    rows_in: int
+    rows_kept: int
+    rows_rejected: int
+    rows_duplicate: int
+    rows_left_out: int
+
+
+class Model(Part):
+    """The model that scored."""
+
+    version: str
+    """Its content hash."""
+    value_version: str
+    origin: dict[str, Any]
+    """Where it comes from: models/lapse, or the champion with its name and version in the registry."""
+
+
+class RiskBands(Part):
+    """The churn risks at which two bands begin."""
+
+    high: float
+    medium: float
+
+
+class Counts(Part):
+    """How many customers: scored, at risk, listed, leaving; and of those at risk why the others are kept off."""
+
+    scored: int
+    at_risk: int
+    listed: int
+    leaving: int
+    kept_off: dict[str, int]
+    consent_note: str | None
+
+
+class Drift(Part):
+    """How far the risks and their number have moved from another day's; see night/guards.py."""
+
+    against: Literal["last run", "model"]
+    day: str | None
+    """The other day; None where the model does not say."""
+    psi: float
+    """Population stability index over ten equal bands of the other day's risks."""
+    ks: float | None
+    """Largest distance of the two distributions (Kolmogorov and Smirnov); None where only quantiles are kept."""
+    customers_then: int | None
+    customers_now: int
+
+
+class Changes(Part):
+    """How the at-risk list differs from the last run's."""
+
+    since: str
+    new: int
+    still: int
+    gone: dict[str, int]
+    """Why a customer is no longer on it -> how many."""
+
+
+class Step(Part):
+    """One step of the run; peak_mib: the most memory that the process had held by its end."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float
+    peak_mib: int
+
+
+class Manifest(Part):
+    """All of it. Everything but run_id, started_at, finished_at and steps is the same for the same input."""
+
+    format: Literal[1] = 1
+    lapse: str
+    run_id: str
+    outcome: Literal["published"]
+    as_of: str
+    last_complete_day: str
+    log_age_days: int
+    params_sha256: str
+    model: Model
+    sources: dict[str, SourceRead]
+    risk_bands: RiskBands
+    customers: Counts
+    changes: Changes | None
+    """None for the first run."""
+    drift: list[Drift]
+    warnings: list[str]
+    outputs: dict[str, str]
+    """File -> sha256."""
+    steps: list[Step]
+    started_at: str
+    finished_at: str
+
+    def write(self, path: Path) -> None:
+        """Write it as indented JSON."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Return the manifest in a file; LapseError when it is missing or damaged."""
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise LapseError(f"{path} is no manifest of lapse ({first_line(error)}). Score that day anew: `lapse score "
+                             "--as-of DAY`.") from None  # fmt: skip

@@ -1,0 +1,112 @@
+"""A night's run: what it archives is whole, says what it was made of, and knows the night before."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from lapse.core.errors import DataError, Drifted, Locked
+from lapse.core.process import held
+from lapse.night import run as night
+from lapse.night.archive import Archive
+from lapse.night.manifest import Manifest
+from lapse.night.run import score_once
+from lapse.workspace import Workspace
+from tests.unit.scoring.test_freshness import set_params, shop
+from tests.unit.scoring.test_required_inputs import trained
+
+__all__ = ["shop", "trained"]
+OUT = Path("scores")
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "manifest.json"}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_manifest_tells_the_truth_and_a_run_that_fails_changes_nothing(
+    shop: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = score_once(Path(), OUT)
+    run = Archive(OUT).latest()
+    assert run is not None and Manifest.read(run / "manifest.json") == told and told.outputs == content(run)
+    assert told.changes is None and {drift.against for drift in told.drift} <= {"model"}
+    assert [step.name for step in told.steps] == ["model", "validate", "activity", "score", "lists"]
+    for name, source in told.sources.items():
+        became = source.rows_kept + source.rows_rejected + source.rows_duplicate + source.rows_left_out
+        assert source.rows_in == became, name
+
+    delivered, validate = Path("delivery/events.csv"), Workspace.validate_sources
+
+    def replaced_meanwhile(self: Workspace, engine: Any) -> Any:
+        counts = validate(self, engine)
+        delivered.write_bytes(delivered.read_bytes() + b"\n")
+        return counts
+
+    with monkeypatch.context() as patched:
+        patched.setattr(night.Workspace, "validate_sources", replaced_meanwhile)
+        with pytest.raises(DataError, match=r"sources.events: the files were replaced while they were read"):
+            score_once(Path(), OUT)
+    with held(OUT, "score"), pytest.raises(Locked, match="another run is writing to scores"):
+        score_once(Path(), OUT)
+    assert content(run) == told.outputs and Manifest.read(run / "manifest.json") == told
+
+    # Again the same day: replaced, with the same bytes. And the stages never touch the archive.
+    again = score_once(Path(), OUT)
+    assert again.outputs == told.outputs and again.run_id != "" and Archive(OUT).days() == [shop.period.last_complete_day]
+    Workspace().validate()
+    Workspace().activity()
+    Workspace().score()
+    assert content(run) == told.outputs
+    assert sorted(path.name for path in OUT.iterdir() if not path.name.endswith(".lock")) == [run.name, "latest"]
+
+
+@pytest.mark.slow
+def test_a_night_knows_the_night_before(shop: Workspace) -> None:
+    set_params("lists", min_risk=0.0, max_customers=20)
+    last = shop.period.last_complete_day
+    earlier = last - timedelta(days=9)
+    first = score_once(Path(), OUT, as_of=str(earlier))
+    told = score_once(Path(), OUT)
+    assert first.as_of == str(earlier) and Archive(OUT).days() == [earlier, last]
+    changes = pd.read_csv(OUT / "latest/lists/changes.csv", dtype={"customer_id": "str"}).set_index("customer_id")
+    then = pd.read_parquet(OUT / f"as_of={earlier}/listed.parquet").set_index("customer_id")
+    now = pd.read_parquet(OUT / f"as_of={last}/listed.parquet").set_index("customer_id")
+    expected = {customer: "still" if customer in now.index else "gone" for customer in then.index}
+    expected |= {customer: "new" for customer in now.index if customer not in then.index}
+    assert changes["change"].to_dict() == expected and set(expected.values()) == {"new", "still", "gone"}
+    assert told.changes is not None and told.changes.new == sum(change == "new" for change in expected.values())
+    assert sum(told.changes.gone.values()) == sum(change == "gone" for change in expected.values())
+    scores = pd.read_parquet(OUT / "latest/scores.parquet").set_index("customer_id")
+    for customer, row in changes[changes["change"] == "gone"].iterrows():
+        since = scores["last_order_date"].get(customer)
+        assert (row["why"] == "ordered since") == (since is not None and since > pd.Timestamp(earlier))
+    against = {drift.against: drift for drift in told.drift}
+    assert against["last run"].day == str(earlier) and against["last run"].customers_then == len(first_scores(earlier))
+
+
+def first_scores(day: Any) -> pd.DataFrame:
+    return pd.read_parquet(OUT / f"as_of={day}/scores.parquet")
+
+
+@pytest.mark.slow
+def test_a_jump_since_the_last_night_publishes_nothing(shop: Workspace) -> None:
+    last = shop.period.last_complete_day
+    score_once(Path(), OUT, as_of=str(last - timedelta(days=7)))
+    before = content(OUT / "latest")
+    for name in ("transactions", "events"):
+        rows = pd.read_csv(f"delivery/{name}.csv")
+        rows[rows["who"] < "c30"].to_csv(f"delivery/{name}.csv", index=False)
+    set_params("score", when_stale="warn")
+    with pytest.raises(Drifted, match=r"30 customers were scored, -50% of the 60 on .* Nothing was published") as caught:
+        score_once(Path(), OUT)
+    assert caught.value.exit_code == 7 and content(OUT / "latest") == before and len(Archive(OUT).days()) == 1
+    set_params("score", when_drifted="warn", keep_days=1)
+    told = score_once(Path(), OUT)
+    assert any("score.max_" in warning for warning in told.warnings) and Archive(OUT).days() == [last]
