@@ -62,6 +62,33 @@ def score(
 
 
 @app.command()
+def monitor(
+    out: Annotated[Path, typer.Option(help="The archive of `lapse score`.")] = Path("scores"),
+) -> None:
+    """Say whether the risks of past runs came true, and whether the model still ranks as it did when it was tested.
+
+    Reads the sources anew; a run counts once its outcome window lies whole in the log. Writes monitor.html and
+    monitor.json beside the runs.
+    """
+    from lapse.night.monitor import monitor as follow
+    from lapse.night.monitor import print_summary
+
+    print_summary(follow(Path(), out), out)
+
+
+@app.command()
+def retrain(reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None) -> None:
+    """Train and test anew on all that is known today, and make the model the champion if the gate lets it.
+
+    Runs `dvc repro evaluate`, then `lapse promote`. Exit code 5 when the gate refuses: the present champion stays.
+    """
+    from lapse.night.retrain import train_anew
+
+    train_anew(Path())
+    promote(version=None, reason=reason or "lapse retrain", explain_alarm=None, force=False)
+
+
+@app.command()
 def promote(
     version: Annotated[int | None, typer.Option(min=1, help="Version in the registry; else that of models/lapse.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,

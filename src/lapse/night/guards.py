@@ -82,6 +82,16 @@ def tested_risks(metrics: Path) -> RiskDistribution | None:
         return RiskDistribution.from_json(found) if found else None
 
 
+def tested_auroc(metrics: Path) -> float | None:
+    """Return the lower end of the interval of a model's AUROC over all its test cutoffs; None where it is not known."""
+    if not metrics.exists():
+        return None
+    again = "`dvc repro --force evaluate`"
+    found = read_json(metrics, again)
+    with intact(metrics, again):
+        return float(found["pooled"]["test"]["auroc_interval"][0])
+
+
 def _since(then: npt.NDArray[np.float64], now: npt.NDArray[np.float64], day: date) -> Drift:
     from scipy.stats import ks_2samp
 

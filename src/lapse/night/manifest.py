@@ -36,6 +36,8 @@ class Model(Part):
     version: str
     """Its content hash."""
     value_version: str
+    tested_auroc: float | None
+    """The lower end of the 95 % interval of its AUROC over all test cutoffs; None where its evaluation is not known."""
     origin: dict[str, Any]
     """Where it comes from: models/lapse, or the champion with its name and version in the registry."""
 
@@ -103,6 +105,8 @@ class Manifest(Part):
     log_age_days: int
     params_sha256: str
     model: Model
+    windows: dict[str, Any]
+    """What churn means to it, by the names of ChurnWindows."""
     sources: dict[str, SourceRead]
     risk_bands: RiskBands
     customers: Counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from lapse.core.windows import LATEST, parse_day, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.counts import Count
-from lapse.night.archive import DAY, LEAVING, LISTS, MANIFEST, SCORES, Archive
-from lapse.night.guards import drift_of
+from lapse.night.archive import DAY, LEAVING, LISTED, LISTS, MANIFEST, SCORES, Archive
+from lapse.night.guards import drift_of, tested_auroc
 from lapse.night.manifest import Changes, Counts, Manifest, Model, RiskBands, SourceRead
 from lapse.night.steps import Steps
 from lapse.outreach.changes import NEW, STILL, ListChanges, changes_since
@@ -46,8 +46,6 @@ from lapse.workspace import Workspace
 LOG = stage_logger("score")
 
 SCORE = "score"
-LISTED = "listed.parquet"
-"""The customers of the at-risk list with rank and risk, for the next run to compare with; ids only."""
 
 
 def score_once(
@@ -110,8 +108,10 @@ def score_once(
             **_log_state(night, day),
             params_sha256=file_sha256(root / "params.yaml"),
             model=Model(
-                version=fitted.bundle.version, value_version=fitted.value_model.version, origin=dict(chosen.origin)
+                version=fitted.bundle.version, value_version=fitted.value_model.version, origin=dict(chosen.origin),
+                tested_auroc=tested_auroc(chosen.metrics),
             ),
+            windows=asdict(fitted.bundle.windows),
             sources=_sources_read(night.sources, before, counts),
             risk_bands=RiskBands(high=fitted.bands.high, medium=fitted.bands.medium),
             customers=Counts(
