@@ -24,8 +24,10 @@ from lapse.core.windows import LATEST, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.counts import Count
-from lapse.outreach.lists import print_summary, write_every_list
+from lapse.outreach.lists import print_summary
 from lapse.outreach.rules import ListRules
+from lapse.outreach.scored_customers import Told
+from lapse.outreach.stage import log_heads, remove_others, write_lists
 from lapse.outreach.verdict import Verdict
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.registry.promotion_history import PROMOTIONS
@@ -43,8 +45,8 @@ WORK = ".lapse-score-"
 SCORE = "score"
 OUTPUTS = (
     "scores/scores.parquet", "scores/leaving.parquet",
-    "lists/at_risk.csv", "lists/at_risk.xlsx", "lists/at_risk_about.txt", "lists/leaving.csv",
 )  # fmt: skip
+"""Besides them the lists: which there are, params say."""
 
 
 def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice | None = None) -> dict[str, Any]:
@@ -77,11 +79,13 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             night.roll_up(engine)
             activity = night.activity_tables(engine)
             scores, leaving = write_day(engine, activity, day, fitted, night.profile, settings, night.paths, stale_tables)
-        rules = ListRules(
-            settings.lists, settings.value.budget, night.windows, replace(verdict, meaning=fitted.bundle.meaning)
-        )
-        made = write_every_list(scores, leaving, night.paths.lists, rules, customer_columns=columns)
-        tally = made.tally
+            rules = ListRules(
+                settings.lists, settings.value.budget, night.windows, replace(verdict, meaning=fitted.bundle.meaning)
+            )
+            withdrawn_by = settings.consent.withdrawn_by
+            told = Told(scores, leaving, activity, night.paths.validated, night.profile, withdrawn_by)
+            made = write_lists(engine, told, night.paths.lists, rules, settings, customer_columns=columns)
+        tally, outputs = made.at_risk.tally, (*OUTPUTS, *(f"lists/{name}" for name in made.files))
         manifest = {
             "lapse": __version__,
             "model_version": fitted.bundle.version,
@@ -97,13 +101,16 @@ def score_once(root: Path, out: Path, *, as_of: str | None = None, model: Choice
             "customers_leaving": len(leaving),
             "kept_off": tally.kept_off,
             "consent_note": tally.consent_note,
-            "outputs": {name: file_sha256(work / name) for name in OUTPUTS},
+            "lists": {head.plan.name: head.people for head in made.heads},
+            "outputs": {name: file_sha256(work / name) for name in outputs},
             "started_at": started.isoformat(timespec="seconds"),
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         _publish(work, out, manifest)
+        remove_others(out / "lists", made.files)
     print_score_summary(scores, fitted.bands, len(leaving))
-    print_summary(made)
+    print_summary(made.at_risk)
+    log_heads(made.heads)
     return manifest
 
 
@@ -198,7 +205,7 @@ def _publish(work: Path, out: Path, manifest: Mapping[str, Any]) -> None:
     """
     described = Paths(out.parent, out).manifest
     withdraw(described)
-    for name in OUTPUTS:
+    for name in manifest["outputs"]:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         publish(work / name, out / name)
     write_json(described, manifest)

@@ -278,8 +278,8 @@ class Workspace:
         from lapse.evaluation.summary import summary
         from lapse.registry.mlflow_registry import record_training
         from lapse.value.spend import SpendLog
+        from lapse.value.value_report import AtRisk, write_value_report
         from lapse.value.value_report import print_summary as print_value_summary
-        from lapse.value.value_report import write_value_report
 
         settings, paths = self.settings, self.paths
         metrics = self.backtest(paths.reports, settings.evaluate.origins)
@@ -287,6 +287,7 @@ class Workspace:
             value = write_value_report(
                 SpendLog(engine, self.activity_tables(engine)["purchase_days"], self.period), paths, windows=self.windows,
                 value=settings.value, train=settings.train, rounds=settings.evaluate.bootstrap_rounds,
+                at_risk=AtRisk(settings.lists, settings.score.medium_risk),
             )  # fmt: skip
         print_value_summary(value)
         metrics = {**metrics, "list_back_test": (value.get("campaign") or {}).get("list")}
@@ -365,14 +366,19 @@ class Workspace:
     def lists(self) -> None:
         """Write the lists for marketing."""
         from lapse.outreach.leaving import read_leaving
-        from lapse.outreach.lists import print_summary, write_every_list
+        from lapse.outreach.lists import print_summary
+        from lapse.outreach.scored_customers import Told
+        from lapse.outreach.stage import log_heads, write_lists
 
-        with self._scores_alone():
-            rules, leaving = self.list_rules(), read_leaving(self.paths.leaving)
-            made = write_every_list(
-                self.scores(), leaving, self.paths.lists, rules, customer_columns=self.customer_columns()
+        with self._scores_alone(), self.engine() as engine:
+            leaving, activity = read_leaving(self.paths.leaving), self.activity_tables(engine)
+            withdrawn_by = self.settings.consent.withdrawn_by
+            told = Told(self.scores(), leaving, activity, self.paths.validated, self.profile, withdrawn_by)
+            made = write_lists(
+                engine, told, self.paths.lists, self.list_rules(), self.settings, customer_columns=self.customer_columns()
             )
-        print_summary(made)
+        print_summary(made.at_risk)
+        log_heads(made.heads)
 
     def list_rules(self) -> ListRules:
         """Return all that decides who is on a list and what is said of it, by params and the evaluation."""

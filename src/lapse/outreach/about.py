@@ -60,12 +60,25 @@ def in_short(scores: pd.DataFrame, listed: pd.DataFrame, windows: ChurnWindows) 
 
 def foretold(windows: ChurnWindows) -> str:
     """Return what those who churn will do, as a verb with its time."""
-    days = f"in the next {windows.horizon_days} days"
-    if windows.lead_days:
-        days = f"in the {windows.horizon_days} days after the next {windows.lead_days}"
+    days = _outcome_days(windows)
     if windows.mode == "decline":
         return f"will {less_than_usual(windows.of, windows.share)} {days}"
     return f"will not order {days}" if windows.mode == "lapse" else f"will let their subscription end {days}"
+
+
+def came_true(windows: ChurnWindows) -> str:
+    """Return what those who churned did, as a verb with its time."""
+    if windows.mode == "lapse":
+        return f"did not order {_outcome_days(windows)}"
+    if windows.mode == "decline":
+        return f"went on to {less_than_usual(windows.of, windows.share)} {_outcome_days(windows)}"
+    return f"let their subscription end {_outcome_days(windows)}"
+
+
+def _outcome_days(windows: ChurnWindows) -> str:
+    if windows.lead_days:
+        return f"in the {windows.horizon_days} days after the next {windows.lead_days}"
+    return f"in the next {windows.horizon_days} days"
 
 
 def _costs(rules: ListRules) -> dict[str, str]:
