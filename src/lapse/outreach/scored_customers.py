@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,8 @@ def scored_customers(engine: Engine, told: Told, settings: Settings) -> pd.DataF
     rows["as_of"] = as_of
     rows["state"] = _states(rows, told, windows)
     rows["first_seen_date"] = rows[["first_order_date", "first_paid", "first_trial"]].min(axis=1)
-    trusted = pd.Timestamp(trusted_from(engine, told.activity, profile.period, windows.mode))
+    until_then = replace(profile.period, last_complete_day=as_of)
+    trusted = pd.Timestamp(trusted_from(engine, told.activity, until_then, windows.mode))
     rows["tenure_is_known"] = rows["first_seen_date"] >= trusted
     anniversary = [_anniversary(first.date(), as_of) if known else None
                    for first, known in zip(rows["first_seen_date"], rows["tenure_is_known"], strict=True)]  # fmt: skip
