@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 Format = Literal["table", "csv", "json", "xlsx"]
 Choice = Literal["champion", "latest"]
+ExportFor = Literal["csv", "analyst", "klaviyo", "mailchimp", "hubspot", "brevo", "google_ads"]
 
 
 @app.callback(invoke_without_command=True)
@@ -171,11 +172,13 @@ def at_risk(
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table
     from lapse.outreach.lists import make_list
     from lapse.outreach.spreadsheet import write_spreadsheet
+    from lapse.outreach.stage import kept_off_before
     from lapse.workspace import Workspace
 
     here = Workspace()
     rules = here.list_rules()
-    rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}))
+    off = kept_off_before(here.paths.lists)
+    rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}), off=off)
     made = make_list(here.scores(), rules, None if form == "table" else here.customer_columns())
     listed = made.listed
     if form == "xlsx":
@@ -197,6 +200,29 @@ def at_risk(
 
         write_text(out, text)
         typer.echo(f"{len(listed):,} customers in {out}")
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="The list, e.g. at_risk: see lists.declared of params.yaml.")],
+    for_: Annotated[ExportFor, typer.Option("--for", help="The tool, or csv; analyst: with codes and versions.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="The file; else data/exports/LIST_TOOL.csv.")] = None,
+) -> None:
+    """Write a list as a file that a marketing tool imports unedited: Klaviyo, Mailchimp, HubSpot, Brevo, Google Ads.
+
+    The list is the one that stage lists or `lapse score` made last. Addresses are read from the delivered customers now
+    (lists.contact); who may not be contacted, has no usable address or one that stands there already is left out and
+    counted.
+    """
+    from lapse.core.files import write_text
+    from lapse.outreach.exports import export_list
+    from lapse.workspace import Workspace
+
+    here = Workspace()
+    found = export_list(here.paths.lists, here.settings.lists, name, for_, here.delivered_columns)
+    path = out or Path("data") / "exports" / f"{name}_{for_}.csv"
+    write_text(path, found.text)
+    typer.echo(f"{path}: {found.summary}")
 
 
 @app.command()

@@ -8,7 +8,7 @@ import what they call, so that a stage loads, and depends on, no more than it ru
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import date, datetime
@@ -153,7 +153,7 @@ class Workspace:
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(),
+            self.today(), list_columns=[*self.settings.lists.columns, *self.settings.lists.contact.named],
         )  # fmt: skip
         return counts
 
@@ -390,9 +390,12 @@ class Workspace:
 
     def customer_columns(self) -> pd.DataFrame | None:
         """Return the delivered columns of customers that lists show (lists.columns), read anew; None without any."""
+        return self.delivered_columns(self.settings.lists.columns)
+
+    def delivered_columns(self, wanted: Sequence[str]) -> pd.DataFrame | None:
+        """Return some columns of the delivered customers, read anew; None without any."""
         from lapse.history.validation.customer_columns import read_customer_columns
 
-        wanted = self.settings.lists.columns
         if not wanted:
             return None
         with open_duckdb() as engine:

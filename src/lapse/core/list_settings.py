@@ -65,6 +65,22 @@ class DeclaredList(Section):
     keep_off: list[KeepOff] | None = None
 
 
+class ContactColumns(Section):
+    """Which column of the delivered customers holds what the tools of marketing find people by."""
+
+    email: str | None = None
+    phone: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    country: str | None = None
+    zip: str | None = None
+
+    @property
+    def named(self) -> list[str]:
+        """The delivered columns, each once."""
+        return list(dict.fromkeys(column for column in self.model_dump().values() if column is not None))
+
+
 class Lists(Section):
     """What marketing is handed."""
 
@@ -72,11 +88,12 @@ class Lists(Section):
     max_customers: Annotated[int, Field(gt=0, le=2**31 - 1)]
     rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"] | Literal["auto"]
     at_a_loss: bool = False
-    columns: list[str] = Field(default_factory=list)
+    columns: list[str]
     """Columns of the delivered customers that stand beside each listed one, by their delivered names."""
     declared: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], DeclaredList] = Field(default_factory=dict)
     actions: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=lambda: dict(ACTIONS))
     """Code of a reason (features/causes.py) -> what to do about it."""
+    contact: ContactColumns = ContactColumns()
     cooldown_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 30
     """Who was contacted in so many days up to the day of the scores, or later, is kept off; by the table contacts."""
 

@@ -226,9 +226,10 @@ class Settings(Section):
             raise SettingsError(
                 "consent.withdrawn_by names event types, but sources.events is null. Map them, or empty the list."
             )
-        if self.lists.columns and self.sources.customers is None:
+        if (self.lists.columns or self.lists.contact.named) and self.sources.customers is None:
+            which = "columns" if self.lists.columns else "contact"
             raise SettingsError(
-                "lists.columns names columns of the customers, but sources.customers is null. Map it, or empty the list."
+                f"lists.{which} names columns of the customers, but sources.customers is null. Map it, or empty the list."
             )
         require_rules(self.lists, self.sources.attributes)
         for name in sorted(set(self.score.max_log_age) - set(self.sources.tables)):

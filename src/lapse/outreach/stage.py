@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,6 +95,14 @@ def read_made(out: Path) -> tuple[pd.DataFrame, Decisions]:
         if not (out / name).exists():
             raise LapseError(f"{out / name} is not there. Make the lists first: `dvc repro lists` or `lapse score`.")
     return pd.read_parquet(out / CUSTOMERS), Decisions(pd.read_parquet(out / DECISIONS))
+
+
+def kept_off_before(out: Path) -> Mapping[str, Mapping[str, str]]:
+    """Return ListRules.off as the lists in a folder were made with it; nothing where there are none."""
+    if not (out / DECISIONS).exists():
+        return {}
+    decisions = Decisions(pd.read_parquet(out / DECISIONS))
+    return {str(name): decisions.beyond_scores(str(name)) for name in decisions.rows["list"].unique()}
 
 
 def log_heads(heads: Sequence[ListHead]) -> None:

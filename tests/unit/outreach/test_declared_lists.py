@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import combinations
 from pathlib import Path
@@ -24,6 +24,7 @@ from lapse.core.settings import load_settings
 from lapse.core.tables import LISTED
 from lapse.outreach.decisions import matching
 from lapse.outreach.expected import expected_of
+from lapse.outreach.exports import export_list
 from lapse.outreach.heads import ListHead
 from lapse.outreach.listed import analyst_rows
 from lapse.outreach.plans import list_plans
@@ -362,6 +363,35 @@ def test_lists_that_the_data_cannot_support_say_what_they_need(engine: Engine, t
         read_made(tmp_path / "nowhere")
 
 
+def test_an_export_holds_the_list_and_only_the_analyst_gets_codes(engine: Engine, tmp_path: Path) -> None:
+    rows = raw_rows(5, customers=120)
+    declared = {"dear": {"rule": "net_spend > 0", "limit": 20}, "leaving": {}}
+    made = made_lists(engine, rows, tmp_path, active(rows), declared=declared)
+    lists = Lists.model_validate({"min_risk": "auto", "max_customers": 10, "rank_by": "auto", "columns": ["rank-name"],
+                                  "contact": {"email": "email", "phone": "segment"}})  # fmt: skip
+
+    def delivered(wanted: Sequence[str]) -> pd.DataFrame:
+        ids = [row["customer_id"] for row in rows["customers"]]
+        return pd.DataFrame({"customer_id": ids, "valid_from": None, **{name: [f"{one}@x.example" for one in ids]
+                                                                        for name in wanted}})  # fmt: skip
+
+    people = head(made, "dear").people
+    found = {form: export_list(tmp_path / "lists", lists, "dear", form, delivered)
+             for form in ("csv", "analyst", "klaviyo", "google_ads")}  # fmt: skip
+    assert {one.rows for one in found.values()} == {people} == {20}
+    read = {form: list(csv.DictReader(one.text.splitlines())) for form, one in found.items()}
+    ids = [row["customer_id"] for row in read["csv"]]
+    assert ids == [row["customer_id"] for row in on(tmp_path, "dear")]
+    assert [row["rank-name"] for row in read["csv"]] == [f"{who}@x.example" for who in ids]
+    assert [row["Email"] for row in read["klaviyo"]] == [f"{who}@x.example" for who in ids]
+    assert "model_version" in read["analyst"][0] and "model_version" not in read["csv"][0]
+    assert set(read["google_ads"][0]) == {"Email", "Phone"}
+    with pytest.raises(SettingsError, match="there is no list 'daer'. Did you mean 'dear'?"):
+        export_list(tmp_path / "lists", lists, "daer", "csv", delivered)
+    with pytest.raises(SettingsError, match="leaving is off: it needs subscriptions"):
+        export_list(tmp_path / "lists", lists, "leaving", "csv", delivered)
+
+
 def test_lists_need_only_what_they_always_needed() -> None:
-    lists = Lists.model_validate({"min_risk": 0.2, "max_customers": 10, "rank_by": "auto"})
+    lists = Lists.model_validate({"min_risk": 0.2, "max_customers": 10, "rank_by": "auto", "columns": []})
     assert lists.declared == {} and lists.cooldown_days == 30 and lists.actions == ACTIONS

@@ -52,7 +52,7 @@ def scores(**columns: list[object]) -> pd.DataFrame:
 
 
 def lists(**changed: Any) -> Lists:
-    return Lists.model_validate({"min_risk": 0.2, "max_customers": 10, "rank_by": "churn_risk", **changed})
+    return Lists.model_validate({"min_risk": 0.2, "max_customers": 10, "rank_by": "churn_risk", "columns": [], **changed})
 
 
 def rules(*, budget: float | None = None, verdict: Verdict | None = None, **changed: Any) -> ListRules:

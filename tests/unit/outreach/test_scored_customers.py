@@ -58,8 +58,9 @@ def recount(rows: Rows, who: str, trusted: date) -> dict[str, Any]:
     due = days[-1] + timedelta(days=int(median(gaps))) if gaps else None
     found |= {"next_order_date": due, "days_overdue": ago(due)}
     if first >= trusted:
-        years = next(n for n in range(1, 9) if first.replace(year=first.year + n) > AS_OF)
-        found |= {"anniversary_years": years, "days_to_anniversary": (first.replace(year=first.year + years) - AS_OF).days}
+        whole = [(pd.Timestamp(first) + pd.DateOffset(years=n)).date() for n in range(1, 9)]
+        years = next(n for n, after in enumerate(whole, start=1) if after > AS_OF)
+        found |= {"anniversary_years": years, "days_to_anniversary": (whole[years - 1] - AS_OF).days}
     ratings = mine(rows, who, "feedback", "rated_at")
     last_day = ratings[-1][0] if ratings else None
     last = [row["rating"] for d, row in ratings if d == last_day]
