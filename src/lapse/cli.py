@@ -206,7 +206,7 @@ def at_risk(
 def export(
     name: Annotated[str, typer.Argument(help="The list, e.g. at_risk: see lists.declared of params.yaml.")],
     for_: Annotated[ExportFor, typer.Option("--for", help="The tool, or csv; analyst: with codes and versions.")] = "csv",
-    out: Annotated[Path | None, typer.Option(help="The file; else data/exports/LIST_TOOL.csv.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; else data/exports/LIST_TOOL.csv, or LIST.csv.")] = None,
 ) -> None:
     """Write a list as a file that a marketing tool imports unedited: Klaviyo, Mailchimp, HubSpot, Brevo, Google Ads.
 
@@ -220,7 +220,7 @@ def export(
 
     here = Workspace()
     found = export_list(here.paths.lists, here.settings.lists, name, for_, here.delivered_columns)
-    path = out or Path("data") / "exports" / f"{name}_{for_}.csv"
+    path = out or Path("data") / "exports" / f"{name if for_ == 'csv' else f'{name}_{for_}'}.csv"
     write_text(path, found.text)
     typer.echo(f"{path}: {found.summary}")
 

@@ -55,10 +55,10 @@ class ListHead:
             "Last time": self.last_time or "",
             "What to expect": self.expected.text if self.expected else "",
             "Not on the list": off or "Nobody whom the rule names was left out.",
-            "Who is on it": f"{self.plan.rule}; {self.plan.order}, the "
+            "Who is on it": f"{self.plan.said}; ordered by {self.plan.order}, the "
             f"{'smallest' if self.plan.ascending else 'largest'} first",
             "Known of nobody": ", ".join(self.unknown),
-            "Model": f"{self.model_version}{f', grade {self.grade}' if self.grade else ''}",
+            "Model": f"grade {self.grade}" if self.grade else "",
         }
         if self.plan.is_off:
             told = {"List": told["List"]}
@@ -71,7 +71,7 @@ class ListHead:
             "name": plan.name, "title": plan.title, "summary": self.summary, "people": self.people,
             "at_stake": self.at_stake, "as_of": self.as_of, "model_version": self.model_version, "grade": self.grade,
             "caution": self.caution, "last_time": self.last_time, "kept_off": dict(self.kept_off),
-            "missing": list(plan.missing), "unknown": list(self.unknown), "rule": plan.rule, "order": plan.order,
+            "missing": list(plan.missing), "unknown": list(self.unknown), "rule": plan.said, "order": plan.order,
             "ascending": plan.ascending, "priority": plan.priority, "action": plan.action, "channel": plan.channel,
             "consent": plan.consent, "keep_off": list(plan.keep_off), "limit": plan.limit, "budget": plan.budget,
             "expected": self.expected.to_json() if self.expected else None,

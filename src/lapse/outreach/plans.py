@@ -41,6 +41,8 @@ class ListPlan:
     keep_off: tuple[KeepOff, ...] = USUAL
     limit: int | None = None
     budget: float | None = None
+    said: str = ""
+    """The rule as somebody wrote it."""
     missing: tuple[str, ...] = ()
     """What the delivery or params would need for it; with any, nobody is on it and the list says so."""
 
@@ -124,7 +126,7 @@ def _with_params(plan: ListPlan | None, name: str, settings: Settings) -> ListPl
         given["consent"] = "not_needed"
     plan = replace(plan, order=order, ascending=ascending, **given)
     rule = checked_rule(plan.rule, columns, f"lists.declared.{name}.rule")
-    return replace(plan, rule=rule)
+    return replace(plan, rule=rule, said=plan.rule)
 
 
 def _missing(plan: ListPlan, settings: Settings, profile: DataProfile) -> tuple[str, ...]:
