@@ -153,7 +153,7 @@ class Workspace:
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(), list_columns=[*self.settings.lists.columns, *self.settings.lists.contact.named],
+            self.today(), list_columns=self.settings.lists.delivered,
         )  # fmt: skip
         return counts
 
@@ -389,8 +389,8 @@ class Workspace:
         return ListRules(settings.lists, settings.value.budget, self.windows, Verdict.read(self.paths.metrics))
 
     def customer_columns(self) -> pd.DataFrame | None:
-        """Return the delivered columns of customers that lists show (lists.columns), read anew; None without any."""
-        return self.delivered_columns(self.settings.lists.columns)
+        """Return what lists read of the delivered customers (lists.columns and birthday), anew; None without any."""
+        return self.delivered_columns(self.settings.lists.read_along)
 
     def delivered_columns(self, wanted: Sequence[str]) -> pd.DataFrame | None:
         """Return some columns of the delivered customers, read anew; None without any."""

@@ -93,9 +93,21 @@ class Lists(Section):
     declared: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], DeclaredList] = Field(default_factory=dict)
     actions: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=lambda: dict(ACTIONS))
     """Code of a reason (features/causes.py) -> what to do about it."""
+    birthday: str | None = None
+    """The column of the delivered customers that holds the day of birth, as 1980-05-31; read when lists are made only."""
     contact: ContactColumns = ContactColumns()
     cooldown_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] = 30
     """Who was contacted in so many days up to the day of the scores, or later, is kept off; by the table contacts."""
+
+    @property
+    def read_along(self) -> list[str]:
+        """The columns of the delivered customers that are read when lists are made."""
+        return list(dict.fromkeys([*self.columns, *([self.birthday] if self.birthday is not None else [])]))
+
+    @property
+    def delivered(self) -> list[str]:
+        """All columns of the delivered customers that lists and exports ask for."""
+        return list(dict.fromkeys([*self.read_along, *self.contact.named]))
 
     @field_validator("columns")
     @classmethod

@@ -226,8 +226,8 @@ class Settings(Section):
             raise SettingsError(
                 "consent.withdrawn_by names event types, but sources.events is null. Map them, or empty the list."
             )
-        if (self.lists.columns or self.lists.contact.named) and self.sources.customers is None:
-            which = "columns" if self.lists.columns else "contact"
+        if self.lists.delivered and self.sources.customers is None:
+            which = "columns" if self.lists.columns else "contact" if self.lists.contact.named else "birthday"
             raise SettingsError(
                 f"lists.{which} names columns of the customers, but sources.customers is null. Map it, or empty the list."
             )

@@ -536,6 +536,8 @@ SCORED_CUSTOMERS = Table(
                "February counts as the 28th.", nulls="null where tenure_is_known is false"),
         Column("days_to_anniversary", "count", "From as_of to that day: 1 is tomorrow.", "days", "as next_anniversary_date"),
         Column("anniversary_years", "count", "How many years it will be.", "years", "as next_anniversary_date"),
+        Column("days_to_birthday", "count", "From as_of to the next birthday: 1 is tomorrow; 29 February counts as the "
+               "28th.", "days", "null without lists.birthday, and where the delivery gives no day of birth"),
         Column("first_order_date", "date", "The day of the first order.", nulls=_NO_ORDERS),
         *(SCORES.column(name) for name in ("last_order_date", "days_since_last_order")),
         Column("order_count", "count", "Orders so far.", "orders"),
@@ -608,7 +610,7 @@ _OF_LISTS = ("churn_risk", "risk_band", "risk_percentile", "reason_1", "reason_2
 _OF_CUSTOMERS = (
     "last_order_date", "days_since_last_order", "next_order_date", "spend_last_year", "value_at_stake", "expected_profit",
     "cost_to_serve", "profit_last_year", "segment", "end_date", "trial_end_date", "left_date", "rating_last",
-    "next_anniversary_date", "anniversary_years",
+    "next_anniversary_date", "anniversary_years", "days_to_birthday",
 )  # fmt: skip
 LISTED = Table(
     "listed",

@@ -39,7 +39,12 @@ COUNTED_FROM = {
     "days_since_last_contact": "last_contact_date",
 }  # fmt: skip
 """Days up to as_of -> since which day."""
-COUNTED_TO = {"days_left": "end_date", "days_to_trial_end": "trial_end_date", "days_to_anniversary": "next_anniversary_date"}
+COUNTED_TO = {
+    "days_left": "end_date",
+    "days_to_trial_end": "trial_end_date",
+    "days_to_anniversary": "next_anniversary_date",
+    "days_to_birthday": "next_birthday",
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,10 @@ class Told:
         return pd.Timestamp(self.scores.iloc[0]["cutoff_date"]).date()
 
 
-def scored_customers(engine: Engine, told: Told, settings: Settings) -> pd.DataFrame:
+def scored_customers(engine: Engine, told: Told, settings: Settings, birthdays: pd.Series | None = None) -> pd.DataFrame:
     """Return the table that lists choose from (tables.SCORED_CUSTOMERS, and the attributes), by customer_id.
+
+    `birthdays`: customer -> day of birth, where that is delivered.
 
     Nothing after the day of the scores is used, but for consent and contacts: what is said or done later can keep a
     customer off a list, never put one on.
@@ -88,6 +95,8 @@ def scored_customers(engine: Engine, told: Told, settings: Settings) -> pd.DataF
                    for first, known in zip(rows["first_seen_date"], rows["tenure_is_known"], strict=True)]  # fmt: skip
     rows["next_anniversary_date"] = pd.to_datetime(pd.Series(anniversary, index=rows.index))
     rows["anniversary_years"] = rows["next_anniversary_date"].dt.year - rows["first_seen_date"].dt.year
+    born = pd.to_datetime(rows["customer_id"].map({} if birthdays is None else birthdays.to_dict()))
+    rows["next_birthday"] = pd.to_datetime(born.map(lambda day: _anniversary(day.date(), as_of), na_action="ignore"))
     gap = pd.to_timedelta(np.floor(rows["usual_gap_days"].astype("float64")), unit="D")
     rows["next_order_date"] = rows["last_order_date"] + gap
     lapsed_on = rows["last_order_date"] + pd.Timedelta(days=windows.active_days)

@@ -29,7 +29,8 @@ HEADINGS = {
     "next_order_date": "Next order due", "cost_to_serve": "Cost to serve, a year",
     "profit_last_year": "Profit, last 365 days", "segment": "Segment", "end_date": "Subscription ends",
     "trial_end_date": "Trial ends", "left_date": "Left on", "rating_last": "Last rating",
-    "next_anniversary_date": "Anniversary", "anniversary_years": "Years with us", "action": "What to do",
+    "next_anniversary_date": "Anniversary", "anniversary_years": "Years with us", "days_to_birthday": "Days to birthday",
+    "action": "What to do",
     "channel": "Channel",
 }  # fmt: skip
 TECHNICAL = ("as_of", "model_version", "reason_1_code", "reason_2_code", "reason_3_code")

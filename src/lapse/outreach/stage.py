@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 
 from lapse.core.engine import Engine, open_duckdb
-from lapse.core.errors import LapseError
+from lapse.core.errors import DataError, LapseError
 from lapse.core.files import atomic_write, write_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings
 from lapse.core.tables import ATTRIBUTE, LIST_DECISIONS, SCORED_CUSTOMERS, Column, Type
-from lapse.outreach.customer_columns import columns_on
+from lapse.outreach.customer_columns import VALID_FROM, columns_on
 from lapse.outreach.decisions import Decisions, decide, matching
 from lapse.outreach.export import write_csv
 from lapse.outreach.heads import ListHead, heads_of
@@ -58,9 +58,13 @@ def write_lists(
 ) -> MadeLists:
     """Write the table that lists choose from, what was decided, and every list to `out`; return what is to be said.
 
-    `customer_columns`: as in `write_every_list`. Rules and orders of params were checked with the settings.
+    `customer_columns`: what lists.columns and birthday name, as read_customer_columns returns it. Rules and orders of
+    params were checked with the settings.
     """
-    customers = scored_customers(engine, told, settings)
+    customers = scored_customers(engine, told, settings, birthdays_of(customer_columns, told, settings.lists.birthday))
+    wanted = settings.lists.columns
+    if customer_columns is not None:
+        customer_columns = customer_columns[["customer_id", VALID_FROM, *wanted]] if wanted else None
     plans = list_plans(settings, told.profile, ranked_by(customers, settings.lists))
     with open_duckdb() as closed:
         named = matching(closed, customers, plans, out)
@@ -80,6 +84,19 @@ def write_lists(
     files = (*ALWAYS, *(f"{name}.csv" for name in declared))
     remove_others(out, files)
     return MadeLists(made, heads, files)
+
+
+def birthdays_of(customer_columns: pd.DataFrame | None, told: Told, column: str | None) -> pd.Series | None:
+    """Return customer -> day of birth, as `lists.birthday` has it; DataError where no cell can be read as a day."""
+    rows = None if column is None else columns_on(customer_columns, told.scores)
+    if rows is None:
+        return None
+    given = rows.set_index("customer_id")[column].dropna()
+    days = pd.to_datetime(given.str.slice(0, 10), format="%Y-%m-%d", errors="coerce").dropna()
+    if len(given) and days.empty:
+        raise DataError(f"lists.birthday: none of the {len(given):,} cells in the customers' column {column!r} is a day "
+                        "like 1980-05-31. Deliver it so, or leave lists.birthday out.")  # fmt: skip
+    return days
 
 
 def remove_others(out: Path, files: Iterable[str]) -> None:

@@ -392,6 +392,35 @@ def test_an_export_holds_the_list_and_only_the_analyst_gets_codes(engine: Engine
         export_list(tmp_path / "lists", lists, "leaving", "csv", delivered)
 
 
+def test_a_birthday_is_a_milestone_and_is_read_from_the_delivery_alone(engine: Engine, tmp_path: Path) -> None:
+    rows = raw_rows(5, customers=120)
+    for row in rows["customers"]:
+        row["consent"] = "true"
+    quiet = {**rows, "contacts": [], "events": []}
+    scored = active(rows)
+    given = settings(lists={"declared": {"milestones": {"priority": 0}}, "birthday": "born"})
+    here = told(engine, quiet, tmp_path, scored)
+    born = {
+        scored[0]: "1980-07-01",
+        scored[1]: "1992-02-29",
+        scored[2]: "1970-06-30",
+        scored[3]: "1999-07-07",
+        scored[4]: None,
+    }
+    delivered = pd.DataFrame({"customer_id": list(born), "valid_from": None, "born": list(born.values())})
+    rules = ListRules(given.lists, None, given.churn.windows)
+    write_lists(engine, here, tmp_path / "lists", rules, given, customer_columns=delivered)
+    table = read_made(tmp_path / "lists")[0].set_index("customer_id")
+    # From 30 June 2024: tomorrow; 28 February 2025; a year; a week.
+    assert table.loc[list(born), "days_to_birthday"].fillna(-1).tolist() == [1, 243, 365, 7, -1]
+    anniversary = table[(table["state"] == "active") & (table["days_to_anniversary"] <= 7)].index
+    assert {row["customer_id"] for row in on(tmp_path, "milestones")} == {scored[0], scored[3], *anniversary}
+    assert "born" not in on(tmp_path, "milestones")[0] and not any("1980" in path.read_bytes().decode("latin-1")
+                                                                    for path in (tmp_path / "lists").glob("*.csv"))  # fmt: skip
+    with pytest.raises(DataError, match=r"lists.birthday: none of the 5 cells .* is a day like 1980-05-31"):
+        write_lists(engine, here, tmp_path / "lists", rules, given, customer_columns=delivered.assign(born="1.7.80"))
+
+
 def test_lists_need_only_what_they_always_needed() -> None:
     lists = Lists.model_validate({"min_risk": 0.2, "max_customers": 10, "rank_by": "auto", "columns": []})
     assert lists.declared == {} and lists.cooldown_days == 30 and lists.actions == ACTIONS
