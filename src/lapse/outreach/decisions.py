@@ -127,8 +127,8 @@ def _ruled_out(rows: pd.DataFrame, plan: ListPlan, lists: Lists) -> pd.Series:
 
 
 def _ordered(rows: pd.DataFrame, plan: ListPlan) -> pd.DataFrame:
-    """Return rows in the order of the list; ties by risk, the spend of the last year, then customer_id."""
-    keys = list(dict.fromkeys([plan.order, "churn_risk", "spend_last_year"]))
+    """Return rows in the order of the list."""
+    keys = list(dict.fromkeys([plan.order, *plan.ties]))
     ascending = [plan.ascending, *[False] * (len(keys) - 1), True]
     return rows.sort_values([*keys, "customer_id"], ascending=ascending, na_position="last")
 

@@ -52,7 +52,7 @@ class ListHead:
         told = {
             "CAUTION": f"{self.caution}." if self.caution else "",
             "List": f"{self.plan.title}. {self.summary}",
-            "Last time": self.last_time or "",
+            "Back-test": self.last_time or "",
             "What to expect": self.expected.text if self.expected else "",
             "Not on the list": off or "Nobody whom the rule names was left out.",
             "Who is on it": f"{self.plan.said}; ordered by {self.plan.order}, the "

@@ -37,6 +37,8 @@ class ListPlan:
     channel: str = "email"
     ascending: bool = False
     """The smallest value of `order` comes first."""
+    ties: tuple[str, ...] = ("churn_risk", "spend_last_year")
+    """What decides where `order` is equal, the largest first; then customer_id."""
     consent: Literal["given", "not_refused", "not_needed"] = "not_refused"
     keep_off: tuple[KeepOff, ...] = USUAL
     limit: int | None = None
@@ -77,7 +79,7 @@ def _ready_made(settings: Settings, at_risk_order: str) -> Mapping[str, ListPlan
                  "spend nothing on them", channel=NOBODY, ascending=True, consent="not_needed", keep_off=()),
         ListPlan("leaving", "Have given notice", f"state = '{LEAVING}' AND end_date IS NOT NULL", "days_left", 20,
                  "a call before the end: ask why, and what would make them stay", channel="phone", ascending=True,
-                 keep_off=of_leaving),
+                 ties=(), keep_off=of_leaving),
         ListPlan("trial_ending", "Whose trial ends soon", f"days_to_trial_end BETWEEN 0 AND {SOON}", "days_to_trial_end", 30,
                  "show them what they would lose, and how to stay", ascending=True),
         ListPlan("at_risk", "At risk", at_least, at_risk_order, 40, BY_REASON, keep_off=of_risk),

@@ -12,9 +12,11 @@ import pyarrow as pa
 from lapse.core.engine import Engine, open_duckdb
 from lapse.core.errors import DataError, LapseError
 from lapse.core.files import atomic_write, write_json
+from lapse.core.list_settings import OTHERWISE
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings
-from lapse.core.tables import ATTRIBUTE, LIST_DECISIONS, SCORED_CUSTOMERS, Column, Type
+from lapse.core.tables import ATTRIBUTE, LIST_DECISIONS, SCORED_CUSTOMERS, Column, Type, nearest
+from lapse.features.causes import CAUSES, NOTHING_UNUSUAL
 from lapse.outreach.customer_columns import VALID_FROM, columns_on
 from lapse.outreach.decisions import Decisions, decide, matching
 from lapse.outreach.export import write_csv
@@ -61,6 +63,7 @@ def write_lists(
     `customer_columns`: what lists.columns and birthday name, as read_customer_columns returns it. Rules and orders of
     params were checked with the settings.
     """
+    _warn_of_unknown_actions(settings.lists.actions, told.scores)
     customers = scored_customers(engine, told, settings, birthdays_of(customer_columns, told, settings.lists.birthday))
     wanted = settings.lists.columns
     if customer_columns is not None:
@@ -128,6 +131,14 @@ def log_heads(heads: Sequence[ListHead]) -> None:
         if head.plan.name not in WITH_A_FILE:
             off = sum(head.kept_off.values())
             LOG.info(f"{head.plan.name}: {head.summary}{f' {off:,} kept off.' if off else ''}")
+
+
+def _warn_of_unknown_actions(actions: Mapping[str, str], scores: pd.DataFrame) -> None:
+    """Log which actions belong to no cause of lapse's, nor to one that the scores name: nobody would ever get them."""
+    known = {*CAUSES, NOTHING_UNUSUAL, OTHERWISE, *scores["reason_1_code"].dropna()}
+    for code in actions:
+        if code not in known:
+            LOG.warning(f"WARNING lists.actions: no reason has the code {code!r}. {nearest(code, known)}")
 
 
 def _write_table(rows: pd.DataFrame, columns: Sequence[Column], path: Path) -> None:

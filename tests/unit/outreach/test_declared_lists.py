@@ -6,7 +6,8 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -208,12 +209,50 @@ def test_the_list_at_risk_keeps_its_file_and_counts_whom_the_others_take(engine:
     assert 0 < longer.at_risk.tally.elsewhere["contacted"] <= later, "who was contacted after the day stays off"
 
 
+def test_the_list_of_the_leaving_is_the_file_of_the_leaving(engine: Engine, tmp_path: Path) -> None:
+    rows = raw_rows(9, customers=40)
+    given = settings(churn={"mode": "subscription"}, lists={"declared": {"recent_leavers": {"consent": "not_refused"}}},
+                     sources={"subscriptions": {"path": "s", "columns": {"customer_id": "a", "started_date": "b"}}})  # fmt: skip
+    everybody = sorted({row["customer_id"] for row in rows["subscriptions"]})
+    (tmp_path / "validated").mkdir()
+    here = told(engine, rows, tmp_path / "validated", everybody[12:], everybody[:12])
+    agreed = {row["customer_id"] for row in rows["customers"] if row["consent"] == "true"}
+    leaving = here.leaving.assign(
+        may_contact=here.leaving["customer_id"].isin(agreed), consent=None,
+        end_date=[None if i == 3 else AS_OF + timedelta(days=1 + i % 3) for i in range(12)],
+    )  # fmt: skip
+    rules = ListRules(given.lists, None, given.churn.windows)
+    made = write_lists(engine, replace(here, leaving=leaving), tmp_path / "lists", rules, given)
+    ids = [row["customer_id"] for row in on(tmp_path, "leaving")]
+    assert ids == read_made(tmp_path / "lists")[1].listed("leaving")["customer_id"].tolist()
+    touched = {row["customer_id"] for row in rows["contacts"] if day(row["contacted_at"]) > AS_OF - timedelta(days=30)}
+    tickets = Counter(dict.fromkeys(everybody, 0))
+    for row in rows["events"]:
+        if day(row["occurred_at"]) <= AS_OF:
+            tickets[row["customer_id"]] += {"opened": 1, "closed": -1}.get(row["event_type"], 0)
+    wanted = [who for i, who in enumerate(everybody[:12])
+              if i != 3 and who in agreed and who not in touched and tickets[who] <= 0]  # fmt: skip
+    assert sorted(ids) == wanted and len(wanted) < len(agreed & set(everybody[:12]))
+    said = head(made, "leaving")
+    assert said.people == len(wanted) and said.people + sum(said.kept_off.values()) == 11
+    assert not head(made, "recent_leavers").plan.is_off
+
+
+def test_an_action_for_no_reason_is_named(engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = raw_rows(6)
+    made_lists(engine, rows, tmp_path, active(rows), actions={"discount": "an offer", "otherwise": "write"})
+    said = capsys.readouterr()
+    assert "lists.actions: no reason has the code 'discount'. Did you mean 'discounts'?" in said.out + said.err
+
+
 def test_a_list_says_how_such_a_list_did(engine: Engine, tmp_path: Path) -> None:
     rows = raw_rows(6)
     tried = ListBackTest("2024-05-31", 200, 120.0, (10.0, 300.0), 1.0, 2.0, None, 41)
     verdict = Verdict(grade="B", caution="weak", back_test=tried)
     said = head(made_lists(engine, rows, tmp_path, active(rows), verdict=verdict), "at_risk").sentences
-    assert said["Last time"] == "Last time, at 2024-05-31, 41 of 200 did not order in the next 30 days."
+    assert said["Back-test"] == "Last time, at 2024-05-31, 41 of 200 did not order in the next 30 days."
+    about = (tmp_path / "lists/at_risk_about.txt").read_text(encoding="utf-8")
+    assert "Back-test: Last time, at 2024-05-31, 41 of 200 did not order" in about
     assert said["CAUTION"] == "weak." and said["Model"] == "grade B" and f"as of {AS_OF}." in said["List"]
     lossy = Verdict(back_test=ListBackTest("2024-05-31", 9, -5.0, None, 1.0, 2.0, None, 0))
     lost = head(made_lists(engine, rows, tmp_path, active(rows), verdict=lossy), "at_risk")
