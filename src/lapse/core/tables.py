@@ -561,7 +561,8 @@ SCORED_CUSTOMERS = Table(
                "day on which the last subscription ended.", nulls="null unless state is lapsed or gone"),
         Column("days_since_left", "count", "From that day to as_of.", "days", "as left_date"),
         Column("trial_end_date", "date", "When the trial that runs at as_of ends: its ended_date where that was recorded by "
-               "then, else its start and term_months; of several the last.", nulls="null without such a trial"),
+               "then, else its start and term_months; of several the last.",
+               nulls="null without such a trial, and where its term is over"),
         Column("days_to_trial_end", "count", "From as_of to that day.", "days", "as trial_end_date"),
         Column("rating_count", "count", "Ratings so far.", "ratings", "null without feedback in the delivery"),
         Column("rating_mean", "number", "Their mean.", "points", "null without any rating"),

@@ -145,6 +145,8 @@ def _missing(plan: ListPlan, settings: Settings, profile: DataProfile) -> tuple[
         lacks.append("subscriptions with a day of notice (churn.mode: subscription)")
     if plan.name in ("best_customers", "let_go") and "amount" not in given.get("transactions", ()):
         lacks.append("amounts (sources.transactions: amount)")
+    if plan.name == "second_order" and "transactions" not in given:
+        lacks.append("orders (sources.transactions)")
     costs = "cost" in given.get("transactions", ()) or "cost_to_serve" in given.get("customers", ())
     if plan.name == "let_go" and not costs:
         lacks.append("what customers cost (sources.transactions: cost, or sources.customers: cost_to_serve)")

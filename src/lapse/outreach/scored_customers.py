@@ -131,7 +131,8 @@ def _histories(engine: Engine, activity: Mapping[str, ir.Table], as_of: date) ->
         first_order_date=past.activity_date.min(where=is_order),
         order_count=past.orders.sum(),
         purchase_days=past.activity_date.count(where=is_order),
-        usual_gap_days=past.gap_days.median(where=is_order),
+        # Null on days without an order. Spark has no median of some rows only.
+        usual_gap_days=past.gap_days.median(),
         # A customer has one row a day, so that the newest is one row.
         last_gap_days=past.gap_days.argmax(past.activity_date, where=is_order),
         net_spend=past.net_spend.sum().cast("float64"),
@@ -187,7 +188,8 @@ def _trial_ends(held: pd.DataFrame, today: pd.Timestamp) -> pd.DataFrame:
          for start, months in zip(days["started_date"], term, strict=True)],
         index=held.index, dtype="datetime64[ns]",
     )  # fmt: skip
-    ends = recorded.astype("datetime64[ns]").fillna(by_term)[runs]
+    # A term that is over has been followed by another, or the end is not on record.
+    ends = recorded.astype("datetime64[ns]").fillna(by_term.where(by_term > today))[runs]
     return ends.groupby(held.loc[runs, "customer_id"]).max().rename("trial_end_date").reset_index()
 
 

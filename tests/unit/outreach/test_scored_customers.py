@@ -89,7 +89,7 @@ def trial_end(contracts: list[tuple[date, dict[str, Any]]]) -> date | None:
             ends.append(ended)
         elif row["term_months"]:
             ends.append((pd.Timestamp(started) + pd.DateOffset(months=row["term_months"])).date())
-    return max(ends, default=None)
+    return max((end for end in ends if end > AS_OF), default=None)
 
 
 def state_of(rows: Rows, who: str, mode: str, scored: set[str]) -> str:
