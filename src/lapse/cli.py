@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +12,7 @@ import typer
 
 from lapse import __version__
 from lapse.core.errors import DataError, LapseError, unusable
-from lapse.core.logging import log_to_console, shown
+from lapse.core.logging import json_lines, log_to_console, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 Format = Literal["table", "csv", "json", "xlsx"]
 Choice = Literal["champion", "latest"]
+ExportFor = Literal["csv", "analyst", "klaviyo", "mailchimp", "hubspot", "brevo", "google_ads"]
 
 
 @app.callback(invoke_without_command=True)
@@ -53,12 +55,11 @@ def score(
     else by models/lapse, as DVC's stage score always does; the manifest says which. A day appears whole or not at all, and
     scored again it is replaced. The same sources, params and model give the same bytes, except for the manifest.
     """
-    from lapse.core.logging import log_as_json
     from lapse.night.run import score_once
 
-    if log == "json" or (log == "auto" and not sys.stdout.isatty()):
-        log_as_json()
-    score_once(Path(), out, as_of=as_of or None, model=model, max_log_age=max_log_age)
+    as_json = log == "json" or (log == "auto" and not sys.stdout.isatty())
+    with json_lines() if as_json else nullcontext():
+        score_once(Path(), out, as_of=as_of or None, model=model, max_log_age=max_log_age)
 
 
 @app.command()
@@ -240,11 +241,13 @@ def at_risk(
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table
     from lapse.outreach.lists import make_list
     from lapse.outreach.spreadsheet import write_spreadsheet
+    from lapse.outreach.stage import kept_off_before
     from lapse.workspace import Workspace
 
     here = Workspace()
     rules = here.list_rules()
-    rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}))
+    off = kept_off_before(here.paths.lists)
+    rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}), off=off)
     made = make_list(here.scores(), rules, None if form == "table" else here.customer_columns())
     listed = made.listed
     if form == "xlsx":
@@ -266,6 +269,29 @@ def at_risk(
 
         write_text(out, text)
         typer.echo(f"{len(listed):,} customers in {out}")
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="The list, e.g. at_risk: see lists.declared of params.yaml.")],
+    for_: Annotated[ExportFor, typer.Option("--for", help="The tool, or csv; analyst: with codes and versions.")] = "csv",
+    out: Annotated[Path | None, typer.Option(help="The file; else data/exports/LIST_TOOL.csv, or LIST.csv.")] = None,
+) -> None:
+    """Write a list as a file that a marketing tool imports unedited: Klaviyo, Mailchimp, HubSpot, Brevo, Google Ads.
+
+    The list is the one that stage lists or `lapse score` made last. Addresses are read from the delivered customers now
+    (lists.contact); who may not be contacted, has no usable address or one that stands there already is left out and
+    counted.
+    """
+    from lapse.core.files import write_text
+    from lapse.outreach.exports import export_list
+    from lapse.workspace import Workspace
+
+    here = Workspace()
+    found = export_list(here.paths.lists, here.settings.lists, name, for_, here.delivered_columns)
+    path = out or Path("data") / "exports" / f"{name if for_ == 'csv' else f'{name}_{for_}'}.csv"
+    write_text(path, found.text)
+    typer.echo(f"{path}: {found.summary}")
 
 
 @app.command()

@@ -8,7 +8,7 @@ import what they call, so that a stage loads, and depends on, no more than it ru
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, datetime
@@ -153,7 +153,7 @@ class Workspace:
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(),
+            self.today(), list_columns=self.settings.lists.delivered,
         )  # fmt: skip
         return counts
 
@@ -278,8 +278,8 @@ class Workspace:
         from lapse.evaluation.summary import summary
         from lapse.registry.mlflow_registry import record_training
         from lapse.value.spend import SpendLog
+        from lapse.value.value_report import AtRisk, write_value_report
         from lapse.value.value_report import print_summary as print_value_summary
-        from lapse.value.value_report import write_value_report
 
         settings, paths = self.settings, self.paths
         metrics = self.backtest(paths.reports, settings.evaluate.origins)
@@ -287,6 +287,7 @@ class Workspace:
             value = write_value_report(
                 SpendLog(engine, self.activity_tables(engine)["purchase_days"], self.period), paths, windows=self.windows,
                 value=settings.value, train=settings.train, rounds=settings.evaluate.bootstrap_rounds,
+                at_risk=AtRisk(settings.lists, settings.score.medium_risk),
             )  # fmt: skip
         print_value_summary(value)
         metrics = {**metrics, "list_back_test": (value.get("campaign") or {}).get("list")}
@@ -358,14 +359,19 @@ class Workspace:
     def lists(self) -> None:
         """Write the lists for marketing."""
         from lapse.outreach.leaving import read_leaving
-        from lapse.outreach.lists import print_summary, write_every_list
+        from lapse.outreach.lists import print_summary
+        from lapse.outreach.scored_customers import Told
+        from lapse.outreach.stage import log_heads, write_lists
 
-        with held(self.paths.data, "score"):
-            rules, leaving = self.list_rules(), read_leaving(self.paths.leaving)
-            made = write_every_list(
-                self.scores(), leaving, self.paths.lists, rules, customer_columns=self.customer_columns()
+        with held(self.paths.data, "score"), self.engine() as engine:
+            leaving, activity = read_leaving(self.paths.leaving), self.activity_tables(engine)
+            withdrawn_by = self.settings.consent.withdrawn_by
+            told = Told(self.scores(), leaving, activity, self.paths.validated, self.profile, withdrawn_by)
+            made = write_lists(
+                engine, told, self.paths.lists, self.list_rules(), self.settings, customer_columns=self.customer_columns()
             )
-        print_summary(made, self.paths.lists)
+        print_summary(made.at_risk, self.paths.lists)
+        log_heads(made.heads)
 
     def list_rules(self) -> ListRules:
         """Return all that decides who is on a list and what is said of it, by params and the evaluation."""
@@ -376,10 +382,13 @@ class Workspace:
         return ListRules(settings.lists, settings.value.budget, self.windows, Verdict.read(self.paths.metrics))
 
     def customer_columns(self) -> pd.DataFrame | None:
-        """Return the delivered columns of customers that lists show (lists.columns), read anew; None without any."""
+        """Return what lists read of the delivered customers (lists.columns and birthday), anew; None without any."""
+        return self.delivered_columns(self.settings.lists.read_along)
+
+    def delivered_columns(self, wanted: Sequence[str]) -> pd.DataFrame | None:
+        """Return some columns of the delivered customers, read anew; None without any."""
         from lapse.history.validation.customer_columns import read_customer_columns
 
-        wanted = self.settings.lists.columns
         if not wanted:
             return None
         with open_duckdb() as engine:

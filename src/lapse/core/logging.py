@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,8 +84,14 @@ def log_to_console() -> None:
     logger.setLevel(logging.INFO)
 
 
-def log_as_json() -> None:
-    """Write every further line that `log_to_console` shows as JSON."""
-    for handler in logging.getLogger(ROOT).handlers:
-        if isinstance(handler, _Console):
-            handler.setFormatter(_Json())
+@contextmanager
+def json_lines() -> Iterator[None]:
+    """Write every line that `log_to_console` shows within the block as JSON."""
+    handlers = [handler for handler in logging.getLogger(ROOT).handlers if isinstance(handler, _Console)]
+    for handler in handlers:
+        handler.setFormatter(_Json())
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setFormatter(None)

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.distribution import LARGE
 from lapse.core.errors import SettingsError
+from lapse.core.list_settings import Lists, require_rules
 from lapse.core.retention_settings import Retention
 from lapse.core.settings_problems import first_problem, shown
 from lapse.core.source_settings import MOST_DAYS, Days, Land, Name, Section, Share, Sources
-from lapse.core.tables import AT_RISK, CUSTOMERS, LEAVING_LIST, nearest
+from lapse.core.tables import nearest
 from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 
 PARAMS = Path("params.yaml")
@@ -192,28 +193,6 @@ class Value(Section):
     budget: Annotated[float, Field(ge=0)] | None
 
 
-class Lists(Section):
-    """What marketing is handed."""
-
-    min_risk: Share | Auto
-    max_customers: Positive
-    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"] | Auto = "auto"
-    at_a_loss: bool = False
-    columns: list[str] = Field(default_factory=list)
-    """Columns of the delivered customers that stand beside each listed one, by their delivered names."""
-
-    @field_validator("columns")
-    @classmethod
-    def _of_their_own(cls, names: list[str]) -> list[str]:
-        taken = {*AT_RISK.names, *LEAVING_LIST.names, CUSTOMERS.day}
-        for name in names:
-            if name in taken:
-                raise ValueError(f"every list has a column {name!r} of its own. Leave it out")
-            if names.count(name) > 1:
-                raise ValueError(f"{name!r} stands there twice. Leave one out")
-        return names
-
-
 class Settings(Section):
     """All of params.yaml."""
 
@@ -255,10 +234,12 @@ class Settings(Section):
             raise SettingsError(
                 "consent.withdrawn_by names event types, but sources.events is null. Map them, or empty the list."
             )
-        if self.lists.columns and self.sources.customers is None:
+        if self.lists.delivered and self.sources.customers is None:
+            which = "columns" if self.lists.columns else "contact" if self.lists.contact.named else "birthday"
             raise SettingsError(
-                "lists.columns names columns of the customers, but sources.customers is null. Map it, or empty the list."
+                f"lists.{which} names columns of the customers, but sources.customers is null. Map it, or empty the list."
             )
+        require_rules(self.lists, self.sources.attributes)
         for name in sorted(set(self.score.max_log_age) - set(self.sources.tables)):
             raise SettingsError(f"score.max_log_age: no table {name!r} is mapped. {nearest(name, self.sources.tables)}")
         if self.sources.transactions is None and self.churn.mode != "subscription":

@@ -248,6 +248,7 @@ class Sources(Section):
     feedback: OneOrSeveral[Feedback] | None
     customers: OneOrSeveral[Customers] | None
     subscriptions: OneOrSeveral[Subscriptions] | None = None
+    contacts: OneOrSeveral[SourceSettings] | None = None
 
     @model_validator(mode="after")
     def _columns_are_known(self) -> Sources:

@@ -10,7 +10,7 @@ from typing import Any
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.files import intact, read_json, write_json
-from lapse.core.tables import CUSTOMERS
+from lapse.core.tables import CONTACTS, CUSTOMERS
 from lapse.core.windows import Period
 from lapse.history.reading.expressions import quoted
 from lapse.history.table_profile import TableProfile
@@ -64,11 +64,15 @@ class DataProfile:
     @property
     def given(self) -> frozenset[str]:
         """What features may need: the delivery's columns of transactions, its other tables, `comment`, `time_of_day`, and
-        what it says of a subscription: CONTRACT_COLUMNS.
+        what it says of a subscription: CONTRACT_COLUMNS. Whom the business contacted is for the lists alone.
         """
         marks = {"comment"} & set(self.columns.get("feedback", ())) | ({"time_of_day"} if self.has_time_of_day else set())
         marks |= CONTRACT_COLUMNS & set(self.columns.get("subscriptions", ()))
-        return frozenset(self.columns.get("transactions", ())) | (frozenset(self.columns) - {"transactions"}) | marks
+        return (
+            frozenset(self.columns.get("transactions", ()))
+            | (frozenset(self.columns) - {"transactions", CONTACTS.name})
+            | marks
+        )
 
     def write(self, path: Path) -> None:
         """Write the profile as JSON."""

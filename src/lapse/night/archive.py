@@ -26,8 +26,6 @@ WORK = ".lapse-score-"
 LOCK = "score"
 DAY, LATEST = "as_of=", "latest"
 SCORES, LEAVING, LISTS, MANIFEST = "scores.parquet", "leaving.parquet", "lists", "manifest.json"
-LISTED = "listed.parquet"
-"""The customers of the at-risk list with rank and risk, to compare with later; ids only."""
 
 
 @dataclass(frozen=True)

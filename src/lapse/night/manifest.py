@@ -75,7 +75,7 @@ class Drift(Part):
 
 
 class Changes(Part):
-    """How the at-risk list differs from the last run's."""
+    """How a list differs from the last run's."""
 
     since: str
     new: int
@@ -110,8 +110,10 @@ class Manifest(Part):
     sources: dict[str, SourceRead]
     risk_bands: RiskBands
     customers: Counts
-    changes: Changes | None
-    """None for the first run."""
+    lists: dict[str, int]
+    """How many customers are on each list."""
+    changes: dict[str, Changes] | None
+    """By list; None for the first run."""
     drift: list[Drift]
     warnings: list[str]
     outputs: dict[str, str]

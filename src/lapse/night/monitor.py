@@ -30,8 +30,10 @@ from lapse.core.process import temporary_folder
 from lapse.core.windows import ChurnWindows, Period
 from lapse.evaluation.level import measure_level
 from lapse.labels import churn_labels
-from lapse.night.archive import LISTED, MANIFEST, Archive
+from lapse.night.archive import LISTS, MANIFEST, Archive
 from lapse.night.manifest import Manifest, Part
+from lapse.outreach.plans import AT_RISK
+from lapse.outreach.stage import read_made
 from lapse.snapshots import population
 from lapse.workspace import Workspace
 
@@ -110,7 +112,7 @@ def _followed(
         if apart:
             looked_at, looks = day, looks + 1
         came = outcomes(engine, activity, day, windows, night.period)
-        scores, listed = archive.scores(day), pd.read_parquet(archive.run_of(day) / LISTED)
+        scores, listed = archive.scores(day), read_made(archive.run_of(day) / LISTS)[1].listed(AT_RISK)
         yield measured(manifest, scores, listed, came, look=looks if apart else None, max_level=most)
 
 

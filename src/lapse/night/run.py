@@ -9,8 +9,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lapse import __version__
 from lapse.core.engine import open_duckdb
 from lapse.core.errors import DataError, LapseError, ModelError
@@ -24,14 +22,16 @@ from lapse.core.windows import LATEST, parse_day, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.counts import Count
-from lapse.night.archive import DAY, LEAVING, LISTED, LISTS, MANIFEST, SCORES, Archive
+from lapse.night.archive import DAY, LEAVING, LISTS, MANIFEST, SCORES, Archive
 from lapse.night.guards import drift_of, tested_auroc
 from lapse.night.manifest import Changes, Counts, Manifest, Model, RiskBands, SourceRead
 from lapse.night.steps import Steps
-from lapse.outreach.changes import NEW, STILL, ListChanges, changes_since
+from lapse.outreach.changes import NEW, STILL, ListChanges
 from lapse.outreach.export import write_csv
-from lapse.outreach.lists import print_summary, write_every_list
+from lapse.outreach.lists import print_summary
 from lapse.outreach.rules import ListRules
+from lapse.outreach.scored_customers import Told
+from lapse.outreach.stage import log_heads, write_lists
 from lapse.outreach.verdict import Verdict
 from lapse.registry.promotion import Choice, Scoring, scoring_model
 from lapse.registry.promotion_history import PROMOTIONS
@@ -94,13 +94,16 @@ def score_once(
         for warning in guards.warnings:
             LOG.warning(f"WARNING {warning}")
         guards.require()
-        rules = ListRules(
-            settings.lists, settings.value.budget, night.windows, replace(verdict, meaning=fitted.bundle.meaning)
-        )
-        with steps.step("lists"):
-            made = write_every_list(scores, leaving, night.paths.lists, rules, customer_columns=columns)
-            changes = _changes(archive, day, made.listed, scores, rules)
-            run = _gathered(night, day, made.listed, changes)
+        with steps.step("lists"), night.engine() as engine:
+            withdrawn_by = settings.consent.withdrawn_by
+            told = Told(scores, leaving, night.activity_tables(engine), night.paths.validated, night.profile, withdrawn_by)
+            rules = ListRules(
+                settings.lists, settings.value.budget, night.windows, replace(verdict, meaning=fitted.bundle.meaning)
+            )
+            made = write_lists(engine, told, night.paths.lists, rules, settings, customer_columns=columns)
+            changes = _changes(archive, day, night.paths.lists)
+            run = _gathered(night, day, changes)
+        tally, names = made.at_risk.tally, [head.plan.name for head in made.heads]
         manifest = Manifest(
             lapse=__version__,
             run_id=f"{started:%Y%m%dT%H%M%SZ}-{os.getpid()}",
@@ -115,10 +118,11 @@ def score_once(
             sources=_sources_read(night.sources, before, counts),
             risk_bands=RiskBands(high=fitted.bands.high, medium=fitted.bands.medium),
             customers=Counts(
-                scored=len(scores), at_risk=made.tally.at_risk, listed=made.tally.listed, leaving=len(leaving),
-                kept_off=made.tally.kept_off, consent_note=made.tally.consent_note,
+                scored=len(scores), at_risk=tally.at_risk, listed=tally.listed, leaving=len(leaving),
+                kept_off=tally.kept_off, consent_note=tally.consent_note,
             ),
-            changes=_counted(changes),
+            lists={head.plan.name: head.people for head in made.heads},
+            changes={name: _counted(changes, name) for name in names} if changes else None,
             drift=list(guards.found),
             warnings=[*freshness.messages(), *guards.warnings],
             outputs={str(path.relative_to(run)): file_sha256(path) for path in sorted(run.rglob("*")) if path.is_file()},
@@ -130,9 +134,11 @@ def score_once(
         archive.publish(run, day, work)
         removed = archive.prune(settings.score.keep_days)
     print_score_summary(scores, fitted.bands, len(leaving))
-    print_summary(made, archive.run_of(day) / LISTS)
+    print_summary(made.at_risk, archive.run_of(day) / LISTS)
+    log_heads(made.heads)
     if changes:
-        LOG.info(str(changes))
+        for name in names:
+            LOG.info(changes.sentence(name))
     if removed:
         LOG.info(f"{len(removed):,} runs of days up to {removed[-1]} were removed (score.keep_days)")
     return manifest
@@ -220,31 +226,24 @@ def _sources_read(sources: Sources, hashes: Mapping[str, str], counts: Mapping[s
     }  # fmt: skip
 
 
-def _changes(
-    archive: Archive, day: date, listed: pd.DataFrame, scores: pd.DataFrame, rules: ListRules
-) -> ListChanges | None:
-    """Return how the list differs from that of the run before; None where there is none."""
+def _changes(archive: Archive, day: date, lists: Path) -> ListChanges | None:
+    """Return how the lists differ from those of the run before; None where there is none."""
     since = archive.before(day)
-    if since is None:
-        return None
-    return changes_since(pd.read_parquet(archive.run_of(since) / LISTED), listed, scores, rules, since)
+    return None if since is None else ListChanges.of(archive.run_of(since) / LISTS, lists, since)
 
 
-def _counted(changes: ListChanges | None) -> Changes | None:
-    if changes is None:
-        return None
-    counts = changes.counts
-    return Changes(since=str(changes.since), new=counts[NEW], still=counts[STILL], gone=changes.gone)
+def _counted(changes: ListChanges, name: str) -> Changes:
+    counts = changes.counts(name)
+    return Changes(since=str(changes.since), new=counts[NEW], still=counts[STILL], gone=changes.gone(name))
 
 
-def _gathered(night: Workspace, day: date, listed: pd.DataFrame, changes: ListChanges | None) -> Path:
+def _gathered(night: Workspace, day: date, changes: ListChanges | None) -> Path:
     """Bring what a run publishes together in one folder, and return it."""
     run = night.paths.data / f"{DAY}{day}"
     run.mkdir()
     night.paths.scores.rename(run / SCORES)
     night.paths.leaving.rename(run / LEAVING)
     night.paths.lists.rename(run / LISTS)
-    listed[["customer_id", "rank", "churn_risk"]].to_parquet(run / LISTED, index=False)
     if changes:
         write_csv(changes.rows, run / LISTS / "changes.csv")
     return run

@@ -19,8 +19,8 @@ FEWEST_TO_SHARE = 6
 """On a shorter list anybody sees what its customers have in common."""
 
 
-IN_SHORT, CAUTION, WHAT = "In short", "CAUTION", "What this is"
-HEAD = (CAUTION, IN_SHORT, WHAT)
+IN_SHORT, CAUTION, TRIED, WHAT = "In short", "CAUTION", "Back-test", "What this is"
+HEAD = (CAUTION, IN_SHORT, TRIED, WHAT)
 """What stands above the list itself."""
 
 
@@ -33,10 +33,13 @@ def about_list(scores: pd.DataFrame, listed: pd.DataFrame, rules: ListRules) -> 
     key = ranked_by(scores, lists).replace("_", " ")
     what = (f"{tally.listed:,} of the {tally.at_risk:,} active customers whose churn risk is {reached}, the highest "
             f"{key} first; {tally.active:,} active customers were scored.")  # fmt: skip
+    tried = rules.verdict.back_test
+    last_time = tried.last_time(came_true(windows)) if tried else None
     empty = {name for name in listed.columns if len(listed) and listed[name].isna().all()}
     return {
         **({CAUTION: caution} if caution else {}),
         **({IN_SHORT: in_short(scores, listed, windows)} if len(listed) else {}),
+        **({TRIED: last_time} if last_time else {}),
         WHAT: " ".join([what, *tally.notes, *filter(None, [shared_cause(listed)])]),
         "Not on the list": " ".join(tally.sentences()) or "Nobody at risk was left out.",
         "Consent": _consent_text(tally),
@@ -60,12 +63,25 @@ def in_short(scores: pd.DataFrame, listed: pd.DataFrame, windows: ChurnWindows) 
 
 def foretold(windows: ChurnWindows) -> str:
     """Return what those who churn will do, as a verb with its time."""
-    days = f"in the next {windows.horizon_days} days"
-    if windows.lead_days:
-        days = f"in the {windows.horizon_days} days after the next {windows.lead_days}"
+    days = _outcome_days(windows)
     if windows.mode == "decline":
         return f"will {less_than_usual(windows.of, windows.share)} {days}"
     return f"will not order {days}" if windows.mode == "lapse" else f"will let their subscription end {days}"
+
+
+def came_true(windows: ChurnWindows) -> str:
+    """Return what those who churned did, as a verb with its time."""
+    if windows.mode == "lapse":
+        return f"did not order {_outcome_days(windows)}"
+    if windows.mode == "decline":
+        return f"went on to {less_than_usual(windows.of, windows.share)} {_outcome_days(windows)}"
+    return f"let their subscription end {_outcome_days(windows)}"
+
+
+def _outcome_days(windows: ChurnWindows) -> str:
+    if windows.lead_days:
+        return f"in the {windows.horizon_days} days after the next {windows.lead_days}"
+    return f"in the next {windows.horizon_days} days"
 
 
 def _costs(rules: ListRules) -> dict[str, str]:

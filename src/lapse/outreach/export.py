@@ -10,7 +10,7 @@ import pandas as pd
 
 from lapse.core.files import write_text
 from lapse.core.risk_text import risk_text
-from lapse.core.tables import AT_RISK, LEAVING_LIST
+from lapse.core.tables import AT_RISK, LEAVING_LIST, LISTED, SCORED_CUSTOMERS
 
 FORMULA_STARTS = "=+\\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
 """What begins a formula: = + - @, also of full width, small, and the mathematical minus."""
@@ -22,9 +22,9 @@ UNSEEN = (
 BREAKS = r",;|\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029\uff0c\uff1b"
 """Where an importer that is told, or believes, another separator or does without quotes begins a cell inside a text."""
 CELL_START = re.compile(f'(^|[{BREAKS}])(?=["{UNSEEN}]*[{FORMULA_STARTS}])|^(?=[\\t\\r])')
-DAYS = ("last_order_date", "as_of", "notice_date", "end_date")
-OURS = frozenset({*AT_RISK.names, *LEAVING_LIST.names})
+OURS = frozenset({*AT_RISK.names, *LEAVING_LIST.names, *LISTED.names, *SCORED_CUSTOMERS.names})
 """Names of columns that need no quotes; all others are the delivery's."""
+DAYS = tuple(column.name for column in (*LEAVING_LIST.columns, *SCORED_CUSTOMERS.columns) if column.type == "date")
 
 
 def list_as_csv(listed: pd.DataFrame) -> str:

@@ -50,7 +50,7 @@ def at_risk_list(scores: pd.DataFrame, rules: ListRules) -> pd.DataFrame:
     not have.
     """
     lists = rules.lists
-    listed = scores[is_at_risk(scores, lists.min_risk) & scores["may_contact"]]
+    listed = scores[is_at_risk(scores, lists.min_risk) & scores["may_contact"] & ~rules.is_off(scores)]
     key = ranked_by(scores, lists)
     if len(listed) and listed[key].isna().all():
         raise DataError(f"lists: lists.rank_by is {key}, but the delivery has no amounts, so it is null for all "
@@ -91,7 +91,7 @@ def write_every_list(
     write_csv(made.listed, out / "at_risk.csv")
     write_spreadsheet(made.listed, out / "at_risk.xlsx", made.about)
     write_text(out / "at_risk_about.txt", "".join(f"{heading}: {text}\n" for heading, text in made.about.items()))
-    write_leaving(leaving, out, columns_on(customer_columns, scores))
+    write_leaving(leaving[~rules.is_off(leaving, "leaving")], out, columns_on(customer_columns, scores))
     return made
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from lapse.core.settings import Auto, Lists
+from lapse.core.list_settings import Lists
+from lapse.core.settings import Auto
 from lapse.core.windows import ChurnWindows
 from lapse.outreach.verdict import Verdict
 
@@ -20,11 +22,17 @@ class ListRules:
     """The most that the list is expected to cost (value.budget); None: no limit."""
     windows: ChurnWindows
     verdict: Verdict = field(default_factory=Verdict)
+    off: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """List -> customer -> what keeps them off it that scores do not say: a contact, a complaint, another list."""
 
     @property
     def allow_a_list(self) -> bool:
         """Whether anybody may be listed at all: not where such a list would have lost money, unless params say so."""
         return self.verdict.allows_a_list(at_a_loss=self.lists.at_a_loss)
+
+    def is_off(self, rows: pd.DataFrame, name: str = "at_risk") -> pd.Series:
+        """Return which customers are kept off a list by what scores do not say."""
+        return rows["customer_id"].isin(self.off.get(name, {}))
 
 
 def is_at_risk(scores: pd.DataFrame, min_risk: float | Auto) -> pd.Series:

@@ -25,12 +25,20 @@ HEADINGS = {
     "comeback_chance": "Chance to come back by themselves",
     "as_of": "As of", "model_version": "Model", "reason_1_code": "Strongest reason, code",
     "reason_2_code": "Second reason, code", "reason_3_code": "Third reason, code",
+    "risk_percentile": "Riskier than so many % of customers", "reason_to_stay": "Reason to stay",
+    "next_order_date": "Next order due", "cost_to_serve": "Cost to serve, a year",
+    "profit_last_year": "Profit, last 365 days", "segment": "Segment", "end_date": "Subscription ends",
+    "trial_end_date": "Trial ends", "left_date": "Left on", "rating_last": "Last rating",
+    "next_anniversary_date": "Anniversary", "anniversary_years": "Years with us", "days_to_birthday": "Days to birthday",
+    "action": "What to do",
+    "channel": "Channel",
 }  # fmt: skip
 TECHNICAL = ("as_of", "model_version", "reason_1_code", "reason_2_code", "reason_3_code")
 """What a machine wants to know: on a sheet of its own."""
 WIDTHS = {"rank": 6, "customer_id": 16, "risk_band": 8, "reason_1": 36, "reason_2": 32, "reason_3": 32,
-          "days_since_last_order": 9, "churn_risk": 8, "last_order_date": 11, "comeback_chance": 11}  # fmt: skip
-MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit")
+          "days_since_last_order": 9, "churn_risk": 8, "last_order_date": 11, "comeback_chance": 11,
+          "reason_to_stay": 32, "risk_percentile": 9}  # fmt: skip
+MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit", "cost_to_serve", "profit_last_year")
 WIDTH, WIDEST = 12, 40
 """Characters of a column that has no width above; and the most that a long cell makes of one, before its text is wrapped."""
 TEXT = {"align": "left", "indent": 1}
@@ -56,8 +64,8 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: Mapping[str, str]
         book.set_properties({"title": "Customers at risk", "created": datetime(2000, 1, 1)})  # noqa: DTZ001
         _write_customers(book, listed, about)
         codes = book.add_worksheet("Codes")
-        _write_table(book, codes, listed[["rank", "customer_id", *(name for name in TECHNICAL if name in listed)]], 0)
-        _for_printing(codes, 0)
+        write_table(book, codes, listed[["rank", "customer_id", *(name for name in TECHNICAL if name in listed)]], 0)
+        for_printing(codes, 0)
         notes = book.add_worksheet("About this list")
         wrapped = book.add_format({"text_wrap": True, "valign": "top"})
         notes.set_column(0, 0, 26, wrapped)
@@ -75,7 +83,7 @@ def _write_customers(book: Any, listed: pd.DataFrame, about: Mapping[str, str]) 
     """Add the sheet of customers: what is to be said of all of them, then a row for each."""
     shown = listed[_shown(listed)]
     sheet = book.add_worksheet("At risk")
-    widths = [_width(shown, name) for name in shown.columns]
+    widths = [width_of(shown, name) for name in shown.columns]
     said = [(name, about[name]) for name in HEAD if name in about]
     for row, (name, text) in enumerate(said):
         colour = {"font_color": "#b3261e"} if name == CAUTION else {}
@@ -85,9 +93,9 @@ def _write_customers(book: Any, listed: pd.DataFrame, about: Mapping[str, str]) 
         sheet.write_string(row, 0, words, style)
         sheet.set_row(row, LINE * ceil(1.15 * len(words) / sum(widths)))
     first = len(said)
-    _write_table(book, sheet, shown, first)
+    write_table(book, sheet, shown, first)
     sheet.autofilter(first, 0, first + max(len(shown), 1), len(widths) - 1)
-    _for_printing(sheet, first)
+    for_printing(sheet, first)
 
 
 def _shown(listed: pd.DataFrame) -> list[str]:
@@ -99,18 +107,19 @@ def _shown(listed: pd.DataFrame) -> list[str]:
     return [*first, *delivered, *(name for name in ours if name not in first and name not in empty)]
 
 
-def _width(rows: pd.DataFrame, name: str) -> float:
+def width_of(rows: pd.DataFrame, name: str) -> float:
+    """Return how wide a column is, in characters."""
     longest = max((len(text) for text in rows[name].dropna() if isinstance(text, str)), default=0)
     return float(WIDTHS.get(name, min(max(WIDTH, longest + 2), WIDEST)))
 
 
-def _write_table(book: Any, sheet: Any, rows: pd.DataFrame, first: int) -> None:
+def write_table(book: Any, sheet: Any, rows: pd.DataFrame, first: int) -> None:
     """Write headings into a row and the customers below it; long texts are wrapped, never cut."""
     head = book.add_format({"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "text_wrap": True, "valign": "top"})
     formats = _formats(book, list(rows.columns))
     sheet.set_row(first, HEAD_HEIGHT)
     for column, name in enumerate(rows.columns):
-        sheet.set_column(column, column, _width(rows, name), formats[name])
+        sheet.set_column(column, column, width_of(rows, name), formats[name])
         sheet.write_string(first, column, HEADINGS.get(name, name), head)
         for row, value in enumerate(rows[name], start=first + 1):
             if pd.isna(value):
@@ -127,6 +136,7 @@ def _write_table(book: Any, sheet: Any, rows: pd.DataFrame, first: int) -> None:
 
 def _formats(book: Any, names: Sequence[str]) -> dict[str, Any]:
     numbers = {"churn_risk": number_format(), "comeback_chance": number_format(digits=0), "days_since_last_order": "0",
+               "risk_percentile": "0",
                **dict.fromkeys(MONEY, "#,##0.00"), **dict.fromkeys(DAYS, "yyyy-mm-dd")}  # fmt: skip
     top = {"valign": "top", "text_wrap": True}
     return {
@@ -141,7 +151,7 @@ def _lines(rows: pd.DataFrame) -> list[int]:
     """Return how many lines each row needs for its longest wrapped text."""
     needed = [1] * len(rows)
     for name in rows.columns:
-        fits = _width(rows, name) - 2
+        fits = width_of(rows, name) - 2
         for place, value in enumerate(rows[name]):
             if isinstance(value, str):
                 # Words break early, so a line of several holds less than its width.
@@ -150,7 +160,7 @@ def _lines(rows: pd.DataFrame) -> list[int]:
     return needed
 
 
-def _for_printing(sheet: Any, headings: int) -> None:
+def for_printing(sheet: Any, headings: int) -> None:
     """Make a sheet landscape on A4, one page wide, with the row of headings on every page and in sight when scrolled."""
     sheet.set_landscape()
     sheet.set_paper(9)

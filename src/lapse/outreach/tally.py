@@ -10,6 +10,13 @@ import pandas as pd
 from lapse.core.consent import GIVEN, STATES, WITHDRAWN
 from lapse.outreach.rules import ListRules, costs_more, is_at_risk
 
+ELSEWHERE = {
+    "contacted": "they were contacted lately (lists.cooldown_days)",
+    "complaint_open": "a complaint of theirs is still open",
+    "other_list": "they are on a list of higher priority",
+}
+"""What keeps customers off a list besides what the scores say of them."""
+
 
 @dataclass(frozen=True)
 class Tally:
@@ -21,6 +28,8 @@ class Tally:
     listed: int
     no_contact: Mapping[str, int]
     """Why a customer may not be contacted (consent.STATES) -> how many at risk."""
+    elsewhere: Mapping[str, int]
+    """Why a customer who may be contacted is kept off by what scores do not say (ELSEWHERE) -> how many at risk."""
     no_profit: int
     """At risk, may be contacted, and do not pay (unless lists.at_a_loss)."""
     whole_list: int
@@ -37,17 +46,20 @@ class Tally:
         """Return the tally of a list that `at_risk_list` made of scores by the rules."""
         lists, back_test = rules.lists, rules.verdict.back_test
         at_risk = scores[is_at_risk(scores, lists.min_risk)]
-        reached = at_risk[at_risk["may_contact"]]
+        may, is_off = at_risk["may_contact"].astype(bool), rules.is_off(at_risk)
+        reached = at_risk[may & ~is_off]
+        elsewhere = at_risk.loc[may & is_off, "customer_id"].map(rules.off.get("at_risk", {})).value_counts()
         no_profit = int(costs_more(reached, lists).sum())
         whole_list = 0 if rules.allow_a_list else len(reached) - no_profit
         eligible = len(reached) - no_profit - whole_list
-        off = at_risk.loc[~at_risk["may_contact"], "consent"].value_counts()
+        off = at_risk.loc[~may, "consent"].value_counts()
         states = set(scores["consent"].dropna())
         return cls(
             active=len(scores),
             at_risk=len(at_risk),
             listed=len(listed),
             no_contact={state: int(off.get(state, 0)) for state in STATES if state != GIVEN},
+            elsewhere={reason: int(elsewhere.get(reason, 0)) for reason in ELSEWHERE},
             no_profit=no_profit,
             whole_list=whole_list,
             beyond_cap=max(0, eligible - lists.max_customers),
@@ -59,7 +71,7 @@ class Tally:
     @property
     def kept_off(self) -> dict[str, int]:
         """How many at risk are not on the list, by reason, for machines: all reasons, zeros included."""
-        return {**self.no_contact, "no_profit": self.no_profit, "list_at_a_loss": self.whole_list,
+        return {**self.no_contact, **self.elsewhere, "no_profit": self.no_profit, "list_at_a_loss": self.whole_list,
                 "max_customers": self.beyond_cap, "budget": self.beyond_budget}  # fmt: skip
 
     @property
@@ -79,7 +91,7 @@ class Tally:
         """A sentence on the customers at risk whom it does not pay to contact; None when there are none."""
         if not self.no_profit:
             return None
-        reachable = self.at_risk - sum(self.no_contact.values())
+        reachable = self.at_risk - sum(self.no_contact.values()) - sum(self.elsewhere.values())
         nobody = self.no_profit == reachable
         who = "None of the" if nobody else f"{self.no_profit:,} of the"
         return (f"{who} {reachable:,} customers at risk {'is' if nobody else 'are not'} worth contacting at the assumed "
@@ -108,6 +120,7 @@ class Tally:
     def sentences(self) -> list[str]:
         """Return why customers at risk are not on the list, a sentence per reason that there is."""
         reasons = {**{f"{STATES[state]}": count for state, count in self.no_contact.items()},
+                   **{ELSEWHERE[reason]: count for reason, count in self.elsewhere.items()},
                    "contacting them is not expected to pay": self.no_profit,
                    "such a list would have lost money as a whole": self.whole_list,
                    "the list ends at lists.max_customers": self.beyond_cap,

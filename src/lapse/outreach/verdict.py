@@ -18,6 +18,8 @@ class Verdict:
     """What stands on every list."""
     meaning: ChurnMeaning | None = None
     """Whether churn is a loss or a pause."""
+    grade: str | None = None
+    """The letter of the model's evaluation."""
     back_test: ListBackTest | None = None
     """What such a list would have earned; None also without orders that have amounts."""
 
@@ -34,11 +36,13 @@ class Verdict:
         found = read_json(metrics, again)
         with intact(metrics, again):
             meaning, tried = found.get("churn_meaning"), found.get("list_back_test")
-            alarm = None if is_champion else (found.get("grade") or {}).get("alarm")
+            grade = found.get("grade") or {}
+            alarm = None if is_champion else grade.get("alarm")
             doubt = f"too good to be true: {alarm['why']}. Look for what could not be known on the day" if alarm else None
             return cls(
                 "; ".join(filter(None, [doubt, found.get("caution")])) or None,
                 ChurnMeaning.from_json(meaning) if meaning else None,
+                grade.get("grade"),
                 ListBackTest.from_json(tried) if tried else None,
             )
 

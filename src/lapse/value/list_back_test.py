@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from lapse.core.bootstrap import interval
 from lapse.core.settings import Value
-from lapse.value.profit import CampaignCosts, affordable_length, list_order, resampled_profit
+from lapse.value.profit import CampaignCosts, affordable_length, resampled_profit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ListBackTest:
-    """What contacting everybody whom it was expected to pay to contact would have earned, by who really churned."""
+    """What contacting the list that params ask for would have earned, by who really churned."""
 
     test_cutoff: str
     listed: int
@@ -31,6 +31,8 @@ class ListBackTest:
     incentive_cost: float
     usual_order: float | None
     """What the costs that are auto were set by; None where params give both."""
+    churned: int | None = None
+    """How many of those listed did churn; None where an older lapse tried it."""
 
     @property
     def loses(self) -> bool:
@@ -44,6 +46,12 @@ class ListBackTest:
         did = "lost" if self.loses else "earned"
         return (f"at {self.test_cutoff} such a list of {self.listed:,} would have {did} {abs(self.profit):,.0f} in all "
                 f"(95 % {low:+,.0f} to {high:+,.0f})")  # fmt: skip
+
+    def last_time(self, did: str) -> str | None:
+        """Return what became of the customers listed then; `did`: what churning was. None where it is not known."""
+        if self.churned is None or not self.listed:
+            return None
+        return f"Last time, at {self.test_cutoff}, {self.churned:,} of {self.listed:,} {did}."
 
     @property
     def assumed(self) -> str:
@@ -65,15 +73,26 @@ class ListBackTest:
         return cls(**{**content, "profit_interval": tuple(span) if span else None})
 
 
-def listed_then(costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, *, at_least: float) -> Ints:
-    """Return whom the list would have held, the most value at stake first, within the budget.
+@dataclass(frozen=True)
+class ListShape:
+    """Which list is put to the test: at risk from which risk on, in which order, and how long at most."""
 
-    At risk is who reaches `at_least`; of them, everybody whom it was expected to pay to contact. `lists.max_customers` does
-    not count: a list that only pays while it is short is not shown to pay.
+    at_least: float
+    """The risk from which on a customer was at risk then."""
+    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit", "auto"]
+    max_customers: int
+
+
+def listed_then(costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, shape: ListShape) -> Ints:
+    """Return whom the list would have held, in its order, within its length and the budget.
+
+    Of those at risk, whom it was expected to pay to contact. Ties in the order go by risk, then as they came.
     """
-    pays = (churn_risk >= at_least) & (costs.expected_profit(churn_risk, expected_margin) > 0)
-    order = list_order(churn_risk * expected_margin)
-    order = order[pays[order]]
+    profit = costs.expected_profit(churn_risk, expected_margin)
+    pays = (churn_risk >= shape.at_least) & (profit > 0)
+    keys = {"churn_risk": churn_risk, "expected_profit": profit}
+    order = np.lexsort((-churn_risk, -keys.get(shape.rank_by, churn_risk * expected_margin)))
+    order = order[pays[order]][: shape.max_customers]
     spent = costs.expected_cost(churn_risk)[order]
     return order[: affordable_length(spent, np.arange(len(order)), costs.budget)]
 
@@ -82,19 +101,19 @@ def back_test_list(
     value: Value,
     usual_order: float | None,
     outcome: tuple[str, Floats, Floats, Ints],
+    shape: ListShape,
     *,
-    at_least: float,
     rounds: int,
     seed: int,
 ) -> ListBackTest:
     """Return the back-test of the list for `outcome`: the test cutoff, risks, expected margins and who churned."""
     cutoff, churn_risk, expected_margin, churned = outcome
     costs = CampaignCosts.of(value, usual_order)
-    order = listed_then(costs, churn_risk, expected_margin, at_least=at_least)
+    order = listed_then(costs, churn_risk, expected_margin, shape)
     profits = costs.expected_profit(churned.astype("float64"), expected_margin)
     span = interval(resampled_profit(profits, order, len(order), rounds, seed)) if len(order) else None
     is_auto = "auto" in (value.contact_cost, value.incentive_cost)
     return ListBackTest(
         cutoff, len(order), float(profits[order].sum()), span, costs.contact_cost, costs.incentive_cost,
-        usual_order if is_auto else None,
+        usual_order if is_auto else None, int(churned[order].sum()),
     )  # fmt: skip

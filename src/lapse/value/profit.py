@@ -108,6 +108,32 @@ def best_length(profits: Floats, costs: Floats, order: Ints, budget: float | Non
     return int(np.argmax(curve))
 
 
+def best_subset(profits: Floats, costs: Floats, *, budget: float | None = None, most: int | None = None) -> Ints:
+    """Return the positions of the customers whose contact is expected to earn most within a budget, in rising order.
+
+    Only who is expected to earn anything; null earns nothing. Bound by `most` contacts alone, it is the very best list.
+    With a budget those who earn most per cost come first while it lasts, or those who earn most, whichever earns more: at
+    most the largest single profit below the best there is (Dantzig 1957), unless `most` binds, too.
+    """
+    worth = np.flatnonzero(profits > 0)
+    gains, prices = profits[worth], costs[worth]
+    best = np.empty(0, dtype="int64")
+    for key in (gains, gains / np.maximum(prices, 1e-12)):
+        order = list_order(key)
+        taken: list[int] = []
+        spent = 0.0
+        for place in order[: None if budget is not None else most]:
+            if most is not None and len(taken) == most:
+                break
+            if budget is None or spent + prices[place] <= budget + 1e-3:
+                taken.append(place)
+                spent += float(prices[place])
+        chosen = np.array(taken, dtype="int64")
+        if not len(best) or gains[chosen].sum() > gains[best].sum():
+            best = chosen
+    return np.sort(worth[best])
+
+
 def planned_length(campaign_costs: CampaignCosts, churn_risk: Floats, expected_margin: Floats, key: Floats) -> int:
     """Return the best length as one can know it beforehand."""
     profits, costs = campaign_costs.expected_profit(churn_risk, expected_margin), campaign_costs.expected_cost(churn_risk)

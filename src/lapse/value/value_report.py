@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,13 @@ import pandas as pd
 from lapse.core.bootstrap import OURS, interval
 from lapse.core.charts import draw_profit
 from lapse.core.files import write_json
+from lapse.core.list_settings import Lists
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Train, Value
 from lapse.core.windows import ChurnWindows
 from lapse.model.bundle import Bundle
-from lapse.value.list_back_test import back_test_list
+from lapse.value.list_back_test import ListShape, back_test_list
 from lapse.value.profit import (
     CampaignCosts,
     best_length,
@@ -58,6 +59,7 @@ def write_value_report(
     windows: ChurnWindows,
     value: Value,
     train: Train,
+    at_risk: AtRisk,
     rounds: int,
 ) -> dict[str, Any]:
     """Write value.json and the profit curve to the reports, and return the content of value.json.
@@ -82,7 +84,7 @@ def write_value_report(
         outcome = campaign(costs, tested, value.acceptance_weight, rounds, train.seed)
         tried = back_test_list(
             value, predictor.usual_order, (str(tested.cutoff), tested.churn_risk, tested.expected_margin, tested.churned),
-            at_least=Bundle.read(paths.evaluation_model).base_rate, rounds=rounds, seed=train.seed,
+            list_shape(at_risk, Bundle.read(paths.evaluation_model).base_rate), rounds=rounds, seed=train.seed,
         )  # fmt: skip
         report["campaign"] = {"test_cutoff": str(tested.cutoff), **outcome, "list": tried.to_json()}
         curve = curve_points(costs, tested)
@@ -90,6 +92,22 @@ def write_value_report(
     write_json(paths.reports / "plots" / "profit.json", curve)
     draw_profit(curve, report.get("campaign"), paths.reports / "pictures" / "profit.png")
     return report
+
+
+@dataclass(frozen=True)
+class AtRisk:
+    """What params say of the list at risk."""
+
+    lists: Lists
+    medium_risk: float | Literal["auto"]
+    """score.medium_risk."""
+
+
+def list_shape(at_risk: AtRisk, base_rate: float) -> ListShape:
+    """Return the list at risk as params ask for it; `base_rate`: where medium risk began for the model that is tested."""
+    lists = at_risk.lists
+    medium = base_rate if at_risk.medium_risk == "auto" else at_risk.medium_risk
+    return ListShape(medium if lists.min_risk == "auto" else lists.min_risk, lists.rank_by, lists.max_customers)
 
 
 @dataclass(frozen=True)

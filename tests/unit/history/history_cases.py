@@ -25,7 +25,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "customers": {"customer_id": "who", "segment": "group"},
 }
 EXTRA: dict[str, dict[str, Any]] = {"feedback": {"scale_min": 1.0, "scale_max": 5.0}}
-TABLES = (*COLUMNS, "subscriptions")
+TABLES = (*COLUMNS, "subscriptions", "contacts")
 
 
 def of_file(table: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from lapse.core.errors import SettingsError
 from lapse.core.settings import load_settings, parse_settings
 from lapse.core.source_settings import Sources
 from lapse.history.validation.customer_columns import read_customer_columns
+from lapse.workspace import Workspace
 from tests.conftest import ROOT
 
 TRANSACTIONS = {"path": "t.csv", "columns": {"customer_id": "Kunde", "ordered_at": "Tag"}}
@@ -71,3 +72,26 @@ def test_columns_need_a_table_of_customers() -> None:
         SettingsError, match=r"lists\.columns names columns of the customers, but sources\.customers is null"
     ):
         parse_settings(settings)
+
+
+def test_an_unknown_column_is_refused_as_soon_as_the_customers_are_read(tmp_path: Path) -> None:
+    """Not at the last stage: whoever runs `lapse check` or stage validate hears of it."""
+    (tmp_path / "c.csv").write_text("Kunde,E-Mail\n1,a@x.example\n", "utf-8")
+    (tmp_path / "t.csv").write_text("Kunde,Tag\n1,2024-05-01\n", "utf-8")
+    given = load_settings(ROOT / "params.yaml").model_dump()
+    given["sources"] |= {
+        "folder": str(tmp_path), "transactions": TRANSACTIONS, "events": None, "feedback": None,
+        "customers": {"path": "c.csv", "columns": {"customer_id": "Kunde"}},
+    }  # fmt: skip
+    for names, refused in ((["E-mial"], True), (["e-mail"], False)):
+        given["lists"]["columns"] = names
+        here = Workspace(tmp_path, settings=parse_settings(given), data=tmp_path / "data")
+        if refused:
+            with pytest.raises(
+                SettingsError, match=r"no column 'E-mial'\. Did you mean 'E-Mail'\? They have: Kunde, E-Mail"
+            ):
+                here.check()
+            assert not here.paths.validated.exists(), "nothing is written"
+            continue
+        with open_duckdb(2) as engine:
+            assert here.validate_sources(engine)["customers"].rows_kept == 1

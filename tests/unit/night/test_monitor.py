@@ -19,6 +19,7 @@ from lapse.night.manifest import Manifest
 from lapse.night.monitor import alarms_of, area_error, measured, monitor, verdict
 from lapse.night.run import score_once
 from lapse.workspace import Workspace
+from tests.unit.night.test_run import at_risk
 from tests.unit.scoring.test_freshness import set_params, shop
 from tests.unit.scoring.test_required_inputs import trained
 
@@ -47,7 +48,7 @@ def test_outcomes_are_those_of_the_raw_rows(shop: Workspace) -> None:
         then = {who for who, at in orders if day - timedelta(days=90) < at <= day}
         came = {who for who in then if not any(w == who and day < at <= day + timedelta(days=30) for w, at in orders)}
         scored = pd.read_parquet(OUT / f"as_of={day}/scores.parquet").set_index("customer_id")["churn_risk"]
-        listed = set(pd.read_parquet(OUT / f"as_of={day}/listed.parquet")["customer_id"])
+        listed = at_risk(day)
         assert run.customers == len(then) and run.unknown == len(scored) - len(then)
         assert run.came == pytest.approx(len(came) / len(then), abs=1e-6) and came
         assert run.predicted == pytest.approx(scored[sorted(then)].mean(), abs=1e-6)

@@ -75,20 +75,26 @@ def test_a_night_knows_the_night_before(shop: Workspace) -> None:
     first = score_once(Path(), OUT, as_of=str(earlier))
     told = score_once(Path(), OUT)
     assert first.as_of == str(earlier) and Archive(OUT).days() == [earlier, last]
-    changes = pd.read_csv(OUT / "latest/lists/changes.csv", dtype={"customer_id": "str"}).set_index("customer_id")
-    then = pd.read_parquet(OUT / f"as_of={earlier}/listed.parquet").set_index("customer_id")
-    now = pd.read_parquet(OUT / f"as_of={last}/listed.parquet").set_index("customer_id")
-    expected = {customer: "still" if customer in now.index else "gone" for customer in then.index}
-    expected |= {customer: "new" for customer in now.index if customer not in then.index}
+    changes = pd.read_csv(OUT / "latest/lists/changes.csv", dtype={"customer_id": "str"})
+    changes = changes[changes["list"] == "at_risk"].set_index("customer_id")
+    then, now = at_risk(earlier), at_risk(last)
+    expected = {customer: "still" if customer in now else "gone" for customer in then}
+    expected |= {customer: "new" for customer in now if customer not in then}
     assert changes["change"].to_dict() == expected and set(expected.values()) == {"new", "still", "gone"}
-    assert told.changes is not None and told.changes.new == sum(change == "new" for change in expected.values())
-    assert sum(told.changes.gone.values()) == sum(change == "gone" for change in expected.values())
+    assert told.changes is not None
+    assert told.changes["at_risk"].new == sum(change == "new" for change in expected.values())
+    assert sum(told.changes["at_risk"].gone.values()) == sum(change == "gone" for change in expected.values())
     scores = pd.read_parquet(OUT / "latest/scores.parquet").set_index("customer_id")
     for customer, row in changes[changes["change"] == "gone"].iterrows():
         since = scores["last_order_date"].get(customer)
-        assert (row["why"] == "ordered since") == (since is not None and since > pd.Timestamp(earlier))
+        assert (row["why"] == "they ordered since") == (since is not None and since > pd.Timestamp(earlier))
     against = {drift.against: drift for drift in told.drift}
     assert against["last run"].day == str(earlier) and against["last run"].customers_then == len(first_scores(earlier))
+
+
+def at_risk(day: Any) -> set[str]:
+    decisions = pd.read_parquet(OUT / f"as_of={day}/lists/decisions.parquet")
+    return set(decisions.loc[(decisions["list"] == "at_risk") & decisions["rank"].notna(), "customer_id"])
 
 
 def first_scores(day: Any) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from scipy.special import beta
 
 from lapse.core.errors import SettingsError
 from lapse.core.settings import load_settings
-from lapse.value.list_back_test import ListBackTest, back_test_list, listed_then
+from lapse.value.list_back_test import ListBackTest, ListShape, back_test_list, listed_then
 from lapse.value.profit import (
     ASSUMPTIONS,
     CampaignCosts,
@@ -163,23 +163,35 @@ def test_no_currency_decides_how_long_the_list_is(currency: float) -> None:
     risk, margin = random.random(400), random.gamma(1, 30, 400)
     auto = VALUE.model_copy(update={"contact_cost": "auto", "incentive_cost": "auto"})
     lengths = [
-        len(listed_then(CampaignCosts.of(auto, 25 * unit), risk, margin * unit, at_least=0.3)) for unit in (1, currency)
+        len(listed_then(CampaignCosts.of(auto, 25 * unit), risk, margin * unit, ListShape(0.3, "auto", 400)))
+        for unit in (1, currency)
     ]
     assert lengths[0] == lengths[1] and 0 < lengths[0] < 400
+
+
+USUAL = ListShape(0.5, "auto", 500)
 
 
 def test_the_list_as_a_whole_is_tested_by_who_really_churned() -> None:
     fixed = VALUE.model_copy(update={"contact_cost": 1.0, "incentive_cost": 0.0, "acceptance_rate": 0.5})
     risk, margin = np.array([0.9, 0.8, 0.2, 0.9]), np.array([10.0, 20.0, 50.0, 1.0])
 
-    def tried(churned: list[int], **changed: object) -> ListBackTest:
+    def tried(churned: list[int], shape: ListShape = USUAL, **changed: object) -> ListBackTest:
         value = fixed.model_copy(update=changed)
-        return back_test_list(value, None, ("2024-01-31", risk, margin, np.array(churned)), at_least=0.5, rounds=50, seed=1)
+        return back_test_list(value, None, ("2024-01-31", risk, margin, np.array(churned)), shape, rounds=50, seed=1)
 
     assert (tried([1, 1, 1, 1]).listed, tried([1, 1, 1, 1]).profit) == (2, 13.0), "half of 10 and of 20, less 1 each"
     lost = tried([0, 0, 1, 1])
     assert lost.profit == -2.0 and lost.loses and "would have lost 2 in all" in lost.earned
     assert ListBackTest.from_json(json.loads(json.dumps(lost.to_json()))) == lost
     assert tried([1, 1, 1, 1], budget=1.5).listed == 1 and tried([1, 1, 1, 1], budget=1.5).profit == 9.0
+    assert (lost.churned, tried([1, 0, 0, 0]).last_time("left")) == (0, "Last time, at 2024-01-31, 1 of 2 left.")
+    first = {by: tried([1, 1, 1, 1], ListShape(0.1, by, 1)) for by in ("auto", "churn_risk", "expected_profit")}
+    # The only one listed: 20 at stake .8 * 20, the risk of .9 with 10, and .8 * .5 * 20 - 1.
+    assert {by: found.profit for by, found in first.items()} == {"auto": 9.0, "churn_risk": 4.0, "expected_profit": 9.0}
+    assert tried([1, 1, 1, 1], ListShape(0.1, "auto", 500)).listed == 3, "a lower lists.min_risk lists one more"
+    assert tried([1, 1, 1, 1], ListShape(0.95, "auto", 500)).listed == 0
+    older = {key: value for key, value in lost.to_json().items() if key != "churned"}
+    assert ListBackTest.from_json(older).last_time("left") is None, "an older lapse did not count them"
     nobody = tried([1, 1, 1, 1], contact_cost=1000.0)
     assert (nobody.listed, nobody.profit, nobody.profit_interval, nobody.loses) == (0, 0.0, None, False)

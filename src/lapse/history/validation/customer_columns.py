@@ -9,14 +9,13 @@ from pathlib import Path
 import pandas as pd
 
 from lapse.core.engine import DuckEngine
-from lapse.core.errors import SettingsError
 from lapse.core.source_settings import Sources
-from lapse.core.tables import CUSTOMERS, nearest
+from lapse.core.tables import CUSTOMERS
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.identity import SPACES
 from lapse.history.validation.casts import Limits
 from lapse.history.validation.left_out import leave_out
-from lapse.history.validation.validate import StagedFile, judge, lock_down, staged_files
+from lapse.history.validation.validate import StagedFile, judge, lock_down, require_list_columns, staged_files
 
 DAY = CUSTOMERS.day or "valid_from"
 
@@ -31,19 +30,10 @@ def read_customer_columns(
     those that there are. `data`: the folder that expressions of params might at most write to.
     """
     files = staged_files(engine, sources, CUSTOMERS.name, sources.tables[CUSTOMERS.name])
-    _require_columns(files, wanted)
+    require_list_columns(files, wanted)
     lock_down(engine, data)
     limits = Limits(timezone, sources.earliest, today)
     return pd.concat([_rows(engine, file, sources, wanted, limits) for file in files], ignore_index=True)
-
-
-def _require_columns(files: Sequence[StagedFile], wanted: Sequence[str]) -> None:
-    names = list(dict.fromkeys(name for file in files for name in file.delivery.names))
-    folded = {name.casefold() for name in names}
-    for name in wanted:
-        if name.casefold() not in folded:
-            raise SettingsError(f"lists.columns: the delivered customers have no column {name!r}. {nearest(name, names)} "
-                                f"They have: {', '.join(names)}.")  # fmt: skip
 
 
 def _rows(engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequence[str], limits: Limits) -> pd.DataFrame:

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.engine_errors import machine_fault
-from lapse.core.errors import DataError, LapseError, first_line
+from lapse.core.errors import DataError, LapseError, SettingsError, first_line
 from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
-from lapse.core.tables import DUCKDB_TYPES, REJECTS, SOURCES, Table
+from lapse.core.tables import CUSTOMERS, DUCKDB_TYPES, REJECTS, SOURCES, Table, nearest
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
@@ -51,15 +51,18 @@ def validate(
     today: date,
     *,
     cutoff: date | None = None,
+    list_columns: Sequence[str] = (),
 ) -> tuple[DataProfile, dict[str, Count]]:
     """Write typed Parquet, rejects and profile.json to `out`, and return the data profile and the counts of every source.
 
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart. With `cutoff`,
-    the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check.
+    the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check. `list_columns`:
+    columns of the customers that lists will show (lists.columns), which must be there; nothing else is done with them.
     DeliveryRefused when a table cannot be used: `out` then holds the rejects and nothing else.
     """
     deliveries = {name: staged_files(engine, sources, name, files) for name, files in sources.tables.items()}
+    require_list_columns(deliveries.get(CUSTOMERS.name, ()), list_columns)
     lock_down(engine, out.parent)
     counts: dict[str, Count] = {}
     for name, table in SOURCES.items():
@@ -90,6 +93,16 @@ def validate(
         "tables": {name: asdict(count) for name, count in counts.items()},
     })  # fmt: skip
     return profile, counts
+
+
+def require_list_columns(files: Sequence[StagedFile], wanted: Sequence[str]) -> None:
+    """Raise SettingsError for a column of lists.columns that none of the customers' files has, with those that there are."""
+    names = list(dict.fromkeys(name for file in files for name in file.delivery.names))
+    folded = {name.casefold() for name in names}
+    for name in wanted:
+        if name.casefold() not in folded:
+            raise SettingsError(f"lists.columns: the delivered customers have no column {name!r}. {nearest(name, names)} "
+                                f"They have: {', '.join(names)}.")  # fmt: skip
 
 
 def lock_down(engine: DuckEngine, writable: Path) -> None:

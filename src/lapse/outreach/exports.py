@@ -1,0 +1,51 @@
+"""One list on its way out: as it lies in the files, for an analyst, or in the layout of a marketing tool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from lapse.core.errors import SettingsError
+from lapse.core.files import read_json
+from lapse.core.list_settings import Lists
+from lapse.core.tables import nearest
+from lapse.outreach.customer_columns import columns_on
+from lapse.outreach.export import list_as_csv
+from lapse.outreach.layouts import Exported, Tool, in_layout
+from lapse.outreach.listed import analyst_rows, listed_rows
+from lapse.outreach.stage import HEADS, read_made
+
+Delivered = Callable[[Sequence[str]], pd.DataFrame | None]
+"""Given names of delivered columns of the customers, reads them (Workspace.delivered_columns)."""
+
+
+def export_list(
+    folder: Path, lists: Lists, name: str, wanted: Literal["csv", "analyst"] | Tool, delivered: Delivered
+) -> Exported:
+    """Return a list of the folder of the lists as text.
+
+    SettingsError for a list that is not there, and for one that is off; errors as in `in_layout`.
+    """
+    customers, decisions = read_made(folder)
+    heads = {head["name"]: head for head in read_json(folder / HEADS)}
+    if name not in heads:
+        raise SettingsError(f"export: there is no list {name!r}. {nearest(name, heads)} Lists are declared in "
+                            "lists.declared of params.yaml.")  # fmt: skip
+    if heads[name]["missing"]:
+        raise SettingsError(f"export: {name} is off: it needs {'; and '.join(heads[name]['missing'])}.")
+    scored = customers[["customer_id"]].assign(cutoff_date=customers["as_of"])
+    if wanted == "csv" or wanted == "analyst":  # noqa: PLR1714 - mypy does not narrow a Literal by `in`
+        rows_of = listed_rows if wanted == "csv" else analyst_rows
+        rows = rows_of(customers, decisions, name, columns_on(delivered(lists.columns), scored))
+        return Exported(list_as_csv(rows), len(rows), {})
+    own = {column: f"delivered {column}" for column in lists.contact.named}
+    columns = columns_on(delivered(lists.contact.named), scored)
+    # A delivered column may bear the name of one of ours.
+    columns = None if columns is None else columns.rename(columns=own)
+    contact = lists.contact.model_copy(
+        update={field: own[column] for field, column in lists.contact.model_dump().items() if column is not None}
+    )
+    return in_layout(analyst_rows(customers, decisions, name, columns), contact, wanted, name)

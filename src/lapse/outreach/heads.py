@@ -1,0 +1,103 @@
+"""The head of a list: what a marketer has to know before they use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lapse.core.settings import Settings
+from lapse.outreach.about import came_true, with_staleness
+from lapse.outreach.decisions import REASONS, Decisions
+from lapse.outreach.expected import Expected, expected_of
+from lapse.outreach.plans import AT_RISK, ListPlan
+from lapse.outreach.rules import ListRules
+from lapse.value.profit import CampaignCosts
+
+
+@dataclass(frozen=True)
+class ListHead:
+    """What stands above a list."""
+
+    plan: ListPlan
+    people: int
+    at_stake: float | None
+    """Their value at stake together; None where it is known of none."""
+    as_of: str
+    model_version: str
+    grade: str | None
+    caution: str | None
+    kept_off: Mapping[str, int]
+    """Whom its rule names and who is not on it, by reason (decisions.REASONS)."""
+    expected: Expected | None
+    last_time: str | None
+    """What became of such a list in the back-test; None where it was not put to one."""
+    unknown: Sequence[str]
+    """Columns of its rule that are null for everybody."""
+
+    @property
+    def summary(self) -> str:
+        """Return it in a sentence."""
+        if self.plan.is_off:
+            return f"Off: it needs {'; and '.join(self.plan.missing)}."
+        stake = "" if self.at_stake is None else f", {self.at_stake:,.0f} at stake"
+        return f"{self.people:,} {'person' if self.people == 1 else 'people'}{stake}, as of {self.as_of}."
+
+    @property
+    def sentences(self) -> dict[str, str]:
+        """Return all that is to be said of it, by heading."""
+        off = " ".join(f"{count:,}: {REASONS[reason]}." for reason, count in self.kept_off.items())
+        told = {
+            "CAUTION": f"{self.caution}." if self.caution else "",
+            "List": f"{self.plan.title}. {self.summary}",
+            "Back-test": self.last_time or "",
+            "What to expect": self.expected.text if self.expected else "",
+            "Not on the list": off or "Nobody whom the rule names was left out.",
+            "Who is on it": f"{self.plan.said}; ordered by {self.plan.order}, the "
+            f"{'smallest' if self.plan.ascending else 'largest'} first",
+            "Known of nobody": ", ".join(self.unknown),
+            "Model": f"grade {self.grade}" if self.grade else "",
+        }
+        if self.plan.is_off:
+            told = {"List": told["List"]}
+        return {heading: text for heading, text in told.items() if text}
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return it as plain values."""
+        plan = self.plan
+        return {
+            "name": plan.name, "title": plan.title, "summary": self.summary, "people": self.people,
+            "at_stake": self.at_stake, "as_of": self.as_of, "model_version": self.model_version, "grade": self.grade,
+            "caution": self.caution, "last_time": self.last_time, "kept_off": dict(self.kept_off),
+            "missing": list(plan.missing), "unknown": list(self.unknown), "rule": plan.said, "order": plan.order,
+            "ascending": plan.ascending, "priority": plan.priority, "action": plan.action, "channel": plan.channel,
+            "consent": plan.consent, "keep_off": list(plan.keep_off), "limit": plan.limit, "budget": plan.budget,
+            "expected": self.expected.to_json() if self.expected else None,
+        }  # fmt: skip
+
+
+def heads_of(
+    customers: pd.DataFrame, plans: Sequence[ListPlan], decisions: Decisions, rules: ListRules, settings: Settings
+) -> list[ListHead]:
+    """Return the heads of the lists, in the order of the plans."""
+    tried, version = rules.verdict.back_test, customers["model_version"].dropna()
+    # What is expected of a list that is made is not bound by any budget.
+    costs = CampaignCosts.of(settings.value.model_copy(update={"budget": None}), tried.usual_order if tried else None)
+    seed, rounds = settings.train.seed, settings.evaluate.bootstrap_rounds
+    caution = with_staleness(rules.verdict.caution, customers)
+    heads = []
+    for plan in plans:
+        listed = customers[customers["customer_id"].isin(decisions.listed(plan.name)["customer_id"])]
+        at_stake = listed["value_at_stake"]
+        is_risk = plan.name == AT_RISK
+        heads.append(ListHead(
+            plan, len(listed), float(at_stake.sum()) if at_stake.notna().any() else None, str(customers["as_of"].iloc[0]),
+            str(version.iloc[0]), rules.verdict.grade, caution, decisions.kept_off(plan.name),
+            expected_of(listed, costs, settings.value.acceptance_weight, rounds=rounds, seed=seed)
+            if is_risk or plan.budget is not None else None,
+            tried.last_time(came_true(rules.windows)) if tried and is_risk else None,
+            [name for name in customers.columns if f'"{name}"' in plan.rule and customers[name].isna().all()],
+        ))  # fmt: skip
+    return heads

@@ -1,0 +1,87 @@
+"""All lists as one workbook: an overview, then a sheet for each list under its head. No cell is ever a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lapse.core.files import atomic_write
+from lapse.core.tables import LISTED
+from lapse.outreach.about import CAUTION
+from lapse.outreach.heads import ListHead
+from lapse.outreach.spreadsheet import LINE, for_printing, width_of, write_table
+
+MOST_NAME = 31
+"""Characters that a sheet's name may have."""
+CHARACTERS = 150
+"""About how many characters of a line the columns of a list hold together."""
+OVERVIEW = ("List", "Name", "People", "At stake", "Kept off", "Channel", "What it says")
+OPTIONS = {
+    "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "nan_inf_to_errors": False,
+}  # fmt: skip
+
+
+def write_workbook(rows: Mapping[str, pd.DataFrame], heads: Sequence[ListHead], path: Path) -> None:
+    """Write every list (listed.listed_rows) under its head; lists that are off stand in the overview alone.
+
+    The creation date in the file is always the same day, so that the same lists give the same bytes.
+    """
+    import xlsxwriter
+
+    with atomic_write(path) as temporary:
+        book = xlsxwriter.Workbook(str(temporary), OPTIONS)
+        book.set_properties({"title": "Lists", "created": datetime(2000, 1, 1)})  # noqa: DTZ001
+        _write_overview(book, heads)
+        for head in heads:
+            if not head.plan.is_off:
+                _write_list(book, head, rows[head.plan.name])
+        book.close()
+
+
+def _write_overview(book: Any, heads: Sequence[ListHead]) -> None:
+    sheet = book.add_worksheet("Overview")
+    bold = book.add_format({"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "valign": "top"})
+    text, whole = (
+        book.add_format({"text_wrap": True, "valign": "top"}),
+        book.add_format({"num_format": "#,##0", "valign": "top"}),
+    )
+    for column, (name, width) in enumerate(zip(OVERVIEW, (34, 16, 8, 12, 9, 10, 90), strict=True)):
+        sheet.set_column(column, column, width)
+        sheet.write_string(0, column, name, bold)
+    for row, head in enumerate(heads, start=1):
+        said = " ".join(text for heading, text in head.sentences.items() if heading not in ("List", "Who is on it", "Model"))
+        sheet.write_string(row, 0, head.plan.title, text)
+        sheet.write_string(row, 1, head.plan.name, text)
+        sheet.write_number(row, 2, head.people, whole)
+        if head.at_stake is not None:
+            sheet.write_number(row, 3, head.at_stake, whole)
+        sheet.write_number(row, 4, sum(head.kept_off.values()), whole)
+        sheet.write_string(row, 5, head.plan.channel, text)
+        sheet.write_string(row, 6, said or head.summary, text)
+        sheet.set_row(row, LINE * max(1, ceil(1.15 * len(said or head.summary) / 90)))
+    for_printing(sheet, 0)
+
+
+def _write_list(book: Any, head: ListHead, listed: pd.DataFrame) -> None:
+    """Add the sheet of a list: what is to be said of it, then a row for each customer."""
+    sheet = book.add_worksheet(head.plan.name[:MOST_NAME])
+    delivered = [name for name in listed.columns if name not in LISTED.names]
+    # The day stands in the head.
+    ours = [name for name in LISTED.names if name != "as_of" and not (len(listed) and listed[name].isna().all())]
+    shown = listed[[*ours[:2], *delivered, *ours[2:]]]
+    characters = max(CHARACTERS, sum(width_of(shown, name) for name in shown.columns))
+    for row, (heading, words) in enumerate(head.sentences.items()):
+        colour = {"font_color": "#b3261e"} if heading == CAUTION else {}
+        style = book.add_format({"text_wrap": True, "valign": "top", "bold": row == 0 or heading == "List", **colour})
+        sheet.merge_range(row, 0, row, len(shown.columns) - 1, "", style)
+        sheet.write_string(row, 0, f"{heading}: {words}", style)
+        sheet.set_row(row, LINE * ceil(1.15 * len(words) / characters))
+    first = len(head.sentences)
+    write_table(book, sheet, shown, first)
+    sheet.autofilter(first, 0, first + max(len(shown), 1), len(shown.columns) - 1)
+    for_printing(sheet, first)
