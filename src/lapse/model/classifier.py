@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import lightgbm as lgb
 
 Floats = npt.NDArray[np.float64]
-ONE_THREAD = 5_000_000
+ONE_THREAD = 20_000_000
 """Below this many cells a second thread costs more than it gains, on a busy machine much more."""
 
 
