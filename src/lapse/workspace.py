@@ -249,7 +249,7 @@ class Workspace:
         from lapse.comeback import measured_meaning
         from lapse.features.catalogue import learned_features
         from lapse.labels import churn_log_odds
-        from lapse.model.train import Carried, require_usable, write_models
+        from lapse.model.train import Carried, open_experiment, require_usable, write_models
         from lapse.snapshots import cutoffs_in
         from lapse.value.spend import SpendLog
         from lapse.value.value_training import print_summary, write_value_models
@@ -261,10 +261,11 @@ class Workspace:
             tables = self.activity_tables(engine)
             rates = churn_log_odds(engine, tables, cutoffs_in(paths.labels), self.windows, self.period)
             meaning = measured_meaning(engine, tables, self.profile, self.settings.churn)
-            write_models(
-                paths.features, paths.labels, paths.models, inputs=self.inputs, windows=self.windows, train=train,
-                rates=rates, carried=Carried(self.profile.kept_with_models, meaning),
-            )  # fmt: skip
+            experiment = open_experiment(
+                paths.features, paths.labels, inputs=self.inputs, windows=self.windows, train=train, rates=rates
+            )
+            carried = Carried(self.profile.kept_with_models, meaning)
+            write_models(experiment, paths, origins=self.settings.evaluate.origins, carried=carried)
             print_summary(write_value_models(
                 SpendLog(engine, tables["purchase_days"], self.period), paths,
                 learned_features(self.inputs), windows=self.windows, value=self.settings.value,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lapse.core.metrics import Scorecard
+from lapse.core.metrics import Drawn, Scorecard
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -22,6 +23,8 @@ COMPARED_BY = {"auroc": 1, "average_precision": 1, "brier": -1, "log_loss": -1}
 MOST_DRAWS = 5_000_000
 """Rows drawn at most by compare_risks: with very many customers the intervals are narrow, and fewer rounds find them."""
 FEWEST_ROUNDS = 100
+MOST_CELLS = 500_000
+"""Rows × draws that compare_risks holds at a time; larger blocks fall out of the processor's cache."""
 UNMEASURED = ("n", "mean_risk", "ece_by_chance")
 
 
@@ -51,6 +54,12 @@ def resamples(size: int, rounds: int, seed: int) -> Iterator[Floats]:
     random = np.random.default_rng(seed)
     for _ in range(rounds):
         yield np.bincount(random.integers(0, size, size), minlength=size).astype("float64")
+
+
+def _blocks(draws: Iterator[Floats], size: int) -> Iterator[Floats]:
+    """Yield customers × draws, up to `size` of them at a time."""
+    while block := list(islice(draws, size)):
+        yield np.ascontiguousarray(np.column_stack(block))
 
 
 def resampled_sums(values: Floats, size: int, rounds: int, seed: int) -> Floats:
@@ -88,21 +97,23 @@ def compare_risks(
     """
     customers = pd.factorize(np.asarray(customer_ids, dtype=object), sort=True)[0]
     rounds = min(rounds, max(FEWEST_ROUNDS, MOST_DRAWS // len(customers)))
-    cards = {name: Scorecard(churned, risk) for name, risk in risks.items()}
-    found: dict[str, list[dict[str, float | None]]] = {name: [] for name in risks}
-    for copies in resamples(int(customers.max()) + 1, rounds, seed):
+    drawn = Drawn(len(customers), customers)
+    cards = {name: Scorecard(churned, risk, drawn) for name, risk in risks.items()}
+    found: dict[str, list[dict[str, Floats]]] = {name: [] for name in risks}
+    for copies in _blocks(resamples(drawn.size, rounds, seed), max(1, MOST_CELLS // len(customers))):
         for name, card in cards.items():
-            found[name].append(card.values(copies[customers], with_line=name == OURS))
-    drawn = {name: pd.DataFrame(values).astype("float64") for name, values in found.items()}
+            found[name].append(card.on_draws(copies, with_line=name == OURS))
+    draws = {name: {metric: np.concatenate([block[metric] for block in blocks]) for metric in blocks[0]}
+             for name, blocks in found.items()}  # fmt: skip
     whole = {name: card.values() for name, card in cards.items()}
     results: dict[str, dict[str, Any]] = {}
     for name, values in whole.items():
         measured = [metric for metric in values if metric not in UNMEASURED]
-        results[name] = {**values, "intervals": {metric: interval(drawn[name][metric]) for metric in measured}}
+        results[name] = {**values, "intervals": {metric: interval(draws[name][metric]) for metric in measured}}
         if name != OURS:
             results[name]["difference"] = {
                 metric: asdict(
-                    _difference(whole[OURS][metric], values[metric], drawn[OURS][metric], drawn[name][metric], sign)
+                    _difference(whole[OURS][metric], values[metric], draws[OURS][metric], draws[name][metric], sign)
                 )
                 for metric, sign in COMPARED_BY.items()
             }

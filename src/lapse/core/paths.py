@@ -27,3 +27,5 @@ class Paths:
         self.models = root / "models"
         self.evaluation_model = self.models / "evaluation"
         self.final_model = self.models / "lapse"
+        self.backtest_models = self.models / "backtest"
+        """One bundle per earlier test cutoff."""

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from lapse.core.errors import HistoryTooShort
 from lapse.core.tables import ATTRIBUTE
-from lapse.model.logistic import Logistic, fit_logistic
+from lapse.model.logistic import Logistic, fit_logistics
 from lapse.model.split import fold_cutoffs, known_before
 from lapse.model.training_procedure import FOLD_ROWS, Experiment, contract_columns, sampled
 
@@ -57,7 +57,7 @@ def fitted_risk(experiment: Experiment, known: Sequence[date], columns: pd.DataF
     if columns.shape[1] == 0:
         return None
     strength = _best_strength(experiment, known, columns)
-    line = _fit(experiment, known, columns, strength)
+    line = _fits(experiment, known, columns, (strength,))[0]
     return np.asarray(expit(line.log_odds(test[columns.columns].to_numpy("float64"))))
 
 
@@ -71,24 +71,22 @@ def _best_strength(experiment: Experiment, known: Sequence[date], columns: pd.Da
         before = known_before(known, day, experiment.windows)
         if len(set(experiment.churned(before))) == 2:
             usable.append((day, before))
-    losses = {
-        strength: sum(_loss(experiment, day, before, columns, strength) for day, before in usable) for strength in STRENGTHS
-    }
-    return min(STRENGTHS, key=lambda strength: (round(losses[strength], 6), STRENGTHS.index(strength)))
+    losses = np.zeros(len(STRENGTHS))
+    for day, before in usable:
+        test, churned = _at(experiment, [day], columns).to_numpy("float64"), experiment.churned([day])
+        for place, fitted in enumerate(_fits(experiment, before, columns, STRENGTHS)):
+            log_odds = fitted.log_odds(test)
+            losses[place] += np.logaddexp(0, np.where(churned == 1, -log_odds, log_odds)).sum()
+    return STRENGTHS[int(np.argmin(np.round(losses, 6)))]
 
 
-def _loss(experiment: Experiment, day: date, before: Sequence[date], columns: pd.DataFrame, strength: float) -> float:
-    """Return the summed log loss at a cutoff of a regression fitted on those before."""
-    log_odds = _fit(experiment, before, columns, strength).log_odds(_at(experiment, [day], columns).to_numpy("float64"))
-    churned = experiment.churned([day])
-    return float(np.logaddexp(0, np.where(churned == 1, -log_odds, log_odds)).sum())
-
-
-def _fit(experiment: Experiment, cutoffs: Sequence[date], columns: pd.DataFrame, strength: float) -> Logistic:
+def _fits(
+    experiment: Experiment, cutoffs: Sequence[date], columns: pd.DataFrame, strengths: Sequence[float]
+) -> list[Logistic]:
     rows = experiment.at(cutoffs)
     rows = sampled(rows, FOLD_ROWS / max(1, len(rows)))
     churned = rows["churned"].to_numpy("int64")
-    return fit_logistic(columns.loc[rows.index], list(columns.columns), churned, strength)
+    return fit_logistics(columns.loc[rows.index], list(columns.columns), churned, strengths)
 
 
 def _at(experiment: Experiment, cutoffs: Sequence[date], columns: pd.DataFrame) -> pd.DataFrame:

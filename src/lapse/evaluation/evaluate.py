@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from lapse.history.activity.rollup import Activity, read_activity
 from lapse.history.profile import DataProfile
 from lapse.labels import churn_log_odds
 from lapse.model.bundle import Bundle
-from lapse.model.split import test_origins
+from lapse.model.split import known_before, test_origins
 from lapse.model.train import open_experiment
 from lapse.model.training_procedure import Experiment
 from lapse.snapshots import cutoffs_in
@@ -69,19 +70,33 @@ def evaluate(
             paths.features, paths.labels, inputs=evaluation_model.inputs, windows=windows, train=train, rates=rates
         )
         most = 1 if train.tuning_trials else origins
-        tested = run_backtest(experiment, engine, activity, most, evaluation_model)
+        ready = {experiment.cutoffs[-1]: evaluation_model, **read_backtest_models(paths.backtest_models, experiment)}
+        tested = run_backtest(experiment, engine, activity, most, ready)
     limits, segments = CalibrationLimits.of(promote), read_segments(paths.customers)
     metrics = write_evaluation(tested, final_model, out, rounds, train.seed, limits, segments, Floors.of(promote))
     write_population(experiment, final_model, profile, metrics, out)
     return metrics
 
 
+def read_backtest_models(folder: Path, experiment: Experiment) -> dict[date, Bundle]:
+    """Return the bundles that stage train wrote for earlier test cutoffs, those made for what the experiment is."""
+    found = {}
+    for cutoff in experiment.cutoffs[:-1]:
+        if (folder / str(cutoff)).exists():
+            bundle = Bundle.read(folder / str(cutoff))
+            known = known_before(experiment.cutoffs, cutoff, experiment.windows)
+            made_for = bundle.cutoffs["fit"], bundle.windows, bundle.inputs.to_json()
+            if made_for == ([str(day) for day in known], experiment.windows, experiment.inputs.to_json()):
+                found[cutoff] = bundle
+    return found
+
+
 def run_backtest(
-    experiment: Experiment, engine: Engine, activity: Activity, most: int, evaluation_model: Bundle | None = None
+    experiment: Experiment, engine: Engine, activity: Activity, most: int, ready: Mapping[date, Bundle] | None = None
 ) -> list[Origin]:
     """Test at up to `most` cutoffs, oldest first.
 
-    `evaluation_model`: the bundle that already exists for the latest one. HistoryTooShort when not even one can be
+    `ready`: the bundles that exist already; at the other cutoffs they are made. HistoryTooShort when not even one can be
     tested.
     """
     cutoffs = test_origins(experiment.cutoffs, experiment.windows, most)
@@ -95,8 +110,8 @@ def run_backtest(
     hazards = fit_hazards(engine, activity["subscription_days"], cutoffs) if contracts else {}
     origins = []
     for cutoff in cutoffs:
-        ready = evaluation_model if cutoff == experiment.cutoffs[-1] else None
-        origins.append(run_origin(experiment, cutoff, fits[cutoff], ready, hazards.get(cutoff)))
+        bundle = (ready or {}).get(cutoff)
+        origins.append(run_origin(experiment, cutoff, fits[cutoff], bundle, hazards.get(cutoff)))
         LOG.info(f"tested at {cutoff}: {len(origins[-1].rows):,} customers")
     latest = origins[-1]
     return [*origins[:-1], replace(latest, carriers=carriers_of(latest.bundle, experiment.at([latest.cutoff])))]

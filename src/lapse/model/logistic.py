@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lapse.core.errors import ModelError
+from lapse.model.newton import coefficient_paths
 
 Floats = npt.NDArray[np.float64]
 DIGITS = 9  # significant: linear algebra differs in its last digits from one kind of processor to the next
@@ -71,10 +72,19 @@ def fit_logistic(
 
     `strength` is scikit-learn's C (the smaller, the nearer to the base rate). ModelError when only one class is there.
     """
+    return fit_logistics(rows, names, churned, (strength,))[0]
+
+
+def fit_logistics(
+    rows: pd.DataFrame, names: Sequence[str], churned: npt.NDArray[np.int64], strengths: Sequence[float]
+) -> list[Logistic]:
+    """Return a regression as `fit_logistic` does for each of `strengths`, for little more than one costs."""
     require_both_classes(churned)
     if len(rows) > MOST_ROWS:
-        sample = np.linspace(0, len(rows) - 1, MOST_ROWS).astype("int64")
-        rows, churned, strength = rows.iloc[sample], churned[sample], strength * len(rows) / MOST_ROWS
+        sample, more = np.linspace(0, len(rows) - 1, MOST_ROWS).astype("int64"), len(rows) / MOST_ROWS
+        rows, churned, strengths = rows.iloc[sample], churned[sample], [strength * more for strength in strengths]
+    from threadpoolctl import threadpool_limits
+
     values = rows[list(names)].to_numpy("float64")
     null = np.isnan(values)
     low, high, fill = _edges(_logged(values))
@@ -88,38 +98,20 @@ def fit_logistic(
         (logged[:, used] - centre[used]) / spread[used],
         (null[:, informative] - share[informative]) / null_spread,
     ])  # fmt: skip
-    coefficients, base = _coefficients(design, churned, strength)
-    weight, null_weight = np.zeros(len(names)), np.zeros(len(names))
-    weight[used] = coefficients[: used.sum()] / spread[used]
-    null_weight[informative] = coefficients[used.sum() :] / null_spread
-    return Logistic(
-        tuple(names),
-        low=_rounded(low),
-        high=_rounded(high),
-        fill=_rounded(fill),
-        centre=_rounded(centre),
-        weight=_rounded(weight),
-        null_share=_rounded(share),
-        null_weight=_rounded(null_weight),
-        base=_round(base),
-    )
-
-
-def _coefficients(design: Floats, churned: npt.NDArray[np.int64], strength: float) -> tuple[Floats, float]:
-    """Return coefficients and intercept; the base rate's log-odds where there is no column.
-
-    The Newton solver is run to its end, on one thread, so that the rounded coefficients do not depend on how many
-    threads there are; on a busy machine one is faster, too.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
-    if design.shape[1] == 0:
-        rate = churned.mean()
-        return np.zeros(0), float(np.log(rate / (1 - rate)))
+    fitted = []
+    # On one thread, so that the rounded coefficients do not depend on how many there are; on a busy machine it is faster.
     with threadpool_limits(1):
-        fitted = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10, max_iter=200).fit(design, churned)
-    return fitted.coef_[0], float(fitted.intercept_[0])
+        paths = coefficient_paths(design, churned, strengths)
+    for coefficients in paths:
+        weight, null_weight = np.zeros(len(names)), np.zeros(len(names))
+        weight[used] = coefficients[: used.sum()] / spread[used]
+        null_weight[informative] = coefficients[used.sum() : -1] / null_spread
+        fitted.append(Logistic(
+            tuple(names), low=_rounded(low), high=_rounded(high), fill=_rounded(fill), centre=_rounded(centre),
+            weight=_rounded(weight), null_share=_rounded(share), null_weight=_rounded(null_weight),
+            base=_round(float(coefficients[-1])),
+        ))  # fmt: skip
+    return fitted
 
 
 def require_both_classes(churned: npt.NDArray[np.int64]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,6 +15,7 @@ from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import DataError
 from lapse.core.files import intact, read_json
 from lapse.core.logging import stage_logger
+from lapse.core.paths import Paths
 from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features, learned_features
@@ -21,7 +23,7 @@ from lapse.features.family import Inputs
 from lapse.history.table_profile import TableProfile
 from lapse.model.bundle import Bundle
 from lapse.model.season import Rates
-from lapse.model.split import known_before
+from lapse.model.split import known_before, test_origins
 from lapse.model.training_procedure import Experiment, fit_bundle, sampled
 from lapse.model.tuning import tune
 from lapse.snapshots import cutoffs_in
@@ -40,40 +42,43 @@ class Carried:
 
 
 def write_models(
-    features: Path,
-    labels: Path,
-    out: Path,
-    *,
-    inputs: Inputs,
-    windows: ChurnWindows,
-    train: Train,
-    rates: Rates | None = None,
-    carried: Carried | None = None,
+    experiment: Experiment, paths: Paths, *, origins: int = 1, carried: Carried | None = None
 ) -> tuple[Bundle, Bundle]:
-    """Write the evaluation model and the final model to `evaluation/` and `lapse/` in `out`, and return both.
+    """Write the evaluation model and the final model, and return both.
 
     The evaluation model learns from the cutoffs whose outcomes were known at the last one, on which it is tested; the
-    final model, by the same training procedure, from all of them. HistoryTooShort when there are too few. `rates`: those
-    of earlier years included, for the season.
+    final model, by the same training procedure, from all of them. Of up to `origins` test cutoffs, the bundles that the
+    procedure would have made at the earlier ones are written, too: nearly all that they need has been fitted by then.
+    HistoryTooShort when there are too few cutoffs.
     """
-    experiment = open_experiment(features, labels, inputs=inputs, windows=windows, train=train, rates=rates)
+    train, windows = experiment.train, experiment.windows
     before = known_before(experiment.cutoffs, experiment.cutoffs[-1], windows)
     trials: list[dict[str, Any]] = []
     if train.tuning_trials:
         # On what was known at the test cutoff, for both models: the test stays unseen.
-        tuned, trials = tune(experiment, before, out / "tuning.log")
+        tuned, trials = tune(experiment, before, paths.models / "tuning.log")
         experiment = experiment.with_settings(tuned)
     carried = carried or Carried()
-    for name, known in (("evaluation", before), ("lapse", experiment.cutoffs)):
+    for folder, known in ((paths.evaluation_model, before), (paths.final_model, experiment.cutoffs)):
         fitted = fit_bundle(experiment, known)
         choice = {**fitted.choice, "trials": trials}
-        replace(fitted, choice=choice, learned_from=carried.tables, meaning=carried.meaning).write(out / name)
-    evaluation_model, final_model = Bundle.read(out / "evaluation"), Bundle.read(out / "lapse")
+        replace(fitted, choice=choice, learned_from=carried.tables, meaning=carried.meaning).write(folder)
+    _write_backtest_models(experiment, paths.backtest_models, 1 if train.tuning_trials else origins)
+    evaluation_model, final_model = Bundle.read(paths.evaluation_model), Bundle.read(paths.final_model)
     for model, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):
         fit, shown = bundle.cutoffs["fit"], ", ".join(bundle.cutoffs["calibrate"])
         LOG.info(f"{model}: fit on {len(fit)} cutoffs, {fit[0]} to {fit[-1]}, calibrated on {shown}")
     LOG.info(f"final model: version {final_model.version}")
     return evaluation_model, final_model
+
+
+def _write_backtest_models(experiment: Experiment, folder: Path, most: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for cutoff in test_origins(experiment.cutoffs, experiment.windows, most):
+        if cutoff != experiment.cutoffs[-1]:
+            known = known_before(experiment.cutoffs, cutoff, experiment.windows)
+            fit_bundle(experiment, known).write(folder / str(cutoff))
 
 
 def open_experiment(

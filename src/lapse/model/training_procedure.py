@@ -19,7 +19,7 @@ from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle, Kind
 from lapse.model.calibration import Calibration, Fold, calibrate, fit_platt, joined, log_losses
 from lapse.model.classifier import Boosted, fit_booster
-from lapse.model.logistic import Logistic, fit_logistic
+from lapse.model.logistic import Logistic, fit_logistic, fit_logistics
 from lapse.model.scorers import Blend, Scorer, fit_threshold, values_of
 from lapse.model.season import Rates, season_after, seasonal
 from lapse.model.split import fold_cutoffs, known_before, share_apart
@@ -123,7 +123,12 @@ class Experiment:
         key = (member, cutoffs, most)
         if key not in self._fitted:
             rows = self.at(cutoffs)
-            self._fitted[key] = self._fit(member, rows if most is None else sampled(rows, most / count), cutoffs, most)
+            rows = rows if most is None else sampled(rows, most / count)
+            if member in STRENGTHS:  # all at once: they share nearly all of the work
+                every = fit_logistics(rows, self.names, rows["churned"].to_numpy("int64"), list(STRENGTHS.values()))
+                self._fitted |= {(name, cutoffs, most): one for name, one in zip(STRENGTHS, every, strict=True)}
+            else:
+                self._fitted[key] = self._fit(member, rows, cutoffs, most)
         return self._fitted[key]
 
     def _fit(self, member: str, rows: pd.DataFrame, cutoffs: tuple[date, ...], most: int | None) -> Scorer:
@@ -131,8 +136,6 @@ class Experiment:
         if member in BOOSTERS:
             directions = None if member == "booster" else self._directions(rows, cutoffs, most)
             return Boosted(tuple(self.names), fit_booster(rows[self.names], rows["churned"], self.train, directions))
-        if member in STRENGTHS:
-            return fit_logistic(rows, self.names, churned, STRENGTHS[member])
         if member == "inactivity_rule":
             return fit_threshold(rows, [name for name in RULES if name in self.names] or self.names[:1], churned)
         columns = [member]

@@ -24,7 +24,7 @@ from lapse.core.errors import HistoryTooShort, ModelError
 from lapse.core.files import digest, write_text
 from lapse.core.settings import Value
 from lapse.core.windows import ChurnWindows
-from lapse.model.classifier import model_text
+from lapse.model.classifier import model_text, threads_for
 from lapse.model.sealing import SEAL, require_sealed, sealed
 from lapse.value.spend_baselines import (
     GammaGamma,
@@ -59,7 +59,7 @@ alone is best on Complete Journey, the regression alone on Online Retail, and 1,
 # The classifier's own defaults, but for the objective.
 SETTINGS = {
     "objective": "tweedie", "tweedie_variance_power": 1.5, "learning_rate": 0.03, "num_leaves": 8,
-    "feature_fraction": 0.5, "lambda_l2": 5.0, "deterministic": True, "force_row_wise": True, "verbosity": -1,
+    "feature_fraction": 0.5, "lambda_l2": 5.0, "deterministic": True, "verbosity": -1,
 }  # fmt: skip
 TREES, MIN_LEAF_ROWS = 200, 40
 
@@ -288,5 +288,7 @@ def _fit_booster(model: ValueModel, retained: pd.DataFrame, brought: Floats, see
     unit = float(brought.mean())
     names = [*model.features, "last_year_margin", "gamma_gamma_margin"]
     start = model.start(retained) - np.log(unit)
-    data = lgb.Dataset(model.matrix(retained), brought / unit, init_score=start, feature_name=names)
-    return lgb.train({**SETTINGS, "min_data_in_leaf": leaf, "seed": seed}, data, num_boost_round=TREES)
+    matrix = model.matrix(retained)
+    settings = {**SETTINGS, **threads_for(matrix.size), "min_data_in_leaf": leaf, "seed": seed}
+    data = lgb.Dataset(matrix, brought / unit, init_score=start, feature_name=names)
+    return lgb.train(settings, data, num_boost_round=TREES)

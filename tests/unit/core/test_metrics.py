@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 
 from lapse.core.metrics import (
     Calibrated,
+    Drawn,
     Scorecard,
     auroc,
     capture_at,
@@ -18,11 +19,11 @@ from lapse.core.metrics import (
 
 
 def ece(churned: np.ndarray, risk: np.ndarray) -> float:
-    return Calibrated(churned, risk).ece(np.ones(len(churned)))
+    return float(Calibrated(churned, risk).ece(np.ones((len(churned), 1)), np.array([len(churned)]))[0])
 
 
 def calibration_line(churned: np.ndarray, risk: np.ndarray) -> tuple[float, float] | None:
-    return Calibrated(churned, risk).line(np.ones(len(churned)))
+    return Calibrated(churned, risk).whole_line
 
 
 CHURNED = np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0])
@@ -77,14 +78,42 @@ def test_the_scorecard_agrees_with_scikit_learn_on_a_resample_too() -> None:
     risk = np.round(random.random(800), 2)
     churned = (random.random(800) < risk).astype("int64")
     weight = random.integers(0, 4, 800).astype("float64")
-    card = Scorecard(churned, risk).values(weight)
+    card = {name: values[0] for name, values in Scorecard(churned, risk).on_draws(weight[:, None]).items()}
     theirs = {"auroc": roc_auc_score, "average_precision": average_precision_score, "brier": brier_score_loss}
     for name, metric in theirs.items():
         assert card[name] == pytest.approx(metric(churned, risk, sample_weight=weight)), name
     assert card["log_loss"] == pytest.approx(log_loss(churned, np.clip(risk, 1e-9, 1 - 1e-9), sample_weight=weight))
     rows = np.repeat(np.arange(800), weight.astype(int))
     assert card["capture_at_20pct"] == pytest.approx(capture_at(churned[rows], risk[rows], 0.2))
-    assert card["n"] == weight.sum() and card["churn_rate"] == pytest.approx(np.average(churned, weights=weight))
+    assert card["churn_rate"] == pytest.approx(np.average(churned, weights=weight))
+
+
+@pytest.mark.parametrize("digits", [1, 12])
+def test_many_draws_at_once_are_as_good_as_one_after_another(digits: int) -> None:
+    """Against rows that are really repeated, whose metrics scikit-learn knows; and each draw alone against all at once."""
+    random = np.random.default_rng(6)
+    customers = random.permutation(np.repeat(np.arange(150), 3))
+    risk = np.round(random.beta(1, 4, 450), digits)
+    churned = (random.random(450) < risk).astype("int64")
+    card = Scorecard(churned, risk, Drawn(450, customers))
+    copies = np.column_stack([np.bincount(random.integers(0, 150, 150), minlength=150) for _ in range(30)]).astype("float64")
+    copies[:, 7] = np.bincount(customers, weights=churned, minlength=150) == 0  # nobody churns
+    found = card.on_draws(copies)
+    for place in range(30):
+        alone = card.on_draws(np.ascontiguousarray(copies[:, [place]]))
+        rows = np.repeat(np.arange(450), copies[customers, place].astype(int))
+        repeated = Scorecard(churned[rows], risk[rows]).values()
+        for name, values in found.items():
+            assert values[place] == pytest.approx(alone[name][0], abs=1e-12, rel=1e-12, nan_ok=True), name
+            if name != "ece":  # whose bins are those of the undrawn rows
+                known = repeated[name]
+                assert values[place] == pytest.approx(
+                    np.nan if known is None else known, abs=1e-12, rel=1e-12, nan_ok=True
+                ), name
+        bins = card.calibrated.bin[rows]
+        gaps = [abs((risk[rows] - churned[rows])[bins == one].sum()) for one in np.unique(bins)]
+        assert found["ece"][place] == pytest.approx(sum(gaps) / len(rows), abs=1e-12)
+    assert np.isnan(found["auroc"][7]) and np.isnan(found["calibration_slope"][7]) and not np.isnan(found["brier"]).any()
 
 
 def test_the_calibration_line() -> None:

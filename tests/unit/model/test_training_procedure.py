@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import pytest
 from lapse.core.bootstrap import OURS
 from lapse.core.errors import DataError, HistoryTooShort, ModelError
 from lapse.core.metrics import auroc
+from lapse.core.paths import Paths
 from lapse.evaluation.backtest import Periods, backtest_cards, run_origin
+from lapse.evaluation.evaluate import read_backtest_models
 from lapse.evaluation.grade import BacktestCards, CalibrationLimits, Floors, graded
 from lapse.model.bundle import Bundle
+from lapse.model.split import known_before
 from lapse.model.split import test_origins as origins_of
-from lapse.model.train import open_experiment
+from lapse.model.train import open_experiment, write_models
 from lapse.model.training_procedure import RULES, Experiment, fit_bundle, rfm_columns, sampled
 from tests.unit.model.shop import INPUTS, NAMES, TRAIN, WINDOWS, permuted, raw_score, shop_experiment, shop_rows
 
@@ -114,6 +118,23 @@ def test_what_can_be_learned_is_graded_and_pooled_over_customers(experiment: Exp
     assert groups["segment", "north"]["small"] and not groups["segment", "south"]["small"]
     assert sum(one["n"] for one in cards["groups"] if one["by"] == "segment") == 900
     assert "auroc_interval" in groups["segment", "south"] and "not given" in {value for _, value in groups}
+
+
+def test_the_back_test_takes_the_bundles_that_train_wrote(experiment: Experiment, tmp_path: Path) -> None:
+    paths = Paths(tmp_path, tmp_path / "data")
+    write_models(experiment, paths, origins=3)
+    days = origins_of(experiment.cutoffs, WINDOWS, 3)[:-1]
+    ready = read_backtest_models(paths.backtest_models, experiment)
+    assert tuple(ready) == days and len(days) == 2
+    for day, bundle in ready.items():
+        again = fit_bundle(shop_experiment(), known_before(experiment.cutoffs, day, WINDOWS))
+        assert again.write(tmp_path / "again") == bundle.version
+        rows = experiment.at([day])
+        assert (bundle.churn_risk(rows) == again.churn_risk(rows)).all()
+    earlier = shop_experiment(shop_rows(cutoffs=6))
+    other = Experiment(experiment.rows, NAMES, inputs=INPUTS, windows=replace(WINDOWS, lead_days=28), train=TRAIN)
+    assert tuple(read_backtest_models(paths.backtest_models, earlier)) == days[:1], "made for the same cutoffs"
+    assert read_backtest_models(paths.backtest_models, other) == {}, "made for another definition of churn"
 
 
 def test_an_odd_feature_does_not_stop_it(known: tuple[date, ...]) -> None:

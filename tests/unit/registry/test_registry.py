@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from lapse.core.errors import ModelError, PromotionRefused
 from lapse.core.files import read_json
+from lapse.core.paths import Paths
 from lapse.core.settings import Promote, load_settings
 from lapse.core.windows import ChurnWindows, Period
 from lapse.evaluation.backtest import run_origin
@@ -60,10 +61,8 @@ def train_and_record(root: Path, **changes: Any) -> str:
     """Stages train and evaluate on what `write_customers` left, and the record; with origins and trials as back-tests give."""
     data, models, reports = root / "data", root / "models", root / "data/reports"
     train = TRAIN.model_copy(update=changes)
-    evaluation_model, final_model = write_models(
-        data / "features", data / "labels", models, inputs=INPUTS, windows=WINDOWS, train=train
-    )
     experiment = open_experiment(data / "features", data / "labels", inputs=INPUTS, windows=WINDOWS, train=train)
+    evaluation_model, final_model = write_models(experiment, Paths(root, data))
     tested = [run_origin(experiment, TEST, None, evaluation_model)]
     metrics = write_evaluation(tested, final_model, reports, 200, 1, CalibrationLimits(0.05, 0.6, 1.6), None, Floors())
     origins = [{"test_cutoff": str(day), "metrics": {"auroc": 0.7, "auroc_interval": [0.6, 0.8]}} for day in CUTOFFS[2:4]]
