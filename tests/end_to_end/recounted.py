@@ -10,7 +10,8 @@ import pandas as pd
 
 from lapse.core.tables import TRANSACTIONS
 from lapse.features.catalogue import all_features
-from lapse.scoring.reason_wording import fill_in, names_in, text_of
+from lapse.features.names import names_in
+from lapse.scoring.reason_wording import fill_in, text_of
 from lapse.scoring.reasons import Explanation, strongest_causes, typical_values
 from lapse.scoring.score import feature_rows
 from lapse.workspace import Workspace

@@ -15,7 +15,8 @@ from lapse.core.windows import ChurnWindows, Period
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
-from lapse.scoring.reason_wording import fill_in, names_in, text_of
+from lapse.features.names import names_in
+from lapse.scoring.reason_wording import fill_in, text_of
 from lapse.scoring.reasons import strongest_causes, typical_values
 from lapse.snapshots import eligible_customers
 from tests.conftest import log_of, roll_up

@@ -91,8 +91,9 @@ class SqlFeature(Section):
 
 
 class Features(Section):
-    """The windows, responses and kinds of trouble that features look at, and custom features in SQL."""
+    """Which features there are, the windows, responses and kinds of trouble they look at, and custom features in SQL."""
 
+    set: Literal["core", "all"] = "core"
     windows: list[Days] | Literal["auto"]
     responses: dict[Name, Annotated[list[str], Field(min_length=2, max_length=2)]]
     service: dict[Name, list[str]] = Field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lapse.core.engine import Engine
 from lapse.core.files import file_sha256
 from lapse.core.logging import stage_logger
 from lapse.core.windows import Period
-from lapse.features.catalogue import FAMILIES, all_features
+from lapse.features.catalogue import FAMILIES, computed_features
 from lapse.features.family import Family, Inputs
 from lapse.features.query import FeatureQuery
 from lapse.history.activity.rollup import Activity
@@ -39,7 +39,7 @@ def write_features(
     cutoffs = cutoffs_in(snapshots)
     cache = Cache(out)
     cache.prune(map(str, cutoffs))
-    names = [feature.name for feature in all_features(inputs, families)]
+    names = [feature.name for feature in computed_features(inputs, families)]
     base_key = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json(), names)
     features = FeatureQuery(engine, activity, inputs, families)
     written = {}
@@ -66,10 +66,11 @@ def build_features(
     history_days: int,
     inputs: Inputs,
     families: Sequence[Family] = FAMILIES,
+    wanted: Collection[str] | None = None,
 ) -> pd.DataFrame:
-    """Return one row per snapshot of a cutoff, by customer_id, with every feature as float64.
+    """Return one row per snapshot of a cutoff, by customer_id, with each feature as float64.
 
-    `activity` maps the names of the activity tables to them.
+    `activity` maps the names of the activity tables to them; `wanted`: the features, None for those of `features.set`.
     """
-    with FeatureQuery(engine, activity, inputs, families).at(snapshots, cutoff, history_days) as query:
+    with FeatureQuery(engine, activity, inputs, families, wanted).at(snapshots, cutoff, history_days) as query:
         return query.frame()

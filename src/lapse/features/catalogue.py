@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lapse.core.errors import SettingsError, sample_keys
 from lapse.features.contract import contract
@@ -10,6 +10,7 @@ from lapse.features.customer import customer
 from lapse.features.engagement import breadth, engagement
 from lapse.features.family import Family, Feature, Inputs
 from lapse.features.feedback import feedback
+from lapse.features.names import names_in
 from lapse.features.peers import peers
 from lapse.features.price import price
 from lapse.features.purchasing import purchasing
@@ -33,8 +34,30 @@ def all_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[
 
 
 def learned_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[str]:
-    """Return the names of the features that a model may learn from, in a fixed order."""
-    return [feature.name for feature in all_features(inputs, families) if not feature.entry.for_words]
+    """Return the names of the features that a model learns from, in a fixed order: all, or the core and the user's own."""
+    own = {family.name for family in inputs.own}
+    every = [feature for feature in all_features(inputs, families) if not feature.entry.for_words]
+    return [feature.name for feature in every if inputs.feature_set == "all" or feature.core or feature.family in own]
+
+
+def computed_features(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> list[Feature]:
+    """Return the columns of the features table: what a model learns from, and what is printed or compared in its words."""
+    every = all_features(inputs, families)
+    return every if inputs.feature_set == "all" else with_words(learned_features(inputs, families), every)
+
+
+def with_words(names: Iterable[str], features: Sequence[Feature]) -> list[Feature]:
+    """Return those of `features` that bear one of the names, or that the words of one of them print or compare with."""
+    by_name = {feature.name: feature for feature in features}
+    waiting, found = list(names), set()
+    while waiting:
+        name = waiting.pop()
+        if name in by_name and name not in found:
+            found.add(name)
+            entry = by_name[name].entry
+            enough = entry.enough[:1] if entry.enough else ()
+            waiting += [*names_in(entry.reason + entry.protective_reason), entry.reference_feature, *enough]
+    return [feature for feature in features if feature.name in found]
 
 
 def left_out(inputs: Inputs, families: Sequence[Family] = FAMILIES) -> dict[str, str]:

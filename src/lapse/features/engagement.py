@@ -70,7 +70,8 @@ def event_balance(kinds: Any, event_type: str) -> Any:
 @engagement.aggregate(
     Entry("Everything the customer did besides buying in the last {window} days.", "events", YOUNG_LOG, "lower",
           "less_active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days, others "
-          "typically {others:,.0f}", default=0),
+          "typically {others:,.0f}", default=0,
+          core_windows="every second"),
     over=["window"],
 )  # fmt: skip
 def engagement_count(kinds: Any, window: int, inputs: Inputs) -> Any:
@@ -79,7 +80,8 @@ def engagement_count(kinds: Any, window: int, inputs: Inputs) -> Any:
 
 @engagement.aggregate(
     Entry("Days on which the customer did anything besides buying, each counted half as much for every {window} days that "
-          "it lies back.", "days", YOUNG_LOG, "lower", "less_active", default=0),
+          "it lies back.", "days", YOUNG_LOG, "lower", "less_active", default=0,
+          core_windows="every second"),
     over=["window"], whole=True,
 )  # fmt: skip
 def engagement_decayed(kinds: Any, window: int, inputs: Inputs) -> Any:

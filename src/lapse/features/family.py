@@ -19,10 +19,15 @@ from lapse.features.names import slug, slugs, turns_away
 from lapse.history.profile import DataProfile
 
 Risk = Literal["higher", "lower", "either"]
+CoreWindows = Literal["none", "every second", "every"]
 Over = Literal["window", "windows", "event_type", "response", "service", "open_case", "attribute", "level", "plan"]
 
 MOST_EVENT_TYPES = 50  # a mapped URL or free text would make thousands of columns
 WINDOWS = ("window", "short", "long")
+CORE_WINDOWS: Mapping[CoreWindows, Callable[[tuple[int, ...]], tuple[int, ...]]] = {
+    "none": lambda _: (), "every second": lambda windows: windows[::-2], "every": lambda windows: windows,
+}  # fmt: skip
+"""The windows in which a feature is in the core, of all windows, the shortest first."""
 ORDERS, OF_ORDERS = "orders", ("purchase_days", "category_days")
 ORDER_COLUMNS = frozenset(TRANSACTIONS.names)
 
@@ -55,6 +60,8 @@ class Inputs:
     """Attribute of the customers table -> its levels; none for a number."""
     plans: tuple[str, ...] = ()
     """The most frequent plans of the subscriptions."""
+    feature_set: Literal["core", "all"] = "all"
+    """`features.set`: whether all features are computed and learned from, or the core."""
     own: tuple[Family, ...] = field(default=(), compare=False)
     """The workspace's own families."""
     own_digest: str = ""
@@ -84,6 +91,7 @@ class Inputs:
             open_cases={name: (a, b) for name, (a, b) in section.open_cases.items() if {a, b} <= types},
             attributes={name: tuple(levels) for name, levels in profile.attributes.items()},
             plans=tuple(profile.plans),
+            feature_set=section.set,
             own=custom.families if custom else (),
             own_digest=custom.digest if custom else "",
         )
@@ -134,9 +142,10 @@ class Inputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return the inputs as plain values for the bundle, custom features as their digest."""
-        plain = {
-            f.name: getattr(self, f.name) for f in fields(self) if f.name != "own" and (f.name != "plans" or self.plans)
-        }
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "own"}
+        # Left out where older versions did not know them, so that their bundles keep their hash.
+        absent = [name for name, value in (("plans", ()), ("feature_set", "all")) if plain[name] == value]
+        plain = {name: value for name, value in plain.items() if name not in absent}
         return {**plain, "given": sorted(self.given)}
 
     @classmethod
@@ -177,6 +186,8 @@ class Entry:
     relative_to_peers: bool = False
     for_words: bool = False
     """It is only printed in others' words; no model learns from it."""
+    core_windows: CoreWindows = "none"
+    """Of a feature over windows, those in which it is in the core; every second is counted from the longest."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +211,8 @@ class Feature:
     """The length in days of the window that it looks at, the shorter one of two; None: of everything."""
     fact: str = ""
     """What it measures, whatever its window: features that differ in the window only say the same."""
+    core: bool = True
+    """Whether it is in the core: what looks at no window is, and what its entry's `core_windows` says."""
 
 
 class Family:
@@ -264,6 +277,7 @@ class Family:
                     return
                 for combination in product(*(inputs.choices(one) for one in over)):
                     arguments = {key: value for one in combination for key, value in one.items()}
+                    window = arguments.get("short", arguments.get("window"))
                     yield Feature(
                         name=_name(function.__name__, arguments),
                         family=self.name,
@@ -273,8 +287,9 @@ class Family:
                         days_needed=arguments.get("long", arguments.get("window", 0)) * looks_back + days,
                         whole=whole,
                         table=self.table,
-                        window=arguments.get("short", arguments.get("window")),
+                        window=window,
                         fact=_fact(function.__name__, arguments),
+                        core=window is None or window in CORE_WINDOWS[entry.core_windows](inputs.windows),
                     )
 
             self._makers.append(make)

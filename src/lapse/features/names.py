@@ -1,9 +1,10 @@
-"""What stands for delivered names in the names of features."""
+"""What stands for delivered names in the names of features, and which features a text names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from string import Formatter
 
 TURNING_AWAY = re.compile(r"unsubscri|opt(ed)?_?out|spam_?(complaint|report)|withdr[ae]w|abmeld|desabonn|afmeld")
 """In the slugs of events by which a customer asks not to be written to: something that they did, but no engagement."""
@@ -22,6 +23,11 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
         name: short if short and shorts.count(short) == 1 else f"{short}_{number}".strip("_")
         for number, (name, short) in enumerate(zip(given, shorts, strict=True), start=1)
     }
+
+
+def names_in(text: str) -> list[str]:
+    """Return the features that a reason's text prints."""
+    return [name for _, name, _, _ in Formatter().parse(text) if name and name != "others"]
 
 
 def turns_away(event_type: str) -> bool:

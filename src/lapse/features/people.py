@@ -10,6 +10,8 @@ from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 
 FITTED_ON = 20_000
 """Of so many customers the model of all of them is fitted: more would not move its four parameters."""
+PARAMETERS = {f"bg_{name}": name for name in ("r", "alpha", "a", "b")}
+"""Column -> the parameter of the model of all customers."""
 
 
 def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
@@ -52,7 +54,9 @@ def fit_population(people: Any) -> BgNbd | None:
 
 def parameters(model: BgNbd | None) -> Any:
     """Return one row with a BG/NBD model's parameters as columns; nulls without a model."""
-    names = ("r", "alpha", "a", "b")
-    values = [ibis.null("float64") if model is None else ibis.literal(getattr(model, name), "float64") for name in names]
+    null = ibis.null("float64")
     one_row = ibis.literal(1).name("one").as_table()
-    return one_row.select(**{f"bg_{name}": value for name, value in zip(names, values, strict=True)})
+    return one_row.select(**{
+        column: null if model is None else ibis.literal(getattr(model, name), "float64")
+        for column, name in PARAMETERS.items()
+    })  # fmt: skip

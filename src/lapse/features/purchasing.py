@@ -57,7 +57,8 @@ def tenure_days(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Orders in the last {window} days.", "orders", YOUNG_LOG, "lower", "seldom", default=0,
-          reference_feature="order_rate_to_own_{window}d"),
+          reference_feature="order_rate_to_own_{window}d",
+          core_windows="every"),
     over=["window"],
 )  # fmt: skip
 def order_count(days: Any, window: int) -> Any:
@@ -74,7 +75,8 @@ def purchase_days_count(days: Any) -> Any:
 
 @purchasing.aggregate(
     Entry("Purchase days in the whole log, each counted half as much for every {window} days that it lies back.", "days",
-          YOUNG_LOG, "lower", "seldom", reference_feature="order_rate_to_own_{window}d"),
+          YOUNG_LOG, "lower", "seldom", reference_feature="order_rate_to_own_{window}d",
+          core_windows="every second"),
     over=["window"], whole=True,
 )  # fmt: skip
 def purchase_days_decayed(days: Any, window: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -17,10 +17,9 @@ import pandas as pd
 from lapse.core.engine import Engine
 from lapse.core.held_tables import PREFIX, HeldTables
 from lapse.core.tables import FEATURES
-from lapse.features.catalogue import FAMILIES, all_features
+from lapse.features.catalogue import FAMILIES, all_features, computed_features
 from lapse.features.family import Family, Feature, Inputs
-from lapse.features.peers import peers
-from lapse.features.people import fit_population, numbered, parameters
+from lapse.features.people import PARAMETERS, fit_population, numbered, parameters
 
 AT_ONCE = 16
 """Features of one pass: in DuckDB each filtered sum makes every other one of its pass dearer."""
@@ -69,19 +68,29 @@ class FeatureQuery:
     """The features of a log at one cutoff after the other.
 
     What differs between cutoffs is held in tables of the engine, which each cutoff owns: several may be open at once.
+    `wanted`: the columns, in the order of the catalogue; None: as `features.set` says. What they follow from is computed
+    as well, and is no column.
     """
 
     def __init__(
-        self, engine: Engine, activity: Mapping[str, ir.Table], inputs: Inputs, families: Sequence[Family] = FAMILIES
+        self,
+        engine: Engine,
+        activity: Mapping[str, ir.Table],
+        inputs: Inputs,
+        families: Sequence[Family] = FAMILIES,
+        wanted: Collection[str] | None = None,
     ) -> None:
         self.engine, self.activity, self.inputs = engine, activity, inputs
-        self.features = all_features(inputs, families)
+        every = all_features(inputs, families)
+        asked = {f.name for f in computed_features(inputs, families)} if wanted is None else set(wanted)
+        self.features = [feature for feature in every if feature.name in asked]
         self._families = (*families, *inputs.own)
+        self._needed = asked | _fields(self.features, every)
+        self.aggregated = [f for f in every if f.kind == "aggregate" and f.name in self._needed]
         source_of = {family.name: Source(family.table, family.prepare) for family in self._families}
         self.by_source: dict[Source, list[Feature]] = {}
-        for feature in self.features:
-            if feature.kind == "aggregate":
-                self.by_source.setdefault(source_of[feature.family], []).append(feature)
+        for feature in self.aggregated:
+            self.by_source.setdefault(source_of[feature.family], []).append(feature)
 
     @contextmanager
     def at(self, snapshots: ir.Table, cutoff: date, history_days: int) -> Iterator[CutoffQuery]:
@@ -92,10 +101,10 @@ class FeatureQuery:
     def _query(self, held: HeldTables, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
         last: Any = ibis.literal(cutoff, type="date")
         people = held.hold(numbered(self.activity["purchase_days"], snapshots, last), "people")
-        asked = any(feature.family == peers.name for feature in self.features)
+        asked = not self._needed.isdisjoint(PARAMETERS)
         model = held.hold(parameters(fit_population(people) if asked else None), "model")
         # Logs of different ages lack different features; up to the next of these ages they lack the same.
-        age = max((f.days_needed for f in self.features if f.days_needed <= history_days), default=0)
+        age = max((f.days_needed for f in (*self.aggregated, *self.features) if f.days_needed <= history_days), default=0)
         found: list[Written] = []
 
         def aggregated() -> Iterator[str]:
@@ -146,7 +155,8 @@ class FeatureQuery:
     ) -> Written:
         """Return the SQL of the aggregated features, and of those derived from them, written once per process."""
         columns = tuple((source.table, *table.schema().items()) for source, table in cut.items())
-        key = (type(self.engine), repr(self.inputs), columns, history_days)
+        names = tuple(feature.name for feature in self.features)
+        key = (type(self.engine), repr(self.inputs), names, columns, history_days)
         # What a custom family reads besides its rows is not known here: its SQL is written anew.
         reusable = self._families == FAMILIES
         if reusable and key in _WRITTEN:
@@ -174,7 +184,7 @@ class FeatureQuery:
             found = found.rename({f"customer_of_{len(values)}": "customer_id"})
             joined = joined.left_join(found, joined.number == found[found.columns[0]])
             values |= {f.name: _present(f, found[f.name]) for f in wanted}
-        missing = {f.name: ibis.null("float64") for f in self.features if f.kind == "aggregate" and f.name not in values}
+        missing = {f.name: ibis.null("float64") for f in self.aggregated if f.name not in values}
         rows: ir.Table = joined.select(
             customer_id=people.number, **values, **missing, **{name: model[name] for name in model.columns}
         )
@@ -223,6 +233,14 @@ def _days(table: Any, people: Any, last: Any) -> Any:
         weekday=table.activity_date.day_of_week.index().cast("int64"),
         cutoff_date=last,
     )
+
+
+def _fields(features: Sequence[Feature], every: Sequence[Feature]) -> set[str]:
+    """Return what the derived ones of `features` read: aggregated features, and parameters of the model of all customers."""
+    columns = {f.name: "float64" for f in every if f.kind == "aggregate"}
+    row = ibis.table({**columns, "customer_id": "int64", **dict.fromkeys(PARAMETERS, "float64")}, name="row")
+    values = [feature.compute(row) for feature in features if feature.kind == "derived"]
+    return {field.name for value in values for field in value.op().find(ops.Field)}
 
 
 def _known(feature: Feature, value: Any, history_days: int) -> Any:

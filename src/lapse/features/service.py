@@ -18,7 +18,8 @@ service = Family("service", "event_days", "complaints, tickets, failed payments"
 
 @returns.aggregate(
     Entry("Days with a return in the last {window} days.", "days", YOUNG_LOG, "higher", "returns",
-          "returned something on {return_days_{window}d:#day} of the last {window}", reference_value=0, default=0),
+          "returned something on {return_days_{window}d:#day} of the last {window}", reference_value=0, default=0,
+          core_windows="every second"),
     over=["window"],
 )  # fmt: skip
 def return_days(days: Any, window: int) -> Any:
@@ -50,7 +51,8 @@ def refund_share(days: Any) -> Any:
 
 @service.aggregate(
     Entry("Events of kind {service} in the last {window} days.", "events", YOUNG_LOG, "higher", "trouble",
-          "{trouble_count_{service}_{window}d:,.0f} × {service} in the last {window} days", reference_value=0, default=0),
+          "{trouble_count_{service}_{window}d:,.0f} × {service} in the last {window} days", reference_value=0, default=0,
+          core_windows="every second"),
     over=["service", "window"],
 )  # fmt: skip
 def trouble_count(kinds: Any, types: tuple[str, ...], window: int) -> Any:

@@ -25,7 +25,8 @@ VALUE_TO_OWN = "orders of the last {window} days were worth {order_value_change_
 
 @value.aggregate(
     Entry("Net spend (returns subtracted) in the last {window} days.", "currency", YOUNG_LOG, "lower", "low_spend",
-          "spent {net_spend_{window}d:amount} in the last {window} days, others typically {others:amount}", default=0),
+          "spent {net_spend_{window}d:amount} in the last {window} days, others typically {others:amount}", default=0,
+          core_windows="every"),
     over=["window"],
 )  # fmt: skip
 def net_spend(days: Any, window: int) -> Any:
@@ -56,7 +57,8 @@ def net_spend_change(days: Any, window: int) -> Any:
 
 @value.aggregate(
     Entry("Spend on order lines in the whole log, each amount counted half as much for every {window} days that it lies "
-          "back.", "currency", YOUNG_LOG, "lower", "low_spend"),
+          "back.", "currency", YOUNG_LOG, "lower", "low_spend",
+          core_windows="every second"),
     over=["window"], whole=True,
 )  # fmt: skip
 def spend_decayed(days: Any, window: int) -> Any:

@@ -18,7 +18,7 @@ from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
-from lapse.features.catalogue import all_features, learned_features
+from lapse.features.catalogue import computed_features, learned_features
 from lapse.features.family import Inputs
 from lapse.history.table_profile import TableProfile
 from lapse.model.bundle import Bundle
@@ -95,7 +95,7 @@ def open_experiment(
     DataError when a feature of the inputs is not in the files.
     """
     rows = read_rows(features, labels, cutoffs_in(labels), train.most_rows)
-    lacking = [feature.name for feature in all_features(inputs) if feature.name not in rows.columns]
+    lacking = [feature.name for feature in computed_features(inputs) if feature.name not in rows.columns]
     if lacking:
         raise DataError(f"train: {features} lacks {len(lacking)} features, e.g. {', '.join(lacking[:3])}: it was built "
                         "by another version of lapse or for other inputs. Run `dvc repro features`.")  # fmt: skip

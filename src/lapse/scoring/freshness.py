@@ -26,11 +26,11 @@ from lapse.core.tables import (
 )
 from lapse.features.catalogue import all_features
 from lapse.features.family import Feature
+from lapse.features.names import names_in
 from lapse.history.profile import DataProfile
 from lapse.history.staleness import Difference, compare_tables
 from lapse.history.table_profile import TableProfile, measure_folder
 from lapse.model.bundle import Bundle
-from lapse.scoring.reason_wording import names_in
 
 LOG = stage_logger("score")
 

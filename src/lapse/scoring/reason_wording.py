@@ -18,11 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lapse.features.family import Feature
+from lapse.features.names import names_in
 
 CLEARLY = 0.25
 """A value within this share of the reference value, or a smaller change, is neither a reason nor protective."""
 SILENCE = "days_since_last_order"
 OF_ORDERS = ("purchase_days", "category_days")
+KNOWN = ("last ordered {days_since_last_order:ago}", "ordered on {purchase_days_count:#day} so far",
+         "first subscribed {contract_days:ago}")  # fmt: skip
+"""What is said of a customer of whom nothing unusual can be said."""
 
 
 class Wording(string.Formatter):
@@ -58,11 +62,6 @@ WORDING = Wording()
 def _places(text: str) -> tuple[tuple[str, str], ...]:
     """Return the names in a text with their formats, in order."""
     return tuple((name, spec or "") for _, name, spec, _ in WORDING.parse(text) if name)
-
-
-def names_in(text: str) -> list[str]:
-    """Return the features that a text prints."""
-    return [name for name, _ in _places(text) if name != "others"]
 
 
 def text_of(feature: Feature, direction: int) -> str:
@@ -116,9 +115,7 @@ def fill_in(text: str, row: Mapping[str, float], typical: float) -> str | None:
 
 def nothing_unusual(row: Mapping[Any, Any]) -> str:
     """Return what is known of a customer of whom nothing unusual can be said."""
-    known = ("last ordered {days_since_last_order:ago}", "ordered on {purchase_days_count:#day} so far",
-             "first subscribed {contract_days:ago}")  # fmt: skip
-    said = [words for text in known if set(names_in(text)) <= set(row) and (words := fill_in(text, row, np.nan))]
+    said = [words for text in KNOWN if set(names_in(text)) <= set(row) and (words := fill_in(text, row, np.nan))]
     return "; ".join(["nothing unusual about this customer", ", ".join(said)] if said else ["nothing unusual is known"])
 
 

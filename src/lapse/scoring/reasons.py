@@ -12,8 +12,8 @@ import pandas as pd
 
 from lapse.features.causes import WITHOUT_WORDS
 from lapse.features.family import Feature
-from lapse.features.names import slug
-from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact_of, fill_in, names_in, risk_direction, text_of
+from lapse.features.names import names_in, slug
+from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact_of, fill_in, risk_direction, text_of
 
 MOST_REASONS, MOST_PROTECTIVE = 3, 2
 CAUSE_OF_SILENCE, OVERDUE, SLOWDOWN = "silence", "overdue_ratio", "gap_slowdown"

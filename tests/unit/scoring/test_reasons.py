@@ -14,8 +14,9 @@ from scipy.special import logit
 from lapse.features.catalogue import all_features
 from lapse.features.causes import CAUSES, WITHOUT_WORDS
 from lapse.features.family import Entry, Feature, Inputs
+from lapse.features.names import names_in
 from lapse.pages import EXAMPLE
-from lapse.scoring.reason_wording import WORDING, fill_in, names_in, text_of
+from lapse.scoring.reason_wording import WORDING, fill_in, text_of
 from lapse.scoring.reasons import Explanation, cause_totals, strongest_causes, typical_values
 from lapse.scoring.score import reason_columns
 from tests.unit.model.shop import raw_score, shop_rows
