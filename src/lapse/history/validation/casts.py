@@ -12,7 +12,7 @@ from lapse.core.source_settings import Customers, Feedback, Sources, SourceSetti
 from lapse.core.tables import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
 from lapse.history.reading.identity import SPACES, id_text, joined_id, lost_digits
-from lapse.history.reading.sources import StagedTable
+from lapse.history.reading.staged import StagedTable
 from lapse.history.validation.amounts import Number, number_spelling
 from lapse.history.validation.days import KNOWN_DAYS, Clocks, day_spelling
 from lapse.history.validation.flags import flag_value
@@ -131,7 +131,7 @@ def _percent(source: SourceSettings) -> str | None:
 def judging_query(
     table: Table,
     source: SourceSettings,
-    staged: str,
+    delivery: StagedTable,
     mapped: Mapping[str, Mapped],
     spellings: Mapping[str, Spelling],
     checks: Sequence[Check],
@@ -165,7 +165,7 @@ def judging_query(
     kept = ", ".join(_known(table, name, sources.until, today) for name in typed)
     faults = " + ".join(f"CASE WHEN {check.bad} THEN {1 << place} ELSE 0::BIGINT END" for place, check in enumerate(checks))
     return f"""
-        WITH tried AS (SELECT rowid AS number, copies, {", ".join(tried)} FROM {staged}),
+        WITH tried AS (SELECT {delivery.number} AS number, copies, {", ".join(tried)} FROM {delivery.staged}),
              mapped AS (SELECT number, copies, {", ".join(raw)} FROM tried),
              parsed AS (SELECT *{parsed} FROM mapped),
              typed AS (SELECT *, {cast} FROM parsed)
