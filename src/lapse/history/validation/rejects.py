@@ -107,14 +107,10 @@ def hold_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> None:
 def count_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> list[Reject]:
     """Return how many rows of a file each reason cost, with values and advice."""
     connection = engine.connection
-    sums = ", ".join(
-        f"coalesce(sum(copies) FILTER (faults & {1 << place} <> 0), 0)::BIGINT" for place in range(len(file.checks))
-    )
-    counts = connection.execute(
-        f"SELECT {sums} FROM {file.rejected}"
-    ).fetchone() or ()  # fmt: skip
+    sums = [f"sum(copies) FILTER (faults & {1 << place} <> 0)" for place in range(len(file.checks))]
+    counts = connection.execute(f"SELECT {', '.join(sums)} FROM {file.rejected}").fetchone() if sums else None
     found = []
-    for place, (check, rows) in enumerate(zip(file.checks, counts, strict=True)):
+    for place, (check, rows) in enumerate(zip(file.checks, counts or (), strict=True)):
         if not rows:
             continue
         value = file.mapped.get(check.column)
