@@ -44,6 +44,11 @@ def trimmed(text: str) -> str:
     return f"trim({text}, {SPACES})"
 
 
+def has_spaces(text: str) -> str:
+    """Return the SQL of whether a text has spaces around it, or nothing else."""
+    return f"({trimmed(text)} <> {text} OR {text} = '')"
+
+
 def lost_digits(raw: str, raw_type: str) -> str | None:
     """Return the SQL of whether an id is a number with more digits than it was stored with; None where it cannot be."""
     if raw_type in FLOATS:

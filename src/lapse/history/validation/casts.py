@@ -31,6 +31,8 @@ class Mapped:
     expression: str
     is_derived: bool
     type: str
+    is_bare: bool = False
+    """It is a text of which no value is empty or has spaces around it."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,8 @@ def _typed_expressions(
         elif column.name in spellings:
             typed[column.name] = _filled(spellings[column.name].value, column.name)
         elif column.name in mapped:
-            typed[column.name] = id_text(quoted("raw_" + column.name), mapped[column.name].type)
+            raw = quoted("raw_" + column.name)
+            typed[column.name] = raw if mapped[column.name].is_bare else id_text(raw, mapped[column.name].type)
         else:
             typed[column.name] = f"NULL::{DUCKDB_TYPES[column.type]}"
     if table.name == "transactions":

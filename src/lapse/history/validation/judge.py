@@ -10,7 +10,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.source_settings import Sources, SourceSettings
 from lapse.core.tables import Table
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
+from lapse.history.reading.identity import WRITTEN_AS_FLOAT, has_spaces, id_text, joined_id
 from lapse.history.reading.sources import setting_of, stage_source
 from lapse.history.reading.staged import StagedTable
 from lapse.history.validation.casts import Check, Limits, Mapped, checks_of, judging_query, mapping_of, spellings_of
@@ -54,9 +54,16 @@ def judge(engine: DuckEngine, table: Table, file: StagedFile, number: int, sourc
     by = partial(judging_query, table, source, delivery, mapped, spellings, sources=sources, today=limits.today)
     rows, kind = f"judged_{table.name}_{number}", "TABLE"
     if delivery.files and _is_quickly_judged(mapped, spellings):
-        # Most checks find fault with no row. Each by itself is a question to one column, which the reader of Parquet answers
-        # from its dictionaries; what is left of them is asked of every row.
-        kind, checks = "VIEW", [check for check in checks if _has_faults(engine, by(checks=[check]))]
+        # Most checks find fault with no row, and most texts have no spaces around them. Each is a question to one column,
+        # which the reader of Parquet answers from its dictionaries; what is left of them is asked of every row.
+        kind, checks = "VIEW", [check for check in checks if _has(engine, f"({by(checks=[check])})", "faults <> 0")]
+        mapped.update(
+            {
+                name: replace(value, is_bare=True)
+                for name, value in mapped.items()
+                if value.type == "VARCHAR" and not _has(engine, delivery.staged, has_spaces(value.expression))
+            }
+        )
     query = by(checks=checks)
     engine.connection.execute(f"CREATE OR REPLACE TEMP {kind} {rows} AS SELECT {number} AS file, * FROM ({query})")
     notes = (*delivery.notes, *(note for spelling in spellings.values() for note in spelling.notes))
@@ -69,8 +76,9 @@ def _is_quickly_judged(mapped: Mapping[str, Mapped], spellings: Mapping[str, Spe
     return not any(value.is_derived for value in mapped.values()) and all(value.type != "VARCHAR" for value in read)
 
 
-def _has_faults(engine: DuckEngine, query: str) -> bool:
-    return number_of(engine, f"(SELECT 1 FROM ({query}) WHERE faults <> 0 LIMIT 1)") > 0
+def _has(engine: DuckEngine, rows: str, condition: str) -> bool:
+    """Whether a condition holds for any of some rows."""
+    return number_of(engine, f"(SELECT 1 FROM {rows} WHERE {condition} LIMIT 1)") > 0
 
 
 def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: StagedTable) -> StagedTable:
@@ -81,8 +89,8 @@ def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: Sta
     text = id_text(who.expression, who.type)
     like = f"regexp_full_match({text}, {literal(WRITTEN_AS_FLOAT)})"
     # In most deliveries the first row answers the first question, and the second is not asked.
-    for found, expected in ((f"NOT {like} AND NOT {is_nobody(text)}", 0), (like, 1)):
-        if number_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {found} LIMIT 1)") != expected:
+    for found, expected in ((f"NOT {like} AND NOT {is_nobody(text)}", False), (like, True)):
+        if _has(engine, delivery.staged, found) != expected:
             return delivery
     mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
     note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
