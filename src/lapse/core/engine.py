@@ -227,7 +227,7 @@ class DuckEngine(Engine):
 
     def _export(self, query: str, path: Path, key: list[str]) -> None:
         order = ", ".join(f'"{name}"' for name in key)
-        self._copy(f"{query} ORDER BY {order}", path, "COMPRESSION zstd, USE_TMP_FILE false")
+        self._copy(f"{query} ORDER BY {order}", path, "COMPRESSION zstd, COMPRESSION_LEVEL 1, USE_TMP_FILE false")
 
     def _copy(self, query: str, path: Path, options: str = "COMPRESSION snappy") -> None:
         quoted = str(path).replace("'", "''")

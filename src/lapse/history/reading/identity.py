@@ -12,6 +12,7 @@ SPACES = "' ' || chr(9) || chr(10) || chr(11) || chr(13) || chr(160) || chr(6527
 """What is trimmed from both ends of every delivered text, as an SQL text."""
 FLOATS = {"DOUBLE": 53, "FLOAT": 24}
 """Types of floating-point numbers, with the bits of whole numbers that they hold exactly."""
+WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
 CRUSHED = r"[+-]?\d([.,]\d+)?[eE]\+\d+"
 """A whole number that a spreadsheet or a float wrote in scientific notation: its last digits are gone."""
 WRITTEN_AS_FLOAT = r"[+-]?\d+\.0+"
@@ -33,7 +34,19 @@ def id_text(raw: str, raw_type: str) -> str:
                 f"THEN {raw}::HUGEINT::VARCHAR ELSE {raw}::VARCHAR END")  # fmt: skip
     if raw_type.startswith("DECIMAL"):
         return f"regexp_replace({raw}::VARCHAR, '\\.0+$', '')"
-    return f"nullif(trim({raw}{'' if raw_type == 'VARCHAR' else '::VARCHAR'}, {SPACES}), '')"
+    if raw_type in WHOLE:
+        return f"{raw}::VARCHAR"
+    return f"nullif({trimmed(raw if raw_type == 'VARCHAR' else f'{raw}::VARCHAR')}, '')"
+
+
+def trimmed(text: str) -> str:
+    """Return the SQL of a delivered text without the spaces around it."""
+    return f"trim({text}, {SPACES})"
+
+
+def has_spaces(text: str) -> str:
+    """Return the SQL of whether a text has spaces around it, or nothing else."""
+    return f"({trimmed(text)} <> {text} OR {text} = '')"
 
 
 def lost_digits(raw: str, raw_type: str) -> str | None:
@@ -41,7 +54,7 @@ def lost_digits(raw: str, raw_type: str) -> str | None:
     if raw_type in FLOATS:
         return f"(abs({raw}) > {2 ** FLOATS[raw_type]} AND isfinite({raw}))"
     if raw_type == "VARCHAR":
-        return f"regexp_full_match(trim({raw}, {SPACES}), {literal(CRUSHED)})"
+        return f"regexp_full_match({trimmed(raw)}, {literal(CRUSHED)})"
     return None
 
 

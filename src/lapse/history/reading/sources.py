@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
@@ -15,46 +15,19 @@ from lapse.core.process import temporary_folder
 from lapse.core.source_settings import IdRule, Reading, SourceSettings
 from lapse.history.reading.delimited import read_delimited
 from lapse.history.reading.exact_numbers import require_exact_numbers
-from lapse.history.reading.expressions import literal
 from lapse.history.reading.far_times import with_far_times_as_text
 from lapse.history.reading.fill_down import filled_down
-from lapse.history.reading.joins import JoinCount, join_files
+from lapse.history.reading.joins import join_files
 from lapse.history.reading.json_lines import read_json_lines
 from lapse.history.reading.spreadsheets import read_spreadsheet
-from lapse.history.reading.staging import Part, Unusable, part_of, positions, read_in_order, text_of, translate_errors
+from lapse.history.reading.staged import ReadFile, StagedTable, hold, read_anew
+from lapse.history.reading.staging import Part, part_of, positions, read_in_order, text_of, translate_errors
 
 PACKED = ("", ".gz", ".zst")
 DELIMITED = tuple(kind + packed for kind in (".csv", ".tsv", ".txt") for packed in PACKED)
 JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson") for packed in PACKED)
 SPREADSHEETS = (".xlsx", ".xls", ".xlsb", ".ods")
 MOST_NAMED = 10
-
-
-@dataclass(frozen=True)
-class StagedTable:
-    """A source table as it was read: distinct rows in the columns c1, c2, … with their number of `copies`."""
-
-    staged: str
-    names: tuple[str, ...]
-    types: tuple[str, ...]
-    unusable: tuple[Unusable, ...]
-    notes: tuple[str, ...]
-    joins: tuple[JoinCount, ...] = ()
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """The delivered names with the SQL name of each."""
-        return dict(zip(self.names, positions(len(self.names)), strict=True))
-
-    @property
-    def as_delivered(self) -> str:
-        """The SQL of a staged row `s` as JSON under the delivered names."""
-        cells = []
-        for (name, column), type_ in zip(self.columns.items(), self.types, strict=True):
-            # NaN and infinity are no JSON.
-            odd = f"CASE WHEN isfinite(s.{column}) THEN to_json(s.{column}) ELSE to_json(s.{column}::VARCHAR) END"
-            cells.append(f"{literal(name)}, {odd if type_ in ('DOUBLE', 'FLOAT') else f's.{column}'}")
-        return f"json_object({', '.join(cells)})::VARCHAR"
 
 
 def setting_of(table: str, file: int, files: int) -> str:
@@ -141,13 +114,15 @@ def _require_inside(file: Path, folder: str, where: str) -> None:
 
 
 def stage_source(
-    engine: DuckEngine, folder: str, where: str, source: SourceSettings, id_rules: Sequence[IdRule] = ()
-) -> StagedTable:
-    """Stage the distinct rows of one file of a source table, with their number of `copies`, as a temporary table.
+    engine: DuckEngine, folder: str, where: str, source: SourceSettings, id_rules: Sequence[IdRule] = (), *,
+    held: bool = False,
+) -> StagedTable:  # fmt: skip
+    """Stage the rows of one file of a source table, with their number of `copies`.
 
     `where`: its place in params, as `setting_of` gives it. `added` of the copies are there only because a joined file has
     several rows for a key. Text files are read as text throughout, so that what is unreadable is counted by us and not
-    swallowed by the reader. DataError for a missing, empty or unreadable file names the file and what to check.
+    swallowed by the reader. `held`: as a table in any case, whose rows can be changed. DataError for a missing, empty or
+    unreadable file names the file and what to check.
     """
     name = where.removeprefix("sources.").replace(".", "_")
     with temporary_folder("read") as temporary, _order_kept(engine, source):
@@ -159,15 +134,18 @@ def stage_source(
             if source.fill_down:
                 parts[0] = filled_down(engine, parts[0], source, where)
             joined = join_files(engine, source, parts, where, id_rules)
-            counted = "* EXCLUDE (is_added), count(*) FILTER (is_added) AS added" if joined.counts else "*, 0 AS added"
-            staged = f"staged_{name}"
-            engine.connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE {staged} AS SELECT {counted}, count(*) AS copies FROM {joined.part.relation} "
-                "GROUP BY ALL"
-            )
+            staged, distinct = f"staged_{name}", source.duplicates == "drop"
+            is_changed = held or source.where is not None or source.fill_down or joined.counts
+            files = () if is_changed or not parts[0].numbered else tuple(
+                map(ReadFile.of, source_files(folder, where, source))
+            )  # fmt: skip
+            if files:
+                read_anew(engine, staged, parts[0], distinct=distinct)
+            else:
+                hold(engine, staged, joined, distinct=distinct)
     unusable = tuple(rows for part in parts for rows in part.unusable)
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-    return StagedTable(staged, joined.part.names, joined.part.types, unusable, notes, joined.counts)
+    return StagedTable(staged, joined.part.names, joined.part.types, unusable, notes, joined.counts, files)
 
 
 def _order_kept(engine: DuckEngine, source: SourceSettings) -> AbstractContextManager[None]:
@@ -213,10 +191,15 @@ def _read_parquet(engine: DuckEngine, files: list[Path], folder: str, table: str
         require_exact_numbers(engine, files, where)
         hive = any("=" in parent for file in files for parent in file.relative_to(folder).parts[:-1])
         readable = with_far_times_as_text(engine, files, folder, temporary)
-        listed = ", ".join(text_of(file) for file in readable)
+        listed = ", ".join(map(text_of, readable))
         reader = (f"read_parquet([{listed}], union_by_name = true, hive_partitioning = {hive}, "
                   "hive_types_autocast = false)")  # fmt: skip
-        return part_of(engine, reader, table)
+        part = part_of(engine, reader, table)
+        if readable != files or any(char in listed for char in "*?["):
+            return part  # copies are gone when everything is staged, and a locked engine opens no pattern
+        number = "(file_index::BIGINT << 40) + file_row_number AS number"
+        cells = ", ".join(positions(len(part.names)))
+        return replace(part, numbered=f"SELECT {number}, * FROM {reader} AS given({cells})")
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:

@@ -35,6 +35,8 @@ class Part:
     types: tuple[str, ...]
     unusable: tuple[Unusable, ...] = ()
     notes: tuple[str, ...] = ()
+    numbered: str = ""
+    """SQL of the same rows with a `number` each, always the same one; only where the relation reads Parquet files."""
 
 
 def positions(count: int) -> list[str]:

@@ -11,8 +11,8 @@ from lapse.core.errors import SettingsError
 from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions
 from lapse.core.tables import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
-from lapse.history.reading.identity import SPACES, id_text, joined_id, lost_digits
-from lapse.history.reading.sources import StagedTable
+from lapse.history.reading.identity import id_text, joined_id, lost_digits, trimmed
+from lapse.history.reading.staged import StagedTable
 from lapse.history.validation.amounts import Number, number_spelling
 from lapse.history.validation.days import KNOWN_DAYS, Clocks, day_spelling
 from lapse.history.validation.flags import flag_value
@@ -33,6 +33,8 @@ class Mapped:
     expression: str
     is_derived: bool
     type: str
+    is_bare: bool = False
+    """It is a text of which no value is empty or has spaces around it."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,10 @@ def _percent(source: SourceSettings) -> str | None:
 def judging_query(
     table: Table,
     source: SourceSettings,
-    staged: str,
+    delivery: StagedTable,
     mapped: Mapping[str, Mapped],
     spellings: Mapping[str, Spelling],
+    *,
     checks: Sequence[Check],
     sources: Sources,
     today: date,
@@ -164,17 +167,26 @@ def judging_query(
         f", {spelling.parsed} AS {quoted('parsed_' + name)}" for name, spelling in spellings.items() if spelling.parsed
     )
     cast = ", ".join(f"{expression} AS {quoted('out_' + name)}" for name, expression in typed.items())
-    cast += f", {is_nobody('out_customer_id', sources.nobody)} AS is_nobody"
+    cast += f", {_belongs_to_nobody(mapped['customer_id'], sources)} AS is_nobody"
     kept = ", ".join(_known(table, name, sources.until, today) for name in typed)
     faults = " + ".join(f"CASE WHEN {check.bad} THEN {1 << place} ELSE 0::BIGINT END" for place, check in enumerate(checks))
     return f"""
-        WITH tried AS (SELECT rowid AS number, copies, {", ".join(tried)} FROM {staged}),
+        WITH tried AS (SELECT {delivery.number} AS number, copies, {", ".join(tried)} FROM {delivery.staged}),
              mapped AS (SELECT number, copies, {", ".join(raw)} FROM tried),
              parsed AS (SELECT *{parsed} FROM mapped),
              typed AS (SELECT *, {cast} FROM parsed)
         SELECT number, copies, {kept}, {late} AS is_after_until, {faults or "0::BIGINT"} AS faults
         FROM typed
     """
+
+
+def _belongs_to_nobody(who: Mapped, sources: Sources) -> str:
+    """Return the SQL of whether a row names no customer."""
+    if who.type != "VARCHAR" or sources.id_rules:
+        return f"out_customer_id IS NULL OR {is_nobody('out_customer_id', sources.nobody)}"
+    # Asked of the text itself, for the engine works that out once for all rows that share a text in a dictionary.
+    text = trimmed("raw_customer_id")
+    return f"raw_customer_id IS NULL OR strlen({text}) = 0 OR {is_nobody(text, sources.nobody)}"
 
 
 def _after(until: str | None, day: str) -> str:
@@ -206,7 +218,8 @@ def _typed_expressions(
         elif column.name in spellings:
             typed[column.name] = _filled(spellings[column.name].value, column.name)
         elif column.name in mapped:
-            typed[column.name] = id_text(quoted("raw_" + column.name), mapped[column.name].type)
+            raw = quoted("raw_" + column.name)
+            typed[column.name] = raw if mapped[column.name].is_bare else id_text(raw, mapped[column.name].type)
         else:
             typed[column.name] = f"NULL::{DUCKDB_TYPES[column.type]}"
     if table.name == "transactions":
@@ -226,7 +239,7 @@ def _filled(expression: str, name: str) -> str:
 
 def _text_of(raw: str, raw_type: str) -> str:
     """Return the SQL of a delivered value's text without the spaces around it."""
-    return f"trim({raw}, {SPACES})" if raw_type == "VARCHAR" else f"trim({raw}::VARCHAR)"
+    return trimmed(raw) if raw_type == "VARCHAR" else f"trim({raw}::VARCHAR)"
 
 
 def checks_of(
@@ -244,13 +257,13 @@ def checks_of(
             continue
         # What is not a text is never blank; and to trim millions of numbers takes longer than all the rest.
         is_text = mapped[column.name].type == "VARCHAR"
-        blank = f"coalesce({text_of(raw, 'VARCHAR')} = '', true)" if is_text else f"{raw} IS NULL"
+        blank = f"({raw} IS NULL OR {text_of(raw, 'VARCHAR')} = '')" if is_text else f"{raw} IS NULL"
         if mapped[column.name].is_derived:
             checks.append(Check(column.name, CANNOT_BE_DERIVED, quoted("failed_" + column.name)))
         if column.name == "customer_id":
-            checks.append(Check(column.name, "is missing", f"{name} IS NULL OR is_nobody"))
+            checks.append(Check(column.name, "is missing", "is_nobody"))
         elif column.required or column.name in _makes_the_amount(source):
-            nothing = f"{blank} OR {name} IS NULL" if column.type == "text" else blank
+            nothing = f"{blank} OR {name} IS NULL" if column.type == "text" and not is_text else blank
             if mapped[column.name].is_derived:
                 nothing = f"({nothing}) AND NOT {quoted('failed_' + column.name)}"
             checks.append(Check(column.name, "is missing", nothing))

@@ -94,7 +94,7 @@ def count_table(engine: DuckEngine, table: Table, files: Sequence[JudgedFile], s
 
     What came in is counted in the staged delivery, what became of it in the tables that are written.
     """
-    after_until = number_of(engine, f"checked_rows_{table.name} WHERE is_after_until", COPIES)
+    after_until = number_of(engine, f"set_aside_{table.name} WHERE is_after_until", COPIES)
     by_file = [_count_file(engine, table, file) for file in files]
     kept, rejected = number_of(engine, f"valid_{table.name}"), number_of(engine, f"rejects_{table.name}", COPIES)
     rows_in, duplicates = sum(file.rows_in for file in by_file), sum(file.rows_duplicate for file in by_file)
@@ -136,18 +136,18 @@ def _refusal(
 
 def _count_file(engine: DuckEngine, table: Table, file: JudgedFile) -> FileCount:
     """Return what became of the rows of one file."""
-    checked, staged = f"checked_rows_{table.name} WHERE file = {file.number}", file.delivery.staged
-    usable, late = f"{checked} AND faults = 0 AND NOT is_after_until", f"{checked} AND is_after_until"
+    staged, aside = file.delivery.staged, f"set_aside_{table.name} WHERE file = {file.number}"
+    late = f"{aside} AND is_after_until"
     rows_in = number_of(engine, staged, COPIES) - number_of(engine, late, COPIES)
     rows_in += sum(number_of(engine, unusable.table) for unusable in file.delivery.unusable) + file.left_out
     added = file.added
     if file.delivery.joins:
         added -= number_of(
-            engine, f"{staged} WHERE rowid IN (SELECT number FROM {late})", "coalesce(sum(added), 0)"
+            engine, f"{staged} WHERE {file.delivery.number} IN (SELECT number FROM {late})", "coalesce(sum(added), 0)"
         )  # fmt: skip
-    different = number_of(engine, usable)
-    duplicates = number_of(engine, usable, COPIES) - different if file.source.duplicates == "drop" else 0
-    kept = different if file.source.duplicates == "drop" else number_of(engine, usable, COPIES)
+    different, usable = (number_of(engine, file.rows, n) - number_of(engine, aside, n) for n in ("count(*)", COPIES))
+    duplicates = usable - different if file.source.duplicates == "drop" else 0
+    kept = different if file.source.duplicates == "drop" else usable
     rejected = number_of(engine, f"rejects_{table.name} WHERE file = {file.number}", COPIES)
     return FileCount(file.source.path, rows_in - added, kept, rejected, duplicates, file.left_out, added)
 

@@ -13,9 +13,11 @@ from lapse.core.source_settings import Sources
 from lapse.core.tables import CUSTOMERS
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.identity import SPACES
+from lapse.history.reading.staged import files_of
 from lapse.history.validation.casts import Limits
+from lapse.history.validation.judge import StagedFile, judge, staged_files
 from lapse.history.validation.left_out import leave_out
-from lapse.history.validation.validate import StagedFile, judge, lock_down, require_list_columns, staged_files
+from lapse.history.validation.validate import lock_down, require_list_columns
 
 DAY = CUSTOMERS.day or "valid_from"
 
@@ -31,7 +33,7 @@ def read_customer_columns(
     """
     files = staged_files(engine, sources, CUSTOMERS.name, sources.tables[CUSTOMERS.name])
     require_list_columns(files, wanted)
-    lock_down(engine, data)
+    lock_down(engine, data, files_of([file.delivery for file in files]))
     limits = Limits(timezone, sources.earliest, today)
     return pd.concat([_rows(engine, file, sources, wanted, limits) for file in files], ignore_index=True)
 
@@ -40,7 +42,7 @@ def _rows(engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequen
     delivery = file.delivery
     if file.source.where is not None:
         delivery, _ = leave_out(engine, delivery, file.source.where, f"{file.where}.where")
-    judge(engine, CUSTOMERS, StagedFile(file.source, file.where, delivery), 0, sources, limits)
+    judged = judge(engine, CUSTOMERS, StagedFile(file.source, file.where, delivery), 0, sources, limits)
     columns = delivery.columns
     there = {name.casefold() for name in columns}
     texts = [
@@ -51,7 +53,7 @@ def _rows(engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequen
     chosen = ", ".join(f"{text} AS {quoted(f'w{place}')}" for place, text in enumerate(texts))
     rows = engine.connection.execute(
         f"SELECT j.out_customer_id AS customer_id, j.{quoted('out_' + DAY)} AS {DAY}, {chosen} "
-        f"FROM checked_rows_{CUSTOMERS.name} j JOIN {delivery.staged} s ON s.rowid = j.number "
+        f"FROM {judged.rows} j JOIN {delivery.staged} s ON s.{delivery.number} = j.number "
         f"WHERE j.faults = 0 AND NOT j.is_after_until AND j.out_customer_id IS NOT NULL ORDER BY ALL"
     ).df()
     rows.columns = pd.Index(["customer_id", DAY, *wanted])

@@ -8,7 +8,7 @@ from lapse.core.engine import DuckEngine
 from lapse.core.source_settings import SourceSettings
 from lapse.core.tables import SUBSCRIPTIONS, Table
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.sources import StagedTable
+from lapse.history.reading.staged import StagedTable
 
 PARSES = 0.95
 """A column of text whose values are dates this often is one of dates."""
@@ -17,11 +17,11 @@ SLACK_DAYS = 1
 
 
 def cut_staged(
-    engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable, cutoff: date, *, file: int
+    engine: DuckEngine, table: Table, source: SourceSettings, delivery: StagedTable, cutoff: date, *, judged: str
 ) -> None:
     """Take out of a staged table, joined columns included, what cannot have been known at the end of a day.
 
-    Rows of a later day go (`checked_rows_*` has the day of each row of each file), and in the rows that stay every later
+    Rows of a later day go (`judged` has the day of each row), and in the rows that stay every later
     date is emptied, whichever column it stands in: the day of a return, of a ticket's answer, of a last visit. Contracts
     keep theirs, as an end may be known in advance; `features.leakage.up_to` hides the others. What bears no day cannot
     be cut.
@@ -29,8 +29,7 @@ def cut_staged(
     last = literal(str(cutoff))
     day = quoted("out_" + table.day)
     engine.connection.execute(
-        f"DELETE FROM {delivery.staged} WHERE rowid IN (SELECT number FROM checked_rows_{table.name} "
-        f"WHERE file = {file} AND {day}::DATE > {last}::DATE)"
+        f"DELETE FROM {delivery.staged} WHERE rowid IN (SELECT number FROM {judged} WHERE {day}::DATE > {last}::DATE)"
     )
     if table is SUBSCRIPTIONS:
         return

@@ -88,7 +88,9 @@ def day_spelling(given: Delivered, raw: str, column: Column, source: SourceSetti
     if given.type == "DATE":
         return Spelling(f"TRY({raw}::{type_})")
     if given.type.startswith("TIMESTAMP"):
-        return Spelling(f"TRY(({clocks.local(f'{raw}::TIMESTAMP')})::{type_})")
+        local = clocks.local(f"{raw}::TIMESTAMP")
+        is_known = given.type == type_ and local == f"{raw}::TIMESTAMP"
+        return Spelling(raw if is_known else f"TRY(({local})::{type_})")
     if given.type == "VARCHAR" and source.time_format is not None:
         text = text_of(raw, given.type)
         read = _by_format(source.time_format, text, clocks)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import SettingsError
 from lapse.history.reading.expressions import checked_expression
-from lapse.history.reading.sources import StagedTable
+from lapse.history.reading.staged import StagedTable
 from lapse.history.reading.staging import Unusable
 
 NOT_COMPUTED = "where cannot be computed"

@@ -22,7 +22,7 @@ def period_of(engine: DuckEngine, sources: Sources, today: date) -> Period:
     ).fetchall()
     closings = [(row[0], row[1]) for row in rows]
     first, last = closings[0][0], closings[-1][0]
-    later = number_of(engine, "checked_rows_transactions WHERE is_after_until") if until else 0
+    later = number_of(engine, "set_aside_transactions WHERE is_after_until") if until else 0
     complete = date.fromisoformat(until) if until and later else last_complete_day(closings)
     return Period(first, last, complete, long_gaps([(row[0], row[2]) for row in rows]))
 

@@ -10,7 +10,7 @@ from lapse.core.errors import sample_keys
 from lapse.core.source_settings import SourceSettings
 from lapse.core.tables import Table
 from lapse.history.reading.expressions import columns_in, literal
-from lapse.history.reading.sources import StagedTable
+from lapse.history.reading.staged import StagedTable
 from lapse.history.validation.advice import advice_on
 from lapse.history.validation.casts import CANNOT_BE_DERIVED, Check, Mapped
 from lapse.history.validation.spelling import Delivered
@@ -39,13 +39,15 @@ class Reject:
 
 @dataclass(frozen=True)
 class JudgedFile:
-    """One file of a table whose rows are judged in `checked_rows_*`, where they bear its number."""
+    """One file of a table with its judged rows, which bear its number in `checked_rows_*`."""
 
     number: int
     source: SourceSettings
     where: str
     """Its place in params."""
     delivery: StagedTable
+    rows: str
+    """The SQL of its judged rows: `file`, `number`, `copies`, the typed columns `out_*`, `is_after_until`, `faults`."""
     mapped: Mapping[str, Mapped]
     checks: Sequence[Check]
     """What the bits of `faults` mean."""
@@ -55,12 +57,32 @@ class JudgedFile:
     added: int = 0
     """Rows, those left out included, that are there only because a join repeated others."""
 
+    @property
+    def rejected(self) -> str:
+        """The temporary table of its distinct rejected rows: as they were staged, with `copies` and `faults`."""
+        return f"rejected_rows_{self.number}"
+
+
+def set_aside(engine: DuckEngine, table: Table, files: Sequence[JudgedFile]) -> None:
+    """Hold in `set_aside_*` which rows of a table are not kept, and in a table for each file the rejected ones of it."""
+    connection, aside = engine.connection, f"set_aside_{table.name}"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {aside} AS SELECT file, number, copies, is_after_until, faults "
+        f"FROM checked_rows_{table.name} WHERE faults <> 0 OR is_after_until"
+    )
+    for file in files:
+        cells = ", ".join(f"s.{column}" for column in file.delivery.columns.values())
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE {file.rejected} AS SELECT {cells}, a.faults, sum(a.copies)::BIGINT AS copies "
+            f"FROM {aside} a JOIN {file.delivery.staged} s ON s.{file.delivery.number} = a.number "
+            f"WHERE a.file = {file.number} AND a.faults <> 0 AND NOT a.is_after_until GROUP BY {cells}, a.faults"
+        )
+
 
 def hold_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> None:
     """Put into the temporary table `rejects_*` one row per distinct rejected row of a file, with all its reasons."""
     connection, rejects = engine.connection, f"rejects_{table.name}"
-    of_file = f"j.file = {file.number} AND j.faults <> 0 AND NOT j.is_after_until"
-    masks = connection.execute(f"SELECT DISTINCT faults FROM checked_rows_{table.name} j WHERE {of_file}").fetchall()
+    masks = connection.execute(f"SELECT DISTINCT faults FROM {file.rejected}").fetchall()
     connection.execute("CREATE OR REPLACE TEMP TABLE reasons_of_rows (faults BIGINT, reason VARCHAR, column_name VARCHAR)")
     for (mask,) in sorted(masks):
         held = [check for place, check in enumerate(file.checks) if mask >> place & 1]
@@ -71,9 +93,9 @@ def hold_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> None:
         )
     into = f"CREATE OR REPLACE TEMP TABLE {rejects} AS" if file.number == 0 else f"INSERT INTO {rejects}"
     connection.execute(
-        f"{into} SELECT {literal(table.name)} AS table_name, w.reason, w.column_name, j.copies, "
-        f"{file.delivery.as_delivered} AS source_row, j.file FROM checked_rows_{table.name} j "
-        f"JOIN reasons_of_rows w ON w.faults = j.faults JOIN {file.delivery.staged} s ON s.rowid = j.number WHERE {of_file}"
+        f"{into} SELECT {literal(table.name)} AS table_name, w.reason, w.column_name, s.copies, "
+        f"{file.delivery.as_delivered} AS source_row, {file.number} AS file FROM {file.rejected} s "
+        "JOIN reasons_of_rows w USING (faults)"
     )
     for unusable in file.delivery.unusable:
         connection.execute(
@@ -85,23 +107,17 @@ def hold_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> None:
 def count_rejects(engine: DuckEngine, table: Table, file: JudgedFile) -> list[Reject]:
     """Return how many rows of a file each reason cost, with values and advice."""
     connection = engine.connection
-    of_file = f"j.file = {file.number} AND NOT j.is_after_until"
-    sums = ", ".join(
-        f"coalesce(sum(copies) FILTER (faults & {1 << place} <> 0), 0)::BIGINT" for place in range(len(file.checks))
-    )
-    counts = connection.execute(
-        f"SELECT {sums} FROM checked_rows_{table.name} j WHERE faults <> 0 AND {of_file}"
-    ).fetchone() or ()  # fmt: skip
+    sums = [f"sum(copies) FILTER (faults & {1 << place} <> 0)" for place in range(len(file.checks))]
+    counts = connection.execute(f"SELECT {', '.join(sums)} FROM {file.rejected}").fetchone() if sums else None
     found = []
-    for place, (check, rows) in enumerate(zip(file.checks, counts, strict=True)):
+    for place, (check, rows) in enumerate(zip(file.checks, counts or (), strict=True)):
         if not rows:
             continue
         value = file.mapped.get(check.column)
         values: tuple[str, ...] = ()
         advice = check.advice
         if value is not None:
-            of_reason = (f"(SELECT s.* FROM {file.delivery.staged} s JOIN checked_rows_{table.name} j "
-                         f"ON s.rowid = j.number WHERE j.faults & {1 << place} <> 0 AND {of_file})")  # fmt: skip
+            of_reason = f"(SELECT * FROM {file.rejected} WHERE faults & {1 << place} <> 0)"
             failed = check.reason == CANNOT_BE_DERIVED
             shown = cells_of(file.source.derive[check.column], file.delivery) if failed else value.expression
             unread = Delivered(engine, of_reason, shown, "VARCHAR" if failed else value.type)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,16 +22,15 @@ from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables import CUSTOMERS, DUCKDB_TYPES, REJECTS, SOURCES, Table, nearest
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
-from lapse.history.reading.identity import WRITTEN_AS_FLOAT, id_text, joined_id
-from lapse.history.reading.sources import StagedTable, setting_of, stage_source
+from lapse.history.reading.staged import files_of
 from lapse.history.table_profile import measure
-from lapse.history.validation.casts import Check, Limits, Mapped, checks_of, judging_query, mapping_of, spellings_of
+from lapse.history.validation.casts import Limits
 from lapse.history.validation.counts import Count, count_table, number_of
 from lapse.history.validation.cut import cut_staged
+from lapse.history.validation.judge import StagedFile, judge, put_together, staged_files
 from lapse.history.validation.left_out import leave_out
-from lapse.history.validation.nobody import PLAINLY_SOMEBODY, is_nobody
 from lapse.history.validation.period import period_of
-from lapse.history.validation.rejects import JudgedFile, hold_rejects
+from lapse.history.validation.rejects import JudgedFile, hold_rejects, set_aside
 
 
 class DeliveryRefused(DataError):
@@ -61,33 +60,30 @@ def validate(
     columns of the customers that lists will show (lists.columns), which must be there; nothing else is done with them.
     DeliveryRefused when a table cannot be used: `out` then holds the rejects and nothing else.
     """
-    deliveries = {name: staged_files(engine, sources, name, files) for name, files in sources.tables.items()}
+    deliveries = {
+        name: staged_files(engine, sources, name, files, held=cutoff is not None) for name, files in sources.tables.items()
+    }
     require_list_columns(deliveries.get(CUSTOMERS.name, ()), list_columns)
-    lock_down(engine, out.parent)
-    counts: dict[str, Count] = {}
-    for name, table in SOURCES.items():
-        if name not in deliveries:
-            _hold_empty(engine, table)
-            continue
-        limits = Limits(timezone, sources.earliest, today)
-        counts[name] = _validate_table(engine, table, deliveries[name], sources, limits, cutoff)
-    if any(count.refusal for count in counts.values()):
+    lock_down(engine, out.parent, files_of([file.delivery for files in deliveries.values() for file in files]))
+    limits = Limits(timezone, sources.earliest, today)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        work, counts = Path(folder), dict[str, Count]()
+        for name, files in deliveries.items():
+            counts[name] = _validate_table(engine, SOURCES[name], files, sources, limits, cutoff, work)
         with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
-            report.unlink(missing_ok=True)
-            _write_rejects_only(engine, list(counts), out)
-        raise DeliveryRefused(counts)
-    columns = {name: sources.columns(name) for name in sources.tables}
-    period, kinds = period_of(engine, sources, today), _event_types(engine, sources)
-    levels = attribute_levels(engine, sources.attributes)
-    gap, timed, plans = median_gap_days(engine), has_time_of_day(engine), frequent_plans(engine)
-    profile = DataProfile(period, columns, kinds, _scale(sources.files(Feedback)), gap, levels, timed, plans)
-    profile = replace(profile, tables={
-        name: measure(engine, f"valid_{name}", SOURCES[name], columns=given, classes=profile.classes,
-                      day=period.last_complete_day)
-        for name, given in columns.items()
-    })  # fmt: skip
-    with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
-        _write_all(engine, list(counts), profile, out)
+            for name in [name for name in SOURCES if name not in deliveries]:
+                _write_valid(engine, SOURCES[name], _nothing(SOURCES[name]), [], work)
+            _write_rejects(engine, list(counts), work)
+            if any(count.refusal for count in counts.values()):
+                report.unlink(missing_ok=True)
+                _publish_rejects_only(work, out)
+                raise DeliveryRefused(counts)
+        profile = _profile(engine, sources, today)
+        with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
+            profile.write(work / "profile.json")
+            out.mkdir(parents=True, exist_ok=True)
+            for file in sorted(work.iterdir(), reverse=True):
+                publish(file, out / file.name)
     write_json(report, {
         "period": profile.period.to_json(),
         "tables": {name: asdict(count) for name, count in counts.items()},
@@ -105,19 +101,35 @@ def require_list_columns(files: Sequence[StagedFile], wanted: Sequence[str]) -> 
                                 f"They have: {', '.join(names)}.")  # fmt: skip
 
 
-def lock_down(engine: DuckEngine, writable: Path) -> None:
-    """From here on the engine opens no file outside the folder of the outputs and fetches nothing, whatever it is asked.
+def _profile(engine: DuckEngine, sources: Sources, today: date) -> DataProfile:
+    """Return the profile of the validated tables."""
+    columns = {name: sources.columns(name) for name in sources.tables}
+    period, kinds = period_of(engine, sources, today), _event_types(engine, sources)
+    levels = attribute_levels(engine, sources.attributes)
+    gap, timed, plans = median_gap_days(engine), has_time_of_day(engine), frequent_plans(engine)
+    profile = DataProfile(period, columns, kinds, _scale(sources.files(Feedback)), gap, levels, timed, plans)
+    return replace(profile, tables={
+        name: measure(engine, f"valid_{name}", SOURCES[name], columns=given, classes=profile.classes,
+                      day=period.last_complete_day)
+        for name, given in columns.items()
+    })  # fmt: skip
 
-    The sources are staged by now. What follows runs expressions from params: they are checked, and this is the
-    second wall behind that check.
+
+def lock_down(engine: DuckEngine, writable: Path, read: Sequence[Path] = ()) -> None:
+    """From here on the engine opens no file outside the folder of the outputs but the files `read`, and fetches nothing.
+
+    The sources are staged by now; those files are read anew. What follows runs expressions from params: they are checked,
+    and this is the second wall behind that check.
     """
     writable.mkdir(parents=True, exist_ok=True)
     row = engine.connection.execute("SELECT current_setting('enable_external_access')").fetchone()
     if row and str(row[0]).casefold() == "true":
         folders = ", ".join({literal(str(writable.resolve())), literal(str(writable))})
+        files = ", ".join(literal(str(file)) for file in read)
         engine.connection.execute(
             "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
-            f"SET allowed_directories = [{folders}]; SET enable_external_access = false; SET lock_configuration = true"
+            f"SET allowed_directories = [{folders}]; SET allowed_paths = [{files}]; "
+            "SET enable_external_access = false; SET lock_configuration = true"
         )
 
 
@@ -139,25 +151,6 @@ def translate_errors(table: Table, source: SourceSettings) -> Iterator[None]:
         raise LapseError(f"validate: the outputs cannot be written ({first_line(error)}). {lack}") from None
 
 
-@dataclass(frozen=True)
-class StagedFile:
-    """One staged file of a table."""
-
-    source: SourceSettings
-    where: str
-    """Its place in params."""
-    delivery: StagedTable
-
-
-def staged_files(engine: DuckEngine, sources: Sources, name: str, files: Sequence[SourceSettings]) -> list[StagedFile]:
-    """Stage every file of a table."""
-    places = [setting_of(name, number, len(files)) for number in range(len(files))]
-    return [
-        StagedFile(file, where, stage_source(engine, sources.folder, where, file, sources.id_rules))
-        for file, where in zip(files, places, strict=True)
-    ]
-
-
 def _validate_table(
     engine: DuckEngine,
     table: Table,
@@ -165,8 +158,9 @@ def _validate_table(
     sources: Sources,
     limits: Limits,
     cutoff: date | None,
+    work: Path,
 ) -> Count:
-    """Fill the temporary tables `valid_*` and `rejects_*` of a table from its staged files, and return the counts.
+    """Write a table from its staged files to `work`, fill the temporary table `rejects_*`, and return the counts.
 
     `cutoff`: where the delivery is cut first; None: nowhere.
     """
@@ -180,121 +174,50 @@ def _validate_table(
             kept = replace(file, delivery=delivery)
             found = judge(engine, table, kept, number, sources, limits)
             if cutoff is not None:
-                cut_staged(engine, table, file.source, delivery, cutoff, file=number)
+                cut_staged(engine, table, file.source, delivery, cutoff, judged=found.rows)
                 found = judge(engine, table, kept, number, sources, limits)
             judged.append(replace(found, left_out=left_out, added=added))
     with translate_errors(table, files[0].source):
         attributes = sources.attributes if table.name == "customers" else []
-        if table.key:
-            _merge_alike(engine, table, [*table.names, *attributes])
-            judged = _reject_repeated_keys(engine, table, judged)
+        judged = put_together(engine, table, judged, [*table.names, *attributes])
+        set_aside(engine, table, judged)
         for one in judged:
             hold_rejects(engine, table, one)
-        _hold_valid(engine, table, judged, attributes)
+        mapped = dict.fromkeys(name for one in judged for name in one.mapped)
+        _write_valid(engine, table, _kept(table, judged, attributes), list(mapped), work)
         count = count_table(engine, table, judged, sources)
     for one in judged:
-        engine.connection.execute(f"DROP TABLE {one.delivery.staged}")
+        one.delivery.drop(engine, one.where)
     return count
 
 
-def judge(engine: DuckEngine, table: Table, file: StagedFile, number: int, sources: Sources, limits: Limits) -> JudgedFile:
-    """Hold the typed rows of one file, and the reasons to reject some, in the temporary table `checked_rows_*`.
-
-    The rows of this file that it holds already are replaced.
-    """
-    mapped = {}
-    source, staged = file.source, file.delivery.staged
-    for name, (expression, is_derived) in mapping_of(table, source, file.delivery, file.where).items():
-        described = engine.connection.execute(f"DESCRIBE SELECT {expression} AS x FROM {staged}").fetchone()
-        mapped[name] = Mapped(expression, is_derived, str(described[1]) if described else "VARCHAR")
-    delivery = _with_whole_ids(engine, mapped, file.delivery)
-    spellings = spellings_of(engine, table, source, delivery, mapped, limits, file.where)
-    checks = checks_of(table, source, mapped, spellings, limits)
-    query = judging_query(table, source, staged, mapped, spellings, checks, sources, limits.today)
-    rows = f"SELECT {number} AS file, * FROM ({query})"
-    if number == 0:
-        engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS {rows}")
-        for name in sources.attributes if table.name == "customers" else ():
-            engine.connection.execute(
-                f"ALTER TABLE checked_rows_{table.name} ADD COLUMN IF NOT EXISTS {quoted('out_' + name)} VARCHAR"
-            )
-    else:
-        engine.connection.execute(f"DELETE FROM checked_rows_{table.name} WHERE file = {number}")
-        engine.connection.execute(f"INSERT INTO checked_rows_{table.name} BY NAME {rows}")
-    notes = (*delivery.notes, *(note for spelling in spellings.values() for note in spelling.notes))
-    return JudgedFile(number, source, file.where, delivery, mapped, checks, notes)
-
-
-def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: StagedTable) -> StagedTable:
-    """Read customer ids that are written as 17850.0 throughout as whole numbers, and return the delivery with a note."""
-    who = mapped["customer_id"]
-    if who.is_derived or who.type != "VARCHAR":
-        return delivery
-    text = id_text(who.expression, who.type)
-    like = f"regexp_full_match({text}, {literal(WRITTEN_AS_FLOAT)})"
-    unlike = f"NOT {like} AND NOT {is_nobody(text)}"
-    # The first row answers the first question in most deliveries, and the rest is not asked.
-    for found, expected in ((f"regexp_full_match({text}, {literal(PLAINLY_SOMEBODY)})", 0), (unlike, 0), (like, 1)):
-        if number_of(engine, f"(SELECT 1 FROM {delivery.staged} WHERE {found} LIMIT 1)") != expected:
-            return delivery
-    mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))
-    note = "customer_id is written with .0 throughout, as numbers are that passed through a float: read without it"
-    return replace(delivery, notes=tuple(dict.fromkeys((*delivery.notes, note))))
-
-
-def _merge_alike(engine: DuckEngine, table: Table, columns: list[str]) -> None:
-    """Make copies of one row of usable rows that are the same once they are read: ` ann` beside `ann`."""
-    kept = ", ".join(quoted("out_" + name) for name in columns)
-    engine.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE checked_rows_{table.name} AS SELECT file, min(number) AS number, "
-        f"sum(copies)::BIGINT AS copies, {kept}, is_after_until, faults FROM checked_rows_{table.name} "
-        f"GROUP BY file, {kept}, is_after_until, faults, CASE WHEN faults <> 0 THEN number END"
-    )
-
-
-def _reject_repeated_keys(engine: DuckEngine, table: Table, files: Sequence[JudgedFile]) -> list[JudgedFile]:
-    """Rows that share a key but differ: nobody can say which is right, so all of them are rejected."""
-    # Two rows without a day from which on they are valid share that day.
-    key = ", ".join(f"coalesce({quoted('out_' + name)}::VARCHAR, '')" for name in table.key)
-    engine.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE repeated_keys AS SELECT [{key}] AS key FROM checked_rows_{table.name} "
-        "WHERE faults = 0 GROUP BY 1 HAVING count(*) > 1"
-    )
-    for file in files:
-        engine.connection.execute(
-            f"UPDATE checked_rows_{table.name} SET faults = {1 << len(file.checks)} WHERE file = {file.number} "
-            f"AND faults = 0 AND [{key}] IN (SELECT key FROM repeated_keys)"
-        )
-    repeated = Check(table.key[0], "appears in several different rows", "")
-    return [replace(file, checks=(*file.checks, repeated)) for file in files]
-
-
-def _hold_valid(engine: DuckEngine, table: Table, files: Sequence[JudgedFile], attributes: Sequence[str]) -> None:
-    kept = [str(file.number) for file in files if file.source.duplicates == "keep"]
+def _kept(table: Table, files: Sequence[JudgedFile], attributes: Sequence[str]) -> str:
+    """Return the SQL of the rows of a table that are kept."""
     columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in [*table.names, *attributes])
-    copies = f", generate_series(1, CASE WHEN file IN ({', '.join(kept)}) THEN copies ELSE 1 END)" if kept else ""
+    rows = f"SELECT {columns} FROM checked_rows_{table.name}"
+    repeated = [str(file.number) for file in files if file.source.duplicates == "keep"]
+    # Without a key, every row that is kept stands for itself.
+    if table.key and repeated:
+        rows += f", generate_series(1, CASE WHEN file IN ({', '.join(repeated)}) THEN copies ELSE 1 END)"
+    return f"{rows} WHERE faults = 0 AND NOT is_after_until"
+
+
+def _nothing(table: Table) -> str:
+    """Return the SQL of a table without a row."""
+    return f"SELECT {', '.join(f'NULL::{DUCKDB_TYPES[c.type]} AS {quoted(c.name)}' for c in table.columns)} WHERE false"
+
+
+def _write_valid(engine: DuckEngine, table: Table, rows: str, mapped: Sequence[str], work: Path) -> None:
+    """Write validated rows, sorted by all of their columns, to a folder, and make the view `valid_*` of the file.
+
+    `mapped`: the columns that a delivery gives, of any file. What is not delivered follows from them, or is nothing.
+    """
+    given = [name for name in [*table.names, *mapped] if name in mapped and not (table.moment and name == table.day)]
+    path = work / f"{table.name}.parquet"
+    engine.write_query(rows, path, list(dict.fromkeys(given)) or list(table.names))
     engine.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} FROM checked_rows_{table.name}{copies} "
-        "WHERE faults = 0 AND NOT is_after_until"
+        f"CREATE OR REPLACE TEMP VIEW valid_{table.name} AS SELECT * FROM read_parquet({literal(str(path))})"
     )
-
-
-def _hold_empty(engine: DuckEngine, table: Table) -> None:
-    columns = ", ".join(f"NULL::{DUCKDB_TYPES[c.type]} AS {quoted(c.name)}" for c in table.columns)
-    engine.connection.execute(f"CREATE OR REPLACE TEMP TABLE valid_{table.name} AS SELECT {columns} LIMIT 0")
-
-
-def _write_all(engine: DuckEngine, given: list[str], profile: DataProfile, out: Path) -> None:
-    """Write all tables that are held to temporary paths first, so that a fault leaves none of them in `out`."""
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
-        for name in SOURCES:
-            validated = engine.table(f"valid_{name}")
-            engine.write(validated, Path(work) / f"{name}.parquet", validated.columns)
-        _write_rejects(engine, given, Path(work))
-        profile.write(Path(work) / "profile.json")
-        out.mkdir(parents=True, exist_ok=True)
-        for file in sorted(Path(work).iterdir(), reverse=True):
-            publish(file, out / file.name)
 
 
 def _write_rejects(engine: DuckEngine, given: list[str], folder: Path) -> None:
@@ -303,15 +226,13 @@ def _write_rejects(engine: DuckEngine, given: list[str], folder: Path) -> None:
     engine.write(engine.table("rejects"), folder / "rejects.parquet", REJECTS.names)
 
 
-def _write_rejects_only(engine: DuckEngine, given: list[str], out: Path) -> None:
+def _publish_rejects_only(work: Path, out: Path) -> None:
     """Leave nothing in `out` but the rejects: what an earlier run left there is not what this delivery says."""
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
-        _write_rejects(engine, given, Path(work))
-        # The profile goes first: without it no later stage takes the rest for a result.
-        for name in ("profile.json", *(f"{name}.parquet" for name in SOURCES)):
-            (out / name).unlink(missing_ok=True)
-        out.mkdir(parents=True, exist_ok=True)
-        publish(Path(work) / "rejects.parquet", out / "rejects.parquet")
+    # The profile goes first: without it no later stage takes the rest for a result.
+    for name in ("profile.json", *(f"{name}.parquet" for name in SOURCES)):
+        (out / name).unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    publish(work / "rejects.parquet", out / "rejects.parquet")
 
 
 def _event_types(engine: DuckEngine, sources: Sources) -> list[str]:
