@@ -7,7 +7,6 @@ else, so that nobody works with half a delivery.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -66,8 +65,6 @@ def validate(
     engine.connection.execute("SET preserve_insertion_order = false")
     lock_down(engine, out.parent, files_of([file.delivery for files in deliveries.values() for file in files]))
     limits = Limits(timezone, sources.earliest, today)
-    for left in out.parent.glob(f".{out.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)  # by a run that was killed
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         work, counts = Path(folder), dict[str, Count]()
         for name, files in deliveries.items():
