@@ -61,8 +61,6 @@ def validate(
     deliveries = {
         name: staged_files(engine, sources, name, files, held=cutoff is not None) for name, files in sources.tables.items()
     }
-    # What is written from here on is sorted.
-    engine.connection.execute("SET preserve_insertion_order = false")
     lock_down(engine, out.parent, files_of([file.delivery for files in deliveries.values() for file in files]))
     limits = Limits(timezone, sources.earliest, today)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
@@ -116,6 +114,8 @@ def lock_down(engine: DuckEngine, writable: Path, read: Sequence[Path] = ()) -> 
         folders = ", ".join({literal(str(writable.resolve())), literal(str(writable))})
         files = ", ".join(literal(str(file)) for file in read)
         engine.connection.execute(
+            # No order is kept that nobody asks for: what is written from here on is sorted.
+            "SET preserve_insertion_order = false; "
             "SET autoinstall_known_extensions = false; SET autoload_known_extensions = false; "
             f"SET allowed_directories = [{folders}]; SET allowed_paths = [{files}]; "
             "SET enable_external_access = false; SET lock_configuration = true"
