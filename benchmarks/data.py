@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lapse.core.engine import Engine, open_engine
+from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
 from lapse.core.settings import Settings, load_settings
 from lapse.core.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
 from lapse.core.windows import Period
@@ -99,8 +99,13 @@ def validate_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
     """Run stage validate on a delivery that `make` wrote, and return the rows it kept."""
     sources = load_settings(Path(folder) / "params.yaml").sources
     sources = sources.model_copy(update={"folder": str(Path(folder) / "delivery")})
-    with open_engine(threads) as engine:
+    with open_duckdb(threads) as engine:
         return {name: count.rows_kept for name, count in _validated(engine, sources, Path(out))[1].items()}
+
+
+def cast_delivery(folder: str, out: str, threads: int) -> dict[str, int]:
+    """Read a delivery that `make` wrote and write it typed, unsorted, with no question asked; return the rows."""
+    return _cast_all(Path(folder) / "delivery", Path(out), load_settings(Path(folder) / "params.yaml"), threads)
 
 
 def _cast_all(delivery: Path, validated: Path, settings: Settings, threads: int) -> dict[str, int]:
@@ -144,7 +149,7 @@ def _first_customers(wanted: Shop, folder: Path) -> tuple[DataProfile, Settings]
     return replace(profile, period=Period(wanted.start, last, last)), settings
 
 
-def _validated(engine: Engine, sources: Any, out: Path) -> Any:
+def _validated(engine: DuckEngine, sources: Any, out: Path) -> Any:
     today = Shop().start + timedelta(days=DAYS)
     return validate(engine, sources, "UTC", out, out / "usability.json", today)
 

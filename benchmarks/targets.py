@@ -10,6 +10,7 @@ from measure import Measured
 GIB = 1024.0
 FEW, SOME = 3, 7
 """Cutoffs, to tell what one more costs."""
+VALIDATE, FLOOR_OF_VALIDATE = "stage validate", "floor of validate"
 Results = Mapping[tuple[int, str], Measured]
 """What was measured, by lines of the log and name."""
 
@@ -102,6 +103,18 @@ def _incremental(results: Results) -> tuple[str, bool] | None:
     return f"{share:.0%} at {max(sizes):,} lines", share <= 0.2
 
 
+def _validation(results: Results) -> tuple[str, bool] | None:
+    sizes = [rows for rows, name in results if name == FLOOR_OF_VALIDATE]
+    if not sizes:
+        return None
+    ratios = {}
+    for rows in sorted(sizes):
+        seconds(results, rows, VALIDATE)
+        ratios[rows] = results[rows, VALIDATE].cpu_seconds / results[rows, FLOOR_OF_VALIDATE].cpu_seconds
+    said = ", ".join(f"{ratio:.1f} times at {rows:,} lines" for rows, ratio in ratios.items())
+    return said, max(ratios.values()) <= 3
+
+
 TARGETS = (
     Target("20 M lines: at most 60 times the floor", _floor(60)),
     Target("20 M lines: at most 6 GiB", _peak(20_000_000, "lapse", 6)),
@@ -110,5 +123,6 @@ TARGETS = (
     Target("at least 10 times faster than pandas, cutoff by cutoff", _faster("pandas", 10)),
     Target("at least 10 times faster than featuretools", _faster("featuretools", 10)),
     Target("at least twice as fast as Polars, cutoff by cutoff", _faster("Polars", 2)),
+    Target("stage validate: at most 3 times the CPU seconds of a bare read to typed Parquet", _validation),
     Target("one month more: at most a fifth of the full run", _incremental),
 )

@@ -138,10 +138,10 @@ def _days(relation: str, table: Table) -> str:
 def _levels(engine: DuckEngine, known: str, column: str, blocks: int) -> dict[str, tuple[int, ...]]:
     """Return how many rows of each block hold each value of a column, for its most frequent values."""
     name = quoted(column)
-    per_block = "".join(f", count(*) FILTER (block = {number})" for number in range(blocks))
+    per_block = "".join(f", coalesce(sum(n) FILTER (block = {number}), 0)" for number in range(blocks))
+    counted = f"SELECT {name}::VARCHAR AS level, block, count(*) AS n FROM {known} WHERE {name} IS NOT NULL GROUP BY 1, 2"
     rows = engine.connection.execute(
-        f"SELECT {name}::VARCHAR{per_block} FROM {known} WHERE {name} IS NOT NULL GROUP BY 1 "
-        f"ORDER BY count(*) DESC, 1 LIMIT {MOST_KINDS}"
+        f"SELECT level{per_block} FROM ({counted}) GROUP BY 1 ORDER BY sum(n) DESC, 1 LIMIT {MOST_KINDS}"
     ).fetchall()
     return {str(level): tuple(map(int, counts)) for level, *counts in sorted(rows)}
 

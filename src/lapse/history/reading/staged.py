@@ -73,6 +73,7 @@ class StagedTable:
             if not file.path.exists() or ReadFile.of(file.path) != file:
                 raise DataError(f"{where}: {file.path} changed while it was read. Run again when its delivery is complete.")
         engine.connection.execute(f"DROP {'VIEW' if self.files else 'TABLE'} {self.staged}")
+        engine.connection.execute(f"DROP TABLE IF EXISTS {self.staged}_copies")
 
 
 def hold(engine: DuckEngine, staged: str, joined: Joined, *, distinct: bool) -> None:

@@ -15,7 +15,7 @@ from lapse.history.reading.sources import setting_of, stage_source
 from lapse.history.reading.staged import StagedTable
 from lapse.history.validation.casts import Check, Limits, Mapped, checks_of, judging_query, mapping_of, spellings_of
 from lapse.history.validation.counts import number_of
-from lapse.history.validation.nobody import is_nobody
+from lapse.history.validation.nobody import PLAINLY_SOMEBODY, is_nobody
 from lapse.history.validation.rejects import JudgedFile
 from lapse.history.validation.spelling import Spelling
 
@@ -88,8 +88,9 @@ def _with_whole_ids(engine: DuckEngine, mapped: dict[str, Mapped], delivery: Sta
         return delivery
     text = id_text(who.expression, who.type)
     like = f"regexp_full_match({text}, {literal(WRITTEN_AS_FLOAT)})"
-    # In most deliveries the first row answers the first question, and the second is not asked.
-    for found, expected in ((f"NOT {like} AND NOT {is_nobody(text)}", False), (like, True)):
+    somebody = f"regexp_full_match({text}, {literal(PLAINLY_SOMEBODY)})"
+    # The first rows answer the first question in most deliveries, and the rest is not asked.
+    for found, expected in ((somebody, False), (f"NOT {like} AND NOT {is_nobody(text)}", False), (like, True)):
         if _has(engine, delivery.staged, found) != expected:
             return delivery
     mapped["customer_id"] = replace(who, expression=joined_id(text, ["decimal"]))

@@ -59,6 +59,8 @@ SIGNS = r"[\p{P}\p{Z}\p{C}\p{Sm}\p{Sk}\p{Sc}]+"
 """Nothing but punctuation: -, --, ?, …, *."""
 ZEROS = r"[-+]?0[-0.,:]*"
 """0, 0.0, 0000000000 and the nil UUID."""
+PLAINLY_SOMEBODY = r"[A-Za-z]{0,3}0*[1-9]\d*"
+"""What is quickly told to be an id."""
 SENTINELS = r"-(?:[12345]|9+)(?:[.,]0+)?"
 """-1 and its kin, which data warehouses keep for rows that belong to nobody."""
 
