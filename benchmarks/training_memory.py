@@ -26,7 +26,8 @@ from lapse.model.train import open_experiment, write_models
 from measure import measure
 
 FIRST, STEP, CUTOFFS, HORIZON = date(2023, 1, 1), 28, 10, 28
-TREES, FOLDS = 20, 3
+TREES, FOLDS = 5, 1
+EVENTS = ("visit", "email_sent", "email_opened", "coupon_received", "coupon_redeemed", "complaint")
 
 
 def main() -> None:
@@ -77,7 +78,9 @@ def train(folder: str) -> int:
 
 
 def _inputs() -> Inputs:
-    return Inputs((30, 90, 180, 365), frozenset({*SOURCES, "amount", "discount", "category", "store_id", "quantity"}))
+    return Inputs(
+        (30, 90, 180, 365), frozenset({*SOURCES, "amount", "discount", "category", "store_id", "quantity"}), EVENTS
+    )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtri
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -37,7 +36,7 @@ class Level:
 
     def interval(self, comparisons: int = 1) -> tuple[float, float]:
         """Return the 95 % interval, wide enough that of so many comparisons all hold together (Bonferroni)."""
-        reach = float(norm.ppf(1 - 0.025 / comparisons)) * self.error
+        reach = float(ndtri(1 - 0.025 / comparisons)) * self.error
         return self.by - reach, self.by + reach
 
     def excludes_zero(self, comparisons: int = 1) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import nbinom
 
 Floats = npt.NDArray[np.float64]
 MOST_TRIPLES = 20_000
@@ -58,6 +57,8 @@ class BgNbd:
 
         As in `p_no_order`, nobody leaves within the horizon: the days are Poisson, so their number is negative binomial.
         """
+        from scipy.stats import nbinom
+
         x, age = np.asarray(x, dtype="float64"), np.asarray(age, dtype="float64")
         alive = self.p_alive(x, tx, age)
         most = np.ceil(than) - 1

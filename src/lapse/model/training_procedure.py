@@ -86,8 +86,9 @@ class Experiment:
         return Experiment(self.rows, self.names, inputs=self.inputs, windows=self.windows, train=train, rates=self.rates)
 
     def at(self, cutoffs: Sequence[date]) -> pd.DataFrame:
-        """Return the rows of cutoffs."""
-        return self.rows[self._chosen(cutoffs)]
+        """Return the rows of cutoffs, which are not to be written to; all of them are not copied."""
+        chosen = self._chosen(cutoffs)
+        return self.rows if chosen.all() else self.rows[chosen]
 
     def churned(self, cutoffs: Sequence[date]) -> npt.NDArray[np.int64]:
         """Return the labels of the rows of cutoffs."""
@@ -135,7 +136,8 @@ class Experiment:
         churned = rows["churned"].to_numpy("int64")
         if member in BOOSTERS:
             directions = None if member == "booster" else self._directions(rows, cutoffs, most)
-            return Boosted(tuple(self.names), fit_booster(rows[self.names], rows["churned"], self.train, directions))
+            features = pd.DataFrame(_matrix(rows, self.names), columns=self.names, copy=False)
+            return Boosted(tuple(self.names), fit_booster(features, rows["churned"], self.train, directions))
         if member == "inactivity_rule":
             return fit_threshold(rows, [name for name in RULES if name in self.names] or self.names[:1], churned)
         columns = [member]
@@ -296,6 +298,14 @@ def _choice_document(
         "season_missed": calibration.season_missed,
         "churn_rates": {str(day): round(float(experiment.churned([day]).mean()), 6) for day in folds},
     }
+
+
+def _matrix(rows: pd.DataFrame, names: Sequence[str]) -> Floats:
+    """Return the columns of a frame as one matrix, copied once, column by column, as LightGBM takes it without a copy."""
+    matrix = np.empty((len(names), len(rows)))
+    for place, name in enumerate(names):
+        matrix[place] = rows[name].to_numpy("float64")
+    return matrix.T
 
 
 def sampled(rows: pd.DataFrame, share: float) -> pd.DataFrame:
