@@ -49,7 +49,7 @@ def deliver(sources: Sources) -> Workspace:
     limits = {name: params["sources"][name] for name in ("earliest", "max_reject_share")}
     params["sources"] = {"folder": "delivery", "until": None, **limits, **kept_off, **tables}
     params["land"] = {"source": None}
-    params["features"] |= {"windows": [30, 90], "responses": {}}
+    params["features"] |= {"set": "all", "windows": [30, 90], "responses": {}}
     with Path("params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     here = Workspace()
