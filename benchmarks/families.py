@@ -60,7 +60,7 @@ def main() -> None:
         write_snapshots(engine, activity, work / "snapshots", windows, profile.period, step, most)
         last = profile.period.last_complete_day
         write_labels(engine, work / "snapshots", activity, work / "labels", windows, last)
-        inputs = feature_inputs(profile, windows, settings.features, Path())
+        inputs = feature_inputs(profile, windows, settings.features.model_copy(update={"set": "all"}), Path())
         write_features(engine, activity, work / "snapshots", work / "features", profile.period, inputs)
         cutoffs = cutoffs_in(work / "labels")
         rows = read_rows(work / "features", work / "labels", cutoffs)

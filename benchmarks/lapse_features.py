@@ -54,7 +54,7 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int, only
     source, out = Path(validated), Path(work)
     settings, profile = load_settings(Path(params)), DataProfile.read(source / "profile.json")
     windows, period, step = settings.churn.windows, profile.period, settings.snapshots.step_days
-    section = settings.features.model_copy(update={"service": {"complaint": ["complaint"]}})
+    section = settings.features.model_copy(update={"set": "all", "service": {"complaint": ["complaint"]}})
     # The folder of the log holds no features of its own, as a workspace may.
     inputs = feature_inputs(profile, windows, section, source)
     clock = [_now()]

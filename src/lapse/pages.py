@@ -41,11 +41,15 @@ def data_dictionary(own: Sequence[Family] = ()) -> str:
         *(_table(table) for table in ALL),
         "## Features", "One float64 column each in `data/features/<cutoff_date>.parquet`; windows are those of "
         "`features.windows` in `params.yaml`, event types those that the data hold. *Risk* says which direction of the "
-        "feature goes with churn where it is given as a reason.",
+        "feature goes with churn where it is given as a reason. *Set* says with which `features.set` a model learns from "
+        "it: `core` (with `all`, too), or `all`, where `core` switches it off; `words`: it is only printed in the words of "
+        "others. "
+        "The core holds what looks at no window, orders and spend in every window, and what else the entries say in every "
+        "second window, counted from the longest (below, of 30, 90 and 180 days: 30 and 180).",
         "### Causes", "What a reason is about, and its code (`reason_1_code`). A customer's reasons are of different "
         "causes; a cause's strength is the sum of the contributions of its features.",
         markdown.table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in CAUSES.items()]),
-        *(_family(family.name, family.signal, family.features(EXAMPLE)) for family in (*FAMILIES, *own)),
+        *(_family(family, always=family in own) for family in (*FAMILIES, *own)),
     ]  # fmt: skip
     return "\n\n".join(sections) + "\n"
 
@@ -90,11 +94,21 @@ def _table(table: Table) -> str:
     return f"{head}\n\n{markdown.table(('column', 'type', 'unit', 'meaning', 'null'), rows)}"
 
 
-def _family(name: str, signal: str, features: Iterable[Any]) -> str:
+def _family(family: Family, *, always: bool) -> str:
     rows = [
-        (f"`{f.name}`", f.entry.unit, f.entry.meaning, f.entry.nulls, f.entry.risk, f"`{f.entry.cause}`") for f in features
+        (
+            f"`{f.name}`",
+            f.entry.unit,
+            f.entry.meaning,
+            f.entry.nulls,
+            f.entry.risk,
+            f"`{f.entry.cause}`",
+            "words" if f.entry.for_words else "core" if always or f.core else "all",
+        )
+        for f in family.features(EXAMPLE)
     ]
-    return f"### {name}: {signal}\n\n{markdown.table(('feature', 'unit', 'meaning', 'null', 'risk', 'cause'), rows)}"
+    head = ("feature", "unit", "meaning", "null", "risk", "cause", "set")
+    return f"### {family.name}: {family.signal}\n\n{markdown.table(head, rows)}"
 
 
 def _codes(names: Iterable[str]) -> str:

@@ -97,7 +97,7 @@ def test_contracts_alone_give_a_list_that_speaks_of_contracts(gym: Workspace) ->
     said = " ".join(pd.read_csv(gym.paths.lists / "at_risk.csv")["reason_1"].dropna())
     assert said and "order" not in said
     features = pd.read_parquet(gym.paths.features / f"{metrics['test_cutoff']}.parquet")
-    assert {"monthly_price", "renewals", "plan_is_basic", "contract_days", "event_count_visit_30d"} <= set(features.columns)
+    assert {"monthly_price", "renewals", "plan_is_basic", "contract_days", "days_since_visit"} <= set(features.columns)
     assert not [name for name in features.columns if "order" in name or "spend" in name]
 
 

@@ -129,7 +129,7 @@ def test_bitcoin_otc_without_money(tmp_path: Path) -> None:
     scores = pd.read_parquet(workspace / "data/scores/scores.parquet")
     assert scores["spend_last_year"].isna().all() and scores["churn_risk"].between(0, 1).all()
     features = pd.read_parquet(sorted((workspace / "data/features").glob("*.parquet"))[-1])
-    assert {"lukewarm_share", "event_count_rating_received_90d"} <= set(features.columns)
+    assert {"lukewarm_share", "days_since_rating_received"} <= set(features.columns)
     assert not [name for name in features.columns if "spend" in name]
     assert require_true_reasons(workspace) > 20
 

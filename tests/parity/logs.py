@@ -118,7 +118,7 @@ def _delivered(settings: Settings, folder: Path, cutoffs: int, *, subscriptions:
         profile, _ = validate(
             engine, settings.sources, settings.business_timezone, out, folder / "report.json", date(2026, 1, 1)
         )
-    inputs = Inputs.of(profile, churn, settings.features)
+    inputs = Inputs.of(profile, churn, settings.features.model_copy(update={"set": "all"}))
     return Log(out, profile.period, churn, inputs, profile.rating_scale, cutoffs, subscriptions)
 
 

@@ -13,10 +13,12 @@ import pandas as pd
 from lapse.features.causes import WITHOUT_WORDS
 from lapse.features.family import Feature
 from lapse.features.names import names_in, slug
-from lapse.scoring.reason_wording import OF_ORDERS, SILENCE, fact_of, fill_in, risk_direction, text_of
+from lapse.scoring.reason_wording import KNOWN, OF_ORDERS, SILENCE, fact_of, fill_in, risk_direction, text_of
 
 MOST_REASONS, MOST_PROTECTIVE = 3, 2
 CAUSE_OF_SILENCE, OVERDUE, SLOWDOWN = "silence", "overdue_ratio", "gap_slowdown"
+READ_OF_ALL = (SILENCE, OVERDUE, SLOWDOWN, *(name for text in KNOWN for name in names_in(text)))
+"""The features that reasons look at, or print, whatever the model reads."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,14 @@ def strongest_causes(
 
     Contributions are summed by cause, those of features without words included. A cause is worded by the feature with
     the largest contribution whose text is true of the customer; a cause without such a feature is passed over. Nobody
-    who orders in their own usual rhythm is said to order or spend less than others: that is who they are.
+    who orders in their own usual rhythm is said to order or spend less than others: that is who they are. Where the model
+    reads a number but not the customer's own past that it is compared with, the past may word it all the same.
     `typical`: see typical_values, taken over everybody who is scored and not only over these rows. `silent`: features
     that say nothing true now, and whose words are not used.
     """
     totals = cause_totals(rows, contributions, features, typical).drop(columns=["base", *WITHOUT_WORDS], errors="ignore")
-    usable = [f for f in features if f.name in typical and f.name in contributions.columns and f.name not in silent]
+    weights = _with_references(contributions, features)
+    usable = [f for f in features if f.name in typical and f.name in weights.columns and f.name not in silent]
     by_cause = {cause: [f for f in usable if f.entry.cause == cause] for cause in totals.columns}
     by_name = {feature.name: feature for feature in features}
     worded = [feature for group in by_cause.values() for feature in group]
@@ -98,7 +102,7 @@ def strongest_causes(
     printed |= {feature.entry.enough[0] for feature in worded if feature.entry.enough} | {SILENCE}
     values = rows[sorted(printed & set(rows.columns))].astype("float64").to_dict("records")
     as_usual = _as_usual(rows, by_name, typical)
-    shares = contributions[[feature.name for feature in worded]].to_dict("records")
+    shares = weights[[feature.name for feature in worded]].to_dict("records")
     explanations = []
     for number, (row, share, total) in enumerate(zip(values, shares, totals.to_dict("records"), strict=True)):
         pointing = {name: int(direction[number]) for name, direction in directions.items()}
@@ -107,6 +111,16 @@ def strongest_causes(
         protective = customer.strongest(-1, MOST_PROTECTIVE, {reason.fact for reason in reasons})
         explanations.append(Explanation(tuple(reasons), tuple(protective)))
     return explanations
+
+
+def _with_references(contributions: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
+    """Return contributions with a column for each reference feature that has none: the sum of those that refer to it."""
+    referring: dict[str, list[str]] = {}
+    for feature in features:
+        if feature.name in contributions.columns and feature.entry.reference_feature:
+            referring.setdefault(feature.entry.reference_feature, []).append(feature.name)
+    unread = {name: contributions[of].sum(axis=1) for name, of in referring.items() if name not in contributions.columns}
+    return pd.concat([contributions, pd.DataFrame(unread, index=contributions.index)], axis=1)
 
 
 def _directions(feature: Feature | None, rows: pd.DataFrame, typical: Mapping[str, float]) -> npt.NDArray[np.int8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -24,7 +24,7 @@ from lapse.core.settings import Score, Settings, Value
 from lapse.core.tables import LEAVING, SCORES
 from lapse.core.windows import YEAR_DAYS, ChurnWindows, observation_window
 from lapse.features.build import build_features
-from lapse.features.catalogue import all_features
+from lapse.features.catalogue import all_features, with_words
 from lapse.features.causes import NOTHING_UNUSUAL
 from lapse.history.profile import DataProfile
 from lapse.model.bundle import Bundle
@@ -32,7 +32,15 @@ from lapse.scoring.bands import Bands, bands_for
 from lapse.scoring.consent import ConsentRecord, consent_record, may_contact
 from lapse.scoring.freshness import silent_features
 from lapse.scoring.reason_wording import nothing_unusual
-from lapse.scoring.reasons import MOST_PROTECTIVE, MOST_REASONS, Explanation, Reason, strongest_causes, typical_values
+from lapse.scoring.reasons import (
+    MOST_PROTECTIVE,
+    MOST_REASONS,
+    READ_OF_ALL,
+    Explanation,
+    Reason,
+    strongest_causes,
+    typical_values,
+)
 from lapse.snapshots import leaving_customers, population
 from lapse.value.profit import CampaignCosts
 from lapse.value.spend import SpendLog
@@ -65,9 +73,14 @@ class ScoringModel:
 
 
 def feature_rows(
-    engine: Engine, activity: Mapping[str, ir.Table], as_of: date, bundle: Bundle, profile: DataProfile
+    engine: Engine,
+    activity: Mapping[str, ir.Table],
+    as_of: date,
+    bundle: Bundle,
+    profile: DataProfile,
+    also: Collection[str] = (),
 ) -> pd.DataFrame:
-    """Return the feature rows of everyone eligible on a day, for the features that the model was trained on.
+    """Return the rows of everyone eligible on a day, with what the model and its reasons read, and `also` these features.
 
     ModelError when the delivery lacks a table or column that the model was trained with, whose features would all be 0
     or null; DataError when nobody is eligible.
@@ -81,7 +94,9 @@ def feature_rows(
         LOG.warning(f"the log has a gap of months in the {needed} days up to {as_of}: who ordered in it is not known, so "
                     "customers are missing here, and others look more silent than they were")  # fmt: skip
     snapshots = population(activity, as_of, bundle.windows, profile.period)
-    rows = build_features(engine, activity, snapshots, as_of, covered, bundle.inputs)
+    read = with_words([*bundle.features, *READ_OF_ALL], all_features(bundle.inputs))
+    wanted = {feature.name for feature in read} | set(also)
+    rows = build_features(engine, activity, snapshots, as_of, covered, bundle.inputs, wanted=wanted)
     if rows.empty:
         raise DataError(f"score: nobody was a customer on {as_of} (churn.mode {bundle.windows.mode}, active_days "
                         f"{bundle.windows.active_days}), so there is nobody to score. Choose another score.as_of, or check "
@@ -128,7 +143,7 @@ def score_customers(
     `stale_tables`. Customers with a lower risk than `explained_from` get no reasons: contributions cost much more than
     scores.
     """
-    rows = feature_rows(engine, activity, as_of, model.bundle, profile)
+    rows = feature_rows(engine, activity, as_of, model.bundle, profile, also=model.value_model.reads)
     risk = model.bundle.churn_risk(rows)
     log = SpendLog(engine, activity["purchase_days"], profile.period)
     history = log.history_rows(rows, as_of, model.value_model.margin_share)

@@ -48,6 +48,7 @@ MODEL, DESCRIPTION = "value.txt", "value.json"
 NO_MONEY = "the data have no amounts, so nobody's value is known"
 BY_PRICE = "the data have no orders: what a customer brings is the price of the running contract, over the value days"
 PRICE, MONTH_DAYS = "monthly_price", 365.25 / 12
+SILENCE = "days_since_last_order"
 """The feature that says what the running contracts bring a month."""
 FEWEST = 100
 """With fewer retained customers to learn from than this, there is no model."""
@@ -120,6 +121,13 @@ class ValueModel:
     version: str = ""
     """Content hash; empty until it was written or read."""
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The features that it needs in the rows."""
+        if self.kind == "contract":
+            return (PRICE,)
+        return () if self.booster is None else (*self.features, SILENCE)
+
     def expected_margin(self, rows: pd.DataFrame) -> Floats:
         """Return the margin over value_days if retained, for rows with the features, spend.HISTORY and margin_so_far.
 
@@ -149,7 +157,7 @@ class ValueModel:
 
         Money in units of the floor, so that the currency does not matter to a log of 1 + x.
         """
-        silence = rows["days_since_last_order"].fillna(rows["covered_days"]).to_numpy("float64")
+        silence = rows[SILENCE].fillna(rows["covered_days"]).to_numpy("float64")
         return np.column_stack([*(expected / self.floor for expected in self.rules(rows)), silence])
 
     def rules(self, rows: pd.DataFrame) -> list[Floats]:

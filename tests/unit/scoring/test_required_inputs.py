@@ -21,9 +21,12 @@ from lapse.cli import app
 from lapse.core.engine import open_duckdb
 from lapse.core.errors import LapseError, ModelError
 from lapse.features.build import build_features
+from lapse.features.catalogue import all_features, with_words
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import Platt
 from lapse.model.logistic import fit_logistic
+from lapse.scoring.reasons import READ_OF_ALL
+from lapse.scoring.score import feature_rows
 from lapse.snapshots import population
 from lapse.value.value_model import NO_MONEY, ValueModel
 from lapse.workspace import Workspace
@@ -49,7 +52,7 @@ def deliver(sources: Sources) -> Workspace:
     limits = {name: params["sources"][name] for name in ("earliest", "max_reject_share")}
     params["sources"] = {"folder": "delivery", "until": None, **limits, **kept_off, **tables}
     params["land"] = {"source": None}
-    params["features"] |= {"windows": [30, 90], "responses": {}}
+    params["features"] |= {"set": "all", "windows": [30, 90], "responses": {}}
     with Path("params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(params, file)
     here = Workspace()
@@ -109,6 +112,19 @@ def test_stage_score_refuses(lacking: tuple[Workspace, str]) -> None:
     here, refusal = lacking
     with pytest.raises(ModelError, match=refusal):
         here.score()
+
+
+def test_scoring_computes_what_the_model_and_its_reasons_read(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    here = deliver(SOURCES)
+    bundle, day = here.final_bundle(), here.period.last_complete_day
+    with here.engine() as engine:
+        rows = feature_rows(engine, here.activity_tables(engine), day, bundle, here.profile)
+    read = {feature.name for feature in with_words([*FEATURES, *READ_OF_ALL], all_features(bundle.inputs))}
+    assert set(rows.columns) == {"customer_id", "cutoff_date", *read} and len(read) < 15
+    alone = bundle.churn_risk(rows[["customer_id", "cutoff_date", *FEATURES]])
+    scores = pd.read_parquet(here.paths.scores).set_index("customer_id")["churn_risk"]
+    assert alone.tolist() == scores[rows["customer_id"]].tolist()
 
 
 def test_the_night_refuses_and_publishes_nothing(lacking: tuple[Workspace, str], tmp_path: Path) -> None:
