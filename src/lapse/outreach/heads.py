@@ -11,10 +11,9 @@ import pandas as pd
 from lapse.core.settings import Settings
 from lapse.outreach.about import came_true, with_staleness
 from lapse.outreach.decisions import REASONS, Decisions
-from lapse.outreach.expected import Expected, expected_of
+from lapse.outreach.expected import Expected, campaign_costs, expected_of
 from lapse.outreach.plans import AT_RISK, ListPlan
 from lapse.outreach.rules import ListRules
-from lapse.value.profit import CampaignCosts
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ def heads_of(
 ) -> list[ListHead]:
     """Return the heads of the lists, in the order of the plans."""
     tried, version = rules.verdict.back_test, customers["model_version"].dropna()
-    # What is expected of a list that is made is not bound by any budget.
-    costs = CampaignCosts.of(settings.value.model_copy(update={"budget": None}), tried.usual_order if tried else None)
+    costs = campaign_costs(settings.value, tried)
     seed, rounds = settings.train.seed, settings.evaluate.bootstrap_rounds
     caution = with_staleness(rules.verdict.caution, customers)
     heads = []

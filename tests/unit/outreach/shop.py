@@ -96,7 +96,7 @@ def told(engine: Engine, rows: Rows, folder: Path, scored: list[str], leaving: l
     )  # fmt: skip
     scores["risk_band"] = ["high" if risk > 0.6 else "medium" if risk > 0.3 else "low" for risk in scores["churn_risk"]]
     scores["value_at_stake"] = scores["churn_risk"] * scores["expected_margin"]
-    scores["expected_cost"] = 1.0 + 2 * (1 - scores["churn_risk"])
+    scores["expected_cost"] = 1.0 + 2 * (1 - 0.7 * scores["churn_risk"])
     scores["expected_profit"] = 0.3 * scores["value_at_stake"] - scores["expected_cost"]
     said = {row["customer_id"]: WORDS[row["consent"]] for row in rows["customers"]}
     scores["consent"] = scores["customer_id"].map(said)
