@@ -33,6 +33,7 @@ FLOORS = (
     ("nightly",),
     ("pages",),
     ("setup",),
+    ("list_commands",),
     ("cli",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
