@@ -20,6 +20,8 @@ MOST_NAME = 31
 """Characters that a sheet's name may have."""
 CHARACTERS = 150
 """About how many characters of a line the columns of a list hold together."""
+MOST_ROWS = 50_000
+"""Customers on a sheet: more take a spreadsheet minutes to open. The CSV holds all of them."""
 OVERVIEW = ("List", "Name", "People", "At stake", "Kept off", "Channel", "What it says")
 OPTIONS = {
     "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "nan_inf_to_errors": False,
@@ -73,15 +75,18 @@ def _write_list(book: Any, head: ListHead, listed: pd.DataFrame) -> None:
     delivered = [name for name in listed.columns if name not in LISTED.names]
     # The day stands in the head.
     ours = [name for name in LISTED.names if name != "as_of" and not (len(listed) and listed[name].isna().all())]
-    shown = listed[[*ours[:2], *delivered, *ours[2:]]]
+    shown = listed[[*ours[:2], *delivered, *ours[2:]]].head(MOST_ROWS)
+    sentences = head.sentences
+    if len(listed) > MOST_ROWS:
+        sentences["Not all"] = f"The first {MOST_ROWS:,} of {len(listed):,} customers; {head.plan.name}.csv holds all."
     characters = max(CHARACTERS, sum(width_of(shown, name) for name in shown.columns))
-    for row, (heading, words) in enumerate(head.sentences.items()):
+    for row, (heading, words) in enumerate(sentences.items()):
         colour = {"font_color": "#b3261e"} if heading == CAUTION else {}
         style = book.add_format({"text_wrap": True, "valign": "top", "bold": row == 0 or heading == "List", **colour})
         sheet.merge_range(row, 0, row, len(shown.columns) - 1, "", style)
         sheet.write_string(row, 0, f"{heading}: {words}", style)
         sheet.set_row(row, LINE * ceil(1.15 * len(words) / characters))
-    first = len(head.sentences)
+    first = len(sentences)
     write_table(book, sheet, shown, first)
     sheet.autofilter(first, 0, first + max(len(shown), 1), len(shown.columns) - 1)
     for_printing(sheet, first)

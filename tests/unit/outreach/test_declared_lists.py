@@ -23,6 +23,7 @@ from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.list_settings import ACTIONS, READY_MADE, Lists
 from lapse.core.settings import load_settings
 from lapse.core.tables import LISTED
+from lapse.outreach import workbook
 from lapse.outreach.budget import BestList, best_list
 from lapse.outreach.decisions import matching
 from lapse.outreach.expected import expected_of
@@ -186,6 +187,19 @@ def test_the_workbook_the_files_and_the_heads_say_the_same(engine: Engine, tmp_p
         assert path.read_bytes() == (again / "lists" / path.name).read_bytes(), path.name
     made_lists(engine, rows, tmp_path, active(rows), declared={"win_back": {}})
     assert {path.stem for path in (tmp_path / "lists").glob("*.csv")} == {"at_risk", "leaving", "win_back"}, "old lists go"
+
+
+def test_a_sheet_ends_where_a_spreadsheet_would_not_open_and_says_so(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert workbook.MOST_ROWS == 50_000
+    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    rows = raw_rows(5, customers=120)
+    made_lists(engine, rows, tmp_path, active(rows), declared={"dear": {"rule": "net_spend > 0"}})
+    sheet = python_calamine.CalamineWorkbook.from_path(tmp_path / "lists/lists.xlsx").get_sheet_by_name("dear").to_python()
+    first, listed = next(place for place, row in enumerate(sheet) if row[0] == "Rank"), len(on(tmp_path, "dear"))
+    assert len(sheet) == first + 1 + 3 and listed > 3
+    assert f"Not all: The first 3 of {listed} customers; dear.csv holds all." in [row[0] for row in sheet]
 
 
 def test_the_list_at_risk_keeps_its_file_and_counts_whom_the_others_take(engine: Engine, tmp_path: Path) -> None:
