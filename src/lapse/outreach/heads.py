@@ -56,7 +56,7 @@ class ListHead:
             "Not on the list": off or "Nobody whom the rule names was left out.",
             "Who is on it": f"{self.plan.said}; ordered by {self.plan.order}, the "
             f"{'smallest' if self.plan.ascending else 'largest'} first",
-            "Known of nobody": ", ".join(self.unknown),
+            "Not known": f"{', '.join(self.unknown)}: known of nobody." if self.unknown else "",
             "Model": f"grade {self.grade}" if self.grade else "",
         }
         if self.plan.is_off:
