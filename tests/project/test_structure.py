@@ -33,6 +33,7 @@ FLOORS = (
     ("night",),
     ("pages",),
     ("setup",),
+    ("commands",),
     ("cli",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.bootstrap import Interval
+from lapse.core.settings import Value
+from lapse.value.list_back_test import ListBackTest
 from lapse.value.profit import CampaignCosts
 
 ENDS = (2.5, 97.5)
@@ -44,6 +46,12 @@ class Expected:
         return (f"Of {self.contacts:,} contacted about {self.saved:,.0f} stay who would not have ({s0:,.0f} "
                 f"to {s1:,.0f}), {self.false_alarms:,.0f} would have stayed anyway ({f0:,.0f} to {f1:,.0f}); expected "
                 f"profit {self.profit:,.0f} ({p0:+,.0f} to {p1:+,.0f}), after costs of {self.cost:,.0f}.")  # fmt: skip
+
+
+def campaign_costs(value: Value, tried: ListBackTest | None) -> CampaignCosts:
+    """Return what contacting costs; costs that are auto follow the usual order of the back-test, NaN without one."""
+    # What is expected of a list that is made is not bound by any budget.
+    return CampaignCosts.of(value.model_copy(update={"budget": None}), tried.usual_order if tried else None)
 
 
 def expected_of(

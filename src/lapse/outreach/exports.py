@@ -36,16 +36,20 @@ def export_list(
                             "lists.declared of params.yaml.")  # fmt: skip
     if heads[name]["missing"]:
         raise SettingsError(f"export: {name} is off: it needs {'; and '.join(heads[name]['missing'])}.")
-    scored = customers[["customer_id"]].assign(cutoff_date=customers["as_of"])
     if wanted == "csv" or wanted == "analyst":  # noqa: PLR1714 - mypy does not narrow a Literal by `in`
         rows_of = listed_rows if wanted == "csv" else analyst_rows
-        rows = rows_of(customers, decisions, name, columns_on(delivered(lists.columns), scored))
+        rows = rows_of(customers, decisions, name, of_customers(customers, delivered(lists.columns)))
         return Exported(list_as_csv(rows), len(rows), {})
     own = {column: f"delivered {column}" for column in lists.contact.named}
-    columns = columns_on(delivered(lists.contact.named), scored)
+    columns = of_customers(customers, delivered(lists.contact.named))
     # A delivered column may bear the name of one of ours.
     columns = None if columns is None else columns.rename(columns=own)
     contact = lists.contact.model_copy(
         update={field: own[column] for field, column in lists.contact.model_dump().items() if column is not None}
     )
     return in_layout(analyst_rows(customers, decisions, name, columns), contact, wanted, name)
+
+
+def of_customers(customers: pd.DataFrame, delivered: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return delivered columns as `columns_on` the day of the scored customers."""
+    return columns_on(delivered, customers[["customer_id"]].assign(cutoff_date=customers["as_of"]))

@@ -11,10 +11,9 @@ import pandas as pd
 from lapse.core.settings import Settings
 from lapse.outreach.about import came_true, with_staleness
 from lapse.outreach.decisions import REASONS, Decisions
-from lapse.outreach.expected import Expected, expected_of
+from lapse.outreach.expected import Expected, campaign_costs, expected_of
 from lapse.outreach.plans import AT_RISK, ListPlan
 from lapse.outreach.rules import ListRules
-from lapse.value.profit import CampaignCosts
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class ListHead:
             "Not on the list": off or "Nobody whom the rule names was left out.",
             "Who is on it": f"{self.plan.said}; ordered by {self.plan.order}, the "
             f"{'smallest' if self.plan.ascending else 'largest'} first",
-            "Known of nobody": ", ".join(self.unknown),
+            "Not known": f"{', '.join(self.unknown)}: known of nobody." if self.unknown else "",
             "Model": f"grade {self.grade}" if self.grade else "",
         }
         if self.plan.is_off:
@@ -83,8 +82,7 @@ def heads_of(
 ) -> list[ListHead]:
     """Return the heads of the lists, in the order of the plans."""
     tried, version = rules.verdict.back_test, customers["model_version"].dropna()
-    # What is expected of a list that is made is not bound by any budget.
-    costs = CampaignCosts.of(settings.value.model_copy(update={"budget": None}), tried.usual_order if tried else None)
+    costs = campaign_costs(settings.value, tried)
     seed, rounds = settings.train.seed, settings.evaluate.bootstrap_rounds
     caution = with_staleness(rules.verdict.caution, customers)
     heads = []

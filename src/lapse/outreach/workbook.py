@@ -20,6 +20,14 @@ MOST_NAME = 31
 """Characters that a sheet's name may have."""
 CHARACTERS = 150
 """About how many characters of a line the columns of a list hold together."""
+ABOUT = {
+    "next_anniversary_date": "anniversary", "anniversary_years": "anniversary", "days_to_birthday": "birthday",
+    "trial_end_date": "trial", "end_date": "days_left", "left_date": "since_left", "rating_last": "rating",
+    "profit_last_year": "profit_last_year",
+}  # fmt: skip
+"""Columns that stand on the sheets of lists about them alone: column -> what their rule or order then speaks of."""
+MOST_ROWS = 50_000
+"""Customers on a sheet: more take a spreadsheet minutes to open. The CSV holds all of them."""
 OVERVIEW = ("List", "Name", "People", "At stake", "Kept off", "Channel", "What it says")
 OPTIONS = {
     "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "nan_inf_to_errors": False,
@@ -47,7 +55,7 @@ def _write_overview(book: Any, heads: Sequence[ListHead]) -> None:
     sheet = book.add_worksheet("Overview")
     bold = book.add_format({"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "valign": "top"})
     text, whole = (
-        book.add_format({"text_wrap": True, "valign": "top"}),
+        book.add_format({"text_wrap": True, "valign": "top", "indent": 1}),
         book.add_format({"num_format": "#,##0", "valign": "top"}),
     )
     for column, (name, width) in enumerate(zip(OVERVIEW, (34, 16, 8, 12, 9, 10, 90), strict=True)):
@@ -63,7 +71,7 @@ def _write_overview(book: Any, heads: Sequence[ListHead]) -> None:
         sheet.write_number(row, 4, sum(head.kept_off.values()), whole)
         sheet.write_string(row, 5, head.plan.channel, text)
         sheet.write_string(row, 6, said or head.summary, text)
-        sheet.set_row(row, LINE * max(1, ceil(1.15 * len(said or head.summary) / 90)))
+        sheet.set_row(row, LINE * max(ceil(1.15 * len(said or head.summary) / 90), ceil(1.15 * len(head.plan.title) / 34)))
     for_printing(sheet, 0)
 
 
@@ -71,17 +79,22 @@ def _write_list(book: Any, head: ListHead, listed: pd.DataFrame) -> None:
     """Add the sheet of a list: what is to be said of it, then a row for each customer."""
     sheet = book.add_worksheet(head.plan.name[:MOST_NAME])
     delivered = [name for name in listed.columns if name not in LISTED.names]
+    spoken_of = f"{head.plan.said} {head.plan.order}"
     # The day stands in the head.
-    ours = [name for name in LISTED.names if name != "as_of" and not (len(listed) and listed[name].isna().all())]
-    shown = listed[[*ours[:2], *delivered, *ours[2:]]]
+    ours = [name for name in LISTED.names if name != "as_of" and ABOUT.get(name, "") in spoken_of
+            and not (len(listed) and listed[name].isna().all())]  # fmt: skip
+    shown = listed[[*ours[:2], *delivered, *ours[2:]]].head(MOST_ROWS)
+    sentences = head.sentences
+    if len(listed) > MOST_ROWS:
+        sentences["Not all"] = f"The first {MOST_ROWS:,} of {len(listed):,} customers; {head.plan.name}.csv holds all."
     characters = max(CHARACTERS, sum(width_of(shown, name) for name in shown.columns))
-    for row, (heading, words) in enumerate(head.sentences.items()):
+    for row, (heading, words) in enumerate(sentences.items()):
         colour = {"font_color": "#b3261e"} if heading == CAUTION else {}
         style = book.add_format({"text_wrap": True, "valign": "top", "bold": row == 0 or heading == "List", **colour})
         sheet.merge_range(row, 0, row, len(shown.columns) - 1, "", style)
         sheet.write_string(row, 0, f"{heading}: {words}", style)
         sheet.set_row(row, LINE * ceil(1.15 * len(words) / characters))
-    first = len(head.sentences)
+    first = len(sentences)
     write_table(book, sheet, shown, first)
     sheet.autofilter(first, 0, first + max(len(shown), 1), len(shown.columns) - 1)
     for_printing(sheet, first)

@@ -23,11 +23,13 @@ from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.list_settings import ACTIONS, READY_MADE, Lists
 from lapse.core.settings import load_settings
 from lapse.core.tables import LISTED
+from lapse.outreach import workbook
+from lapse.outreach.budget import BestList, best_list
 from lapse.outreach.decisions import matching
 from lapse.outreach.expected import expected_of
 from lapse.outreach.exports import export_list
 from lapse.outreach.heads import ListHead
-from lapse.outreach.listed import analyst_rows
+from lapse.outreach.listed import analyst_rows, listed_rows
 from lapse.outreach.plans import list_plans
 from lapse.outreach.rules import ListRules
 from lapse.outreach.scored_customers import scored_customers
@@ -187,6 +189,19 @@ def test_the_workbook_the_files_and_the_heads_say_the_same(engine: Engine, tmp_p
     assert {path.stem for path in (tmp_path / "lists").glob("*.csv")} == {"at_risk", "leaving", "win_back"}, "old lists go"
 
 
+def test_a_sheet_ends_where_a_spreadsheet_would_not_open_and_says_so(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert workbook.MOST_ROWS == 50_000
+    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    rows = raw_rows(5, customers=120)
+    made_lists(engine, rows, tmp_path, active(rows), declared={"dear": {"rule": "net_spend > 0"}})
+    sheet = python_calamine.CalamineWorkbook.from_path(tmp_path / "lists/lists.xlsx").get_sheet_by_name("dear").to_python()
+    first, listed = next(place for place, row in enumerate(sheet) if row[0] == "Rank"), len(on(tmp_path, "dear"))
+    assert len(sheet) == first + 1 + 3 and listed > 3
+    assert f"Not all: The first 3 of {listed} customers; dear.csv holds all." in [row[0] for row in sheet]
+
+
 def test_the_list_at_risk_keeps_its_file_and_counts_whom_the_others_take(engine: Engine, tmp_path: Path) -> None:
     rows = raw_rows(6, customers=120)
     for row in rows["customers"]:
@@ -292,6 +307,34 @@ def test_a_budget_gives_the_list_with_the_largest_expected_profit(engine: Engine
     with pytest.raises(DataError, match=r"lists.declared.gone.budget: of none of its \d+ customers"):
         made_lists(engine, rows, tmp_path, active(rows),
                    declared={"gone": {"rule": "state = 'lapsed'", "budget": 20.0, "keep_off": []}})  # fmt: skip
+
+
+def test_the_best_list_within_a_budget_may_take_whom_the_limit_kept_off(engine: Engine, tmp_path: Path) -> None:
+    rows = raw_rows(7, customers=120)
+    for row in rows["customers"]:
+        row["consent"] = "true"
+    made_lists(engine, rows, tmp_path, active(rows), max_customers=2)
+    table, decisions = read_made(tmp_path / "lists")
+    given = settings(value={"contact_cost": 1.0, "incentive_cost": 2.0})
+
+    def best(money: float | None, contacts: int | None, name: str = "at_risk") -> BestList:
+        return best_list(table, decisions, name, money=money, contacts=contacts, settings=given, verdict=Verdict())
+
+    named = decisions.rows[decisions.rows["list"] == "at_risk"]
+    free = named.loc[~named["kept_off"].isin(["contacted", "complaint_open", "other_list"]), "customer_id"]
+    worth = table[table["customer_id"].isin(free) & (table["expected_profit"] > 0)].sort_values("expected_profit")
+    assert len(worth) > 6 and best(None, 4).of == len(free)
+    assert (
+        listed_rows(table, best(None, 4).decisions, "at_risk")["customer_id"].tolist()
+        == worth["customer_id"].tolist()[:-5:-1]
+    )
+    assert best(1e6, None).people == best(None, 999).people == len(worth), "nobody at a loss"
+    some, more = best(5.0, None).expected, best(10.0, None).expected
+    assert some is not None and more is not None and 0 < some.contacts < more.contacts <= len(worth)
+    assert 3 < some.cost <= 5 < more.cost <= 10 and 0 < some.profit < more.profit
+    for money, contacts, name, said in ((None, None, "at_risk", "say how much"), (5.0, None, "nobody", "names nobody")):
+        with pytest.raises(SettingsError, match=said):
+            best(money, contacts, name)
 
 
 @pytest.mark.parametrize("seed", range(4))
