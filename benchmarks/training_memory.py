@@ -2,8 +2,8 @@
 
     python benchmarks/training_memory.py --rows 1000000
 
-Half the churn follows three of the features. Trees are few, because their number takes time and no memory; the folds, the
-final fits and everything between them are those of stage train. Prints Markdown.
+Half the churn follows three of the features. There are few trees and one fold, on the assumption that more take time and no
+memory; everything else is stage train. Prints Markdown.
 """
 
 from __future__ import annotations
