@@ -15,12 +15,15 @@ from typing import Literal
 
 from lapse.core.errors import sample_keys
 from lapse.core.tables import EVENTS, TRANSACTIONS
+from lapse.core.windows import YEAR_DAYS
 from lapse.history.table_profile import BLOCK_DAYS, UNDATED, TableProfile
 
 Kind = Literal["gone", "late", "fewer", "more", "levels", "nulls"]
 
 SLACK_DAYS = 7
 """A load may come a week late without a word."""
+LOG_AGE = 7
+"""Days that the newest order may be before today, where params do not say so: a delivery of every day, or of every week."""
 FEWEST_PAUSES = 5
 """Of fewer pauses nobody can say what is usual."""
 DEVIATIONS = 8
@@ -124,6 +127,11 @@ def _late(
     )  # fmt: skip
 
 
+def _usual_age(now: TableProfile, today: date) -> int | None:
+    """Return how old the newest order may be where params do not say so; None for a log that nobody delivers any more."""
+    return None if now.newest_day is None or (today - now.newest_day).days > YEAR_DAYS else LOG_AGE
+
+
 def _volume(name: str, now: TableProfile, learned: TableProfile) -> Difference | None:
     """Compare the newest block with the least and the most of the blocks that the model learned from."""
     if not now.blocks or not learned.blocks:
@@ -207,14 +215,14 @@ def compare_tables(
 ) -> list[Difference]:
     """Return the differences of all tables that are mapped now, the grave ones first.
 
-    `max_ages`: table -> the most days, as params say. `today`: for the age of the transactions, which is limited by params
-    only and not looked at without it.
+    `max_ages`: table -> the most days, as params say. `today`: for the age of the transactions, which is not looked at
+    without it; where params do not limit it, LOG_AGE days do, unless the log is a year old: that is history, no delivery.
     """
     found: list[Difference] = []
     for name, profile in now.items():
         orders = name == TRANSACTIONS.name
-        if orders and name in max_ages and today is not None:
-            late = _late(name, profile, None, max_ages[name], today)
+        if orders and today is not None and (limit := max_ages.get(name, _usual_age(profile, today))) is not None:
+            late = _late(name, profile, None, limit, today)
             found += [late] if late else []
         age = None if orders else max_ages.get(name)
         found += differences(name, profile, (learned or {}).get(name), max_age=age)

@@ -180,7 +180,18 @@ def test_an_end_keeps_subscriptions_fresh(duck: DuckEngine) -> None:
     assert made.delay == 3 and made.blocks == (300,) and "ended_date" not in made.nulls
 
 
-def test_the_age_of_the_orders_is_limited_by_params_alone(duck: DuckEngine) -> None:
+@pytest.mark.parametrize(("age", "is_late"), [(0, False), (7, False), (8, True), (365, True), (366, False)])
+def test_orders_of_a_week_ago_are_late_and_those_of_years_ago_are_history(duck: DuckEngine, age: int, is_late: bool) -> None:
+    orders = [{"customer_id": "c", "order_date": row["event_date"]} for row in daily(per_day=1)]
+    now = {"transactions": profile(duck, orders, table="transactions", columns=["customer_id"])}
+    newest = now["transactions"].newest_day
+    assert newest is not None
+    found = compare_tables(now, now, max_ages={}, today=newest + timedelta(days=age))
+    assert [one.kind for one in found] == ["late"] * is_late and all(one.grave for one in found)
+    assert compare_tables(now, now, max_ages={"transactions": age}, today=newest + timedelta(days=age)) == []
+
+
+def test_the_age_of_the_orders_is_not_looked_at_on_a_day_that_somebody_chose(duck: DuckEngine) -> None:
     orders = [{"customer_id": "c", "order_date": row["event_date"]} for row in daily(per_day=1)]
     now = {"transactions": profile(duck, orders, table="transactions", columns=["customer_id"])}
     today = LEARNED_ON + timedelta(days=400)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lapse.core.errors import DataError, Drifted, Locked
+from lapse.core.errors import DataError, Drifted, Locked, StaleData
 from lapse.core.process import held
 from lapse.night import run as night
 from lapse.night.archive import Archive
@@ -116,3 +116,17 @@ def test_a_jump_since_the_last_night_publishes_nothing(shop: Workspace) -> None:
     set_params("score", when_drifted="warn", keep_days=1)
     told = score_once(Path(), OUT)
     assert any("score.max_" in warning for warning in told.warnings) and Archive(OUT).days() == [last]
+
+
+@pytest.mark.slow
+def test_a_log_of_last_week_is_stale_and_one_of_years_ago_is_history(
+    shop: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = shop.period.last_complete_day
+    monkeypatch.setattr(night.Workspace, "today", lambda self: newest + timedelta(days=9))
+    with pytest.raises(StaleData, match="transactions: the newest row"):
+        score_once(Path(), OUT)
+    assert not Archive(OUT).days()
+    assert score_once(Path(), OUT, max_log_age=9).log_age_days == 9
+    monkeypatch.setattr(night.Workspace, "today", lambda self: newest + timedelta(days=900))
+    assert score_once(Path(), OUT).log_age_days == 900
