@@ -6,10 +6,9 @@ and write beside the next run; so a stage ends with the process that started it.
 
 from __future__ import annotations
 
-import ctypes
 import os
+import select
 import shutil
-import signal
 import socket
 import stat
 import sys
@@ -30,7 +29,7 @@ HELD = ".held"
 """The file in a temporary folder that its process keeps locked."""
 GRACE_SECONDS = 60
 """A temporary folder as young as this may be about to be locked."""
-PR_SET_PDEATHSIG = 1
+SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -112,19 +111,29 @@ def _sweep(where: Path) -> None:
 
 
 def end_with_master() -> None:
-    """End this process when the one that started it ends; a shell between the two is looked through.
-
-    On Linux the kernel sees to it; elsewhere, and where a shell stands between, a thread looks every second.
-    """
-    master = _masters()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(master,), name="lapse-master", daemon=True).start()
+    """End this process when the one that started it ends; a shell between the two is looked through."""
+    threading.Thread(target=_watch, args=(_masters(),), name="lapse-master", daemon=True).start()
 
 
 def _watch(masters: tuple[int, ...]) -> None:
-    while _masters() == masters:
-        time.sleep(1)
+    """Wait until one of the masters ends: on Linux by a handle on each process, elsewhere by a look every second.
+
+    The kernel could send a signal instead (PR_SET_PDEATHSIG), but it does so when the thread ends that started this
+    process, although the process of that thread goes on.
+    """
+    try:
+        handles = [os.pidfd_open(master) for master in masters]
+    except (AttributeError, OSError):
+        # No Linux, or it is gone already, which the first look tells.
+        while _masters() == masters:
+            time.sleep(1)
+    else:
+        waiting = select.poll()
+        for handle in handles:
+            waiting.register(handle, select.POLLIN)
+        # Whoever ended before the handle was opened may have left its number to another process.
+        if _masters() == masters:
+            waiting.poll()
     os.write(2, b"lapse: the process that started this stage is gone, so the stage ends, too.\n")
     os._exit(1)
 
@@ -138,4 +147,5 @@ def _masters() -> tuple[int, ...]:
         above = int(Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return (parent,)
-    return (parent, above) if b"-c" in command[1:5] else (parent,)
+    is_shell = Path(os.fsdecode(command[0])).name.lstrip("-") in SHELLS
+    return (parent, above) if is_shell and b"-c" in command[1:5] else (parent,)

@@ -109,6 +109,34 @@ def test_a_stage_ends_when_the_process_that_started_it_is_killed(tmp_path: Path,
         assert not is_running(number)
 
 
+@needs_linux
+def test_a_stage_goes_on_when_only_the_thread_that_started_it_has_ended(tmp_path: Path) -> None:
+    """As under a queue that runs DVC in threads."""
+    (tmp_path / "stage.py").write_text("""if True:
+        import time
+        from lapse.core.process import run
+        def main():
+            time.sleep(1)
+            print("done", flush=True)
+        run(main)
+    """)
+    code = """if True:
+        import subprocess, sys, threading
+        started = []
+        def start():
+            started.append(subprocess.Popen([sys.executable, "stage.py"], cwd=sys.argv[1]))
+        thread = threading.Thread(target=start)
+        thread.start()
+        thread.join()
+        sys.exit(started[0].wait())
+    """
+    environment = {**os.environ, "DVC_STAGE": "train"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
 def is_running(number: int) -> bool:
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
