@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import socket
+import ssl
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from lapse.core.errors import ModelError
+from lapse.core.errors import ModelError, first_line
 
 SECONDS = 10
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
+SPOKEN = {"http": HTTPConnection, "https": HTTPSConnection}
 
 
 def require_answer(uri: str, shown: str) -> None:
-    """Raise ModelError when no server takes a connection within ten seconds. What is a file is not asked.
+    """Raise ModelError when no server takes a connection, and by HTTP says something, within ten seconds.
 
-    `shown`: the address without its passwords, for the message. A server behind a proxy is the proxy's to find.
+    What is a file is not asked. `shown`: the address without its passwords, for the message. A server behind a proxy is the
+    proxy's to find.
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+")[0]
     if scheme not in PORTS or not parts.hostname or scheme in getproxies():
         return
     try:
-        socket.create_connection((parts.hostname, parts.port or PORTS[scheme]), timeout=SECONDS).close()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or ("no answer" if isinstance(error, TimeoutError) else error)
+        port = parts.port or PORTS[scheme]
+        if scheme in SPOKEN:
+            _ask(SPOKEN[scheme](parts.hostname, port, timeout=SECONDS), parts.path)
+        else:
+            socket.create_connection((parts.hostname, port), timeout=SECONDS).close()
+    except ssl.SSLError:
+        return  # It answers; whether it can be trusted, MLflow decides by its own certificates.
+    except (OSError, ValueError, HTTPException) as error:
+        why = getattr(error, "strerror", None) or ("no answer" if isinstance(error, TimeoutError) else first_line(error))
         raise ModelError(f"MLflow at {shown} cannot be reached ({why}). Check that it runs, the network, and "
                          "MLFLOW_TRACKING_URI.") from None  # fmt: skip
+
+
+def _ask(connection: HTTPConnection, path: str) -> None:
+    """Wait for the head of any answer: a server may take a connection and never say a word."""
+    try:
+        connection.request("GET", f"{path.rstrip('/')}/health")
+        connection.getresponse()
+    finally:
+        connection.close()
