@@ -16,7 +16,7 @@ from lapse.features.family import Inputs
 
 Log = dict[str, list[dict[str, Any]]]
 MOMENTS = {"lines": "ordered_at", "events": "occurred_at", "feedback": "rated_at", "contracts": "started_date"}
-NOT_RECOUNTED = {"rating_to_others", "response_share_mail", "no_order_by_model", "last_daypart_share"}
+NOT_RECOUNTED = {"rating_to_others", "response_share_mail", "no_order_by_model", "last_daypart_share", "comment_sentiment"}
 
 
 def day_of(moment: Any) -> date:

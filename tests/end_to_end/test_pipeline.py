@@ -113,7 +113,7 @@ def test_time_travel(project: Path) -> None:
     finally:
         (project / "params.yaml").write_text(original, encoding="utf-8")
     assert "after sources.until left out" in said
-    name = "scores/scores.parquet"
+    name = "latest/scores.parquet"
     assert (project / "whole" / name).read_bytes() == (project / "cut" / name).read_bytes()
 
 

@@ -19,6 +19,7 @@ def test_spark_scores_as_duckdb_does(project: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setenv(CHOICE, "spark")
     monkeypatch.setenv("LAPSE_SPARK_CONF", SPARK_CONF)
     in_folder(project, "lapse", "score", "--out", str(by_spark))
-    assert len(pd.read_parquet(by_spark / "scores" / "scores.parquet")) > 100
-    assert differences(by_duckdb / "scores", by_spark / "scores") == []
-    assert (by_duckdb / "lists" / "at_risk.csv").read_bytes() == (by_spark / "lists" / "at_risk.csv").read_bytes()
+    of_duckdb, of_spark = (folder / "latest" for folder in (by_duckdb, by_spark))
+    assert len(pd.read_parquet(of_spark / "scores.parquet")) > 100
+    assert differences(of_duckdb, of_spark) == []
+    assert (of_duckdb / "lists/at_risk.csv").read_bytes() == (of_spark / "lists/at_risk.csv").read_bytes()
