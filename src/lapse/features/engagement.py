@@ -70,8 +70,7 @@ def event_balance(kinds: Any, event_type: str) -> Any:
 @engagement.aggregate(
     Entry("Everything the customer did besides buying in the last {window} days.", "events", YOUNG_LOG, "lower",
           "less_active", "did {engagement_count_{window}d:#thing} besides buying in the last {window} days, others "
-          "typically {others:,.0f}", default=0,
-          core_windows="every second"),
+          "typically {others:,.0f}", default=0),
     over=["window"],
 )  # fmt: skip
 def engagement_count(kinds: Any, window: int, inputs: Inputs) -> Any:

@@ -127,7 +127,7 @@ def earlier_orders_per_30_days(row: Any, window: int) -> Any:
 @purchasing.derived(
     Entry("Order rate of the last {window} days over the customer's own long run; 1 is unchanged.", "ratio",
           YOUNG_LOG, "lower", "ordering_less",
-          LONG_RUN, reference_value=1, protective_reason=LONG_RUN),
+          LONG_RUN, reference_value=1, protective_reason=LONG_RUN, core_windows="every second"),
     over=["window"],
 )  # fmt: skip
 def order_rate_to_own(row: Any, window: int) -> Any:

@@ -18,8 +18,7 @@ service = Family("service", "event_days", "complaints, tickets, failed payments"
 
 @returns.aggregate(
     Entry("Days with a return in the last {window} days.", "days", YOUNG_LOG, "higher", "returns",
-          "returned something on {return_days_{window}d:#day} of the last {window}", reference_value=0, default=0,
-          core_windows="every second"),
+          "returned something on {return_days_{window}d:#day} of the last {window}", reference_value=0, default=0),
     over=["window"],
 )  # fmt: skip
 def return_days(days: Any, window: int) -> Any:

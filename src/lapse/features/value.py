@@ -76,7 +76,8 @@ def mean_order_value(days: Any) -> Any:
 @value.aggregate(
     Entry("Spend per order in the last {window} days over that in the whole log; 1 is unchanged.", "ratio",
           "null without an order in them, or where the log is younger", "lower", "small_orders",
-          VALUE_TO_OWN, reference_value=1, protective_reason=VALUE_TO_OWN),
+          VALUE_TO_OWN, reference_value=1, protective_reason=VALUE_TO_OWN,
+          core_windows="every second"),
     over=["window"], whole=True,
 )  # fmt: skip
 def order_value_change(days: Any, window: int) -> Any:

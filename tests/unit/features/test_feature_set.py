@@ -50,8 +50,8 @@ def test_no_attribute_is_dropped_and_baselines_keep_orders_and_spend() -> None:
     core = learned_features(CORE)
     assert {"attribute_age", "attribute_region_north", "attribute_region_south"} <= set(core)
     assert {f"{fact}_{days}d" for fact in ("order_count", "net_spend") for days in ALL.windows} <= set(core)
-    assert {"return_days_14d", "return_days_60d", "return_days_180d"} <= set(core), "every second, from the longest"
-    assert not {"return_days_7d", "return_days_30d", "order_rate_to_own_30d"} & set(core)
+    assert {"order_rate_to_own_14d", "order_rate_to_own_60d", "order_rate_to_own_180d"} <= set(core), "every second, from the longest"
+    assert not {"return_days_14d", "order_rate_to_own_7d", "order_rate_to_own_30d"} & set(core)
 
 
 def test_own_features_stay_on() -> None:
