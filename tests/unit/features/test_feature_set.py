@@ -50,7 +50,9 @@ def test_no_attribute_is_dropped_and_baselines_keep_orders_and_spend() -> None:
     core = learned_features(CORE)
     assert {"attribute_age", "attribute_region_north", "attribute_region_south"} <= set(core)
     assert {f"{fact}_{days}d" for fact in ("order_count", "net_spend") for days in ALL.windows} <= set(core)
-    assert {"order_rate_to_own_14d", "order_rate_to_own_60d", "order_rate_to_own_180d"} <= set(core), "every second, from the longest"
+    assert {"order_rate_to_own_14d", "order_rate_to_own_60d", "order_rate_to_own_180d"} <= set(core), (
+        "every second, from the longest"
+    )
     assert not {"return_days_14d", "order_rate_to_own_7d", "order_rate_to_own_30d"} & set(core)
 
 
