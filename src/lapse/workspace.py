@@ -128,15 +128,18 @@ class Workspace:
             raise DataError(f"{report.refusal} All reasons: {page}.")
         return report
 
-    def check(self) -> UsabilityReport | RefusedReport:
-        """Validate the sources and return the usability report; writes the validated tables, or the rejects, only."""
+    def check(self, list_columns: Sequence[str] = ()) -> UsabilityReport | RefusedReport:
+        """Validate the sources and return the usability report; writes the validated tables, or the rejects, only.
+
+        `list_columns`: columns that the delivered customers must have, because lists will show them.
+        """
         from lapse.history.validation.validate import DeliveryRefused
         from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
 
         snapshots, churn = self.settings.snapshots, self.settings.churn
         with open_duckdb() as engine:
             try:
-                counts, is_refused = self.validate_sources(engine), False
+                counts, is_refused = self.validate_sources(engine, list_columns), False
             except DeliveryRefused as refused:
                 counts, is_refused = refused.counts, True
             for name, count in counts.items():
@@ -147,13 +150,13 @@ class Workspace:
                 max_comeback=churn.max_comeback,
             )  # fmt: skip
 
-    def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
+    def validate_sources(self, engine: DuckEngine, list_columns: Sequence[str] = ()) -> dict[str, Count]:
         """Write the validated tables, the rejects and the data profile, and return the counts of every source."""
         from lapse.history.validation.validate import validate
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(), list_columns=self.settings.lists.delivered,
+            self.today(), list_columns=list_columns,
         )  # fmt: skip
         return counts
 

@@ -86,9 +86,9 @@ class Lists(Section):
 
     min_risk: Share | Literal["auto"]
     max_customers: Annotated[int, Field(gt=0, le=2**31 - 1)]
-    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit"] | Literal["auto"]
+    rank_by: Literal["churn_risk", "value_at_stake", "expected_profit", "auto"] = "auto"
     at_a_loss: bool = False
-    columns: list[str]
+    columns: list[str] = Field(default_factory=list)
     """Columns of the delivered customers that stand beside each listed one, by their delivered names."""
     declared: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")], DeclaredList] = Field(default_factory=dict)
     actions: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=lambda: dict(ACTIONS))

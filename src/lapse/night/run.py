@@ -1,4 +1,4 @@
-"""The scheduler's run: sources in, scores and lists out, without DVC and without training."""
+"""The scheduler's run: score what the sources say today and archive it, without DVC and without training."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def check_delivery(here: Workspace) -> UsabilityReport | RefusedReport:
     Without a model they are held against their own past, by the ages that params allow; a delivery that cannot be read is
     held against nothing. Nothing is published.
     """
-    report, today = here.check(), here.today()
+    report, today = here.check(here.settings.lists.delivered), here.today()
     if isinstance(report, RefusedReport):
         return report
     alone = findings_of(compare_tables(here.profile.tables, None, max_ages=here.settings.score.max_log_age, today=today))

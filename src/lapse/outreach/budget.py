@@ -1,4 +1,4 @@
-"""The best list within a budget: money or a number of contacts in, the largest expected profit out."""
+"""The list of the largest expected profit within an amount of money or a number of contacts."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from lapse.core.errors import SettingsError
 from lapse.core.settings import load_settings
@@ -79,3 +80,20 @@ def test_a_file_that_is_no_settings(content: bytes, said: str, tmp_path: Path) -
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="in the folder that holds"):
         load_settings(tmp_path / "params.yaml")
+
+
+def test_params_of_an_earlier_lapse_are_still_read(tmp_path: Path) -> None:
+    """What came later has a default, and no stage watches a key that such params lack: DVC would refuse them."""
+    yaml = YAML(typ="safe")
+    params = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["lists"] = {"min_risk": "auto", "max_customers": 500}
+    params["score"] = {name: params["score"][name] for name in ("as_of", "high_risk", "medium_risk")}
+    params["features"] = {"windows": "auto", "responses": {}}
+    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+    assert load_settings(tmp_path / "params.yaml").lists.columns == []
+    for stage in yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values():
+        for key in (key for key in stage["params"] if isinstance(key, str)):
+            value = params
+            for part in key.split("."):
+                value = value[part]
