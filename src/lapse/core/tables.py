@@ -611,7 +611,7 @@ AT_RISK = Table(
 
 LIST_CHANGES = Table(
     "list_changes",
-    "scores/as_of=<day>/lists/changes.csv",
+    "nightly/as_of=<day>/lists/changes.csv",
     "one row per list and customer who is on it, or was on the one of the run before; none for the first run",
     ("list", "customer_id"),
     (

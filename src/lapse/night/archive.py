@@ -1,8 +1,9 @@
 """The archive of scored days: one folder per day, whole or not there, and `latest`, which leads to the newest.
 
-scores/as_of=2026-11-26/   scores.parquet, leaving.parquet, lists/, manifest.json
-scores/as_of=2026-11-27/
-scores/latest              a link to the newest of them; where links are not possible, a text file with its name
+nightly/as_of=2026-11-26/   scores.parquet, leaving.parquet, lists/, manifest.json
+nightly/as_of=2026-11-27/
+nightly/latest              a link to the newest of them; where links are not possible, a text file with its name
+nightly/scores/, lists      links through latest, where the newest run's files were before there were days
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ from lapse.core.windows import parse_day
 WORK = ".lapse-score-"
 LOCK = "score"
 DAY, LATEST = "as_of=", "latest"
+THROUGH_LATEST = {
+    "scores/scores.parquet": "../latest/scores.parquet", "scores/leaving.parquet": "../latest/leaving.parquet",
+    "scores/manifest.json": "../latest/manifest.json", "lists": "latest/lists",
+}  # fmt: skip
+"""Links that never change, by which programs find the newest run's files: all of them move with `latest`, at once."""
 SCORES, LEAVING, LISTS, MANIFEST = "scores.parquet", "leaving.parquet", "lists", "manifest.json"
 
 
@@ -107,3 +113,8 @@ class Archive:
             write_text(pointer, f"{name}\n")
             return
         os.replace(new, pointer)  # noqa: PTH105
+        for place, target in THROUGH_LATEST.items():
+            link = self.folder / place
+            link.parent.mkdir(exist_ok=True)
+            if not os.path.lexists(link):
+                link.symlink_to(target)

@@ -29,7 +29,7 @@ IGNORED = """\
 __pycache__/
 /mlflow.db
 /mlartifacts/
-/scores/
+/nightly/
 # Outputs of the pipeline and your deliveries: DVC and you hold them, git does not.
 /data/*
 !/data/README.md

@@ -38,6 +38,8 @@ def test_a_day_is_added_replaced_and_found(exchanges: bool, tmp_path: Path, monk
     assert archive.before(SECOND) == FIRST and archive.before(FIRST) is None
     put(archive, SECOND, "b")
     assert read(archive, SECOND) == {"b"} and (tmp_path / "scores/latest/manifest.json").read_text() == "b"
+    assert (tmp_path / "scores/scores/scores.parquet").read_text() == "b", "where the newest file was before there were days"
+    assert (tmp_path / "scores/lists/at_risk.csv").read_text() == "b"
     assert archive.prune(None) == [] and archive.prune(1) == [] and archive.prune(0) == [FIRST]
     assert archive.days() == [SECOND] and not archive.run_of(FIRST).exists()
 

@@ -91,7 +91,7 @@ def require_whole(folder: Path) -> Manifest:
 @pytest.mark.slow
 def test_a_killed_night_changes_nothing(shop: Workspace) -> None:
     """`lapse score`, killed anywhere between its start and its end."""
-    dice, archive, last = random.Random(7), Archive(Path("scores")), shop.period.last_complete_day
+    dice, archive, last = random.Random(7), Archive(Path("nightly")), shop.period.last_complete_day
     score_once(Path(), archive.folder, as_of=str(last - timedelta(days=7)))
     shutil.copytree(archive.folder, "undisturbed", symlinks=True)
     began = time.monotonic()

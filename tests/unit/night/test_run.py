@@ -64,7 +64,12 @@ def test_a_manifest_tells_the_truth_and_a_run_that_fails_changes_nothing(
     Workspace().activity()
     Workspace().score()
     assert content(run) == told.outputs
-    assert sorted(path.name for path in OUT.iterdir() if not path.name.endswith(".lock")) == [run.name, "latest"]
+    assert sorted(path.name for path in OUT.iterdir() if not path.name.endswith(".lock")) == [
+        run.name,
+        "latest",
+        "lists",
+        "scores",
+    ]
 
 
 @pytest.mark.slow
