@@ -85,12 +85,12 @@ class Changes(Part):
 
 
 class Step(Part):
-    """One step of the run; peak_mib: the most memory that the process had held by its end."""
+    """One step of the run; peak_mib: the most memory that the process had held by its end, None where that is not known."""
 
     name: str
     seconds: float
     cpu_seconds: float
-    peak_mib: int
+    peak_mib: int | None
 
 
 class Manifest(Part):

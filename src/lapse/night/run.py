@@ -45,8 +45,6 @@ from lapse.workspace import Workspace
 
 LOG = stage_logger("score")
 
-SCORE = "score"
-
 
 def score_once(
     root: Path, out: Path, *, as_of: str | None = None, model: Choice | None = None, max_log_age: int | None = None

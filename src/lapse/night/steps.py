@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -34,7 +33,11 @@ class Steps:
         LOG.info(f"{name}: {step.seconds:.1f} s", extra={"step": step.model_dump()})
 
 
-def _peak_mib() -> int:
-    """Return the most memory that the process has held so far; Linux counts in KiB, macOS in bytes."""
+def _peak_mib() -> int | None:
+    """Return the most memory that the process has held so far; Linux counts in KiB, macOS in bytes, Windows not at all."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak / 1024 if sys.platform != "darwin" else peak / 1024**2)
