@@ -74,8 +74,8 @@ def test_columns_need_a_table_of_customers() -> None:
         parse_settings(settings)
 
 
-def test_an_unknown_column_is_refused_as_soon_as_the_customers_are_read(tmp_path: Path) -> None:
-    """Not at the last stage: whoever runs `lapse check` or stage validate hears of it."""
+def test_an_unknown_column_is_refused_when_the_delivery_is_checked(tmp_path: Path) -> None:
+    """`lapse check` asks for the columns that lists will show, long before the last stage would miss one."""
     (tmp_path / "c.csv").write_text("Kunde,E-Mail\n1,a@x.example\n", "utf-8")
     (tmp_path / "t.csv").write_text("Kunde,Tag\n1,2024-05-01\n", "utf-8")
     given = load_settings(ROOT / "params.yaml").model_dump()
@@ -90,7 +90,7 @@ def test_an_unknown_column_is_refused_as_soon_as_the_customers_are_read(tmp_path
             with pytest.raises(
                 SettingsError, match=r"no column 'E-mial'\. Did you mean 'E-Mail'\? They have: Kunde, E-Mail"
             ):
-                here.check()
+                here.check(here.settings.lists.columns)
             assert not here.paths.validated.exists(), "nothing is written"
             continue
         with open_duckdb(2) as engine:
