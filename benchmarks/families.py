@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.special import expit
 
-from lapse.core.engine import open_engine
+from lapse.core.engine import open_duckdb
 from lapse.core.metrics import Scorecard
 from lapse.core.settings import load_settings
 from lapse.features.build import write_features
@@ -50,16 +50,17 @@ def main() -> None:
     churn = settings.churn.model_copy(update={"active_days": asked.active, "horizon_days": asked.horizon})
     windows = churn.windows
     sources = settings.sources.model_copy(update={"until": str(windows.decided_on(asked.cutoff))})
-    with tempfile.TemporaryDirectory() as name, open_engine() as engine:
+    with tempfile.TemporaryDirectory() as name, open_duckdb() as engine:
         work = Path(name)
         today = asked.cutoff + timedelta(days=10_000)
         profile, _ = validate(engine, sources, settings.business_timezone, work / "validated", work / "report.json", today)
         write_activity(engine, work / "validated", work / "activity", profile.rating_scale, churn.reasons)
         activity = read_activity(engine, work / "activity")
-        step, most = asked.step or settings.snapshots.step_days, settings.snapshots.max_cutoffs
-        write_snapshots(engine, activity, work / "snapshots", windows, profile.period, step, most)
-        last = profile.period.last_complete_day
-        write_labels(engine, work / "snapshots", activity, work / "labels", windows, last)
+        write_snapshots(
+            engine, activity, work / "snapshots", windows=windows, period=profile.period,
+            step_days=asked.step or settings.snapshots.step_days, max_cutoffs=settings.snapshots.max_cutoffs,
+        )  # fmt: skip
+        write_labels(engine, work / "snapshots", activity, work / "labels", windows=windows, period=profile.period)
         inputs = feature_inputs(profile, windows, settings.features.model_copy(update={"set": "all"}), Path())
         write_features(engine, activity, work / "snapshots", work / "features", profile.period, inputs)
         cutoffs = cutoffs_in(work / "labels")

@@ -68,9 +68,7 @@ def run(params: str, validated: str, work: str, cutoffs: int, threads: int, only
         clock.append(_now())
         write_features(engine, activity, out / "snapshots", out / "features", period, inputs, families)
         clock.append(_now())
-        write_labels(
-            engine, out / "snapshots", activity, out / "labels", windows=windows, last_complete_day=period.last_complete_day
-        )
+        write_labels(engine, out / "snapshots", activity, out / "labels", windows=windows, period=period)
         clock.append(_now())
     return {
         "stages": {name: clock[number + 1][0] - clock[number][0] for number, name in enumerate(STAGES)},

@@ -138,7 +138,7 @@ def recovery(engine: Engine, purchase_days: ir.Table, period: Period, windows: C
     cutoffs = [start - timedelta(days=windows.lead_days) for start in whole[:MOST_RECOVERIES]]
     if not cutoffs:
         return Comeback(windows.horizon_days, by_days, 0, None)
-    levels: Any = levels_at(purchase_days, cutoffs, windows, with_following=True)
+    levels: Any = levels_at(purchase_days, cutoffs, windows, gaps=period.gaps, with_following=True)
     sums: dict[str, Any] = {}
     for n in range(len(cutoffs)):
         declined = levels[f"eligible_{n}"] & fell(levels[f"outcome_{n}"], levels[f"level_{n}"], windows)

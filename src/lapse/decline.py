@@ -6,13 +6,13 @@ history is shrunk towards the rate of everybody eligible at the cutoff:
 
     level = horizon * (between * own + within * mean) / (between * days + within)
 
-`days` are those since the customer's first order and `own` what they bought after it (the first order only says when to
-begin); mean = sum(own) / sum(days). within = sum(q) / sum(days), where q is the sum of the squares of the purchase days'
-amounts: the variance of a day, of purchases that come at random. between is the variance of the customers' rates, by
-moments: (sum((own - mean * days) ** 2) - sum(q)) / sum(days ** 2), at least 0. For spend this is the credibility mean of
-Buehlmann and Straub (1970); a purchase day counts 1, so that for purchase days within = mean and the level is the mean of
-the empirical Bayes gamma-Poisson model. Buckinx and Van den Poel (2005) and Migueis et al. (2012) describe partial
-defection.
+`days` are those since the customer's first order, without gaps of months in the log, and `own` what they bought after it
+(the first order only says when to begin); mean = sum(own) / sum(days). within = sum(q) / sum(days), where q is the sum of
+the squares of the purchase days' amounts: the variance of a day, of purchases that come at random. between is the variance
+of the customers' rates, by moments: (sum((own - mean * days) ** 2) - sum(q)) / sum(days ** 2), at least 0. For spend this
+is the credibility mean of Buehlmann and Straub (1970); a purchase day counts 1, so that for purchase days within = mean and
+the level is the mean of the empirical Bayes gamma-Poisson model. Buckinx and Van den Poel (2005) and Migueis et al. (2012)
+describe partial defection.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import ibis
 import ibis.expr.types as ir
 
 from lapse.core.churn_meaning import RECOVERED
-from lapse.core.windows import ChurnWindows
+from lapse.core.windows import ChurnWindows, Window
 from lapse.snapshots import in_window, is_eligible
 
 EXACT = "decimal(19, 0)"
@@ -39,7 +39,12 @@ DIGITS = 1_000_000
 
 
 def levels_at(
-    purchase_days: ir.Table, cutoffs: Sequence[date], windows: ChurnWindows, *, with_following: bool = False
+    purchase_days: ir.Table,
+    cutoffs: Sequence[date],
+    windows: ChurnWindows,
+    *,
+    gaps: Sequence[Window],
+    with_following: bool = False,
 ) -> ir.Table:
     """Return a row per customer who ever ordered: at each cutoff, by its number, what came of them.
 
@@ -59,8 +64,7 @@ def levels_at(
         if with_following:
             of_customer[f"following_{n}"] = _amount_in(days, windows.following(cutoff), windows)
     customers: Any = days.group_by("customer_id").aggregate(first_day=days.first_day.min(), **of_customer)
-    since = {f"days_since_{n}": ibis.literal(cutoff, type="date").delta(customers.first_day, unit="day").cast("int64")
-             for n, cutoff in enumerate(cutoffs)}  # fmt: skip
+    since = {f"days_since_{n}": _days_since(customers.first_day, cutoff, gaps) for n, cutoff in enumerate(cutoffs)}
     customers = customers.mutate(**since)
     everybody: Any = customers.aggregate(
         **{f"{name}_{n}": value for n in range(len(cutoffs)) for name, value in _sums(customers, n).items()}
@@ -80,6 +84,20 @@ def fell(outcome: Any, level: Any, windows: ChurnWindows) -> Any:
 def recovered(following: Any, level: Any) -> Any:
     """Return whether what follows the outcome window is back near a level (RECOVERED), or above it."""
     return following * 100 >= level * RECOVERED
+
+
+def _days_since(first_day: Any, cutoff: date, gaps: Sequence[Window]) -> Any:
+    """Return the days of log after the first order up to a cutoff: those of gaps between the two are none."""
+
+    def up_to(day: date) -> Any:
+        days = ibis.literal(day, type="date").delta(first_day, unit="day").cast("int64")
+        return ibis.ifelse(days > 0, days, 0)
+
+    days = ibis.literal(cutoff, type="date").delta(first_day, unit="day").cast("int64")
+    for gap in gaps:
+        if gap.end <= cutoff:
+            days = days - (up_to(gap.end) - up_to(gap.start))
+    return days
 
 
 def _amounts(purchase_days: ir.Table, windows: ChurnWindows) -> ir.Table:

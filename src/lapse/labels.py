@@ -59,40 +59,40 @@ def write_labels(
     out: Path,
     *,
     windows: ChurnWindows,
-    last_complete_day: date,
+    period: Period,
 ) -> dict[date, float]:
     """Write one file of labels per cutoff of the snapshots and return the churn rate of each."""
     prune(out, cutoffs_in(snapshots))
     rates = {}
     for cutoff in cutoffs_in(snapshots):
         rows = engine.read(snapshots / f"{cutoff}.parquet")
-        engine.write(churn_labels(rows, activity, cutoff, windows, last_complete_day), out / f"{cutoff}.parquet", LABELS.key)
+        engine.write(churn_labels(rows, activity, cutoff, windows, period), out / f"{cutoff}.parquet", LABELS.key)
         written: Any = engine.read(out / f"{cutoff}.parquet")
         rates[cutoff] = float(written.churned.mean().to_pyarrow().as_py() or 0.0)
     return rates
 
 
 def churn_labels(
-    snapshots: ir.Table, activity: Mapping[str, ir.Table], cutoff: date, windows: ChurnWindows, last_complete_day: date
+    snapshots: ir.Table, activity: Mapping[str, ir.Table], cutoff: date, windows: ChurnWindows, period: Period
 ) -> ir.Table:
     """Return the labels of the snapshots of one mature cutoff, by the mode of churn (tables.LABELS)."""
-    labels = outcome_labels(snapshots, activity["purchase_days"], cutoff, windows, last_complete_day)
+    labels = outcome_labels(snapshots, activity["purchase_days"], cutoff, windows, period)
     if windows.mode == "subscription":
         return contract_labels(labels, activity["subscription_days"], cutoff, windows)
     if windows.mode == "decline":
-        return decline_labels(labels, activity["purchase_days"], cutoff, windows)
+        return decline_labels(labels, activity["purchase_days"], cutoff, windows, period)
     return labels
 
 
 def outcome_labels(
-    snapshots: ir.Table, purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, last_complete_day: date
+    snapshots: ir.Table, purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, period: Period
 ) -> ir.Table:
     """Return churned by orders, and the orders and spend of the outcome window (tables.LABELS).
 
     churned = 1 when no order falls into `(cutoff + lead, cutoff + lead + horizon]`. Raises DataError for an immature
     cutoff: its outcome is not known, so it has no label.
     """
-    _require_mature(cutoff, windows, last_complete_day)
+    _require_mature(cutoff, windows, period)
     days: Any = purchase_days
     inside = days.filter(in_window(days, windows.outcome(cutoff)))
     came: Any = inside.group_by("customer_id").aggregate(
@@ -122,9 +122,11 @@ def contract_labels(labels: ir.Table, subscription_days: ir.Table, cutoff: date,
     return table.select(LABELS.names)
 
 
-def decline_labels(labels: ir.Table, purchase_days: ir.Table, cutoff: date, windows: ChurnWindows) -> ir.Table:
+def decline_labels(
+    labels: ir.Table, purchase_days: ir.Table, cutoff: date, windows: ChurnWindows, period: Period
+) -> ir.Table:
     """Return labels by orders with `churned` by the customer's own level instead, and that level (`decline.levels_at`)."""
-    held: Any = levels_at(purchase_days, [cutoff], windows)
+    held: Any = levels_at(purchase_days, [cutoff], windows, gaps=period.gaps)
     joined = labels.left_join(held, "customer_id")
     others = {name: labels[name] for name in labels.columns if name not in ("churned", "level")}
     table: ir.Table = joined.select(
@@ -158,7 +160,7 @@ def count_churners(
     activity: Mapping[str, ir.Table],
     cutoffs: Sequence[date],
     windows: ChurnWindows,
-    last_complete_day: date,
+    period: Period,
 ) -> list[ChurnCount]:
     """Return what `population` and `churn_labels` make of each cutoff, counted in one pass over the activity.
 
@@ -167,8 +169,8 @@ def count_churners(
     if not cutoffs:
         return []
     for cutoff in cutoffs:
-        _require_mature(cutoff, windows, last_complete_day)
-    customers: Any = _outcomes(activity, cutoffs, windows)
+        _require_mature(cutoff, windows, period)
+    customers: Any = _outcomes(activity, cutoffs, windows, period)
     totals = {}
     for number in range(len(cutoffs)):
         eligible = customers[f"eligible_{number}"]
@@ -180,10 +182,10 @@ def count_churners(
     return [ChurnCount(day, *counts) for day, counts in zip(cutoffs, counted, strict=True)]
 
 
-def _outcomes(activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows) -> ir.Table:
+def _outcomes(activity: Mapping[str, ir.Table], cutoffs: Sequence[date], windows: ChurnWindows, period: Period) -> ir.Table:
     """Return a row per customer: at each cutoff, by its number, whether they were eligible, churned, and leaving."""
     if windows.mode == "decline":
-        levels: Any = levels_at(activity["purchase_days"], cutoffs, windows)
+        levels: Any = levels_at(activity["purchase_days"], cutoffs, windows, gaps=period.gaps)
         fallen = {f"churned_{n}": fell(levels[f"outcome_{n}"], levels[f"level_{n}"], windows) for n in range(len(cutoffs))}
         never = {f"leaving_{n}": ibis.literal(False) for n in range(len(cutoffs))}  # noqa: FBT003
         outcomes: ir.Table = levels.mutate(**fallen, **never)
@@ -219,14 +221,14 @@ def churn_log_odds(
     rates: dict[date, float] = {}
     for start in range(0, len(days), CUTOFFS_AT_ONCE):
         at_once = days[start : start + CUTOFFS_AT_ONCE]
-        for count in count_churners(engine, activity, at_once, windows, period.last_complete_day):
+        for count in count_churners(engine, activity, at_once, windows, period):
             if count.eligible < FEWEST:
                 return rates
             rates[count.cutoff_date] = math.log((count.churned + 0.5) / (count.eligible - count.churned + 0.5))
     return rates
 
 
-def _require_mature(cutoff: date, windows: ChurnWindows, last_complete_day: date) -> None:
-    if not windows.is_mature(cutoff, last_complete_day):
+def _require_mature(cutoff: date, windows: ChurnWindows, period: Period) -> None:
+    if not windows.is_mature(cutoff, period.last_complete_day):
         raise DataError(f"labels: cutoff {cutoff} is not mature: its label is decided on {windows.decided_on(cutoff)}, the "
-                        f"complete days of the log end on {last_complete_day}. Use an earlier cutoff.")  # fmt: skip
+                        f"complete days of the log end on {period.last_complete_day}. Use an earlier cutoff.")  # fmt: skip

@@ -203,9 +203,9 @@ class Workspace:
         from lapse.labels import write_labels
 
         with self.engine() as engine:
-            tables, last = self.activity_tables(engine), self.period.last_complete_day
+            tables = self.activity_tables(engine)
             rates = write_labels(
-                engine, self.paths.snapshots, tables, self.paths.labels, windows=self.windows, last_complete_day=last
+                engine, self.paths.snapshots, tables, self.paths.labels, windows=self.windows, period=self.period
             )
         for cutoff, rate in rates.items():
             stage_logger("labels").info(f"{cutoff}: {rate:.1%} churned")

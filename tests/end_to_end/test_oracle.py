@@ -59,7 +59,7 @@ def test_true_risk_is_calibrated(tmp_path):
         days = engine.materialize(purchase_days(lines.mutate(order_date=lines.ordered_at.date(), **lacking)), "days")
         period = Period(cutoff - timedelta(days=300), last, last)
         eligible = eligible_customers(days, cutoff, windows, period)
-        labels = engine.frame(outcome_labels(eligible, days, cutoff, windows, last))
+        labels = engine.frame(outcome_labels(eligible, days, cutoff, windows, period))
     rows = truth.merge(labels, on="customer_id", validate="one_to_one")
     assert len(rows) == len(truth) == len(labels) > 10_000
     rows = rows.sort_values("true_risk")
@@ -93,8 +93,7 @@ def aurocs(shop, folder):
             step_days=step,
             max_cutoffs=CUTOFFS,
         )
-        last = profile.period.last_complete_day
-        write_labels(engine, folder / "snapshots", activity, folder / "labels", windows=windows, last_complete_day=last)
+        write_labels(engine, folder / "snapshots", activity, folder / "labels", windows=windows, period=profile.period)
         inputs = feature_inputs(profile, windows, settings.features, Path())
         write_features(engine, activity, folder / "snapshots", folder / "features", profile.period, inputs)
         fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs_in(folder / "labels")[-1:])

@@ -62,15 +62,14 @@ DECLINE = replace(GOLDEN_WINDOWS, mode="decline")
 def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
     activity = roll_up(golden_log)
     snapshots = eligible_customers(activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD)
-    last = GOLDEN_PERIOD.last_complete_day
     # As if the log had begun two years before: then no window is too long for it.
     history_days = 730
     tables: dict[str, Any] = {
         **activity,
         "snapshots": snapshots,
-        "labels": outcome_labels(snapshots, activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, last),
-        **_contract(golden_log, activity["purchase_days"], last),
-        "decline_labels": churn_labels(snapshots, activity, GOLDEN_CUTOFF, DECLINE, last),
+        "labels": outcome_labels(snapshots, activity["purchase_days"], GOLDEN_CUTOFF, GOLDEN_WINDOWS, GOLDEN_PERIOD),
+        **_contract(golden_log, activity["purchase_days"]),
+        "decline_labels": churn_labels(snapshots, activity, GOLDEN_CUTOFF, DECLINE, GOLDEN_PERIOD),
     }
     frames = {}
     computed = {name: engine.frame(table) for name, table in tables.items()}
@@ -82,12 +81,12 @@ def made(engine: Engine, golden_log: dict[str, Any]) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def _contract(golden_log: dict[str, Any], purchase_days: Any, last: Any) -> dict[str, Any]:
+def _contract(golden_log: dict[str, Any], purchase_days: Any) -> dict[str, Any]:
     """Return the labels of the same log looked at as subscriptions: 20 days, 10 more for a renewal, and only cancellations count."""
     windows = ChurnWindows(60, 20, mode="subscription", renewal_days=10)
     days = subscription_days(golden_log["subscriptions"], ["cancelled"])
     held = subscribed_customers(days, GOLDEN_CUTOFF, windows, GOLDEN_PERIOD)
-    by_order = outcome_labels(held, purchase_days, GOLDEN_CUTOFF, windows, last)
+    by_order = outcome_labels(held, purchase_days, GOLDEN_CUTOFF, windows, GOLDEN_PERIOD)
     return {"contract_labels": contract_labels(by_order, days, GOLDEN_CUTOFF, windows)}
 
 

@@ -39,7 +39,6 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
     """An engine and a validated log in, every table from activity on as Parquet in `out`, for each mode of churn."""
     write_activity(engine, log.validated, out / "activity", log.scale, None)
     activity = read_activity(engine, out / "activity")
-    last = log.period.last_complete_day
     for mode in ("lapse", "decline", "subscription") if log.subscriptions else ("lapse", "decline"):
         of = "spend" if mode == "decline" else log.windows.of
         windows = dataclasses.replace(log.windows, mode=mode, of=of)
@@ -47,7 +46,7 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
         write_snapshots(
             engine, activity, snapshots, windows=windows, period=log.period, step_days=28, max_cutoffs=log.cutoffs
         )
-        write_labels(engine, snapshots, activity, folder / "labels", windows=windows, last_complete_day=last)
+        write_labels(engine, snapshots, activity, folder / "labels", windows=windows, period=log.period)
         crr = retention_periods(activity, log.period, windows.active_days, mode)
         pd.DataFrame([period.to_row() for period in crr]).to_parquet(folder / "crr.parquet")
     write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)

@@ -13,7 +13,7 @@ import pytest
 from lapse.comeback import recovery
 from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.engine import Engine
-from lapse.core.windows import ChurnWindows, Period
+from lapse.core.windows import ChurnWindows, Period, Window
 from lapse.labels import churn_labels, count_churners
 from lapse.snapshots import eligible_customers
 from tests.conftest import log_of, roll_up
@@ -29,10 +29,12 @@ def lines_of(days: Mapping[str, list[int]], amount: float = 5) -> list[dict[str,
             for who, every in days.items() for day in every]  # fmt: skip
 
 
-def labels_of(engine: Engine, lines: list[dict[str, Any]], windows: ChurnWindows = WINDOWS) -> dict[str, dict[str, Any]]:
+def labels_of(
+    engine: Engine, lines: list[dict[str, Any]], windows: ChurnWindows = WINDOWS, period: Period = PERIOD
+) -> dict[str, dict[str, Any]]:
     days = roll_up(log_of(engine, lines))
-    snapshots = eligible_customers(days["purchase_days"], CUTOFF, windows, PERIOD)
-    rows = engine.frame(churn_labels(snapshots, days, CUTOFF, windows, PERIOD.last_complete_day))
+    snapshots = eligible_customers(days["purchase_days"], CUTOFF, windows, period)
+    rows = engine.frame(churn_labels(snapshots, days, CUTOFF, windows, period))
     return {row["customer_id"]: row for row in rows.to_dict("records")}
 
 
@@ -45,6 +47,17 @@ def test_the_level_by_hand(engine: Engine) -> None:
     exactly = lines_of({"often": [*often, 5], "seldom": [*seldom, 5]})
     around = [labels_of(engine, exactly, replace(WINDOWS, share=share))["often"]["churned"] for share in (0.3921, 0.3922)]
     assert around == [0, 1], "a day against 0.99986 and 1.00011"
+
+
+def test_the_days_of_a_gap_in_the_log_are_no_days_without_orders(engine: Engine) -> None:
+    """What lies before a gap counts as if the gap were not there; who first came after it never knew it."""
+    whole = {"a": [-150, -120, -50, -30, -10], "b": [-200, -110, -9], "c": [-40, -20, -2]}
+    cut = {who: [day - 80 if day <= -100 else day for day in days] for who, days in whole.items()}
+    gap = Window(CUTOFF - timedelta(days=180), CUTOFF - timedelta(days=100))
+    after = Window(CUTOFF + timedelta(days=40), CUTOFF + timedelta(days=100))
+    with_gaps = replace(PERIOD, gaps=(gap, after))
+    assert labels_of(engine, lines_of(cut), period=with_gaps) == labels_of(engine, lines_of(whole))
+    assert labels_of(engine, lines_of(cut)) != labels_of(engine, lines_of(whole))
 
 
 def test_nothing_after_the_cutoff_moves_a_level(engine: Engine) -> None:
@@ -76,7 +89,7 @@ def test_a_recount_in_plain_python(engine: Engine, of: Literal["purchase_days", 
         assert rows[who]["level"] == pytest.approx(level, abs=2e-6)
         assert rows[who]["churned"] == (outcome < windows.share * rows[who]["level"] and level > 0), who
     activity = roll_up(log_of(engine, lines))
-    (counted,) = count_churners(engine, activity, [CUTOFF], windows, PERIOD.last_complete_day)
+    (counted,) = count_churners(engine, activity, [CUTOFF], windows, PERIOD)
     assert (counted.eligible, counted.churned) == (len(rows), sum(row["churned"] for row in rows.values()))
     found = recovery(engine, activity["purchase_days"], PERIOD, windows)
     assert found.silent >= 30 and found.share is not None

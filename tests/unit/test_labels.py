@@ -17,6 +17,7 @@ from tests.conftest import log_of, roll_up
 
 CUTOFF = date(2024, 3, 31)
 PERIOD = Period(date(2024, 1, 1), date(2024, 6, 1), date(2024, 6, 1))
+ENDS_EARLY = Period(date(2024, 1, 1), date(2024, 4, 29), date(2024, 4, 29))
 
 
 def test_an_immature_cutoff_has_no_label(engine: Engine) -> None:
@@ -24,7 +25,7 @@ def test_an_immature_cutoff_has_no_label(engine: Engine) -> None:
     windows = ChurnWindows(60, 30)
     snapshots = eligible_customers(days, CUTOFF, windows, PERIOD)
     with pytest.raises(DataError, match="not mature: its label is decided on 2024-04-30"):
-        outcome_labels(snapshots, days, CUTOFF, windows, date(2024, 4, 29))
+        outcome_labels(snapshots, days, CUTOFF, windows, ENDS_EARLY)
 
 
 def test_returns_free_lines_and_the_lead_are_no_orders(engine: Engine) -> None:
@@ -35,9 +36,7 @@ def test_returns_free_lines_and_the_lead_are_no_orders(engine: Engine) -> None:
     days = roll_up(log_of(engine, lines))["purchase_days"]
     windows = ChurnWindows(60, 30, lead_days=5)
     snapshots = eligible_customers(days, CUTOFF, windows, PERIOD)
-    labels = engine.frame(outcome_labels(snapshots, days, CUTOFF, windows, PERIOD.last_complete_day)).set_index(
-        "customer_id"
-    )
+    labels = engine.frame(outcome_labels(snapshots, days, CUTOFF, windows, PERIOD)).set_index("customer_id")
     assert labels["churned"].to_dict() == {"back": 0, "returns": 1, "free": 1, "early": 1, "late": 1, "last": 0}
     assert labels.loc["returns", "outcome_spend"] == -5
 
@@ -46,9 +45,7 @@ def test_without_money_every_line_is_an_order_and_spend_is_null(engine: Engine) 
     lines = [{"customer_id": "a", "ordered_at": day} for day in ("2024-03-01", "2024-04-10")]
     days = roll_up(log_of(engine, lines))["purchase_days"]
     windows = ChurnWindows(60, 30)
-    labels = engine.frame(
-        outcome_labels(eligible_customers(days, CUTOFF, windows, PERIOD), days, CUTOFF, windows, date(2024, 6, 1))
-    )
+    labels = engine.frame(outcome_labels(eligible_customers(days, CUTOFF, windows, PERIOD), days, CUTOFF, windows, PERIOD))
     assert labels[["churned", "outcome_orders"]].to_numpy().tolist() == [[0, 1]]
     assert labels["outcome_spend"].isna().all()
 
@@ -75,7 +72,7 @@ def test_churn_rates_reach_back_as_far_as_there_are_customers(engine: Engine, mo
     assert odds[date(2024, 3, 17)] == pytest.approx(3.5 / 2.5) and odds[date(2024, 2, 18)] == pytest.approx(0.5 / 2.5)
     assert odds[date(2023, 3, 19)] == pytest.approx(2.5 / 2.5)
     snapshots = eligible_customers(activity["purchase_days"], days[-1], windows, period)
-    labels = engine.frame(outcome_labels(snapshots, activity["purchase_days"], days[-1], windows, period.last_complete_day))
+    labels = engine.frame(outcome_labels(snapshots, activity["purchase_days"], days[-1], windows, period))
     assert labels["churned"].value_counts().to_dict() == {1: 3, 0: 2}
     assert found(cutoffs[-1:]) == found([date(2023, 3, 17), cutoffs[-1]]) == {}, "too far apart for a season"
     assert len(found([date(2024, 3, 16), cutoffs[-1]])) > 60, "a week apart, and no less"
@@ -109,10 +106,10 @@ def test_counting_many_cutoffs_agrees_with_the_labels_of_each(engine: Engine, wi
              for one in who]  # fmt: skip
     activity = rollup.roll_up(log_of(engine, lines, subscriptions=terms), None, ["cancelled"])
     cutoffs = [CUTOFF - timedelta(days=n) for n in (0, 1, 17, 40)]
-    counts = count_churners(engine, activity, cutoffs, windows, PERIOD.last_complete_day)
+    counts = count_churners(engine, activity, cutoffs, windows, PERIOD)
     for cutoff, count in zip(cutoffs, counts, strict=True):
         snapshots = population(activity, cutoff, windows, PERIOD)
-        labels = engine.frame(churn_labels(snapshots, activity, cutoff, windows, PERIOD.last_complete_day))
+        labels = engine.frame(churn_labels(snapshots, activity, cutoff, windows, PERIOD))
         assert (count.cutoff_date, count.eligible, count.churned) == (cutoff, len(labels), labels["churned"].sum())
         assert 0 < count.churned < count.eligible
         leaving = engine.frame(leaving_customers(activity, cutoff, windows))
@@ -123,5 +120,5 @@ def test_counting_many_cutoffs_agrees_with_the_labels_of_each(engine: Engine, wi
 def test_counting_refuses_an_immature_cutoff(engine: Engine) -> None:
     activity = roll_up(log_of(engine, [{"customer_id": "a", "ordered_at": "2024-03-01"}]))
     with pytest.raises(DataError, match="not mature"):
-        count_churners(engine, activity, [CUTOFF], ChurnWindows(60, 30), date(2024, 4, 29))
-    assert count_churners(engine, activity, [], ChurnWindows(60, 30), date(2024, 4, 29)) == []
+        count_churners(engine, activity, [CUTOFF], ChurnWindows(60, 30), ENDS_EARLY)
+    assert count_churners(engine, activity, [], ChurnWindows(60, 30), ENDS_EARLY) == []

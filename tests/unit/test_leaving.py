@@ -82,7 +82,7 @@ def test_nothing_entered_after_the_cutoff_moves_who_is_leaving(
 
 def test_only_those_at_risk_have_a_label(engine: Engine, activity: dict[str, Any]) -> None:
     snapshots = population(activity, CUTOFF, WINDOWS, PERIOD)
-    labels = engine.frame(churn_labels(snapshots, activity, CUTOFF, WINDOWS, PERIOD.last_complete_day))
+    labels = engine.frame(churn_labels(snapshots, activity, CUTOFF, WINDOWS, PERIOD))
     assert set(labels[labels["churned"] == 1]["customer_id"]) == {"notice a day later", "end entered late"}
     assert len(labels) == len(AT_RISK)
 

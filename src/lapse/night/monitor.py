@@ -121,7 +121,7 @@ def outcomes(
 ) -> pd.Series:
     """Return whether each customer of a day churned, by customer_id."""
     eligible = population(activity, day, windows, period).mutate(cutoff_date=ibis.literal(day, type="date"))
-    labels = engine.frame(churn_labels(eligible, activity, day, windows, period.last_complete_day))
+    labels = engine.frame(churn_labels(eligible, activity, day, windows, period))
     return labels.set_index("customer_id")["churned"].astype("int64")
 
 

@@ -197,7 +197,7 @@ def beside_churn(
         return None
     days = cutoff + timedelta(days=1), windows.outcome(cutoff).end
     retained = retention_over(activity, "outcome", days, active_days, windows.mode)
-    (churn,) = count_churners(engine, activity, [cutoff], windows, period.last_complete_day)
+    (churn,) = count_churners(engine, activity, [cutoff], windows, period)
     found = RetentionBesideChurn(windows, active_days, retained, churn)
     kept = churn.eligible - churn.churned
     if found.adds_up and (retained.customers_at_start, retained.retained) != (churn.eligible, kept):

@@ -150,7 +150,8 @@ def _rows(delivery: CheckedDelivery, cutoffs: Sequence[date], windows: ChurnWind
         silent = ibis.literal(cutoff, type="date").delta(last["last"], unit="day").cast("int64")
         frame = delivery.engine.frame(last.select("customer_id", silent=silent)).set_index("customer_id")
         for ending, of in kinds:
-            levels = delivery.engine.frame(levels_at(table, [cutoff], replace(windows, of=of), with_following=True))
+            at_cutoff = levels_at(table, [cutoff], replace(windows, of=of), gaps=delivery.period.gaps, with_following=True)
+            levels = delivery.engine.frame(at_cutoff)
             levels = levels[levels["eligible_0"]].set_index("customer_id").drop(columns="eligible_0")
             levels.columns = pd.Index([name.removesuffix("_0") + ending for name in levels.columns])
             frame = frame.join(levels, how="inner")

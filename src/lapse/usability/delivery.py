@@ -97,7 +97,7 @@ class CheckedDelivery:
 
     def churn_at(self, cutoffs: Sequence[date], windows: ChurnWindows) -> list[ChurnCount]:
         """Return the eligible and the churned at each mature cutoff, as the labels define them."""
-        return count_churners(self.engine, self.activity, cutoffs, windows, self.period.last_complete_day)
+        return count_churners(self.engine, self.activity, cutoffs, windows, self.period)
 
     def follow(self, longest_active: int, lead_days: int) -> FollowUp | None:
         """Return when customers ordered next, for the comeback shares; None where the log is too short to follow anybody."""

@@ -145,7 +145,7 @@ def _hold_labels(delivery: CheckedDelivery, cutoff: ChurnCount, windows: ChurnWi
         return False
     day, period = cutoff.cutoff_date, delivery.period
     eligible = population(delivery.activity, day, windows, period)
-    labels = churn_labels(eligible, delivery.activity, day, windows, period.last_complete_day)
+    labels = churn_labels(eligible, delivery.activity, day, windows, period)
     delivery.engine.materialize(labels, "checked_outcomes")
     delivery.engine.connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE checked_labels AS
