@@ -13,6 +13,7 @@ from lapse.core.errors import DataError
 from lapse.core.source_settings import SourceSettings
 from lapse.history.reading.sources import files_there, stage_source
 from lapse.history.validation.time_formats import format_of
+from lapse.setup.column_words import rank_of
 
 LOOKED_AT = 200
 """Different values of a column that are looked at, in an order that does not depend on the file's."""
@@ -85,6 +86,13 @@ def look_at(engine: DuckEngine, folder: Path) -> tuple[list[DeliveredFile], list
             columns.append(DeliveredColumn(theirs, type_, int(different), tuple(str(value) for (value,) in values)))
         found.append(DeliveredFile(name, int(rows), tuple(columns), staged.staged))
     return found, failed
+
+
+def best(file: DeliveredFile, meant: str, columns: Iterable[DeliveredColumn]) -> DeliveredColumn | None:
+    """Return the column whose name is the surest for what is meant; of equals the first."""
+    ranked = [(rank, file.names.index(column.name), column) for column in columns
+              if (rank := rank_of(column.name, meant)) is not None]  # fmt: skip
+    return min(ranked, key=lambda found: found[:2])[2] if ranked else None
 
 
 def _is_day(value: str) -> bool:
