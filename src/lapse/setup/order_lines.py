@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -17,6 +17,8 @@ MOST_GROUPS = 50
 """A text with so few different values tells groups apart."""
 SAME_WITHIN_ORDER = 0.9
 """An amount that is the same on all lines of so many orders of several lines is the order's, not the line's."""
+MOST_EMPTY = 0.2
+"""With a larger share of lines without a customer something more is wrong than guests."""
 PRESETS = resources.files("lapse") / "setup" / "presets"
 
 
@@ -91,14 +93,18 @@ def which_count(file: DeliveredFile) -> tuple[dict[str, Any], list[str]]:
     return ({"where": " AND ".join(conditions)} if conditions else {}), questions
 
 
-def open_questions(file: DeliveredFile, columns: Iterable[str]) -> list[str]:
-    """Return what a person must say about the money of order lines."""
+def open_questions(file: DeliveredFile, columns: Mapping[str, str]) -> list[str]:
+    """Return what a person must say about whose order lines are, and about their money."""
     found = []
+    customer = next(column for column in file.columns if column.name == columns["customer_id"])
+    if customer.empty > MOST_EMPTY * file.rows:
+        found.append(f"{customer.name} is empty on {customer.empty:,} of {file.rows:,} rows: guests, or an export that "
+                     f"fills it on the first line of an order only (fill_down: [{customer.name}, …])")  # fmt: skip
     currency = best(file, CURRENCY, [column for column in file.columns if 1 < column.different <= MOST_GROUPS])
     if currency is not None:
         found.append(f"{currency.name} holds {sample_keys(sorted(currency.values))}: amounts are added as they stand. "
                      "Deliver them in one currency")  # fmt: skip
-    if not {"amount", "unit_price"} & set(columns):
+    if not columns.keys() & {"amount", "unit_price"}:
         found.append("no amount or price of a line was found: without one there are no values at stake")
     return found
 

@@ -113,6 +113,13 @@ def test_subscriptions_and_what_nobody_can_tell(tmp_path: Path) -> None:
         propose(tmp_path / "none")
 
 
+def test_cells_on_the_first_line_of_an_order_only_are_asked_for(tmp_path: Path) -> None:
+    lines = "order;date;customer;total\n1;2024-01-05;a;1\u202f200,50 €\n1;2024-01-05;;3,00 €\n2;2024-01-16;b;2,00 €\n"
+    proposal = propose(delivered(tmp_path / "in", {"lines.csv": lines}))
+    assert proposal.sources()["transactions"]["columns"]["amount"] == "total"
+    assert "customer is empty on 1 of 3 rows: guests, or" in str(proposal)
+
+
 def test_names_are_compared_without_accents_signs_and_case() -> None:
     assert plain_name("Numéro  de_Commande") == "numerocommande" and plain_name("Ilość") == "ilosc"
     assert rank_of("CUSTOMER-ID", "customer_id") == 0 and rank_of("colour", "customer_id") is None
