@@ -149,5 +149,8 @@ def require_rules(lists: Lists, attributes: Sequence[str]) -> None:
             checked_rule(one.rule, columns, f"{where}.rule")
         if one.order is not None:
             checked_order(one.order, columns, f"{where}.order")
+        if one.consent == "not_needed" and one.channel != "none":
+            raise SettingsError(f"{where}.consent: not_needed would list customers who said no. It goes with channel: none, "
+                                "where nobody is contacted. Leave consent out.")  # fmt: skip
         if one.channel == "none" and one.consent == "given":
             raise SettingsError(f"{where}: channel none contacts nobody and needs no consent. Leave consent out.")

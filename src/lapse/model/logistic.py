@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from lapse.core.errors import ModelError
-from lapse.model.newton import coefficient_paths
 
 Floats = npt.NDArray[np.float64]
 DIGITS = 9  # significant: linear algebra differs in its last digits from one kind of processor to the next
 TAIL = 0.005  # values beyond these quantiles of the rows to fit on are set to the quantile
 WEAK = 1.0  # the inverse penalty of a rule, which has too few columns to overfit
+EXACT = 1e-12  # a gradient of the mean loss below it ends the search: further digits than are kept
+MOST_STEPS = 500
 MOST_ROWS = 200_000  # beyond them, more rows no longer change the coefficients, and take minutes
 
 
@@ -101,7 +102,7 @@ def fit_logistics(
     fitted = []
     # On one thread, so that the rounded coefficients do not depend on how many there are; on a busy machine it is faster.
     with threadpool_limits(1):
-        paths = coefficient_paths(design, churned, strengths)
+        paths = _coefficient_paths(design, churned, strengths)
     for coefficients in paths:
         weight, null_weight = np.zeros(len(names)), np.zeros(len(names))
         weight[used] = coefficients[: used.sum()] / spread[used]
@@ -112,6 +113,20 @@ def fit_logistics(
             base=_round(float(coefficients[-1])),
         ))  # fmt: skip
     return fitted
+
+
+def _coefficient_paths(design: Floats, churned: npt.NDArray[np.int64], strengths: Sequence[float]) -> list[Floats]:
+    """Return the coefficients, and last the unpenalised intercept, for each of `strengths`; each starts from the last."""
+    from sklearn.linear_model import LogisticRegression
+
+    if not design.shape[1]:
+        return [np.array([np.log(churned.mean() / (1 - churned.mean()))])] * len(strengths)
+    regression = LogisticRegression(solver="newton-cholesky", tol=EXACT, max_iter=MOST_STEPS, warm_start=True)
+    found = {}
+    for strength in sorted(strengths):
+        regression.set_params(C=strength).fit(design, churned)
+        found[strength] = np.append(regression.coef_[0], regression.intercept_[0])
+    return [found[strength] for strength in strengths]
 
 
 def require_both_classes(churned: npt.NDArray[np.int64]) -> None:

@@ -9,6 +9,7 @@ nightly/scores/, lists      links through latest, where the newest run's files w
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from lapse.core.files import publish_folder, write_text
+from lapse.core.logging import stage_logger
 from lapse.core.process import held
 from lapse.core.windows import parse_day
 
+LOG = stage_logger("score")
 WORK = ".lapse-score-"
 LOCK = "score"
 DAY, LATEST = "as_of=", "latest"
@@ -31,6 +34,7 @@ THROUGH_LATEST = {
     "scores/manifest.json": "../latest/manifest.json", "lists": "latest/lists",
 }  # fmt: skip
 """Links that never change, by which programs find the newest run's files: all of them move with `latest`, at once."""
+WRITTEN_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 SCORES, LEAVING, LISTS, MANIFEST = "scores.parquet", "leaving.parquet", "lists", "manifest.json"
 
 
@@ -47,7 +51,8 @@ class Archive:
     def days(self) -> list[date]:
         """Return the days that were scored, the oldest first."""
         found = [path.name.removeprefix(DAY) for path in self.folder.glob(f"{DAY}*") if (path / MANIFEST).is_file()]
-        return sorted(parse_day(day, "archive") for day in found)
+        # A copy that somebody put beside the days, as_of=2026-11-26.old, is none of them.
+        return sorted(parse_day(day, "archive") for day in found if WRITTEN_DAY.fullmatch(day))
 
     def before(self, day: date) -> date | None:
         """Return the newest scored day before a day; None where there is none."""
@@ -118,3 +123,6 @@ class Archive:
             link.parent.mkdir(exist_ok=True)
             if not os.path.lexists(link):
                 link.symlink_to(target)
+            elif not link.is_symlink():
+                LOG.warning(f"WARNING {link} was written by an earlier lapse and is not renewed any more. Remove it, and "
+                            f"the next run puts a link to {target} there.")  # fmt: skip

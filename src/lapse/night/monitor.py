@@ -2,7 +2,8 @@
 
 A run counts once its outcome window lies whole in the log. Runs whose windows overlap tell the same story twice, and who
 looks every day finds something by chance: so only runs a whole outcome window apart are looked at for alarms, and the k-th
-look may err with probability .05 * 6 / (pi * k)^2, which adds up to .05 over all looks that will ever be (Bonferroni).
+look may err with probability .05 * 6 / (pi * k)^2, which adds up to .05 over all looks that will ever be (Bonferroni). What
+was found of days that the archive has given up since stays in monitor.json, so that looks are not counted anew.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import TypeAdapter
 
 from lapse.core.engine import Engine, open_duckdb
 from lapse.core.errors import LapseError
-from lapse.core.files import write_text
+from lapse.core.files import intact, write_text
 from lapse.core.html import rendered
 from lapse.core.logging import stage_logger
 from lapse.core.metrics import auroc, lift_at
@@ -73,6 +74,9 @@ class MonitoredRun(Part):
                 f"of {self.listed:,} on the list {self.listed_churned:,} churned")  # fmt: skip
 
 
+RUNS = TypeAdapter(list[MonitoredRun])
+
+
 def monitor(root: Path, out: Path) -> list[MonitoredRun]:
     """Join the archive `out` with what the sources say today; write monitor.json and monitor.html, return the runs.
 
@@ -87,32 +91,47 @@ def monitor(root: Path, out: Path) -> list[MonitoredRun]:
             night.validate_sources(reader)
         with night.engine() as engine:
             night.roll_up(engine)
-            runs = list(_followed(engine, night.activity_tables(engine), archive, night))
+            runs = _earlier(out, archive)
+            runs += _followed(engine, night.activity_tables(engine), archive, night, runs)
     if not runs:
         first, last = archive.days()[0], night.period.last_complete_day
         decided = night.windows.decided_on(first)
         raise LapseError(f"monitor: of no run is the outcome known yet: that of {first} is decided on {decided}, and the "
                          f"complete days of the log end on {last}. Come back then.")  # fmt: skip
-    write_text(out / RESULT, TypeAdapter(list[MonitoredRun]).dump_json(runs, indent=2).decode() + "\n")
+    write_text(out / RESULT, RUNS.dump_json(runs, indent=2).decode() + "\n")
     write_text(out / PAGE, rendered(PAGE_TEMPLATE, runs=runs, verdict=verdict(runs), alarms=bool(alarms_of(runs))))
     return runs
 
 
+def _earlier(out: Path, archive: Archive) -> list[MonitoredRun]:
+    """Return what was found of runs that are older than all of the archive."""
+    if not (out / RESULT).exists():
+        return []
+    with intact(out / RESULT, "remove it, and run `lapse monitor`"):
+        found = RUNS.validate_json((out / RESULT).read_bytes())
+    return [run for run in found if run.as_of < str(archive.days()[0])]
+
+
 def _followed(
-    engine: Engine, activity: Mapping[str, ir.Table], archive: Archive, night: Workspace
+    engine: Engine, activity: Mapping[str, ir.Table], archive: Archive, night: Workspace, before: Sequence[MonitoredRun]
 ) -> Iterator[MonitoredRun]:
-    """Yield the runs whose outcome is known, the oldest first."""
-    last, most, looked_at, looks = night.period.last_complete_day, night.settings.promote.max_level, None, 0
+    """Yield the runs of the archive whose outcome is known, the oldest first; `before`: those older than all of it."""
+    last, most = night.period.last_complete_day, night.settings.promote.max_level
+    looked = [run for run in before if run.look is not None]
+    looked_at, looks = (date.fromisoformat(looked[-1].as_of), looked[-1].look or 0) if looked else (None, 0)
     for day in archive.days():
         manifest = Manifest.read(archive.run_of(day) / MANIFEST)
         windows = ChurnWindows(**manifest.windows)
         if not windows.is_mature(day, last):
             continue
+        came = outcomes(engine, activity, day, windows, night.period)
+        scores, listed = archive.scores(day), read_made(archive.run_of(day) / LISTS)[1].listed(AT_RISK)
+        if not scores["customer_id"].isin(came.index).any():
+            LOG.warning(f"WARNING {day}: none of the {len(scores):,} customers of that day is known to the sources any more")
+            continue
         apart = looked_at is None or (day - looked_at).days >= windows.lead_days + windows.horizon_days
         if apart:
             looked_at, looks = day, looks + 1
-        came = outcomes(engine, activity, day, windows, night.period)
-        scores, listed = archive.scores(day), read_made(archive.run_of(day) / LISTS)[1].listed(AT_RISK)
         yield measured(manifest, scores, listed, came, look=looks if apart else None, max_level=most)
 
 
@@ -142,7 +161,7 @@ def measured(
     level = measure_level(list(known.index), churned, risk)
     area = auroc(churned, risk)
     alarms = []
-    if look is not None and len(known):
+    if look is not None:
         chance = MISTAKE * 6 / (pi * look) ** 2
         if level and abs(level.by) > max_level and level.excludes_zero(round(MISTAKE / chance)):
             alarms.append(f"the level is off: {risk.mean():.1%} were predicted, {churned.mean():.1%} came "

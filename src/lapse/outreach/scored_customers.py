@@ -214,20 +214,25 @@ def _ratings(engine: Engine, feedback_days: ir.Table, as_of: date, profile: Data
 
 
 def _complaints(engine: Engine, event_days: ir.Table, as_of: date, settings: Settings, profile: DataProfile) -> pd.DataFrame:
-    """Return how many cases of features.open_cases are open; of customers with any event of such a case."""
-    opened, closed = (_kinds([case[place] for case in settings.features.open_cases.values()], profile) for place in (0, 1))
+    """Return how many cases of features.open_cases are open; of customers with any event of such a case.
+
+    Each kind of case by itself: one that was closed before the log began, or twice, leaves the others open.
+    """
+    cases = [(_kinds(opens, profile), _kinds(closes, profile)) for opens, closes in settings.features.open_cases.values()]
+    meant = sorted({kind for case in cases for kinds in case for kind in kinds})
+    if not meant:
+        return pd.DataFrame({"customer_id": pd.Series(dtype="object"), "open_complaints": pd.Series(dtype="float64")})
     days: Any = event_days
-    past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"), days.event_type.isin([*opened, *closed, ""]))
+    past = days.filter(days.activity_date <= ibis.literal(as_of, type="date"), days.event_type.isin(meant))
     counted = engine.frame(past.group_by("customer_id", "event_type").aggregate(events=past.events.sum()))
-    sign = np.where(counted["event_type"].isin(opened), 1, -1)
-    still_open = (counted["events"] * sign).groupby(counted["customer_id"]).sum().clip(lower=0)
-    return still_open.rename("open_complaints").reset_index()
+    events = counted.pivot(index="customer_id", columns="event_type", values="events").reindex(columns=meant).fillna(0)
+    still_open = sum((events[opened].sum(axis=1) - events[closed].sum(axis=1)).clip(lower=0) for opened, closed in cases)
+    return pd.Series(still_open, index=events.index, name="open_complaints").reset_index()
 
 
-def _kinds(named: Sequence[str], profile: DataProfile) -> list[str]:
+def _kinds(named: str, profile: DataProfile) -> list[str]:
     """Return the event types of the data that params mean; capitals and hyphens do not matter."""
-    meant = {slug(name) for name in named}
-    return [kind for kind in profile.event_types if slug(kind) in meant]
+    return [kind for kind in profile.event_types if slug(kind) == slug(named)]
 
 
 def _states(rows: pd.DataFrame, told: Told, windows: ChurnWindows) -> pd.Series:

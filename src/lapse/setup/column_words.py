@@ -7,23 +7,27 @@ import unicodedata
 from functools import cache
 from importlib import resources
 
-DAY, CUSTOMER, FOR_EYES, STATUS = "day", "customer_id", "for_eyes", "status"
+DAY, CUSTOMER, FOR_EYES = "day", "customer_id", "for_eyes"
+STATUS, NOT_COUNTED, CURRENCY = "status", "not_counted", "currency"
 """Entries beside those that bear the name of a column of ours."""
+JOINING = frozenset(["d", "da", "de", "del", "der", "des", "di", "do", "du", "la", "le", "of", "the", "van"])
+"""Words inside a name that say nothing: date de la commande."""
 NOT_DECOMPOSED = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "ß": "ss"})
 
 
 def plain_name(name: str) -> str:
-    """Return a column's name as it is compared: without accents, spaces and signs, in lower case.
+    """Return a column's name as it is compared: without accents, spaces, signs and joining words, in lower case.
 
     A percentage keeps its sign, since `discount %` is no amount.
     """
     decomposed = unicodedata.normalize("NFKD", name.translate(NOT_DECOMPOSED))
     folded = "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
-    return re.sub(r"[^\w%]|_", "", folded)
+    words = re.findall(r"%|[^\W_]+", folded)
+    return "".join(word for word in words if word not in JOINING) or "".join(words)
 
 
 def rank_of(name: str, meant: str) -> int | None:
-    """Return how sure it is that a column is what an entry means, 0 the surest; None where it is not, or nobody knows."""
+    """Return how sure it is that a name is what an entry means, 0 the surest; None where it is not, or nobody knows."""
     return _words().get(meant, {}).get(plain_name(name))
 
 

@@ -13,12 +13,13 @@ from lapse.core.errors import DataError
 from lapse.core.source_settings import SourceSettings
 from lapse.history.reading.sources import files_there, stage_source
 from lapse.history.validation.time_formats import format_of
+from lapse.setup.column_words import rank_of
 
 LOOKED_AT = 200
 """Different values of a column that are looked at, in an order that does not depend on the file's."""
 MOST = 0.95
 """A column is of days or numbers when so large a share of its values is: the rest may be typing errors."""
-NUMBER = re.compile(r"[(+-]?\s*(?:[^\W\d_]{1,3}|[€$£¥])?\s*-?\d[\d.,' ]*\s*(?:[^\W\d_]{1,3}|[€$£¥])?\)?")
+NUMBER = re.compile(r"[(+-]?\s*(?:[^\W\d_]{1,3}|[€$£¥])?\s*-?\d[\d.,'’\s]*\s*(?:[^\W\d_]{1,3}|[€$£¥])?\)?")
 DAY_TYPES, NUMBER_TYPES = ("DATE", "TIMESTAMP"), ("DECIMAL", "DOUBLE", "FLOAT", "BIGINT", "INTEGER", "SMALLINT", "HUGEINT",
                                                    "UBIGINT", "UINTEGER", "TINYINT")  # fmt: skip
 
@@ -30,6 +31,8 @@ class DeliveredColumn:
     name: str
     type: str
     different: int
+    empty: int
+    """How many rows hold nothing there."""
     values: tuple[str, ...]
 
     @cached_property
@@ -78,13 +81,25 @@ def look_at(engine: DuckEngine, folder: Path) -> tuple[list[DeliveredFile], list
         columns = []
         for (theirs, column), type_ in zip(staged.columns.items(), staged.types, strict=True):
             text = f"trim({column}::VARCHAR)"
-            ((different,),) = connection.execute(f"SELECT count(DISTINCT {text}) FROM {staged.staged}").fetchall()
+            ((different, empty),) = connection.execute(
+                f"SELECT count(DISTINCT {text}), coalesce(sum(copies) FILTER ({text} IS NULL OR {text} = ''), 0)::BIGINT "
+                f"FROM {staged.staged}"
+            ).fetchall()
             values = connection.execute(
                 f"SELECT DISTINCT {text} AS t FROM {staged.staged} WHERE t <> '' ORDER BY md5(t), t LIMIT {LOOKED_AT}"
             ).fetchall()
-            columns.append(DeliveredColumn(theirs, type_, int(different), tuple(str(value) for (value,) in values)))
+            columns.append(
+                DeliveredColumn(theirs, type_, int(different), int(empty), tuple(str(value) for (value,) in values))
+            )
         found.append(DeliveredFile(name, int(rows), tuple(columns), staged.staged))
     return found, failed
+
+
+def best(file: DeliveredFile, meant: str, columns: Iterable[DeliveredColumn]) -> DeliveredColumn | None:
+    """Return the column whose name is the surest for what is meant; of equals the first."""
+    ranked = [(rank, file.names.index(column.name), column) for column in columns
+              if (rank := rank_of(column.name, meant)) is not None]  # fmt: skip
+    return min(ranked, key=lambda found: found[:2])[2] if ranked else None
 
 
 def _is_day(value: str) -> bool:

@@ -18,13 +18,13 @@ from lapse.core.settings import load_settings
 from lapse.core.tables import nearest
 from lapse.history.reading.sources import files_there
 from lapse.setup.mapping import Proposal, propose
+from lapse.setup.order_lines import PRESETS, preset
 from lapse.setup.params_file import dump_commented, load_commented, write_settings
 
 STATE = "lapse.json"
 DELIVERY = "delivery.dvc"
 """Tells DVC to keep the delivery. It stands at the top, since DVC does not look into folders that git ignores."""
 STATE_AGAIN = f"`git checkout -- {STATE}`"
-PRESETS = resources.files("lapse") / "setup" / "presets"
 IGNORED = """\
 __pycache__/
 /mlflow.db
@@ -130,11 +130,8 @@ def _is_tracked(delivery: str) -> bool:
 
 def params_of(source: str | None, delivery: str | None) -> str:
     """Return the text of a params.yaml: the repository's, with a known source's own sections laid over."""
-    from ruamel.yaml import YAML
-
     params = load_commented(_packaged("params.yaml"))
-    preset = YAML(typ="safe").load((PRESETS / f"{source}.yaml").read_text(encoding="utf-8")) if source else OWN
-    for section, values in preset.items():
+    for section, values in (preset(source) if source else OWN).items():
         if not isinstance(values, Mapping):
             params[section] = values
             continue

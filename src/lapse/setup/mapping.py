@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.core.errors import DataError, sample_keys
 from lapse.core.tables import SOURCES
-from lapse.setup.column_words import CUSTOMER, DAY, FOR_EYES, STATUS, plain_name, rank_of
-from lapse.setup.delivered_files import DeliveredColumn, DeliveredFile, look_at
+from lapse.history.reading.expressions import columns_in, quoted
+from lapse.setup.column_words import CUSTOMER, DAY, FOR_EYES, plain_name, rank_of
+from lapse.setup.delivered_files import DeliveredColumn, DeliveredFile, best, look_at
+from lapse.setup.order_lines import MOST_GROUPS, export_of_a_shop, one_amount, open_questions, which_count, without_totals
 
 DAYS_OF_OURS = ("timestamp", "date")
-MOST_GROUPS = 50
-"""A text of the customers with so few different values is an attribute that a model can learn from."""
 SCALES = ((0, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
 """The usual rating scales, the narrowest first: the first that holds every rating is proposed."""
 MOST_SHOWN = 40
-AFTERWARDS = re.compile(r"churn|attrit|cancel|close|inactiv|deactiv|lost|exit|status|kundig|kuendig|opzeg|oppsig|解約|退会")
-"""A column with such a name may say who left: a model that learned from it would know the future."""
-SAME_WITHIN_ORDER = 0.9
-"""An amount that is the same on all lines of so many orders of several lines is the order's, not the line's."""
+AFTERWARDS = re.compile(
+    r"churn|attrit|cancel|close|inactiv|deactiv|lost|exit|status|kundig|kuendig|opzeg|oppsig|解約|退会|"
+    r"total|(?<!c)count(?!r)|spen[dt]|orders|purchases|revenue|lifetime|ltv|last|recent|balance|umsatz|anzahl|bestell|letzt|"
+    r"aantal|omzet|laatst|antall|siste|nombre(?!$)|commandes|dernier|ultim|pedidos|ordini|zamowien|回数|累計|最終"
+)
+"""A column with such a name may say who left, or what was bought up to the day of the export: a model that learned from it
+would know the future."""
+MEETING = 0.5
+"""So large a share of the customers in the smaller of two files must stand in the other, else they are named otherwise."""
 
 
 @dataclass
@@ -41,6 +46,8 @@ class ProposedTable:
     """Further settings of the file: attributes, the rating scale, joins."""
     questions: list[str] = field(default_factory=list)
     """What a person must look at."""
+    holder: DeliveredFile | None = None
+    """The joined file that says whose an order is; None: the file itself."""
 
     @property
     def in_params(self) -> dict[str, Any]:
@@ -111,20 +118,14 @@ def propose(folder: Path) -> Proposal:
                               "rating, nor one row per customer.")  # fmt: skip
         unused += [f"{file.path}: not used. No column has the name of a customer's id, nor of an order's that another file "
                    "gives a customer." for file in without]  # fmt: skip
+        _let_customers_meet(engine, tables)
     customers = [table.file for table in tables if table.table == "customers"]
     for_eyes = [column.name for file in customers for column in file.columns if rank_of(column.name, FOR_EYES) is not None]
     return Proposal(tables, for_eyes, unused)
 
 
 def _customer(file: DeliveredFile) -> DeliveredColumn | None:
-    return _best(file, CUSTOMER, [column for column in file.columns if not column.is_day])
-
-
-def _best(file: DeliveredFile, meant: str, columns: Iterable[DeliveredColumn]) -> DeliveredColumn | None:
-    """Return the column whose name is the surest for what is meant; of equals the first."""
-    ranked = [(rank, file.names.index(column.name), column) for column in columns
-              if (rank := rank_of(column.name, meant)) is not None]  # fmt: skip
-    return min(ranked, key=lambda found: found[:2])[2] if ranked else None
+    return best(file, CUSTOMER, [column for column in file.columns if not column.is_day])
 
 
 def _by_order(orders: DeliveredFile, without: Sequence[DeliveredFile]) -> list[ProposedTable]:
@@ -141,9 +142,8 @@ def _by_order(orders: DeliveredFile, without: Sequence[DeliveredFile]) -> list[P
         further = [column for column in orders.columns if column.name not in other.names]
         joined = DeliveredFile(other.path, other.rows, (*other.columns, *further), other.staged)
         joins = {"joins": [{"path": orders.path, "on": [order]}]}
-        if any(_best(other, name, other.columns) for name in ("product_id", "unit_price")):
-            lines = _one_amount(_mapped(joined, "transactions"))
-            found.append(ProposedTable("transactions", joined, lines, joins, _questions(joined, lines)))
+        if any(best(other, name, other.columns) for name in ("product_id", "unit_price")):
+            found.append(replace(_order_lines(joined, _mapped(joined, "transactions"), joins), holder=orders))
         elif "rating" in (ratings := _mapped(joined, "feedback")):
             # The rating's own day: on the day of the order nobody knew it.
             own = _mapped(other, "feedback").get("rated_at")
@@ -163,12 +163,12 @@ def _mapped(file: DeliveredFile, table: str, taken: Iterable[str] = ()) -> dict[
             "text": [theirs for theirs in free if not theirs.is_day],
             "flag": [theirs for theirs in free if not theirs.is_day and theirs.different <= 3],
         }.get(column.type, [theirs for theirs in free if theirs.is_day == is_day and (is_day or theirs.is_number)])
-        best = _best(file, meant, fitting)
-        if best is None and is_day and column.required and len(days := [theirs for theirs in free if theirs.is_day]) == 1:
-            best = days[0]
-        if best is not None:
-            found[column.name] = best.name
-            used.add(best.name)
+        sure = best(file, meant, fitting)
+        if sure is None and is_day and column.required and len(days := [theirs for theirs in free if theirs.is_day]) == 1:
+            sure = days[0]
+        if sure is not None:
+            found[column.name] = sure.name
+            used.add(sure.name)
     return found
 
 
@@ -177,6 +177,12 @@ def _tables_of(engine: DuckEngine, file: DeliveredFile) -> list[ProposedTable]:
     subscriptions = _mapped(file, "subscriptions")
     if "started_date" in subscriptions and subscriptions.keys() & {"ended_date", "plan", "monthly_price", "subscription_id"}:
         return [ProposedTable("subscriptions", file, subscriptions)]
+    if known := export_of_a_shop(file):
+        name, columns, settings = known
+        said = (
+            f"taken for an order export as in `lapse init --source {name}`, whose other settings (section churn) fit it, too"
+        )
+        return [ProposedTable("transactions", file, columns, settings, [said])]
     orders = _mapped(file, "transactions")
     feedback = _mapped(file, "feedback")
     if {"rated_at", "rating"} <= feedback.keys() and not orders.keys() & {"order_id", "amount", "unit_price", "quantity"}:
@@ -186,56 +192,29 @@ def _tables_of(engine: DuckEngine, file: DeliveredFile) -> list[ProposedTable]:
     events = _mapped(file, "events")
     if {"occurred_at", "event_type"} <= events.keys():
         return [ProposedTable("events", file, events)]
-    customer = _customer(file)
-    if customer is not None and customer.different == file.rows:
-        return [_customers(file)]
-    return []
+    return [_customers(file, _mapped(file, "customers"))] if _keys(file) else []
+
+
+def _keys(file: DeliveredFile) -> list[str]:
+    """Return the columns that may be a customers' file's key: one row per value."""
+    unique = [column.name for column in file.columns if column.different == file.rows]
+    return [name for name in unique if rank_of(name, CUSTOMER) is not None or plain_name(name) == "id"]
 
 
 def _transactions(engine: DuckEngine, file: DeliveredFile, columns: dict[str, str]) -> ProposedTable:
-    """Return the order lines, priced by unit where the amount that is delivered is the whole order's."""
-    has_price = {"quantity", "unit_price"} <= columns.keys()
-    whole = {"order_id", "amount"} <= columns.keys() and _is_of_the_order(engine, file, columns)
-    if whole and has_price:
-        del columns["amount"]
-    questions = []
-    if whole and not has_price:
-        questions.append(f"{columns['amount']} is the same on every line of an order: if it is the order's total, it counts "
-                         "once per line. Deliver the lines' amounts, or one line per order.")  # fmt: skip
-    columns = _one_amount(columns)
-    return ProposedTable("transactions", file, columns, {}, [*questions, *_questions(file, columns)])
+    """Return the order lines of one file, without the orders that came to nothing."""
+    columns, totals = without_totals(engine, file, columns)
+    return _order_lines(file, columns, {}, totals)
 
 
-def _one_amount(columns: dict[str, str]) -> dict[str, str]:
-    """Return the columns without a unit price where there is an amount, or where no quantity goes with it."""
-    if "unit_price" in columns and ("amount" in columns or "quantity" not in columns):
-        price = columns["unit_price"]
-        kept = {name: theirs for name, theirs in columns.items() if name != "unit_price"}
-        # One line, one unit: its price is what was paid.
-        return kept if "amount" in kept else {**kept, "amount": price}
-    return columns
-
-
-def _questions(file: DeliveredFile, columns: dict[str, str]) -> list[str]:
-    """Return what a person must say about order lines: which of them count, and where the money is."""
-    found = []
-    status = _best(file, STATUS, [column for column in file.columns if column.different <= MOST_GROUPS])
-    if status is not None:
-        found.append(f"{status.name} holds {sample_keys(sorted(status.values))}: leave out orders that do not count, as "
-                     f"where: {status.name} <> 'cancelled'")  # fmt: skip
-    if not columns.keys() & {"amount", "unit_price"}:
-        found.append("no column has the name of an amount or a price: without one there are no values at stake")
-    return found
-
-
-def _is_of_the_order(engine: DuckEngine, file: DeliveredFile, columns: dict[str, str]) -> bool:
-    """Whether the amount is the same on all lines of nearly every order that has several."""
-    order, amount = (file.sql_name(columns[name]) for name in ("order_id", "amount"))
-    ((several, same),) = engine.connection.execute(
-        f"SELECT count(*), count(*) FILTER (n = 1) FROM (SELECT count(DISTINCT {amount}) AS n FROM {file.staged} "
-        f"WHERE {order} IS NOT NULL GROUP BY {order} HAVING sum(copies) > 1)"
-    ).fetchall()
-    return bool(several) and same >= SAME_WITHIN_ORDER * several
+def _order_lines(
+    file: DeliveredFile, columns: dict[str, str], joins: dict[str, Any], questions: Sequence[str] = ()
+) -> ProposedTable:
+    columns = one_amount(columns)
+    counted, status = which_count(file)
+    return ProposedTable(
+        "transactions", file, columns, joins | counted, [*questions, *status, *open_questions(file, columns)]
+    )
 
 
 def _feedback_and_events(file: DeliveredFile, columns: dict[str, str], joins: dict[str, Any]) -> list[ProposedTable]:
@@ -256,8 +235,9 @@ def _feedback_and_events(file: DeliveredFile, columns: dict[str, str], joins: di
     return tables
 
 
-def _customers(file: DeliveredFile) -> ProposedTable:
-    columns = _mapped(file, "customers")
+def _customers(file: DeliveredFile, columns: dict[str, str]) -> ProposedTable:
+    if columns["customer_id"] not in (keys := _keys(file)):
+        columns = columns | {"customer_id": keys[0]}
     attributes = [
         column.name
         for column in file.columns
@@ -268,5 +248,46 @@ def _customers(file: DeliveredFile) -> ProposedTable:
     ]
     late = [name for name in attributes if AFTERWARDS.search(plain_name(name))]
     attributes = [name for name in attributes if name not in late]
-    questions = [f"left out of attributes, since they may know who left: {', '.join(late)}"] if late else []
+    questions = [f"left out of attributes, since they may know what came later: {', '.join(late)}"] if late else []
     return ProposedTable("customers", file, columns, {"attributes": attributes} if attributes else {}, questions)
+
+
+def _let_customers_meet(engine: DuckEngine, tables: list[ProposedTable]) -> None:
+    """Take for the customers' key what the orders call a customer, and ask where no column of another file is that."""
+    orders = next((table for table in tables if table.table in ("transactions", "subscriptions")), None)
+    if orders is None:
+        return
+    for place, other in enumerate(tables):
+        if other.file.path == orders.file.path or other.settings.get("joins"):
+            continue
+        table, key = other, other.columns["customer_id"]
+        candidates = [key, *(_keys(table.file) if table.table == "customers" else [])]
+        shares = {name: _share_met(engine, table.file, name, orders) for name in candidates}
+        met = next((name for name, share in shares.items() if share >= MEETING), key)
+        if met != key:
+            table = tables[place] = _customers(table.file, _mapped(table.file, "customers") | {"customer_id": met})
+        if shares[met] < MEETING:
+            table.questions.append(f"{shares[met]:.0%} of the customers are in this file and in {orders.file.path}: see "
+                                   f"whether {met} is what is called a customer there")  # fmt: skip
+        elif "customer_id" in (derived := orders.settings.get("derive", {})):
+            del table.columns["customer_id"]
+            as_there = derived["customer_id"].replace(_customer_of(orders), quoted(met))
+            table.settings["derive"] = {"customer_id": as_there}
+
+
+def _customer_of(orders: ProposedTable) -> str:
+    """Return the column of the orders, or of a file joined to them, that says whose they are."""
+    derived = orders.settings.get("derive", {}).get("customer_id")
+    return orders.columns["customer_id"] if derived is None else columns_in(derived, orders.file.names)[0]
+
+
+def _share_met(engine: DuckEngine, file: DeliveredFile, key: str, orders: ProposedTable) -> float:
+    """Return which share of the customers of the file with fewer of them stands in the other file, too."""
+    holder = orders.holder or orders.file
+    theirs, ours = (f"SELECT DISTINCT lower(trim({of.sql_name(column)}::VARCHAR)) AS id FROM {of.staged} WHERE id <> ''"
+                    for of, column in ((file, key), (holder, _customer_of(orders))))  # fmt: skip
+    ((met, fewest),) = engine.connection.execute(
+        f"SELECT (SELECT count(*) FROM ({theirs}) SEMI JOIN ({ours}) USING (id)), "
+        f"least((SELECT count(*) FROM ({theirs})), (SELECT count(*) FROM ({ours})))"
+    ).fetchall()
+    return met / fewest if fewest else 0.0

@@ -40,8 +40,17 @@ def test_a_day_is_added_replaced_and_found(exchanges: bool, tmp_path: Path, monk
     assert read(archive, SECOND) == {"b"} and (tmp_path / "scores/latest/manifest.json").read_text() == "b"
     assert (tmp_path / "scores/scores/scores.parquet").read_text() == "b", "where the newest file was before there were days"
     assert (tmp_path / "scores/lists/at_risk.csv").read_text() == "b"
+    (tmp_path / "scores/as_of=2024-03-09.copy").mkdir()
+    (tmp_path / "scores/as_of=2024-03-09.copy/manifest.json").write_text("kept by somebody")
+    assert archive.days() == [FIRST, SECOND], "what somebody put aside is no day"
     assert archive.prune(None) == [] and archive.prune(1) == [] and archive.prune(0) == [FIRST]
     assert archive.days() == [SECOND] and not archive.run_of(FIRST).exists()
+
+
+def test_what_an_earlier_lapse_left_in_place_of_a_link_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lists").mkdir()
+    put(Archive(tmp_path), FIRST, "a")
+    assert f"{tmp_path / 'lists'} was written by an earlier lapse and is not renewed" in capsys.readouterr().out
 
 
 def test_what_a_kill_between_two_renames_left_comes_back(tmp_path: Path) -> None:

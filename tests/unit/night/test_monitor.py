@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from lapse.cli import app
 from lapse.core.errors import LapseError
 from lapse.night import retrain
+from lapse.night.archive import Archive
 from lapse.night.manifest import Manifest
 from lapse.night.monitor import alarms_of, area_error, measured, monitor, verdict
 from lapse.night.run import score_once
@@ -58,6 +59,9 @@ def test_outcomes_are_those_of_the_raw_rows(shop: Workspace) -> None:
     kept = json.loads((OUT / "monitor.json").read_text(encoding="utf-8"))
     assert [run["as_of"] for run in kept] == [run.as_of for run in runs]
     assert "The model has aged" in (OUT / "monitor.html").read_text(encoding="utf-8")
+    Archive(OUT).prune(55)
+    after = monitor(Path(), OUT)
+    assert after == runs, "days that the archive has given up stay, and looks are not counted anew"
 
 
 def test_the_error_of_an_auroc_by_hand() -> None:

@@ -28,7 +28,8 @@ Rows = dict[str, list[dict[str, Any]]]
 def settings(**sections: dict[str, Any]) -> Settings:
     """The settings of the repository, with sections changed."""
     given = load_settings(ROOT / "params.yaml").model_dump()
-    given["features"] |= {"open_cases": {"ticket": ["opened", "closed"]}}
+    # A visit closes requests that were made before the log began: tickets stay open.
+    given["features"] |= {"open_cases": {"ticket": ["opened", "closed"], "request": ["asked", "visit"]}}
     for name, changed in sections.items():
         given[name] |= changed
     return Settings.model_validate(given)

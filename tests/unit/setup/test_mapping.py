@@ -33,6 +33,9 @@ POLISH = {"sprzedaz.csv": "Numer zamówienia;Data zamówienia;ID klienta;Ilość
           "2;2024-01-16;b;2;3,10\n"}  # fmt: skip
 
 
+CANCELED = """COALESCE(TRIM("order_status"), '') NOT IN ('canceled')"""
+
+
 def delivered(folder: Path, files: dict[str, str]) -> Path:
     folder.mkdir(exist_ok=True)
     for name, text in files.items():
@@ -58,7 +61,7 @@ def test_a_german_delivery_is_mapped_whole_and_read(tmp_path: Path) -> None:
                                     "attributes": ["Region"]}  # fmt: skip
     proposal = propose(tmp_path / "in")
     assert proposal.for_eyes == ["Firma", "E-Mail"]
-    assert "may know who left: Kündigungsstatus" in str(proposal) and "not used         Rabatt %" in str(proposal)
+    assert "may know what came later: Kündigungsstatus" in str(proposal) and "not used         Rabatt %" in str(proposal)
 
     (tmp_path / "params.yaml").write_text(params_of(None, "in"))
     write_mapping(tmp_path / "params.yaml", proposal)
@@ -71,13 +74,13 @@ def test_lines_and_ratings_that_name_only_the_order_are_joined_to_it(tmp_path: P
     proposal = propose(delivered(tmp_path / "in", ENGLISH))
     sources = proposal.sources()
     joins = [{"path": "orders.csv", "on": ["order_id"]}]
-    assert sources["transactions"] == {"path": "order_items.csv", "joins": joins, "columns": {
+    assert sources["transactions"] == {"path": "order_items.csv", "joins": joins, "where": CANCELED, "columns": {
         "customer_id": "customer_id", "ordered_at": "order_date", "order_id": "order_id", "product_id": "sku",
         "quantity": "quantity", "unit_price": "unit_price"}}  # fmt: skip
     # A rating is known from its own day on: the day of the order would let a model see it early.
     assert sources["feedback"]["columns"]["rated_at"] == "review_date" and sources["feedback"]["joins"] == joins
     assert sources["customers"]["attributes"] == ["plan_type"] and proposal.unused == []
-    assert "order_status holds canceled, shipped: leave out orders that do not count" in str(proposal)
+    assert "orders with canceled are left out, those with shipped count" in str(proposal)
 
 
 @pytest.mark.parametrize(("files", "amount"), [(JAPANESE, "金額"), (POLISH, "Wartość")])
@@ -91,7 +94,9 @@ def test_the_whole_orders_total_on_every_line_is_not_the_lines(tmp_path: Path) -
     priced = mapped(tmp_path / "priced", {"lines.csv": lines.format(more=",qty,price", x=",1,10", y=",2,10")})
     assert "amount" not in priced["transactions"]["columns"] and priced["transactions"]["columns"]["unit_price"] == "price"
     only = propose(delivered(tmp_path / "only", {"lines.csv": lines.format(more="", x="", y="")}))
-    assert "total is the same on every line of an order" in str(only)
+    assert "total: the same on every line of an order" in str(only) and "amount" not in only.tables[0].columns
+    beside = mapped(tmp_path / "beside", {"lines.csv": lines.format(more=",line total", x=",10", y=",20")})
+    assert beside["transactions"]["columns"]["amount"] == "line total"
 
 
 def test_subscriptions_and_what_nobody_can_tell(tmp_path: Path) -> None:
@@ -108,8 +113,15 @@ def test_subscriptions_and_what_nobody_can_tell(tmp_path: Path) -> None:
         propose(tmp_path / "none")
 
 
+def test_cells_on_the_first_line_of_an_order_only_are_asked_for(tmp_path: Path) -> None:
+    lines = "order;date;customer;total\n1;2024-01-05;a;1\u202f200,50 €\n1;2024-01-05;;3,00 €\n2;2024-01-16;b;2,00 €\n"
+    proposal = propose(delivered(tmp_path / "in", {"lines.csv": lines}))
+    assert proposal.sources()["transactions"]["columns"]["amount"] == "total"
+    assert "customer is empty on 1 of 3 rows: guests, or" in str(proposal)
+
+
 def test_names_are_compared_without_accents_signs_and_case() -> None:
-    assert plain_name("Numéro  de_Commande") == "numerodecommande" and plain_name("Ilość") == "ilosc"
+    assert plain_name("Numéro  de_Commande") == "numerocommande" and plain_name("Ilość") == "ilosc"
     assert rank_of("CUSTOMER-ID", "customer_id") == 0 and rank_of("colour", "customer_id") is None
     assert rank_of("Rabatt %", "discount") is None
 
@@ -119,3 +131,57 @@ def test_a_check_that_misses_the_file_says_what_is_there(tmp_path: Path) -> None
     (tmp_path / "params.yaml").write_text(params_of(None, "in"))
     with pytest.raises(DataError, match=r"The folder holds kunden\.csv, rechnungen\.csv, tickets\.csv\..*`lapse mapping`"):
         Workspace(tmp_path).check()
+
+
+def test_orders_that_came_to_nothing_are_left_out_in_several_languages(tmp_path: Path) -> None:
+    order = "N° commande;Date de commande;N° client;Total TTC;Statut\n1;03/02/2024;A;5,00;Livrée\n2;14/02/2024;B;6,00;{}\n"
+    found = mapped(tmp_path / "fr", {"commandes.csv": order.format("Annulée")})["transactions"]
+    assert found["where"] == """COALESCE(TRIM("Statut"), '') NOT IN ('Annulée')"""
+    assert found["columns"] == {"customer_id": "N° client", "ordered_at": "Date de commande", "order_id": "N° commande",
+                                "amount": "Total TTC"}  # fmt: skip
+    (tmp_path / "params.yaml").write_text(params_of(None, "fr"))
+    write_mapping(tmp_path / "params.yaml", propose(tmp_path / "fr"))
+    assert load_settings(tmp_path / "params.yaml").sources.transactions.where == found["where"]  # type: ignore[union-attr]
+    in_part = propose(delivered(tmp_path / "part", {"commandes.csv": order.format("partially refunded")}))
+    assert "where" not in in_part.sources()["transactions"]
+    assert "those with Livrée, partially refunded count; see whether" in str(in_part)
+
+
+def test_what_a_customers_file_knows_from_later_is_no_attribute(tmp_path: Path) -> None:
+    """Totals up to the day of the export would tell a model at every earlier cutoff who went on buying."""
+    late = ["Total Orders", "Payment Count", "Aantal bestellingen", "Laatste bestelling op", "nombre de commandes"]
+    people = "Customer ID,Country Code,Account type," + ",".join(late) + "\n"
+    people += "a,x,y," + ",".join("1" * len(late)) + "\nb,z,w," + ",".join("2" * len(late)) + "\n"
+    proposal = propose(delivered(tmp_path / "in", {"people.csv": people}))
+    assert proposal.sources()["customers"]["attributes"] == ["Country Code", "Account type"]
+    assert all(name in proposal.tables[0].questions[0] for name in late)
+
+
+def test_customers_are_keyed_by_what_the_orders_call_a_customer(tmp_path: Path) -> None:
+    payments = "id,Created,Amount,Currency,Customer ID,Customer Email\np1,2024-01-05,5,eur,cus_1,a@x.example\n"
+    payments += "p2,2024-01-16,6,gbp,cus_2,b@x.example\n"
+    people = "id,Email,Name\ncus_1,a@x.example,A\ncus_2,b@x.example,B\n"
+    proposal = propose(delivered(tmp_path / "in", {"payments.csv": payments, "people.csv": people}))
+    assert proposal.sources()["customers"]["columns"] == {"customer_id": "id"}
+    assert "Currency holds eur, gbp: amounts are added as they stand" in str(proposal)
+    other = propose(delivered(tmp_path / "in", {"people.csv": people.replace("cus_", "c").replace("x.ex", "y.ex")}))
+    assert "0% of the customers are in this file and in payments.csv: see whether" in str(other)
+
+
+def test_an_export_of_a_known_shop_system_is_recognised(tmp_path: Path) -> None:
+    head = ["Name", "Email", "Financial Status", "Created at", "Cancelled at", "Payment Method", "Lineitem quantity",
+            "Lineitem name", "Lineitem price", "Lineitem sku", "Lineitem discount", "Total"]  # fmt: skip
+    orders = (
+        ",".join(head) + "\n#1,A@x.example,paid,2024-01-05 10:00:00 +0000,,Visa,1,T,5.00,S,0,11.00\n#1,,,,,,2,U,3.00,R,0,\n"
+    )
+    people = "Customer ID,Email\n77,a@x.example\n78,b@x.example\n"
+    proposal = propose(delivered(tmp_path / "in", {"orders_export_1.csv": orders, "people.csv": people}))
+    sources = proposal.sources()
+    assert (
+        sources["transactions"]["fill_down"][0] == "Email" and "total" not in str(sources["transactions"]["columns"]).lower()
+    )
+    assert sources["customers"]["derive"] == {"customer_id": 'LOWER(TRIM("Email"))'}
+    assert "`lapse init --source shopify_orders`" in str(proposal)
+    (tmp_path / "params.yaml").write_text(params_of(None, "in"))
+    write_mapping(tmp_path / "params.yaml", proposal)
+    assert load_settings(tmp_path / "params.yaml").sources.customers is not None
