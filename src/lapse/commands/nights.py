@@ -1,4 +1,4 @@
-"""The commands of a scheduler: score, monitor, retrain."""
+"""The commands of a scheduler: score, publish, monitor, retrain."""
 
 from __future__ import annotations
 
@@ -35,6 +35,23 @@ def score(
     as_json = log == "json" or (log == "auto" and not sys.stdout.isatty())
     with json_lines() if as_json else nullcontext():
         score_once(Path(), out, as_of=as_of or None, model=model, max_log_age=max_log_age)
+
+
+def publish(
+    to: Annotated[
+        str | None, typer.Option(help="The database, passwords as ${NAME}; else what LAPSE_PUBLISH_URL holds.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The archive of `lapse score`; data/ where it has no run.")] = Path("nightly"),
+    keep_days: Annotated[int, typer.Option(min=0, help="Tables of days further before the newest go; 0: none.")] = 90,
+) -> None:
+    """Put the newest scores, reasons, lists and the CRR into PostgreSQL, MySQL/MariaDB, SQLite or DuckDB.
+
+    A dated table for each, then the views lapse_scores, lapse_reasons, lapse_lists and lapse_crr lead to it, all at once.
+    A day published again is replaced. Exit code 9 when the database does not take it: its views stay as they were.
+    """
+    from lapse.night.publish import publish_latest
+
+    publish_latest(Path(), out, to, keep_days or None)
 
 
 def monitor(

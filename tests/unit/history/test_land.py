@@ -223,7 +223,7 @@ def test_rows_pass_through_in_chunks(shop: Path, land: Land, out: Path, monkeypa
 @pytest.mark.parametrize(
     ("url", "table", "message"),
     [
-        ("oracle://host/db", "x", "lapse does not read oracle://. Use duckdb, mariadb, mysql"),
+        ("oracle://host/db", "x", "lapse does not know oracle://. Use duckdb, mariadb, mysql"),
         ("sqlite:///nowhere/shop.db", "x", "is not there. Write three slashes"),
         ("duckdb:///nowhere/shop.db", "x", "is not there. Write three slashes"),
         ("mysql://user:${PW}@127.0.0.1:1/db", "x", "did not answer"),
