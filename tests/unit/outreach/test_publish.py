@@ -23,7 +23,8 @@ from lapse.cli import app
 from lapse.core.errors import LapseError, Locked, PublishFailed, SettingsError
 from lapse.history.landing.secrets import Secret, secret_url
 from lapse.night.publish import publish_latest
-from lapse.outreach import publish_targets
+from lapse.outreach import publish as publishing
+from lapse.outreach import publish_files, publish_targets
 from lapse.outreach.publish import PUBLISHED, PUBLISHED_LISTS, PUBLISHED_REASONS, PUBLISHED_SCORES, Made, publish, queries
 from tests.unit.outreach.published_day import made_day, publish_and_wait
 
@@ -283,8 +284,6 @@ def test_a_view_keeps_the_columns_that_reports_know(
     published: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another version of lapse writes a column less and one more: views and grants stay, and so do queries."""
-    from lapse.outreach import publish as publishing
-
     *kept, _, reason = PUBLISHED_REASONS.columns
     fewer = replace(PUBLISHED_REASONS, columns=(*kept, replace(reason, name="worded")))
     real = publishing.queries
@@ -302,13 +301,13 @@ def test_a_view_keeps_the_columns_that_reports_know(
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_full_disk_leaves_the_views(published: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(publish_targets.Sqlite):
+    class Full(publish_files.Sqlite):
         def __init__(self, url: Secret, connection: Any) -> None:
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             connection.execute(f"PRAGMA max_page_count = {pages + 3}")
             super().__init__(url, connection)
 
-    monkeypatch.setattr(publish_targets, "Sqlite", Full)
+    monkeypatch.setattr(publishing, "Sqlite", Full)
     with pytest.raises(PublishFailed, match="database or disk is full"):
         publish(made_day(tmp_path / "second", SECOND, 500), published.url, None)
     assert published.day() == str(FIRST) and published.count("lapse_scores") == 30
