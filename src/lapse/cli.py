@@ -15,7 +15,7 @@ from lapse.core.logging import log_to_console, shown
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (
     data.init, data.mapping, data.check, data.leakage, data.simulate,
-    nights.score, nights.monitor, nights.retrain,
+    nights.score, nights.publish, nights.monitor, nights.retrain,
     models.backtest, models.promote, models.rollback,
     lists.export, lists.budget, lists.explain,
     pages.serve,
@@ -31,7 +31,7 @@ def lapse(version: Annotated[bool, typer.Option("--version", help="Print the ver
     Run it in the folder that holds params.yaml. Exit codes: 0 done; 1 another error; 2 wrong settings or options;
     3 the data cannot be used; 4 no model, or one that does not fit the data; 5 the gate refused a promotion; 6 stale: a
     table is gone or too old for what the model learned from it; 7 the risks have moved too far since the last run; 8
-    another run writes to the same folder.
+    another run writes to the same outputs; 9 a database did not take what was to be published.
     """
     if version:
         typer.echo(f"lapse {__version__}")

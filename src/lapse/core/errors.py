@@ -8,7 +8,9 @@
     ├── ModelError             exit 4: there is no model, or it does not fit the data
     ├── PromotionRefused       exit 5: the gate does not let the model become the champion
     ├── StaleData              exit 6: a table is gone or too old for what a model learned from it
-    └── Locked                 exit 8: another run writes to the same outputs
+    ├── Drifted                exit 7: the risks have moved further than params allow
+    ├── Locked                 exit 8: another run writes to the same outputs
+    └── PublishFailed          exit 9: a database did not take what was to be published
 
 A message names the table, column, count and up to three sample keys, and ends with the next step.
 """
@@ -70,6 +72,12 @@ class Locked(LapseError):
     """Another run writes to the same outputs."""
 
     exit_code = 8
+
+
+class PublishFailed(LapseError):
+    """A database did not take what was to be published; what it showed before, it still shows."""
+
+    exit_code = 9
 
 
 def sample_keys(keys: Sequence[object]) -> str:

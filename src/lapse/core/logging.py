@@ -51,6 +51,12 @@ class _Json(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
+def json_error(stage: str, message: str, exit_code: int) -> str:
+    """Return the line of JSON that says how a command failed."""
+    told = {"name": f"{ROOT}.{stage}", "levelname": "ERROR", "msg": message, "step": {"exit_code": exit_code}}
+    return _Json().format(logging.makeLogRecord(told))
+
+
 class _Console(logging.StreamHandler[Any]):
     """Writes to whatever standard output is at that moment, so that it can be redirected."""
 

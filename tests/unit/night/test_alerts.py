@@ -1,0 +1,216 @@
+"""Alerts that arrive: once, at real servers, in words that nobody can turn against the reader."""
+
+from __future__ import annotations
+
+import email
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+from typer.testing import CliRunner
+
+from lapse.cli import app
+from lapse.night import watch
+from lapse.night.alerts import STATE, URLS, Alerts, watched
+from lapse.night.archive import Archive
+from lapse.night.manifest import FAILURE, Failure
+from lapse.night.monitor import MonitoredRun
+from lapse.night.prometheus import FILE
+from lapse.workspace import Workspace
+from tests.unit.scoring.test_freshness import shop
+from tests.unit.scoring.test_required_inputs import trained
+
+__all__ = ["shop", "trained"]
+OUT = Path("scores")
+
+
+class Mailbox:
+    """What an SMTP server took."""
+
+    def __init__(self) -> None:
+        self.mails: list[Any] = []
+        self.logins: set[tuple[bytes, bytes]] = set()
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        self.mails.append((envelope.rcpt_tos, email.message_from_bytes(envelope.content, policy=default)))
+        return "250 OK"
+
+    def login(self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        self.logins.add((data.login, data.password))
+        return AuthResult(success=True)
+
+
+@pytest.fixture
+def mail() -> Iterator[tuple[Mailbox, str]]:
+    box = Mailbox()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Controller(box, hostname="127.0.0.1", port=port, authenticator=box.login, auth_require_tls=False)
+    server.start()
+    yield box, f"smtp://lapse:p%40ss@127.0.0.1:{port}/?from=lapse@shop.example&to=ann@shop.example,bob@shop.example"
+    server.stop()
+
+
+class Hook:
+    """A webhook; while `answer` is no 2xx it takes nothing."""
+
+    def __init__(self) -> None:
+        self.answer, self.taken = 200, list[Any]()
+        hook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if hook.answer == 200:
+                    hook.taken.append((self.path, json.loads(body)))
+                self.send_response(hook.answer)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    opened = Hook()
+    yield opened
+    opened.server.shutdown()
+    opened.server.server_close()
+
+
+def texts(hook: Hook) -> list[str]:
+    return [body["text"] for _, body in hook.taken]
+
+
+def test_a_problem_is_told_once_by_mail_and_webhook_and_so_is_its_end(
+    mail: tuple[Mailbox, str], hook: Hook, tmp_path: Path
+) -> None:
+    box, url = mail
+    alerts = Alerts(tmp_path, f"{url}\n  http://{hook.address}/services/T0/s3cret")
+    for day in (1, 2, 3):
+        alerts.problem("score", "lapse score failed", f"events: <!channel> & {day} days old\x1b[31m")
+    assert texts(hook) == ["*lapse score failed*\nevents: &lt;!channel&gt; &amp; 1 days old\\x1b[31m"]
+    [(to, message)] = box.mails
+    assert to == ["ann@shop.example", "bob@shop.example"] and message["subject"] == "lapse score failed"
+    assert message.get_content().strip() == "events: <!channel> & 1 days old\\x1b[31m"
+    assert box.logins == {(b"lapse", b"p@ss")}
+    alerts.problem("score", "lapse score failed", "another reason")
+    alerts.problem("monitor", "the model has aged", "")
+    assert len(box.mails) == len(hook.taken) == 3, "another problem is told, and one of something else"
+    for _ in range(2):
+        alerts.solved("score", "lapse score works again", "12 customers.")
+    assert len(box.mails) == len(hook.taken) == 4 and texts(hook)[-1].startswith("*lapse score works again*\n12 customers. ")
+    alerts.problem("score", "lapse score failed", "another reason")
+    assert len(hook.taken) == 5, "it began again"
+    assert "s3cret" not in (tmp_path / STATE).read_text() and "p%40ss" not in (tmp_path / STATE).read_text()
+
+
+def test_a_channel_that_is_down_is_tried_again_and_the_others_hear_once(
+    hook: Hook, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    down = Hook()
+    down.answer = 503
+    nowhere = "smtp://u:hunter22@127.0.0.1:1/?from=a@b.example&to=c@d.example"
+    urls = f"http://{hook.address}/a http://{down.address}/s3cret {nowhere} nosuch://s3cret smtp://127.0.0.1:1"
+    alerts = Alerts(tmp_path, urls)
+    alerts.problem("score", "failed", "why")
+    said = capsys.readouterr().out
+    assert said.count("could not be told") == 4 and "2. http://127.0.0.1 could not be told (HTTPError)" in said
+    assert "Apprise knows no such URL" in said and "it must be like smtp://" in said
+    assert not any(secret in text for secret in ("s3cret", "hunter22") for text in (said, caplog.text))
+    down.answer = 200
+    alerts.problem("score", "failed", "why")
+    assert len(hook.taken) == len(down.taken) == 1
+    down.answer = 503
+    alerts.solved("score", "works again", "")
+    down.answer = 200
+    alerts.solved("score", "works again", "")
+    assert [len(texts(one)) for one in (hook, down)] == [2, 2] and json.loads((tmp_path / STATE).read_text()) == {}
+    down.server.shutdown()
+    down.server.server_close()
+
+
+def test_apprise_takes_every_other_url(hook: Hook, tmp_path: Path) -> None:
+    Alerts(tmp_path, f"json://{hook.address}/notify").problem("score", "failed", "why <b>")
+    [(path, body)] = hook.taken
+    assert path.startswith("/notify") and body["title"] == "failed" and body["message"] == "why <b>"
+
+
+def test_without_anybody_to_tell_nothing_is_written_and_damage_is_told_anew(hook: Hook, tmp_path: Path) -> None:
+    Alerts(tmp_path, "").problem("score", "failed", "why")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / STATE).write_text("{not json")
+    Alerts(tmp_path, f"http://{hook.address}").problem("score", "failed", "why")
+    assert len(hook.taken) == 1
+
+
+def test_whatever_fails_keeps_its_error(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URLS, f"http://{hook.address}")
+    (tmp_path / "a file").touch()
+    with pytest.raises(ZeroDivisionError), watched(tmp_path / "a file", "publish"):
+        1 / 0  # what was told cannot be put on record there
+    assert "lapse publish failed (exit code 1)*\ndivision by zero" in texts(hook)[0]
+
+
+@pytest.mark.slow
+def test_a_night_that_fails_is_written_down_told_and_measured(
+    shop: Workspace, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(URLS, f"http://{hook.address}")
+    good = watch.score_night(Path(), OUT)
+    manifest = (OUT / "latest/manifest.json").read_bytes()
+    assert not (OUT / FAILURE).exists() and "lapse_last_exit_code 0\n" in (OUT / FILE).read_text()
+    told_before = len(hook.taken)
+    delivered = Path("delivery/events.csv")
+    whole = delivered.read_bytes()
+    delivered.write_text("who,at,what\n")
+    # By the command line, away from a terminal: the error is a line of JSON.
+    failed = CliRunner().invoke(app, ["score", "--out", str(OUT)])
+    error = json.loads(failed.stderr)
+    failure = Failure.of(OUT)
+    assert failure is not None and failed.exit_code == failure.exit_code == error["exit_code"] != 0
+    assert failure.message == error["message"] and error["level"] == "error" and error["stage"] == "score"
+    assert failure.last_good == f"as_of={good.as_of}" and failure.steps[0].name == "model"
+    assert (OUT / "latest/manifest.json").read_bytes() == manifest, "the last good one stands beside it"
+    measured = (OUT / FILE).read_text()
+    assert f"lapse_last_exit_code {failure.exit_code}\n" in measured
+    assert f'lapse_customers{{what="scored"}} {good.customers.scored}\n' in measured
+    assert len(hook.taken) == told_before + 1 and f"(exit code {failure.exit_code})" in texts(hook)[-1]
+    assert f"The last good run stays: {OUT}/as_of={good.as_of}" in texts(hook)[-1]
+    delivered.write_bytes(whole)
+    watch.score_night(Path(), OUT)
+    assert not (OUT / FAILURE).exists() and any("lapse score works again" in text for text in texts(hook))
+
+
+def test_a_wrong_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed = CliRunner().invoke(app, ["score"])
+    assert failed.exit_code == 2 and "params.yaml is not there" in json.loads(failed.stderr)["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_monitors_alarm_is_told_and_so_is_its_end(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(URLS, f"http://{hook.address}")
+    run = MonitoredRun(as_of="2024-03-01", model="m", customers=9, unknown=0, predicted=0.1, came=0.5, level=None, auroc=None,
+                       lift_at_10pct=None, listed=1, listed_churned=1, look=1, alarms=["the level is off"])  # fmt: skip
+    for alarms in (["the level is off"], ["the level is off"], []):
+        followed = run.model_copy(update={"alarms": alarms})
+        monkeypatch.setattr(watch, "monitor", lambda root, out, found=followed: [found])
+        watch.monitor_night(tmp_path, Archive(tmp_path).folder)
+    aged, well = texts(hook)
+    assert "The model has aged: the level is off" in aged and well.startswith("*lapse monitor: no alarm any more*")
