@@ -33,6 +33,7 @@ FLOORS = (
     ("night",),
     ("pages",),
     ("setup",),
+    ("web",),
     ("commands",),
     ("cli",),
 )
