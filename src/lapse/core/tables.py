@@ -906,6 +906,26 @@ SEGMENTS = Table(
     ),
 )  # fmt: skip
 
+CLV_BACK_TEST = Table(
+    "clv_back_test",
+    "data/retention_report/clv_back_test.parquet",
+    "one row per way of telling lifetime values, tried at an earlier day on the margin that came after it; none where the "
+    "log is too short, without money, and with contracts alone; also as clv_back_test.csv",
+    ("method",),
+    (
+        Column("method", "text", "bg_nbd_gamma_gamma, or last_year: last year's margin goes on."),
+        Column("cutoff", "date", "The last day that was looked at."),
+        Column("days", "count", "So many days after it were told.", "days"),
+        Column("customers", "count", "Customers with an order by the cutoff.", "customers"),
+        Column("expected", "number", "The margin told, of all together.", "currency"),
+        Column("came", "number", "The margin that came.", "currency"),
+        Column("error", "number", "expected less came, in percent of came.", "percent", "null where nothing came"),
+        Column("mean_absolute_error", "number", "Mean over the customers of how far off each was.", "currency"),
+        Column("rank_correlation", "number", "Spearman's, over the customers.", "", "null where all are equal"),
+        Column("is_used", "flag", "The way with the smaller mean_absolute_error tells clv."),
+    ),
+)
+
 SEGMENT_RETENTION = replace(
     RETENTION, name="segment_retention", path="data/retention_report/segment_retention.parquet",
     grain="one row per period (up to four of retention_report.period_days, the newest up to as_of) and segment at its "
@@ -921,7 +941,7 @@ ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEE
        SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,
        TIME_TO_SECOND_ORDER, REVENUE_RETENTION, SCORES, LEAVING, SCORED_CUSTOMERS, AT_RISK, LEAVING_LIST, LISTED,
-       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, SEGMENT_RETENTION, SEGMENT_MOVES)  # fmt: skip
+       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, CLV_BACK_TEST, SEGMENT_RETENTION, SEGMENT_MOVES)  # fmt: skip
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -53,7 +53,7 @@ class BgNbd:
         return np.asarray(1 - alive + alive * silent)
 
     def expected_days(self, x: Floats, tx: Floats, age: Floats, horizon: float) -> Floats:
-        """Return E[purchase days in the `horizon` days after the cutoff], of whom may leave within it; nulls as in `p_alive`.
+        """Return E[purchase days in the `horizon` days after the cutoff], in which one may leave; nulls as in `p_alive`.
 
         Fader et al. (2005), equation 10. Fixed point: r .243, alpha 4.414, a .793, b 2.426 of CDNOW (weeks), x 2, tx 30.43
         and T 38.86 give 1.226 in 39.

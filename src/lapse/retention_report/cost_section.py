@@ -81,8 +81,8 @@ def cost_section(reported: Reported, settings: Settings) -> PageSection:
         tables.append(moved)
         notes.append(
             f"What is lost on customers who cost more than they bring, spent on contacting others: kept customers are "
-            f"expected by risk and value.acceptance_rate ({settings.value.acceptance_rate:.0%}), contacts cost what section value "
-            "says."
+            f"expected by risk and value.acceptance_rate ({settings.value.acceptance_rate:.0%}), contacts cost what section "
+            "value says."
         )
     return PageSection(TITLE, texts, bars, tables, notes)
 
