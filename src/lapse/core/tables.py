@@ -460,7 +460,8 @@ SCORES = Table(
         Column("spend_last_year", "number", "Net spend in the 365 days up to as_of, or as many as the log covers.",
                "currency", "null without money"),
         Column("expected_margin", "number", "The margin expected over value.value_days if the customer is kept; with "
-               "decline the part of it that is lost at least, 1 - churn.share.",
+               "decline the part of it that is lost at least, 1 - churn.share. Less what serving them costs in as many "
+               "days, where retention_report.cost_to_serve names costs.",
                "currency", "null without money"),
         Column("value_at_stake", "number", "churn_risk times expected_margin.", "currency", "null without money"),
         Column("expected_cost", "number", "What contacting this customer is expected to cost: the contact, and the "
@@ -554,10 +555,12 @@ SCORED_CUSTOMERS = Table(
         SCORES.column("spend_last_year"),
         Column("spend_percentile", "number", "Share of the customers who ordered in the last 365 days whose spend_last_year "
                "is no higher.", "percent", "null without money, and without an order in the last 365 days"),
-        replace(CUSTOMERS.column("cost_to_serve"), type="number"),
+        Column("cost_to_serve", "number", "What serving the customer costs a year: as delivered, else what was counted in "
+               "the last 365 days, at the costs of retention_report.cost_to_serve.", "currency",
+               "null where neither says anything"),
         Column("profit_last_year", "number", "What the customer brought in the 365 days up to as_of: the margin, where the "
                "delivery has costs, else spend_last_year times value.margin_share; less cost_to_serve.", "currency",
-               "null where the delivery has neither cost nor cost_to_serve for the customer, and without money"),
+               "null where no cost of any kind is known for the customer, and without money"),
         *(LEAVING.column(name) for name in ("notice_date", "end_date", "days_left")),
         Column("left_date", "date", "Lapsed: the first day on which the last order lay churn.active_days back. Gone: the "
                "day on which the last subscription ended.", nulls="null unless state is lapsed or gone"),
@@ -809,11 +812,195 @@ REVENUE_RETENTION = Table(
     ),
 )
 
+_BY_SEGMENT = (
+    Column("segmented_by", "text", "What the segments are of: rfm, price, service, tenure, best_by_spend, best_by_orders, "
+           "best_by_reviews or best_by_referrals; all: of everybody. One of which nothing is known is left out."),
+    Column("segment", "text", "Its name: all with all. Of rfm: champions, loyal, promising, new, trial, needs_attention, "
+           "about_to_lapse or lost, by the rule in src/lapse/retention_report/segments.py."),
+)  # fmt: skip
+_WITHOUT_MONEY = "null without money"
+_WITHOUT_COST = "null where neither params nor the delivery say what serving the customer costs"
+CUSTOMER_WORTH = Table(
+    "customer_worth",
+    "data/retention_report/customers.parquet",
+    "one row per customer seen up to as_of, with the segments that they are in, what they bring and what they cost; also as "
+    "customers.csv",
+    ("customer_id",),
+    (
+        CUSTOMER_ID,
+        replace(CUTOFF_DATE, name="as_of"),
+        Column("is_active", "flag", "Whether the customer is active on as_of, as the retention rate counts it."),
+        Column("rfm", "text", "The segment by recency, frequency and monetary value."),
+        Column("rfm_before", "text", "The same, retention_report.period_days before.", nulls="null for who was not yet "
+               "seen, and where the log is too short"),
+        Column("recency", "number", "1 to 5: the fifth of the active customers by their last order; 5 ordered last.", "",
+               "null for who is not active, and without orders"),
+        Column("frequency", "number", "The fifth by orders in the 365 days up to as_of; 5 is most.", "", "as recency"),
+        Column("monetary", "number", "The fifth by spend; 5 is most.", "", "as recency, and without money"),
+        Column("price", "text", "price_driven, others, or unknown: retention_report.price_driven, of at least 5 lines."),
+        Column("service", "text", "service_sensitive: in the last 365 days a case for the service (features.service and "
+               "open_cases), or a rating in the lowest third of its scale; else others, or unknown where nothing says so."),
+        Column("tenure", "text", "How long they have been customers; unknown where the log began after them."),
+        Column("best_by_spend", "text", "best: the tenth who spent most, of those who spent anything in the last 365 days."),
+        Column("best_by_orders", "text", "The same by orders."),
+        Column("best_by_reviews", "text", "The same by ratings; unknown without feedback."),
+        Column("best_by_referrals", "text", "The same by events of retention_report.referral_events; unknown without them."),
+        Column("deal_share", "number", "Of the order lines of the last 365 days, those with money off.", "share",
+               "null without a line, and where the delivery gives no discount"),
+        Column("orders", "count", "Orders of the last 365 days.", "orders"),
+        Column("lines", "count", "Order lines of the last 365 days.", "lines"),
+        Column("service_events", "count", "Cases for the service in the last 365 days.", "events"),
+        Column("spend", "number", "Net spend of the last 365 days; where orders have no amounts, what the running contracts "
+               "bring in a year.", "currency", _WITHOUT_MONEY),
+        Column("margin", "number", "amount - cost where the delivery has costs, else spend times value.margin_share.",
+               "currency", _WITHOUT_MONEY),
+        *(Column(f"cost_of_{item}", "number", f"Of cost_to_serve, what {item} cost in the last 365 days.", "currency",
+                 _WITHOUT_COST) for item in ("orders", "lines", "returns", "deliveries", "contacts", "events")),
+        Column("cost_of_delivered", "number", "Where the delivery gives cost_to_serve of the customers: that, in place of "
+               "all others.", "currency", _WITHOUT_COST),
+        Column("cost_to_serve", "number", "The sum of these.", "currency", _WITHOUT_COST),
+        Column("margin_after_cost", "number", "margin less cost_to_serve; less nothing where only the costs of the lines "
+               "are known.", "currency", "null without money, and where no cost of any kind is known"),
+        *(replace(SCORES.column(name), nulls="null for who is not scored") for name in (
+            "churn_risk", "risk_band", "expected_margin", "value_at_stake", "expected_cost")),
+        Column("clv", "number", "The margin expected in the retention_report.clv_days after as_of.", "currency",
+               _WITHOUT_MONEY),
+        Column("clv_after_cost", "number", "clv less the cost to serve over them.", "currency",
+               f"{_WITHOUT_MONEY}; {_WITHOUT_COST}"),
+    ),
+)  # fmt: skip
+
+SEGMENTS = Table(
+    "segments",
+    "data/retention_report/segments.parquet",
+    "one row per segment that has customers on as_of; also as segments.csv",
+    ("segmented_by", "segment"),
+    (
+        *_BY_SEGMENT,
+        replace(CUTOFF_DATE, name="as_of"),
+        Column("customers", "count", "In the segment on as_of.", "customers"),
+        Column("customers_before", "count", "In it retention_report.period_days before.", "customers", "null where the log "
+               "is too short"),
+        Column("active_customers", "count", "Of customers, those who are active.", "customers"),
+        *(replace(RETENTION.column(name), meaning=f"{RETENTION.column(name).meaning} Of the period up to as_of; customers "
+                  "count in the segment of its start.", nulls="null where the log is too short, and without customers then")
+          for name in ("customers_at_start", "retained", "lapsed", "crr", "strict_retention", "strict_low", "strict_high",
+                       "churn_rate")),
+        Column("acceptable_churn", "number", "The churn rate that is left if only those go who cost more than they bring: "
+               "of customers_at_start, who lapsed after a year of margin_after_cost below 0.", "percent",
+               "as margin_after_cost"),
+        *(replace(CUSTOMER_WORTH.column(name), meaning=f"Sum of {name} over the customers.") for name in (
+            "spend", "margin", "cost_to_serve", "margin_after_cost")),
+        Column("unprofitable_customers", "count", "Customers whose margin_after_cost is below 0.", "customers",
+               "null where it is known of nobody"),
+        Column("largest_cost", "text", "The item that costs most: orders, lines, returns, deliveries, contacts, events or "
+               "delivered.", nulls=_WITHOUT_COST),
+        Column("largest_cost_share", "number", "Its share of cost_to_serve.", "percent", _WITHOUT_COST),
+        Column("mean_risk", "number", "Mean churn_risk of the customers who are scored.", "probability", "null without any"),
+        Column("value_at_stake", "number", "Sum of value_at_stake.", "currency", "null without any"),
+        Column("clv", "number", "Sum of clv.", "currency", _WITHOUT_MONEY),
+        Column("mean_clv", "number", "Mean of clv.", "currency", _WITHOUT_MONEY),
+        Column("clv_after_cost", "number", "Sum of clv_after_cost.", "currency", f"{_WITHOUT_MONEY}; {_WITHOUT_COST}"),
+        Column("deal_share", "number", "Of all their order lines in the last 365 days, those with money off.", "percent",
+               "null without a line, and where the delivery gives no discount"),
+    ),
+)  # fmt: skip
+
+CLV_BACK_TEST = Table(
+    "clv_back_test",
+    "data/retention_report/clv_back_test.parquet",
+    "one row per way of telling lifetime values, tried at an earlier day on the margin that came after it; none where the "
+    "log is too short, without money, and with contracts alone; also as clv_back_test.csv",
+    ("method",),
+    (
+        Column("method", "text", "bg_nbd_gamma_gamma, or last_year: last year's margin goes on."),
+        Column("cutoff", "date", "The last day that was looked at."),
+        Column("days", "count", "So many days after it were told.", "days"),
+        Column("customers", "count", "Customers with an order by the cutoff.", "customers"),
+        Column("expected", "number", "The margin told, of all together.", "currency"),
+        Column("came", "number", "The margin that came.", "currency"),
+        Column("error", "number", "expected less came, in percent of came.", "percent", "null where nothing came"),
+        Column("mean_absolute_error", "number", "Mean over the customers of how far off each was.", "currency"),
+        Column("rank_correlation", "number", "Spearman's, over the customers.", "", "null where all are equal"),
+        Column(
+            "level_of_new",
+            "number",
+            "What customers who first ordered in the retention.active_days up to the cutoff brought, "
+            "as a share of what was expected of them: clv of such newcomers is multiplied by it; 1 with fewer than 30.",
+            "share",
+        ),
+        Column("is_used", "flag", "This way tells clv: the first, unless its mean_absolute_error is over a tenth larger."),
+    ),
+)
+
+BOTTOM_LINE_ASSUMPTIONS = Table(
+    "bottom_line_assumptions",
+    "data/retention_report/bottom_line_assumptions.parquet",
+    "one row per assumption of the bottom line, as `lapse bottom-line` reads it; also as bottom_line_assumptions.csv",
+    ("assumption",),
+    (
+        Column("assumption", "text", "Its name, and that of the option: customers, spend, margin, cost_to_keep, "
+               "spend_of_new, margin_of_new, acquisition_cost."),
+        Column("value", "number", "Customers, or money a year and customer.", "customers or currency",
+               "null where not known"),
+        Column("meaning", "text", "What it is, in words."),
+        Column("source", "text", "Where it comes from: of whom it was measured, or which key of params says it."),
+    ),
+)  # fmt: skip
+_NOT_KNOWN = "null where an assumption it rests on is not known"
+BOTTOM_LINE = Table(
+    "bottom_line",
+    "data/retention_report/bottom_line.parquet",
+    "one row per number of points of customer retention, by the assumptions of bottom_line_assumptions; also as "
+    "bottom_line.csv",
+    ("points",),
+    (
+        Column("points", "number", "Of 100 customers active now, so many more are still customers a year on.", "percent"),
+        Column("customers", "number", "How many that are.", "customers"),
+        Column("revenue", "number", "What they spend in a year.", "currency", _NOT_KNOWN),
+        Column("margin", "number", "The margin of it, after cost to serve where it is known.", "currency", _NOT_KNOWN),
+        Column("cost", "number", "What it costs to keep them.", "currency", _NOT_KNOWN),
+        Column("margin_after_cost", "number", "margin less cost.", "currency", _NOT_KNOWN),
+        Column("revenue_of_new", "number", "What as many new customers spend in a year.", "currency", _NOT_KNOWN),
+        Column("margin_of_new", "number", "The margin of it.", "currency", _NOT_KNOWN),
+        Column("cost_of_new", "number", "What it costs to win them.", "currency", _NOT_KNOWN),
+        Column("margin_of_new_after_cost", "number", "margin_of_new less cost_of_new.", "currency", _NOT_KNOWN),
+        Column("advantage", "number", "margin_after_cost less margin_of_new_after_cost: of keeping over winning.",
+               "currency", _NOT_KNOWN),
+    ),
+)  # fmt: skip
+BOTTOM_LINE_SENSITIVITY = Table(
+    "bottom_line_sensitivity",
+    "data/retention_report/bottom_line_sensitivity.parquet",
+    "one row per assumption and change of it, all others as they are; also as bottom_line_sensitivity.csv",
+    ("assumption", "change"),
+    (
+        BOTTOM_LINE_ASSUMPTIONS.column("assumption"),
+        Column("change", "number", "By which share it is changed.", "share"),
+        BOTTOM_LINE.column("points"),
+        Column("kept", "number", "margin_after_cost then.", "currency", _NOT_KNOWN),
+        Column("won", "number", "margin_of_new_after_cost then.", "currency", _NOT_KNOWN),
+        Column("advantage", "number", "kept less won.", "currency", _NOT_KNOWN),
+    ),
+)
+
+SEGMENT_RETENTION = replace(
+    RETENTION, name="segment_retention", path="data/retention_report/segment_retention.parquet",
+    grain="one row per period (up to four of retention_report.period_days, the newest up to as_of) and segment at its "
+    "start; also as segment_retention.csv", columns=(_BY_SEGMENT[0], *RETENTION.columns[1:]),
+)  # fmt: skip
+SEGMENT_MOVES = replace(
+    RETENTION_MOVES, name="segment_moves", path="data/retention_report/segment_moves.parquet",
+    grain="one row per period, segment at its start and segment at its end that has customers; also as segment_moves.csv",
+    columns=(_BY_SEGMENT[0], *RETENTION_MOVES.columns[1:]),
+)  # fmt: skip
+
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,
        TIME_TO_SECOND_ORDER, REVENUE_RETENTION, SCORES, LEAVING, SCORED_CUSTOMERS, AT_RISK, LEAVING_LIST, LISTED,
-       LIST_DECISIONS)  # fmt: skip
+       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, CLV_BACK_TEST, BOTTOM_LINE_ASSUMPTIONS, BOTTOM_LINE,
+       BOTTOM_LINE_SENSITIVITY, SEGMENT_RETENTION, SEGMENT_MOVES)  # fmt: skip
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
