@@ -809,6 +809,28 @@ REVENUE_RETENTION = Table(
     ),
 )
 
+WHY_BEHAVIOUR = Table(
+    "why_behaviour",
+    "data/retention_report/why_behaviour.parquet",
+    "one row per behaviour that the data hold: what leavers did in their last days, against comparable stayers",
+    ("rank",),
+    (
+        Column("rank", "count", "1 tells leavers from stayers best; those that chance may explain come last."),
+        Column("behaviour", "text", "orders_trend, spend_trend, discount_share, price_level, return_share, breadth, trouble, "
+               "engagement_trend, rating or rated."),
+        Column("leavers", "number", "Mean of the leavers.", "percent, or points of a rating"),
+        Column("stayers", "number", "Mean of stayers of the same cutoff, tenure and silence.", "as leavers"),
+        Column("difference", "number", "leavers - stayers.", "as leavers"),
+        Column("low", "number", "Lower end of its interval over resampled customers: 95 % for all behaviours together.",
+               "as leavers"),
+        Column("high", "number", "Upper end of that interval.", "as leavers"),
+        Column("effect", "number", "The difference in standard deviations of all customers.", "standard deviations"),
+        Column("leaver_count", "count", "Leavers of whom the behaviour is known.", "snapshots"),
+        Column("stayer_count", "count", "Stayers of whom it is known.", "snapshots"),
+        Column("shows", "flag", "The interval holds no 0: the report says it."),
+    ),
+)  # fmt: skip
+
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,
