@@ -831,6 +831,22 @@ WHY_BEHAVIOUR = Table(
     ),
 )  # fmt: skip
 
+WHY_DRIVERS = Table(
+    "why_drivers",
+    "data/retention_report/why_drivers.parquet",
+    "one row per segment and cause of which a reason of its scored customers speaks",
+    ("segmented_by", "segment", "cause"),
+    (
+        Column("segmented_by", "text", "What segments are of; all: of everybody."),
+        Column("segment", "text", "Which segment."),
+        Column("cause", "text", "What the reason speaks of: see Causes below."),
+        Column("customers", "count", "Customers of the segment of whom a reason is given.", "customers"),
+        Column("named", "count", "Of them, those with the cause among their reasons.", "customers"),
+        Column("strongest", "count", "Of them, those whose strongest reason it is.", "customers"),
+        Column("share", "number", "named / customers * 100.", "percent"),
+    ),
+)
+
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,

@@ -1,8 +1,9 @@
 """Why they leave, by behaviour: the last days before customers fell silent, against stayers of the same tenure.
 
-Only mature cutoffs have leavers and stayers, by the labels of lapse.labels, and no row after the cutoff is looked at. A leaver
-is compared with those who at the same cutoff had been customers as long, had been silent as long, and came back. This says
-what went before, not what it was caused by.
+Only mature cutoffs have leavers and stayers, by the labels of lapse.labels, and of what customers did, no row after the
+cutoff is looked at. A leaver is compared with those who at the same cutoff had been customers as long, had been silent as
+long, and came back: there was as much time for a complaint after the last order. This says what went before, not what it
+was caused by.
 """
 
 from __future__ import annotations
@@ -108,12 +109,12 @@ def _at(activity: Mapping[str, ir.Table], cutoff: date, period: Period, question
     ordered = windows.mode == "lapse"
     days: Any = past["purchase_days"]
     held: Any = activity["subscription_days"]
-    begun = held.filter((held.starts > 0) & (held.activity_date <= last)) if windows.mode == "subscription" else (
-        days.filter(days.orders > 0)
+    begun = (
+        held.filter((held.starts > 0) & (held.activity_date <= last))
+        if windows.mode == "subscription"
+        else (days.filter(days.orders > 0))
     )
-    anchors = begun.group_by("customer_id").aggregate(
-        anchor=begun.activity_date.max(), first=begun.activity_date.min()
-    )
+    anchors = begun.group_by("customer_id").aggregate(anchor=begun.activity_date.max(), first=begun.activity_date.min())
     if not ordered:
         anchors = anchors.mutate(anchor=last)
     customers: Any = labels.join(anchors, "customer_id").select("customer_id", "churned", "anchor", "first")
