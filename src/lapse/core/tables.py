@@ -816,8 +816,8 @@ WHY_BEHAVIOUR = Table(
     ("rank",),
     (
         Column("rank", "count", "1 tells leavers from stayers best; those that chance may explain come last."),
-        Column("behaviour", "text", "orders_trend, spend_trend, discount_share, price_level, return_share, breadth, trouble, "
-               "engagement_trend, rating or rated."),
+        Column("behaviour", "text", "orders_trend, spend_trend, discount_share, price_level, return_share, breadth, "
+               "trouble, engagement_trend, rating or rated."),
         Column("leavers", "number", "Mean of the leavers.", "percent, or points of a rating"),
         Column("stayers", "number", "Mean of stayers of the same cutoff, tenure and silence.", "as leavers"),
         Column("difference", "number", "leavers - stayers.", "as leavers"),
@@ -846,6 +846,60 @@ WHY_DRIVERS = Table(
         Column("share", "number", "named / customers * 100.", "percent"),
     ),
 )
+
+_THEME = Column("theme", "text", "What it is about: a theme of params why.themes, a ready-made one, or other.")
+_WHY_KEY = (
+    Column("segmented_by", "text", "What segments are of; all: of everybody."),
+    Column("segment", "text", "Which segment."),
+    Column("period_kind", "text", "quarter, or all: the whole log."),
+    Column("period_start", "date", "First day of the quarter, or of the first one."),
+)
+WHY_THEMES = Table(
+    "why_themes",
+    "data/retention_report/why_themes.parquet",
+    "one row per segment, quarter and theme of which a comment of a customer speaks",
+    ("segmented_by", "segment", "period_kind", "period_start", "theme"),
+    (
+        *_WHY_KEY,
+        _THEME,
+        Column("texts", "count", "Comments about it.", "comments"),
+        Column("complaints", "count", "Of them, those with a rating in the worst third of the scale.", "comments"),
+        Column("praises", "count", "Of them, those with a rating in its best third.", "comments"),
+        Column("share", "number", "texts of all comments of the segment and quarter.", "percent"),
+    ),
+)
+
+WHY_THEMES_AFTER = Table(
+    "why_themes_after",
+    "data/retention_report/why_themes_after.parquet",
+    "one row per theme and mood of which customers spoke before a cutoff whose outcome is known",
+    ("theme", "mood"),
+    (
+        _THEME,
+        Column("mood", "text", "complaint, praise, or any."),
+        Column("customers", "count", "Snapshots of customers who had spoken so since the cutoff before.", "snapshots"),
+        Column("churned", "count", "Of them, those who churned.", "snapshots"),
+        Column("churn_rate", "number", "churned / customers * 100.", "percent"),
+        Column("low", "number", "Lower end of its 95 % interval (Wilson 1927).", "percent"),
+        Column("high", "number", "Upper end of that interval.", "percent"),
+        Column("others_rate", "number", "Churn rate of everybody else at the same cutoffs.", "percent",
+               "null without others"),
+    ),
+)  # fmt: skip
+
+WHY_REASONS = Table(
+    "why_reasons",
+    "data/retention_report/why_reasons.parquet",
+    "one row per segment, quarter and reason for which subscriptions ended",
+    ("segmented_by", "segment", "period_kind", "period_start", "reason"),
+    (
+        *_WHY_KEY,
+        Column("reason", "text", "end_reason as delivered; (rare) for those with fewer than 5 ends in the whole log, "
+               "none where none is given."),
+        Column("ends", "count", "Paid subscriptions that ended for it.", "subscriptions"),
+        Column("share", "number", "ends of all ends of the segment and quarter.", "percent"),
+    ),
+)  # fmt: skip
 
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
