@@ -356,7 +356,7 @@ class Workspace:
 
     def scores(self) -> pd.DataFrame:
         """Return the scores; LapseError when nobody has been scored yet, or an older lapse wrote them."""
-        from lapse.outreach.lists import read_scores
+        from lapse.scoring.score import read_scores
 
         return read_scores(self.paths.scores)
 
@@ -376,6 +376,18 @@ class Workspace:
             )
         print_summary(made.at_risk, self.paths.lists)
         log_heads(made.heads)
+
+    def retention_report(self) -> None:
+        """Write segments, worth and cost of all customers, and the page that says it."""
+        from lapse.retention_report.page import write_page
+        from lapse.retention_report.stage import print_summary, report, write_reported
+
+        with held(self.paths.data, "score"), self.engine() as engine:
+            scores, activity = self.scores(), self.activity_tables(engine)
+            reported = report(engine, activity, self.profile, self.settings, scores, self.paths.validated)
+        write_reported(reported, self.paths.retention_report)
+        write_page(reported, self.paths.reports / "retention_report.html", self.settings)
+        print_summary(reported, self.settings.retention_report.period_days)
 
     def list_rules(self) -> ListRules:
         """Return all that decides who is on a list and what is said of it, by params and the evaluation."""

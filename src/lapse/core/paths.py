@@ -21,6 +21,7 @@ class Paths:
         self.usability = self.reports / "usability.json"
         self.metrics = self.reports / "metrics.json"
         self.retention = data / "retention"
+        self.retention_report = data / "retention_report"
         self.scores = data / "scores" / "scores.parquet"
         self.leaving = data / "scores" / "leaving.parquet"
         self.lists = data / "lists"

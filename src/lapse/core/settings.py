@@ -14,10 +14,12 @@ from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.distribution import LARGE
 from lapse.core.errors import SettingsError
 from lapse.core.list_settings import Lists, require_rules
+from lapse.core.retention_report_settings import RetentionReport
 from lapse.core.retention_settings import Retention
 from lapse.core.settings_problems import first_problem, shown
 from lapse.core.source_settings import MOST_DAYS, Days, Land, Name, Section, Share, Sources
 from lapse.core.tables import nearest
+from lapse.core.why_settings import Why
 from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 
 PARAMS = Path("params.yaml")
@@ -211,6 +213,8 @@ class Settings(Section):
     score: Score
     lists: Lists
     consent: Consent = Consent()
+    retention_report: RetentionReport = RetentionReport()
+    why: Why = Why()
 
     @model_validator(mode="after")
     def _names_of_times_are_right(self) -> Settings:

@@ -809,6 +809,111 @@ REVENUE_RETENTION = Table(
     ),
 )
 
+_BY_SEGMENT = (
+    Column("segmented_by", "text", "What the segments are of: rfm, price, service, tenure, best_by_spend, best_by_orders, "
+           "best_by_reviews or best_by_referrals; all: of everybody. One of which nothing is known is left out."),
+    Column("segment", "text", "Its name: all with all. Of rfm: champions, loyal, promising, new, trial, needs_attention, "
+           "about_to_lapse or lost, by the rule in src/lapse/retention_report/segments.py."),
+)  # fmt: skip
+_WITHOUT_MONEY = "null without money"
+_WITHOUT_COST = "null where neither params nor the delivery say what serving the customer costs"
+CUSTOMER_WORTH = Table(
+    "customer_worth",
+    "data/retention_report/customers.parquet",
+    "one row per customer seen up to as_of, with the segments that they are in, what they bring and what they cost; also as "
+    "customers.csv",
+    ("customer_id",),
+    (
+        CUSTOMER_ID,
+        replace(CUTOFF_DATE, name="as_of"),
+        Column("is_active", "flag", "Whether the customer is active on as_of, as the retention rate counts it."),
+        Column("rfm", "text", "The segment by recency, frequency and monetary value."),
+        Column("rfm_before", "text", "The same, retention_report.period_days before.", nulls="null for who was not yet "
+               "seen, and where the log is too short"),
+        Column("recency", "number", "1 to 5: the fifth of the active customers by their last order; 5 ordered last.", "",
+               "null for who is not active, and without orders"),
+        Column("frequency", "number", "The fifth by orders in the 365 days up to as_of; 5 is most.", "", "as recency"),
+        Column("monetary", "number", "The fifth by spend; 5 is most.", "", "as recency, and without money"),
+        Column("price", "text", "price_driven, others, or unknown: retention_report.price_driven, of at least 5 lines."),
+        Column("service", "text", "service_sensitive: in the last 365 days a case for the service (features.service and "
+               "open_cases), or a rating in the lowest third of its scale; else others, or unknown where nothing says so."),
+        Column("tenure", "text", "How long they have been customers; unknown where the log began after them."),
+        Column("best_by_spend", "text", "best: the tenth who spent most, of those who spent anything in the last 365 days."),
+        Column("best_by_orders", "text", "The same by orders."),
+        Column("best_by_reviews", "text", "The same by ratings; unknown without feedback."),
+        Column("best_by_referrals", "text", "The same by events of retention_report.referral_events; unknown without them."),
+        Column("deal_share", "number", "Of the order lines of the last 365 days, those with money off.", "share",
+               "null without a line, and where the delivery gives no discount"),
+        Column("orders", "count", "Orders of the last 365 days.", "orders"),
+        Column("lines", "count", "Order lines of the last 365 days.", "lines"),
+        Column("service_events", "count", "Cases for the service in the last 365 days.", "events"),
+        Column("spend", "number", "Net spend of the last 365 days; where orders have no amounts, what the running contracts "
+               "bring in a year.", "currency", _WITHOUT_MONEY),
+        Column("margin", "number", "amount - cost where the delivery has costs, else spend times value.margin_share.",
+               "currency", _WITHOUT_MONEY),
+        *(Column(f"cost_of_{item}", "number", f"Of cost_to_serve, what {item} cost in the last 365 days.", "currency",
+                 _WITHOUT_COST) for item in ("orders", "lines", "returns", "deliveries", "contacts", "events")),
+        Column("cost_of_delivered", "number", "Where the delivery gives cost_to_serve of the customers: that, in place of "
+               "all others.", "currency", _WITHOUT_COST),
+        Column("cost_to_serve", "number", "The sum of these.", "currency", _WITHOUT_COST),
+        Column("margin_after_cost", "number", "margin less cost_to_serve; less nothing where only the costs of the lines "
+               "are known.", "currency", "null without money, and where no cost of any kind is known"),
+        *(replace(SCORES.column(name), nulls="null for who is not scored") for name in (
+            "churn_risk", "expected_margin", "value_at_stake")),
+        Column("clv", "number", "The margin expected in the retention_report.clv_days after as_of.", "currency",
+               _WITHOUT_MONEY),
+        Column("clv_after_cost", "number", "clv less the cost to serve over them.", "currency",
+               f"{_WITHOUT_MONEY}; {_WITHOUT_COST}"),
+    ),
+)  # fmt: skip
+
+SEGMENTS = Table(
+    "segments",
+    "data/retention_report/segments.parquet",
+    "one row per segment that has customers on as_of; also as segments.csv",
+    ("segmented_by", "segment"),
+    (
+        *_BY_SEGMENT,
+        replace(CUTOFF_DATE, name="as_of"),
+        Column("customers", "count", "In the segment on as_of.", "customers"),
+        Column("customers_before", "count", "In it retention_report.period_days before.", "customers", "null where the log "
+               "is too short"),
+        Column("active_customers", "count", "Of customers, those who are active.", "customers"),
+        *(replace(RETENTION.column(name), meaning=f"{RETENTION.column(name).meaning} Of the period up to as_of; customers "
+                  "count in the segment of its start.", nulls="null where the log is too short, and without customers then")
+          for name in ("customers_at_start", "retained", "lapsed", "crr", "strict_retention", "strict_low", "strict_high",
+                       "churn_rate")),
+        Column("acceptable_churn", "number", "The churn rate that is left if only those go who cost more than they bring: "
+               "of customers_at_start, who lapsed after a year of margin_after_cost below 0.", "percent",
+               "as margin_after_cost"),
+        *(replace(CUSTOMER_WORTH.column(name), meaning=f"Sum of {name} over the customers.") for name in (
+            "spend", "margin", "cost_to_serve", "margin_after_cost")),
+        Column("unprofitable_customers", "count", "Customers whose margin_after_cost is below 0.", "customers",
+               "null where it is known of nobody"),
+        Column("largest_cost", "text", "The item that costs most: orders, lines, returns, deliveries, contacts, events or "
+               "delivered.", nulls=_WITHOUT_COST),
+        Column("largest_cost_share", "number", "Its share of cost_to_serve.", "percent", _WITHOUT_COST),
+        Column("mean_risk", "number", "Mean churn_risk of the customers who are scored.", "probability", "null without any"),
+        Column("value_at_stake", "number", "Sum of value_at_stake.", "currency", "null without any"),
+        Column("clv", "number", "Sum of clv.", "currency", _WITHOUT_MONEY),
+        Column("mean_clv", "number", "Mean of clv.", "currency", _WITHOUT_MONEY),
+        Column("clv_after_cost", "number", "Sum of clv_after_cost.", "currency", f"{_WITHOUT_MONEY}; {_WITHOUT_COST}"),
+        Column("deal_share", "number", "Of all their order lines in the last 365 days, those with money off.", "percent",
+               "null without a line, and where the delivery gives no discount"),
+    ),
+)  # fmt: skip
+
+SEGMENT_RETENTION = replace(
+    RETENTION, name="segment_retention", path="data/retention_report/segment_retention.parquet",
+    grain="one row per period (up to four of retention_report.period_days, the newest up to as_of) and segment at its "
+    "start; also as segment_retention.csv", columns=(_BY_SEGMENT[0], *RETENTION.columns[1:]),
+)  # fmt: skip
+SEGMENT_MOVES = replace(
+    RETENTION_MOVES, name="segment_moves", path="data/retention_report/segment_moves.parquet",
+    grain="one row per period, segment at its start and segment at its end that has customers; also as segment_moves.csv",
+    columns=(_BY_SEGMENT[0], *RETENTION_MOVES.columns[1:]),
+)  # fmt: skip
+
 WHY_BEHAVIOUR = Table(
     "why_behaviour",
     "data/retention_report/why_behaviour.parquet",
@@ -901,11 +1006,32 @@ WHY_REASONS = Table(
     ),
 )  # fmt: skip
 
+LOYALTY = Table(
+    "loyalty",
+    "data/retention_report/loyalty.parquet",
+    "one row per outcome (orders, spend) of the loyalty programme; none without why.loyalty_event",
+    ("outcome",),
+    (
+        Column("outcome", "text", "orders or spend, in the why.days after the day of joining."),
+        Column("members", "count", "Customers who joined.", "customers"),
+        Column("others", "count", "Snapshots of customers at the same times who had not joined.", "snapshots"),
+        Column("members_mean", "number", "Mean outcome of the members.", "orders, or currency"),
+        Column("naive", "number", "How much more that is than the others' mean.", "percent"),
+        Column("naive_low", "number", "Lower end of its 95 % interval over resampled customers.", "percent"),
+        Column("naive_high", "number", "Upper end of that interval.", "percent"),
+        Column("adjusted", "number", "How much more it is than members like them would have had without joining (doubly "
+               "robust, on what they did before).", "percent"),
+        Column("adjusted_low", "number", "Lower end of its 95 % interval.", "percent"),
+        Column("adjusted_high", "number", "Upper end of that interval.", "percent"),
+    ),
+)  # fmt: skip
+
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,
        TIME_TO_SECOND_ORDER, REVENUE_RETENTION, SCORES, LEAVING, SCORED_CUSTOMERS, AT_RISK, LEAVING_LIST, LISTED,
-       LIST_DECISIONS)  # fmt: skip
+       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, SEGMENT_RETENTION, SEGMENT_MOVES,
+       WHY_BEHAVIOUR, WHY_DRIVERS, WHY_THEMES, WHY_THEMES_AFTER, WHY_REASONS, LOYALTY)  # fmt: skip
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lapse.core.errors import DataError, LapseError
+from lapse.core.errors import DataError
 from lapse.core.files import write_text
 from lapse.core.logging import stage_logger
 from lapse.core.risk_text import risk_text
-from lapse.core.tables import AT_RISK, SCORES
+from lapse.core.tables import AT_RISK
 from lapse.outreach.about import IN_SHORT, about_list, with_staleness
 from lapse.outreach.customer_columns import columns_on, with_columns
 from lapse.outreach.export import write_csv
@@ -93,17 +93,6 @@ def write_every_list(
     write_text(out / "at_risk_about.txt", "".join(f"{heading}: {text}\n" for heading, text in made.about.items()))
     write_leaving(leaving[~rules.is_off(leaving, "leaving")], out, columns_on(customer_columns, scores))
     return made
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """Return the scores in a file; LapseError when nobody has been scored yet, or an older lapse wrote them."""
-    if not path.exists():
-        raise LapseError(f"{path} is not there. Run `make run`, `dvc repro` or `lapse score` first.")
-    scores = pd.read_parquet(path)
-    if absent := sorted(set(SCORES.names) - set(scores.columns)):
-        raise LapseError(f"{path} was made by an older lapse and lacks {', '.join(absent)}. Score again: `dvc repro` or "
-                         "`lapse score`.")  # fmt: skip
-    return scores
 
 
 def print_summary(made: MadeList, folder: Path) -> None:

@@ -131,9 +131,9 @@ def always_on(
             numbers = kind.known(period, active_days, mode)
             if numbers:
                 counts = _counts(engine, held, kind, numbers)
-                figures.append(_figures(counts, kind, numbers, attribute or ALL, trusted))
+                figures.append(figures_of(counts, kind, numbers, attribute or ALL, trusted))
                 if attribute:
-                    moves.append(_moves(counts, kind, numbers, attribute))
+                    moves.append(moves_of(counts, kind, numbers, attribute))
         engine.drop("retention_stays")
     engine.drop("retention_spells")
     return AlwaysOn(
@@ -207,7 +207,13 @@ def _ends(held: ir.Table) -> Any:
     return table.select("customer_id", end_segment=table.segment, end_from=table.since, end_to=table.until)
 
 
-def _figures(counts: pd.DataFrame, kind: Kind, numbers: Sequence[int], attribute: str, trusted: date | None) -> pd.DataFrame:
+def figures_of(
+    counts: pd.DataFrame, kind: Kind, numbers: Sequence[int], attribute: str, trusted: date | None
+) -> pd.DataFrame:
+    """Return the figures (tables.RETENTION) of counts per place at the start, segment there, segment at the end and number.
+
+    Every start counts once with the end GONE, whatever its end, and again with its segment at the end if it is active there.
+    """
     segments = sorted(set(counts["segment"])) if len(counts) else [ALL]
     index = pd.MultiIndex.from_product([numbers, segments], names=["number", "segment"])
 
@@ -261,7 +267,7 @@ def _crr_interval(counted: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[float, 
     return interval(drawn) or (np.nan, np.nan)
 
 
-def _moves(counts: pd.DataFrame, kind: Kind, numbers: Sequence[int], attribute: str) -> pd.DataFrame:
+def moves_of(counts: pd.DataFrame, kind: Kind, numbers: Sequence[int], attribute: str) -> pd.DataFrame:
     """Return who of S went where: to a segment, or gone."""
     of_start = counts[counts["place"] == ACTIVE]
     kept = of_start[of_start["end_segment"] != GONE]

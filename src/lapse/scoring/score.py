@@ -16,7 +16,7 @@ import pandas as pd
 
 from lapse.core.churn_meaning import ChurnMeaning, gap_band
 from lapse.core.engine import Engine
-from lapse.core.errors import DataError, HistoryTooShort
+from lapse.core.errors import DataError, HistoryTooShort, LapseError
 from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
@@ -246,6 +246,17 @@ def write_scores(scores: pd.DataFrame, path: Path) -> None:
     """Write scores, or who is leaving, as one whole Parquet file."""
     with atomic_write(path) as temporary:
         scores.to_parquet(temporary, index=False)
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Return the scores in a file; LapseError when nobody has been scored yet, or an older lapse wrote them."""
+    if not path.exists():
+        raise LapseError(f"{path} is not there. Run `make run`, `dvc repro` or `lapse score` first.")
+    scores = pd.read_parquet(path)
+    if absent := sorted(set(SCORES.names) - set(scores.columns)):
+        raise LapseError(f"{path} was made by an older lapse and lacks {', '.join(absent)}. Score again: `dvc repro` or "
+                         "`lapse score`.")  # fmt: skip
+    return scores
 
 
 def print_summary(scores: pd.DataFrame, bands: Bands, leaving: int = 0) -> None:

@@ -26,11 +26,12 @@ from lapse.core.windows import ChurnWindows
 from lapse.outreach.about import about_list, with_staleness
 from lapse.outreach.customer_columns import columns_on
 from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula
-from lapse.outreach.lists import at_risk_list, read_scores, write_every_list
+from lapse.outreach.lists import at_risk_list, write_every_list
 from lapse.outreach.rules import ListRules
 from lapse.outreach.spreadsheet import write_spreadsheet
 from lapse.outreach.tally import Tally
 from lapse.outreach.verdict import Verdict
+from lapse.scoring.score import read_scores
 from lapse.value.list_back_test import ListBackTest
 
 EVIL = "=cmd|' /C calc'!A0"

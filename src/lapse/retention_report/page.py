@@ -1,0 +1,24 @@
+"""The page of stage retention_report: for whoever looks after customers, and open without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lapse.core.files import write_text
+from lapse.core.html import rendered
+from lapse.core.settings import Settings
+from lapse.retention_report.segment_section import headline, segment_sections
+from lapse.retention_report.stage import Reported
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def write_page(reported: Reported, path: Path, settings: Settings) -> None:
+    """Write the page; what stands in the data is escaped."""
+    sections = segment_sections(reported, settings)
+    write_text(path, rendered(
+        TEMPLATE.read_text(encoding="utf-8"),
+        about=f"{len(reported.customers):,} customers as of {reported.as_of}, of whom "
+              f"{int(reported.customers['is_active'].sum()):,} are active.",
+        headline=headline(reported), sections=sections,
+    ))  # fmt: skip

@@ -1,0 +1,137 @@
+"""Stage retention_report, put together: segments and their moves, worth and cost, as tables and one page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lapse.core.engine import Engine
+from lapse.core.logging import stage_logger
+from lapse.core.settings import Settings
+from lapse.core.tables import CUSTOMER_WORTH, SEGMENT_MOVES, SEGMENT_RETENTION, SEGMENTS
+from lapse.history.activity.rollup import Activity
+from lapse.history.profile import DataProfile
+from lapse.retention.output import write_table
+from lapse.retention.spells import ALL, trusted_from
+from lapse.retention_report.moves import moved_between
+from lapse.retention_report.segments import KINDS, UNKNOWN, Segmented
+from lapse.retention_report.worth import OF_SCORES, Worth, acceptable_churn, by_segment
+from lapse.value.cost_to_serve import ServedCosts
+
+LOG = stage_logger("retention_report")
+PERIODS = 4
+"""So many periods of retention_report.period_days are looked back at, as far as the log goes."""
+OF_RETENTION = (
+    "customers_at_start",
+    "retained",
+    "lapsed",
+    "crr",
+    "strict_retention",
+    "strict_low",
+    "strict_high",
+    "churn_rate",
+)
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What stage retention_report has found, before it is written."""
+
+    as_of: date
+    start: date | None
+    """The day with which as_of is compared; None where the log is too short."""
+    customers: pd.DataFrame
+    segments: pd.DataFrame
+    retention: pd.DataFrame
+    moves: pd.DataFrame
+
+
+def report(
+    engine: Engine, activity: Activity, profile: DataProfile, settings: Settings, scores: pd.DataFrame, validated: Path
+) -> Reported:
+    """Return the segments of the day of the scores, and what became of those before; no row after that day is looked at."""
+    as_of = pd.Timestamp(scores.iloc[0]["cutoff_date"]).date()
+    until_then = replace(profile.period, last_complete_day=as_of)
+    trusted = trusted_from(engine, activity, until_then, settings.churn.mode)
+    segmented = Segmented.of(engine, activity, profile, settings, trusted)
+    worth = Worth(engine, segmented, ServedCosts.of(settings, profile, validated), settings.value.margin_share)
+    days = period_ends(profile, settings, as_of)
+    at = {day: worth.at(day) for day in days[-2:]} | {day: segmented.at(day) for day in days[:-2]}
+    now = at[as_of].join(scores.set_index("customer_id")[list(OF_SCORES)])
+    now[["clv", "clv_after_cost"]] = np.nan
+    kinds = [kind for kind in KINDS if (now[kind] != UNKNOWN).any()]
+    length = settings.retention_report.period_days
+    found = [
+        moved_between(at[start], at[end], kinds, period_days=length, last=end, trusted=trusted)
+        for start, end in pairwise(days)
+    ]
+    retention = pd.concat([one.figures for one in found]) if found else pd.DataFrame(columns=list(SEGMENT_RETENTION.names))
+    moves = pd.concat([one.moves for one in found]) if found else pd.DataFrame(columns=list(SEGMENT_MOVES.names))
+    segments = by_segment(now, kinds)
+    start = days[-2] if found else None
+    segments = _with_the_period(segments, retention, as_of, {} if start is None else {
+        kind: acceptable_churn(at[start], now, None if kind == ALL else kind) for kind in (ALL, *kinds)
+    })  # fmt: skip
+    sizes = (
+        {}
+        if start is None
+        else {(kind, name): size for kind in kinds for name, size in at[start][kind].value_counts().items()}
+    )
+    segments["customers_before"] = [
+        None if start is None else len(at[start]) if kind == ALL else sizes.get((kind, name), 0)
+        for kind, name in zip(segments["segmented_by"], segments["segment"], strict=True)
+    ]
+    now["rfm_before"] = None if start is None else at[start]["rfm"].reindex(now.index)
+    now["as_of"], segments["as_of"] = as_of, as_of
+    return Reported(as_of, start, now.reset_index(), segments, retention, moves)
+
+
+def period_ends(profile: DataProfile, settings: Settings, as_of: date) -> list[date]:
+    """Return the days that are held against each other, the newest last: as_of, and up to PERIODS period lengths before.
+
+    As far back as it is known who was active: retention.active_days after the first day of the log, with contracts from it
+    on.
+    """
+    active = 1 if settings.churn.mode == "subscription" else settings.retention.active_days
+    first = profile.period.first_day + timedelta(days=active - 1)
+    length = timedelta(days=settings.retention_report.period_days)
+    days = [as_of - length * back for back in range(PERIODS + 1)]
+    return [day for day in reversed(days) if day >= first or day == as_of]
+
+
+def _with_the_period(
+    segments: pd.DataFrame, retention: pd.DataFrame, as_of: date, acceptable: dict[str, pd.Series]
+) -> pd.DataFrame:
+    """Return the segments with what became of their customers in the last period; null where there is none."""
+    newest = retention[retention["period_end"] == as_of]
+    joined = segments.merge(newest[["segmented_by", "segment", *OF_RETENTION]], on=["segmented_by", "segment"], how="left")
+    joined["acceptable_churn"] = [
+        acceptable[kind].get(name, np.nan) if kind in acceptable else np.nan
+        for kind, name in zip(joined["segmented_by"], joined["segment"], strict=True)
+    ]
+    return joined
+
+
+def write_reported(reported: Reported, folder: Path) -> None:
+    """Write every table of data/retention_report as Parquet and CSV."""
+    write_table(reported.customers, CUSTOMER_WORTH, folder)
+    write_table(reported.segments, SEGMENTS, folder)
+    write_table(reported.retention, SEGMENT_RETENTION, folder)
+    write_table(reported.moves, SEGMENT_MOVES, folder)
+
+
+def print_summary(reported: Reported, period_days: int) -> None:
+    """Log how many customers each RFM segment has, and how many of those before stayed."""
+    rows = reported.segments[reported.segments["segmented_by"] == "rfm"]
+    for row in rows.sort_values("segment").to_dict("records"):
+        stayed = (
+            ""
+            if pd.isna(row["strict_retention"])
+            else f"; {row['strict_retention']:.1f} % of those {period_days} days before stayed"
+        )
+        LOG.info(f"{row['segment']}: {row['customers']:,} customers{stayed}")
