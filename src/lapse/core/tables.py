@@ -1014,9 +1014,10 @@ LOYALTY = Table(
     (
         Column("outcome", "text", "orders or spend, in the why.days after the day of joining."),
         Column("members", "count", "Customers who joined.", "customers"),
-        Column("others", "count", "Snapshots of customers at the same times who had not joined.", "snapshots"),
+        Column("others", "count", "Orders, each a snapshot, of customers who had not joined by then.", "snapshots"),
         Column("members_mean", "number", "Mean outcome of the members.", "orders, or currency"),
-        Column("naive", "number", "How much more that is than the others' mean.", "percent"),
+        Column("naive", "number", "How much more it is, with the joining order, than the mean of the others as they are.",
+               "percent"),
         Column("naive_low", "number", "Lower end of its 95 % interval over resampled customers.", "percent"),
         Column("naive_high", "number", "Upper end of that interval.", "percent"),
         Column("adjusted", "number", "How much more it is than members like them would have had without joining (doubly "
