@@ -460,7 +460,8 @@ SCORES = Table(
         Column("spend_last_year", "number", "Net spend in the 365 days up to as_of, or as many as the log covers.",
                "currency", "null without money"),
         Column("expected_margin", "number", "The margin expected over value.value_days if the customer is kept; with "
-               "decline the part of it that is lost at least, 1 - churn.share.",
+               "decline the part of it that is lost at least, 1 - churn.share. Less what serving them costs in as many "
+               "days, where retention_report.cost_to_serve names costs.",
                "currency", "null without money"),
         Column("value_at_stake", "number", "churn_risk times expected_margin.", "currency", "null without money"),
         Column("expected_cost", "number", "What contacting this customer is expected to cost: the contact, and the "
@@ -554,10 +555,12 @@ SCORED_CUSTOMERS = Table(
         SCORES.column("spend_last_year"),
         Column("spend_percentile", "number", "Share of the customers who ordered in the last 365 days whose spend_last_year "
                "is no higher.", "percent", "null without money, and without an order in the last 365 days"),
-        replace(CUSTOMERS.column("cost_to_serve"), type="number"),
+        Column("cost_to_serve", "number", "What serving the customer costs a year: as delivered, else what was counted in "
+               "the last 365 days, at the costs of retention_report.cost_to_serve.", "currency",
+               "null where neither says anything"),
         Column("profit_last_year", "number", "What the customer brought in the 365 days up to as_of: the margin, where the "
                "delivery has costs, else spend_last_year times value.margin_share; less cost_to_serve.", "currency",
-               "null where the delivery has neither cost nor cost_to_serve for the customer, and without money"),
+               "null where no cost of any kind is known for the customer, and without money"),
         *(LEAVING.column(name) for name in ("notice_date", "end_date", "days_left")),
         Column("left_date", "date", "Lapsed: the first day on which the last order lay churn.active_days back. Gone: the "
                "day on which the last subscription ended.", nulls="null unless state is lapsed or gone"),
@@ -859,7 +862,7 @@ CUSTOMER_WORTH = Table(
         Column("margin_after_cost", "number", "margin less cost_to_serve; less nothing where only the costs of the lines "
                "are known.", "currency", "null without money, and where no cost of any kind is known"),
         *(replace(SCORES.column(name), nulls="null for who is not scored") for name in (
-            "churn_risk", "expected_margin", "value_at_stake")),
+            "churn_risk", "expected_margin", "value_at_stake", "expected_cost")),
         Column("clv", "number", "The margin expected in the retention_report.clv_days after as_of.", "currency",
                _WITHOUT_MONEY),
         Column("clv_after_cost", "number", "clv less the cost to serve over them.", "currency",
@@ -902,6 +905,26 @@ SEGMENTS = Table(
                "null without a line, and where the delivery gives no discount"),
     ),
 )  # fmt: skip
+
+CLV_BACK_TEST = Table(
+    "clv_back_test",
+    "data/retention_report/clv_back_test.parquet",
+    "one row per way of telling lifetime values, tried at an earlier day on the margin that came after it; none where the "
+    "log is too short, without money, and with contracts alone; also as clv_back_test.csv",
+    ("method",),
+    (
+        Column("method", "text", "bg_nbd_gamma_gamma, or last_year: last year's margin goes on."),
+        Column("cutoff", "date", "The last day that was looked at."),
+        Column("days", "count", "So many days after it were told.", "days"),
+        Column("customers", "count", "Customers with an order by the cutoff.", "customers"),
+        Column("expected", "number", "The margin told, of all together.", "currency"),
+        Column("came", "number", "The margin that came.", "currency"),
+        Column("error", "number", "expected less came, in percent of came.", "percent", "null where nothing came"),
+        Column("mean_absolute_error", "number", "Mean over the customers of how far off each was.", "currency"),
+        Column("rank_correlation", "number", "Spearman's, over the customers.", "", "null where all are equal"),
+        Column("is_used", "flag", "The way with the smaller mean_absolute_error tells clv."),
+    ),
+)
 
 SEGMENT_RETENTION = replace(
     RETENTION, name="segment_retention", path="data/retention_report/segment_retention.parquet",
@@ -1029,10 +1052,10 @@ LOYALTY = Table(
 
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
+       WHY_BEHAVIOUR, WHY_DRIVERS, WHY_THEMES, WHY_THEMES_AFTER, WHY_REASONS, LOYALTY,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,
        TIME_TO_SECOND_ORDER, REVENUE_RETENTION, SCORES, LEAVING, SCORED_CUSTOMERS, AT_RISK, LEAVING_LIST, LISTED,
-       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, SEGMENT_RETENTION, SEGMENT_MOVES,
-       WHY_BEHAVIOUR, WHY_DRIVERS, WHY_THEMES, WHY_THEMES_AFTER, WHY_REASONS, LOYALTY)  # fmt: skip
+       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, CLV_BACK_TEST, SEGMENT_RETENTION, SEGMENT_MOVES)  # fmt: skip
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

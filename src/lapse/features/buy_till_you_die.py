@@ -52,6 +52,24 @@ class BgNbd:
         silent = ((self.alpha + np.asarray(age)) / (self.alpha + np.asarray(age) + horizon)) ** (self.r + np.asarray(x))
         return np.asarray(1 - alive + alive * silent)
 
+    def expected_days(self, x: Floats, tx: Floats, age: Floats, horizon: float) -> Floats:
+        """Return E[purchase days in the `horizon` days after the cutoff], in which one may leave; nulls as in `p_alive`.
+
+        Fader et al. (2005), equation 10. Fixed point: r .243, alpha 4.414, a .793, b 2.426 of CDNOW (weeks), x 2, tx 30.43
+        and T 38.86 give 1.226 in 39.
+        """
+        from scipy.special import hyp2f1
+
+        x, age = np.asarray(x, dtype="float64"), np.asarray(age, dtype="float64")
+        left, either = self.r + x, self.a + self.b + x - 1
+        later = self.alpha + age + horizon
+        still = ((self.alpha + age) / later) ** left * hyp2f1(left, self.b + x, either, horizon / later)
+        alive = self.p_alive(x, tx, age)
+        # Nobody orders more often than at the rate of who never leaves; next to a = 1 the difference loses its digits.
+        most = alive * left / (self.alpha + age) * horizon
+        given = either / (self.a - 1) * (1 - still) if self.a != 1 else np.full_like(most, np.nan)
+        return np.asarray(np.where(np.isfinite(given) & (given >= 0), np.minimum(alive * given, most), most))
+
     def p_fewer(self, x: Floats, tx: Floats, age: Floats, horizon: float, than: Floats) -> Floats:
         """Return P(fewer than `than` purchase days in the `horizon` days after the cutoff); nulls as in `p_alive`.
 

@@ -148,8 +148,12 @@ def _missing(plan: ListPlan, settings: Settings, profile: DataProfile) -> tuple[
     if plan.name == "second_order" and "transactions" not in given:
         lacks.append("orders (sources.transactions)")
     costs = "cost" in given.get("transactions", ()) or "cost_to_serve" in given.get("customers", ())
+    costs = costs or settings.retention_report.cost_to_serve.is_given
     if plan.name == "let_go" and not costs:
-        lacks.append("what customers cost (sources.transactions: cost, or sources.customers: cost_to_serve)")
+        lacks.append(
+            "what customers cost (sources.transactions: cost, sources.customers: cost_to_serve, or section "
+            "retention_report.cost_to_serve)"
+        )
     held = given.get("subscriptions", ())
     if plan.name == "trial_ending" and not ("is_trial" in held and {"ended_date", "term_months"} & set(held)):
         lacks.append("trials (sources.subscriptions: is_trial, with ended_date or term_months)")

@@ -24,6 +24,7 @@ from lapse.retention.spells import trusted_from
 from lapse.scoring.consent import consent_record, may_contact
 from lapse.scoring.score import recent_history
 from lapse.snapshots import subscriptions_at
+from lapse.value.cost_to_serve import ServedCosts, profit_of
 
 ACTIVE, LEAVING, LAPSED, GONE, TRIAL, NEW, PROSPECT = "active", "leaving", "lapsed", "gone", "trial", "new", "prospect"
 STATES = (ACTIVE, LEAVING, LAPSED, GONE, TRIAL, NEW, PROSPECT)
@@ -109,7 +110,10 @@ def scored_customers(engine: Engine, told: Told, settings: Settings, birthdays: 
     rows["risk_percentile"] = _percentile(rows["churn_risk"])
     bought = rows["days_since_last_order"] < YEAR_DAYS
     rows["spend_percentile"] = _percentile(rows["spend_last_year"].where(bought))
-    rows["profit_last_year"] = _profit(rows, profile, settings.value.margin_share)
+    served = ServedCosts.of(settings, profile, told.validated)
+    costs = served.yearly(engine, told.activity, as_of, pd.Index(rows["customer_id"]))
+    rows["cost_to_serve"] = costs["cost_to_serve"].to_numpy()
+    rows["profit_last_year"] = profit_of(_margin(rows, settings.value.margin_share), rows["cost_to_serve"], profile)
     consent = consent_record(told.validated, profile, as_of, told.withdrawn_by)
     rows["consent"] = consent.of(rows["customer_id"])
     rows["may_contact"] = may_contact(rows["consent"])
@@ -165,7 +169,7 @@ def _delivered(told: Told, as_of: date) -> tuple[pd.DataFrame, ...]:
     day = pd.to_datetime(customers[CUSTOMERS.day].fillna(EVER))
     own = [name for name in customers.columns if name not in CUSTOMERS.names]
     customers = customers.assign(day=day)[day <= today].sort_values("day", kind="stable")
-    customers = customers.drop_duplicates("customer_id", keep="last")[["customer_id", "segment", "cost_to_serve", *own]]
+    customers = customers.drop_duplicates("customer_id", keep="last")[["customer_id", "segment", *own]]
     customers = customers.rename(columns={name: ATTRIBUTE + name for name in own})
     held = pd.read_parquet(told.validated / f"{SUBSCRIPTIONS.name}.parquet")
     contacts_path = told.validated / f"{CONTACTS.name}.parquet"
@@ -266,13 +270,10 @@ def _percentile(values: pd.Series) -> pd.Series:
     return values.astype("float64").rank(method="max", pct=True) * 100
 
 
-def _profit(rows: pd.DataFrame, profile: DataProfile, margin_share: float) -> pd.Series:
-    """Return what each customer brought in the last year, where the delivery says what anything costs."""
-    has_cost = "cost" in profile.columns.get("transactions", ())
+def _margin(rows: pd.DataFrame, margin_share: float) -> pd.Series:
+    """Return the margin of the last year: by delivered costs of what was sold, else a share of the spend."""
     spent = rows["spend_last_year"].astype("float64")
-    margin = rows["margin_last_year"].astype("float64").fillna(spent * margin_share) if has_cost else spent * margin_share
-    serve = rows["cost_to_serve"].astype("float64")
-    return margin - serve.fillna(0) if has_cost else margin - serve
+    return rows["margin_last_year"].astype("float64").fillna(spent * margin_share)
 
 
 def _dated(frame: pd.DataFrame, *names: str) -> pd.DataFrame:

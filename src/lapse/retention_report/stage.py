@@ -13,11 +13,12 @@ import pandas as pd
 from lapse.core.engine import Engine
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings
-from lapse.core.tables import CUSTOMER_WORTH, SEGMENT_MOVES, SEGMENT_RETENTION, SEGMENTS
+from lapse.core.tables import CLV_BACK_TEST, CUSTOMER_WORTH, SEGMENT_MOVES, SEGMENT_RETENTION, SEGMENTS
 from lapse.history.activity.rollup import Activity
 from lapse.history.profile import DataProfile
 from lapse.retention.output import write_table
 from lapse.retention.spells import ALL, trusted_from
+from lapse.retention_report.clv import AcquisitionCost, LifetimeValues, acquisition_cost, with_lifetime_values
 from lapse.retention_report.moves import moved_between
 from lapse.retention_report.segments import KINDS, UNKNOWN, Segmented
 from lapse.retention_report.worth import OF_SCORES, Worth, acceptable_churn, by_segment
@@ -49,6 +50,8 @@ class Reported:
     segments: pd.DataFrame
     retention: pd.DataFrame
     moves: pd.DataFrame
+    lifetime: LifetimeValues
+    acquisition: AcquisitionCost
 
 
 def report(
@@ -63,11 +66,15 @@ def report(
     days = period_ends(profile, settings, as_of)
     at = {day: worth.at(day) for day in days[-2:]} | {day: segmented.at(day) for day in days[:-2]}
     now = at[as_of].join(scores.set_index("customer_id")[list(OF_SCORES)])
-    now[["clv", "clv_after_cost"]] = np.nan
+    section = settings.retention_report
+    now, lifetime = with_lifetime_values(
+        now, worth, as_of, days=section.clv_days, active_days=settings.retention.active_days,
+        horizon_days=settings.churn.horizon_days,
+    )  # fmt: skip
+    acquisition = acquisition_cost(now, as_of, trusted, section.acquisition)
     kinds = [kind for kind in KINDS if (now[kind] != UNKNOWN).any()]
-    length = settings.retention_report.period_days
     found = [
-        moved_between(at[start], at[end], kinds, period_days=length, last=end, trusted=trusted)
+        moved_between(at[start], at[end], kinds, period_days=section.period_days, last=end, trusted=trusted)
         for start, end in pairwise(days)
     ]
     retention = pd.concat([one.figures for one in found]) if found else pd.DataFrame(columns=list(SEGMENT_RETENTION.names))
@@ -88,7 +95,7 @@ def report(
     ]
     now["rfm_before"] = None if start is None else at[start]["rfm"].reindex(now.index)
     now["as_of"], segments["as_of"] = as_of, as_of
-    return Reported(as_of, start, now.reset_index(), segments, retention, moves)
+    return Reported(as_of, start, now.reset_index(), segments, retention, moves, lifetime, acquisition)
 
 
 def period_ends(profile: DataProfile, settings: Settings, as_of: date) -> list[date]:
@@ -123,6 +130,7 @@ def write_reported(reported: Reported, folder: Path) -> None:
     write_table(reported.segments, SEGMENTS, folder)
     write_table(reported.retention, SEGMENT_RETENTION, folder)
     write_table(reported.moves, SEGMENT_MOVES, folder)
+    write_table(reported.lifetime.table, CLV_BACK_TEST, folder)
 
 
 def print_summary(reported: Reported, period_days: int) -> None:

@@ -42,7 +42,8 @@ from lapse.scoring.reasons import (
     typical_values,
 )
 from lapse.snapshots import leaving_customers, population
-from lapse.value.profit import CampaignCosts
+from lapse.value.cost_to_serve import ServedCosts
+from lapse.value.profit import CampaignCosts, Floats
 from lapse.value.spend import SpendLog
 from lapse.value.value_model import DIGITS, ValueModel
 
@@ -120,6 +121,10 @@ def write_day(
         engine, activity, as_of, model, profile, consent=consent, stale_tables=stale_tables,
         explained_from=model.bands.explained_from(settings.lists.min_risk),
     )  # fmt: skip
+    served = ServedCosts.of(settings, profile, paths.validated)
+    if served.costs.is_given:
+        costs = served.expected(engine, activity, as_of, scores["customer_id"], model.value_model.value_days, profile)
+        scores = less_cost_to_serve(scores, costs * model.bundle.windows.least_lost, model.campaign_costs)
     leaving = leaving_rows(engine, activity, as_of, model.bundle.windows, consent=consent)
     write_scores(scores, paths.scores)
     write_scores(leaving, paths.leaving)
@@ -168,6 +173,15 @@ def score_customers(
     scores["stale_tables"] = pd.Series(", ".join(stale_tables) or None, index=scores.index, dtype="str")
     scores["model_version"] = model.bundle.version
     return scores[list(SCORES.names)].sort_values("customer_id", ignore_index=True)
+
+
+def less_cost_to_serve(scores: pd.DataFrame, costs: Floats, campaign_costs: CampaignCosts) -> pd.DataFrame:
+    """Return scores whose expected margin, and all that follows from it, is after what serving each customer will cost."""
+    risk, margin = scores["churn_risk"].to_numpy("float64"), scores["expected_margin"].to_numpy("float64") - costs
+    return scores.assign(
+        expected_margin=np.round(margin, DIGITS), value_at_stake=np.round(risk * margin, DIGITS),
+        expected_profit=np.round(campaign_costs.expected_profit(risk, margin), DIGITS),
+    )  # fmt: skip
 
 
 def leaving_rows(

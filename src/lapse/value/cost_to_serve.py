@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import ibis.expr.types as ir
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lapse.core.engine import Engine
@@ -66,6 +68,25 @@ class ServedCosts:
         rows.loc[known.index, f"{PREFIX}delivered"] = known
         rows["cost_to_serve"] = rows.sum(axis=1, min_count=1)
         return rows
+
+    def expected(
+        self,
+        engine: Engine,
+        activity: Mapping[str, ir.Table],
+        as_of: date,
+        customers: pd.Series,
+        days: int,
+        profile: DataProfile,
+    ) -> npt.NDArray[np.float64]:
+        """Return what serving each of some customers will cost in `days` days, at the rate of the last year.
+
+        What was counted is of no more days than the log covers.
+        """
+        rows = self.yearly(engine, activity, as_of, pd.Index(customers))
+        delivered = rows[f"{PREFIX}delivered"].fillna(0.0).to_numpy("float64")
+        counted = rows["cost_to_serve"].fillna(0.0).to_numpy("float64") - delivered
+        covered = min(YEAR_DAYS, profile.period.history_days(as_of))
+        return np.asarray(days * (delivered / YEAR_DAYS + counted / covered))
 
     def _counted(self, engine: Engine, activity: Mapping[str, ir.Table], window: Window) -> pd.DataFrame:
         """Return the costs of each item that is counted, a column each."""

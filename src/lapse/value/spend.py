@@ -18,8 +18,9 @@ import pandas as pd
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.paths import Paths
-from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period, observation_window
+from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period, Window, observation_window
 from lapse.model.train import read_rows
+from lapse.snapshots import in_window
 
 HISTORY = ("margin_last_year", "covered_days", "repeat_days", "repeat_margin", "observed_days")
 """The columns of spend_before, besides customer_id and margin_so_far."""
@@ -72,11 +73,15 @@ def spend_after(
     if not windows.value_known_at(cutoff, days, last_complete_day):
         raise DataError(f"value: cutoff {cutoff} is not mature: its {days} days end on {window.end}, the complete days of "
                         f"the log on {last_complete_day}. Use an earlier cutoff, or fewer value.value_days.")  # fmt: skip
+    return margin_between(purchase_days, window.start, window.end, margin_share).rename(margin_after="margin")
+
+
+def margin_between(purchase_days: ir.Table, after: date, until: date, margin_share: float) -> ir.Table:
+    """Return `margin` per customer with any line after a day, up to another."""
     rows: Any = purchase_days
-    day = rows.activity_date
-    inside = rows.filter((day > ibis.literal(window.start, type="date")) & (day <= ibis.literal(window.end, type="date")))
+    inside = rows.filter(in_window(rows, Window(after, until)))
     everywhere = ibis.literal(True)  # noqa: FBT003
-    table: ir.Table = inside.group_by("customer_id").aggregate(margin_after=margin_sum(inside, margin_share, everywhere))
+    table: ir.Table = inside.group_by("customer_id").aggregate(margin=margin_sum(inside, margin_share, everywhere))
     return table
 
 

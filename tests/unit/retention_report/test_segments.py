@@ -95,7 +95,7 @@ def test_classes_by_hand(engine: Engine) -> None:
     }  # fmt: skip
     # 1, 3, 5, 10, 40, 70 and 85 days ago; 6, 5, 2, 6, 2, 3 and 1 orders.
     assert found["recency"].dropna().to_dict() == {
-        "best": 5, "small": 5, "good": 4, "came": 3, "middle": 2, "quiet_small": 1, "quiet_good": 1
+        "best": 5, "small": 4, "good": 3, "came": 3, "middle": 2, "quiet_small": 1, "quiet_good": 1
     }  # fmt: skip
     assert found.loc["best", "frequency"] == found.loc["quiet_good", "frequency"] == 4
     # 600, 250, 10, 480, 10, 60 and 20 spent: middle is in the third fifth of both, by 3 of 7 below.

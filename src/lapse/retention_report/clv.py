@@ -1,0 +1,116 @@
+"""The lifetime value of every customer as of a day, after a back-test on the same log, and what winning one costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from lapse.core.retention_report_settings import Acquisition
+from lapse.core.tables import CLV_BACK_TEST
+from lapse.core.windows import YEAR_DAYS
+from lapse.retention_report.worth import Worth
+from lapse.value.lifetime import BG_NBD, CONTRACT, DIGITS, Buying, TriedOut, contract_days, last_year_goes_on, try_out
+from lapse.value.spend import margin_between
+
+FEWEST_DAYS = 28
+"""A log shorter than this cannot say how many customers come in a year."""
+
+
+@dataclass(frozen=True)
+class LifetimeValues:
+    """Every customer's lifetime value, and how such values did at an earlier day."""
+
+    method: str | None
+    """None without money."""
+    tried: tuple[TriedOut, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows of tables.CLV_BACK_TEST."""
+        rows = [asdict(one) | {"error": one.error, "is_used": one.method == self.method} for one in self.tried]
+        return pd.DataFrame(rows, columns=list(CLV_BACK_TEST.names))
+
+
+def with_lifetime_values(
+    rows: pd.DataFrame, worth: Worth, as_of: date, *, days: int, active_days: int, horizon_days: int
+) -> tuple[pd.DataFrame, LifetimeValues]:
+    """Return the rows of `Worth.at(as_of)`, with churn_risk, and their clv and clv_after_cost of the next `days` days.
+
+    Both null without money. The back-test stands `days` days before as_of, or as many as leave half of the log, and
+    active_days of it, to learn from; where that is none, BG/NBD is used untried.
+    """
+    rows = rows.assign(clv=np.nan, clv_after_cost=np.nan)
+    if rows["by_price"].all() and rows["spend"].notna().any():
+        runs = contract_days(rows["churn_risk"].to_numpy("float64"), horizon_days, days)
+        rows["clv"] = np.round(rows["margin"] * runs / YEAR_DAYS, DIGITS)
+        rows["clv_after_cost"] = np.round((rows["margin"] - rows["cost_to_serve"]) * runs / YEAR_DAYS, DIGITS)
+        return rows, LifetimeValues(CONTRACT, ())
+    bought = rows[rows["first_order"].notna()]
+    if rows["spend"].isna().all() or bought.empty:
+        return rows, LifetimeValues(None, ())
+    tried = _tried(worth, as_of, days, active_days)
+    method = tried[0].method if tried else BG_NBD
+    both = Buying.fit(bought).days_and_margin(bought, days) if method == BG_NBD else None
+    expected, margin = both or last_year_goes_on(bought, days)
+    rows.loc[bought.index, "clv"] = np.round(margin, DIGITS)
+    rows.loc[bought.index, "clv_after_cost"] = np.round(margin - expected * _cost_of_a_day(bought), DIGITS)
+    return rows, LifetimeValues(method if both or tried else None, tuple(tried))
+
+
+def _tried(worth: Worth, as_of: date, days: int, active_days: int) -> list[TriedOut]:
+    period = worth.profile.period
+    length = min(days, (as_of - period.first_day).days // 2)
+    cutoff = as_of - timedelta(days=length)
+    if length < 1 or (cutoff - period.first_day).days < active_days:
+        return []
+    then = worth.at(cutoff)
+    then = then[then["first_order"].notna()]
+    if then.empty:
+        return []
+    days_table = worth.segmented.activity["purchase_days"]
+    came = worth.engine.frame(margin_between(days_table, cutoff, as_of, worth.margin_share))
+    return try_out(then, came.set_index("customer_id")["margin"].astype("float64"), cutoff, length)
+
+
+def _cost_of_a_day(rows: pd.DataFrame) -> pd.Series:
+    """Return what serving a customer costs per purchase day: theirs of the last year, or everybody's without one."""
+    bought = rows["purchase_days"].replace(0, np.nan)
+    known = rows["cost_to_serve"].notna()
+    everybody = float(rows.loc[known, "cost_to_serve"].sum()) / max(float(rows.loc[known, "purchase_days"].sum()), 1.0)
+    return (rows["cost_to_serve"] / bought).where(bought.notna(), everybody).where(known)
+
+
+@dataclass(frozen=True)
+class AcquisitionCost:
+    """What winning a customer costs, by its parts, and how many were won."""
+
+    parts: dict[str, float]
+    won_a_year: float | None
+    """New customers of the last year; where they can be told for less than a year, at that rate. None: cannot be told."""
+
+    @property
+    def total(self) -> float | None:
+        """The sum of the parts; None where params name none, or where one of them cannot be shared out."""
+        return sum(self.parts.values()) if self.parts and not any(map(np.isnan, self.parts.values())) else None
+
+
+def acquisition_cost(rows: pd.DataFrame, as_of: date, trusted: date, parts: Acquisition) -> AcquisitionCost:
+    """Return the acquisition cost by params, for customers with first_seen; `trusted`: from when on who is new can be told.
+
+    Worked example: 10,000 for advertising a year and 200 new customers, leads at 1.50 of which 5 % become customers, and a
+    welcome discount of 10: 50 + 30 + 10 = 90.
+    """
+    since = max(trusted, as_of - timedelta(days=YEAR_DAYS - 1))
+    days = (as_of - since).days + 1
+    won = float((rows["first_seen"] >= pd.Timestamp(since)).sum()) * YEAR_DAYS / days if days >= FEWEST_DAYS else None
+    found = {}
+    if parts.advertising_a_year is not None:
+        found["advertising"] = parts.advertising_a_year / won if won else np.nan
+    if parts.per_lead is not None and parts.conversion is not None:
+        found["leads"] = parts.per_lead / parts.conversion
+    if parts.welcome_discount is not None:
+        found["welcome discount"] = parts.welcome_discount
+    return AcquisitionCost(found, won)

@@ -1,0 +1,121 @@
+"""Customer lifetime value: the margin that everybody seen so far is expected to bring in the days ahead, tested on the past.
+
+Two ways, fitted at a day to all customers up to it: BG/NBD purchase days (Fader, Hardie & Lee 2005) times the Gamma-Gamma
+margin of one (Fader & Hardie 2013); and last year's margin going on. Both are tried at an earlier day, on margins that came
+after it, and the one with the smaller mean error is used. Contracts without orders bring their price while they run: that is
+as good as the churn risk, and not tested here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
+from lapse.value.spend_baselines import GammaGamma, fit_gamma_gamma
+
+Floats = npt.NDArray[np.float64]
+BG_NBD, LAST_YEAR, CONTRACT = "bg_nbd_gamma_gamma", "last_year", "contract"
+DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Buying:
+    """What BG/NBD and Gamma-Gamma make of all customers up to a day; None where one could not be fitted."""
+
+    orders: BgNbd | None
+    spend: GammaGamma | None
+
+    @classmethod
+    def fit(cls, rows: pd.DataFrame) -> Buying:
+        """Return the fit to rows with `HISTORY` of spend.py, first_order, last_order and day."""
+        x, tx, age = history_of(rows)
+        mean = np.divide(rows["repeat_margin"].to_numpy("float64"), x, out=np.zeros(len(rows)), where=x > 0)
+        return cls(fit_bg_nbd(x, tx, age), fit_gamma_gamma(x, mean))
+
+    def days_and_margin(self, rows: pd.DataFrame, days: int) -> tuple[Floats, Floats] | None:
+        """Return the purchase days expected in `days` days, and their margin together; None where nothing was fitted.
+
+        Who returned what they bought, or more, is expected to bring 0.
+        """
+        if self.orders is None or self.spend is None:
+            return None
+        x, tx, age = history_of(rows)
+        expected = np.nan_to_num(self.orders.expected_days(x, tx, age, days))
+        total = rows["repeat_margin"].to_numpy("float64")
+        mean = np.divide(total, x, out=np.zeros(len(rows)), where=x > 0)
+        each = self.spend.mean_margin(x, np.maximum(mean, 0.0))
+        return expected, np.where(rows["margin_so_far"].to_numpy("float64") > 0, expected * each, 0.0)
+
+
+def history_of(rows: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+    """Return x, tx and T: repeat purchase days, days from the first to the last, days from the first to the cutoff."""
+    span: Floats = (rows["last_order"] - rows["first_order"]).dt.days.astype("float64").to_numpy()
+    repeats: Floats = rows["repeat_days"].to_numpy("float64")
+    observed: Floats = rows["observed_days"].to_numpy("float64")
+    return repeats, span, observed
+
+
+def last_year_goes_on(rows: pd.DataFrame, days: int) -> tuple[Floats, Floats]:
+    """Return the purchase days and the margin of `days` days like those of the last year that the log covers."""
+    share = days / rows["covered_days"].to_numpy("float64")
+    margin = np.maximum(rows["margin_last_year"].to_numpy("float64"), 0.0)
+    return rows["purchase_days"].to_numpy("float64") * share, margin * share
+
+
+@dataclass(frozen=True)
+class TriedOut:
+    """How one way of telling lifetime values did on margins that came after it (tables.CLV_BACK_TEST)."""
+
+    method: str
+    cutoff: date
+    days: int
+    customers: int
+    expected: float
+    came: float
+    mean_absolute_error: float
+    """Over customers, in the currency of the data."""
+    rank_correlation: float
+    """Spearman's."""
+
+    @property
+    def error(self) -> float:
+        """By how much the total was expected too high, in percent of what came; not a number where nothing came."""
+        return 100 * (self.expected - self.came) / self.came if self.came else np.nan
+
+    @property
+    def sentence(self) -> str:
+        """The error in words."""
+        way = "too much" if self.expected > self.came else "too little"
+        return (f"told on {self.cutoff} for the {self.days} days after it, of {self.customers:,} customers: "
+                f"{self.expected:,.0f} expected and {self.came:,.0f} came, {abs(self.error):.1f} % {way}; per customer off "
+                f"by {self.mean_absolute_error:,.2f} on average, ranks agree by {self.rank_correlation:.2f}")  # fmt: skip
+
+
+def try_out(rows: pd.DataFrame, came: pd.Series, cutoff: date, days: int) -> list[TriedOut]:
+    """Return how each way did, the best first, for customers as of a cutoff and what each brought in the days after it."""
+    known = came.reindex(rows.index).fillna(0.0).to_numpy("float64")
+    told = {BG_NBD: Buying.fit(rows).days_and_margin(rows, days), LAST_YEAR: last_year_goes_on(rows, days)}
+    found = []
+    for method, both in told.items():
+        if both is None:
+            continue
+        expected = both[1]
+        ranks = pd.Series(expected).rank().corr(pd.Series(known).rank())
+        found.append(TriedOut(method, cutoff, days, len(rows), float(expected.sum()), float(known.sum()),
+                              float(np.abs(expected - known).mean()), float(ranks)))  # fmt: skip
+    return sorted(found, key=lambda one: (one.mean_absolute_error, one.method))
+
+
+def contract_days(churn_risk: Floats, horizon_days: int, days: int) -> Floats:
+    """Return for how many of the days ahead a contract is expected to run, at a risk per `horizon_days`.
+
+    The sum of s, s^2, ... s^days with s = (1 - risk) ^ (1 / horizon_days). At a risk of 0: all; at 1: none.
+    """
+    stays = (1 - np.asarray(churn_risk, dtype="float64")) ** (1 / horizon_days)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(stays < 1, stays * (1 - stays**days) / (1 - stays), float(days))
