@@ -66,6 +66,12 @@ class Reported:
     assumed: Measured
     """What the bottom line rests on."""
 
+    @property
+    def kinds(self) -> pd.DataFrame:
+        """The segments of the customers, by customer_id: a column for each kind of which anything is known."""
+        rows = self.customers.set_index("customer_id")
+        return rows[[kind for kind in KINDS if (rows[kind] != UNKNOWN).any()]]
+
 
 def report(
     engine: Engine, activity: Activity, profile: DataProfile, settings: Settings, scores: pd.DataFrame, validated: Path

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import cache
 from importlib import resources
+
+from lapse.core.plain_text import plain_text
 
 DAY, CUSTOMER, FOR_EYES = "day", "customer_id", "for_eyes"
 STATUS, NOT_COUNTED, CURRENCY = "status", "not_counted", "currency"
 """Entries beside those that bear the name of a column of ours."""
 JOINING = frozenset(["d", "da", "de", "del", "der", "des", "di", "do", "du", "la", "le", "of", "the", "van"])
 """Words inside a name that say nothing: date de la commande."""
-NOT_DECOMPOSED = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "ß": "ss"})
 
 
 def plain_name(name: str) -> str:
@@ -20,9 +20,7 @@ def plain_name(name: str) -> str:
 
     A percentage keeps its sign, since `discount %` is no amount.
     """
-    decomposed = unicodedata.normalize("NFKD", name.translate(NOT_DECOMPOSED))
-    folded = "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
-    words = re.findall(r"%|[^\W_]+", folded)
+    words = re.findall(r"%|[^\W_]+", plain_text(name))
     return "".join(word for word in words if word not in JOINING) or "".join(words)
 
 
