@@ -9,17 +9,19 @@ import typer
 
 from lapse.core.errors import DataError
 from lapse.core.logging import shown
+from lapse.setup.schedulers import Scheduler
 
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder to make, or the workspace to renew.")],
     source: Annotated[str | None, typer.Option(help="A known public data set, e.g. online_retail.")] = None,
     data: Annotated[str | None, typer.Option(help="Where your files are, relative to the folder.")] = None,
+    scheduler: Annotated[Scheduler | None, typer.Option(help="Also write the files by which it runs every night.")] = None,
 ) -> None:
     """Make a workspace for your own tables, ready for `dvc repro`; renew an existing one and say what changed."""
     from lapse.setup.init import init as make
 
-    for line in make(folder, source, data):
+    for line in make(folder, source, data, scheduler):
         typer.echo(line)
     typer.echo(f"Next: cd {folder}, look at params.yaml, then `lapse check` and `dvc repro`.")
 

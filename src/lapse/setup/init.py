@@ -20,6 +20,7 @@ from lapse.history.reading.sources import files_there
 from lapse.setup.mapping import Proposal, propose
 from lapse.setup.order_lines import PRESETS, preset
 from lapse.setup.params_file import dump_commented, load_commented, write_settings
+from lapse.setup.schedulers import NEXT, Scheduler, scheduler_files
 
 STATE = "lapse.json"
 DELIVERY = "delivery.dvc"
@@ -30,6 +31,8 @@ __pycache__/
 /mlflow.db
 /mlartifacts/
 /nightly/
+/scheduler/secrets.env
+/scheduler/night.log
 # Outputs of the pipeline and your deliveries: DVC and you hold them, git does not.
 /data/*
 !/data/README.md
@@ -61,20 +64,21 @@ counts, `git add -A && git commit`. DVC keeps a copy of `{folder}` for this ({tr
 up to date, and only then do a queued run and one with `--temp` see new files.
 
 `dvc repro` again does only what changed. Should a killed run leave an empty `dvc.lock`, delete
-that file. `lapse score` scores with the model at hand, without DVC, for a scheduler.
+that file. `lapse score` scores with the model at hand, without DVC, for a scheduler, whose files `lapse init . --scheduler
+systemd` writes (or cron, airflow, kubernetes, container, github, gitlab).
 After an upgrade of lapse, run `lapse init .` here: it says what changed and renews the files that you did not edit.
 """
 
 
-def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
-    """Make or renew a workspace, and return what was done.
+def init(folder: Path, source: str | None, delivery: str | None, scheduler: Scheduler | None = None) -> list[str]:
+    """Make or renew a workspace, with the files of a scheduler, and return what was done.
 
     Files of an existing workspace that were not edited are replaced, edited ones stay and are named, params.yaml is
     never touched. SettingsError for an unknown source, LapseError for a folder that holds other things.
     """
-    known = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
-    if source is not None and source not in known:
-        raise SettingsError(f"--source {source!r} is not known. {nearest(source, known)}")
+    sources = sorted(path.name.removesuffix(".yaml") for path in PRESETS.iterdir() if path.name.endswith(".yaml"))
+    if source is not None and source not in sources:
+        raise SettingsError(f"--source {source!r} is not known. {nearest(source, sources)}")
     state = read_json(folder / STATE, STATE_AGAIN) if (folder / STATE).exists() else None
     if (
         state is None
@@ -84,7 +88,7 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
         raise LapseError(f"{folder} is not empty and no workspace of lapse. Choose another folder.")
     with intact(folder / STATE, STATE_AGAIN):
         done = [] if state is None else _what_changed(str(state["lapse"]))
-        _ = {} if state is None else dict(state["files"])
+        known = {} if state is None else dict(state["files"])
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "params.yaml").exists():
         write_text(folder / "params.yaml", params_of(source, delivery))
@@ -92,13 +96,18 @@ def init(folder: Path, source: str | None, delivery: str | None) -> list[str]:
         if source is None and delivery is not None and (folder / delivery).is_dir():
             done += _map_what_is_there(folder, folder / delivery)
     settings = load_settings(folder / "params.yaml")
-    done += _write_files(folder, _files(settings.sources.folder, lands_tables=bool(settings.land.tables)), state)
+    lands = bool(settings.land.tables)
+    files = _files(settings.sources.folder, lands_tables=lands) | scheduler_files(
+        folder, scheduler, known, timezone=settings.business_timezone, lands=lands or settings.land.source is not None
+    )
+    done += _write_files(folder, files, state)
     if not Path(settings.sources.folder).is_absolute():
         (folder / settings.sources.folder).mkdir(parents=True, exist_ok=True)
     if _is_tracked(settings.sources.folder) and not (folder / DELIVERY).exists():
         # Without it a queued experiment, which runs in a copy of what git and DVC hold, would find no delivery.
         write_text(folder / DELIVERY, f"outs:\n- path: {settings.sources.folder}\n  hash: md5\n")
         done.append(f"{DELIVERY}: DVC keeps a copy of {settings.sources.folder} for queued experiments")
+    done += [f"{scheduler}: {NEXT[scheduler]}"] if scheduler else []
     return done + _set_up_dvc(folder)
 
 
