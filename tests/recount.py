@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import date, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
@@ -16,7 +17,8 @@ from lapse.features.family import Inputs
 
 Log = dict[str, list[dict[str, Any]]]
 MOMENTS = {"lines": "ordered_at", "events": "occurred_at", "feedback": "rated_at", "contracts": "started_date"}
-NOT_RECOUNTED = {"rating_to_others", "response_share_mail", "no_order_by_model", "last_daypart_share", "comment_sentiment"}
+SHRINKAGE = 5
+"""Ratings of the usual size that a product or a word is taken to have besides its own."""
 
 
 def day_of(moment: Any) -> date:
@@ -31,7 +33,8 @@ def customers_of(log: Log, cutoff: date) -> dict[str, Customer]:
             age = (cutoff - day_of(row[moment])).days
             if age >= 0:
                 mine[row["customer_id"]][name].append((age, row))
-    return {who: Customer(rows, cutoff) for who, rows in mine.items()}
+    every = [((cutoff - day_of(row["rated_at"])).days, row) for row in log.get("feedback", ())]
+    return {who: Customer(rows, cutoff, [rating for rating in every if rating[0] >= 0]) for who, rows in mine.items()}
 
 
 def signed(row: dict[str, Any]) -> float:
@@ -44,8 +47,13 @@ def signed(row: dict[str, Any]) -> float:
 class Customer:
     """One customer's raw rows, and what can be counted in them."""
 
-    def __init__(self, rows: dict[str, list[tuple[int, dict[str, Any]]]], cutoff: date) -> None:
-        self.cutoff = cutoff
+    def __init__(
+        self,
+        rows: dict[str, list[tuple[int, dict[str, Any]]]],
+        cutoff: date,
+        every_rating: list[tuple[int, dict[str, Any]]],
+    ) -> None:
+        self.cutoff, self.every_rating = cutoff, every_rating
         self.all_lines = [(age, {**row, "amount": signed(row)}) for age, row in rows["lines"]]
         self.events, self.ratings, self.contracts = rows["events"], rows["feedback"], rows["contracts"]
         self.lines = [(age, row) for age, row in self.all_lines if row["amount"] > 0]
@@ -107,6 +115,9 @@ def recount(
         "last_weekday_share": fmean((one.cutoff - timedelta(days=day)).weekday() == (one.cutoff - timedelta(days=one.silence)).weekday()
                                     for day in one.days),
     }  # fmt: skip
+    if one.lines[0][1].get("hour") is not None:
+        part = {day: min(row["hour"] for age, row in one.lines if age == day) // 6 for day in one.days}
+        found["last_daypart_share"] = fmean(part[day] == part[one.silence] for day in one.days)
     # Lines of zero value are neither orders nor returns: they count for neither side of the share.
     returned = sum(float(row["amount"]) < 0 for _, row in one.all_lines)
     found["return_share"] = returned / (returned + len(one.lines))
@@ -177,7 +188,58 @@ def ratings(one: Customer, scale: tuple[float, float]) -> dict[str, float]:
         "rating_last": fmean(rating for age, rating in given if age == days[0]),
         "lukewarm_share": fmean(low <= rating <= high for _, rating in given),
     }  # fmt: skip
+    found |= beside_others(one) | sentiment(one)
     return found | ({"rating_silence": days[0] * (len(days) - 1) / (days[-1] - days[0])} if len(days) > 1 else {})
+
+
+def rounded(number: float) -> float:
+    return float(np.floor(number * 10_000 + 0.5) / 10_000)
+
+
+def beside_others(one: Customer) -> dict[str, float]:
+    """Return how far the customer's ratings lie from those that others gave the same product before."""
+    apart = compared = 0.0
+    mine = defaultdict(list)
+    for age, row in one.ratings:
+        mine[age, row.get("product_id") or ""].append(float(row["rating"]))
+    for (age, product), own in mine.items():
+        before = [
+            (row["customer_id"], row.get("product_id") or "", float(row["rating"])) for a, row in one.every_rating if a > age
+        ]
+        values = [rating for _, _, rating in before]
+        if not values or (variance := fmean(v * v for v in values) - fmean(values) ** 2) <= 1e-9:
+            continue
+        usual, who = fmean(values), one.ratings[0][1]["customer_id"]
+        others = [rating for customer, what, rating in before if what == product and customer != who]
+        expected = (sum(others) + usual * SHRINKAGE) / (len(others) + SHRINKAGE) if product else usual
+        apart += rounded((sum(own) - expected * len(own)) / variance**0.5)
+        compared += len(own)
+    return {"rating_to_others": apart / compared} if compared else {}
+
+
+@cache
+def words_of(comment: str) -> list[str]:
+    letters = "".join(sign if sign.isalnum() else " " for sign in comment.lower())
+    return list(dict.fromkeys(letters.split()[:50]))
+
+
+def sentiment(one: Customer) -> dict[str, float]:
+    """Return by how much others' ratings differed from the usual, on earlier days, when they used the same words."""
+    spoken = [(age, row) for age, row in one.every_rating if row.get("comment")]
+    who, read = one.ratings[0][1]["customer_id"], []
+    for age, comment in {(age, row["comment"]) for age, row in spoken if row["customer_id"] == who}:
+        before = [(row, float(row["rating"])) for a, row in spoken if a > age]
+        if not before:
+            continue
+        usual, heard = fmean(rating for _, rating in before), []
+        for word in words_of(comment):
+            others = [rating for row, rating in before if row["customer_id"] != who and word in words_of(row["comment"])]
+            if others:
+                heard.append(rounded((sum(others) - usual * len(others)) / (len(others) + SHRINKAGE)))
+        if heard:
+            # As the exact decimals that they are: a mean of them may lie half-way between two.
+            read.append(rounded(round(sum(heard), 4) / len(heard)))
+    return {"comment_sentiment": fmean(read)} if read else {}
 
 
 def weeks_and_months(one: Customer) -> dict[str, float]:

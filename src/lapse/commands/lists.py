@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lapse.core.logging import shown
+from lapse.core.paths import NIGHTLY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from lapse.scoring.reasons import Explanation
 
+Lists = Annotated[Path | None, typer.Option("--lists", help="The folder of the lists; else the newest: data/lists, or that "
+                                            "of nightly/latest.")]  # fmt: skip
 Format = Literal["table", "csv", "json", "xlsx"]
 ExportFor = Literal["csv", "analyst", "klaviyo", "mailchimp", "hubspot", "brevo", "google_ads", "survey"]
 
@@ -24,7 +27,8 @@ def at_risk(
     form: Annotated[Format, typer.Option("--format", help="How to print them.")] = "table",
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
 ) -> None:
-    """Print or save the customers most at risk, with their reasons."""
+    """Print or save the customers most at risk by the last `dvc repro`, with their reasons."""
+    from lapse.night.archive import Archive, newest_lists
     from lapse.outreach.export import list_as_csv, list_as_json, list_as_table
     from lapse.outreach.lists import make_list
     from lapse.outreach.spreadsheet import write_spreadsheet
@@ -36,6 +40,8 @@ def at_risk(
     off = kept_off_before(here.paths.lists)
     rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}), off=off)
     made = make_list(here.scores(), rules, None if form == "table" else here.customer_columns())
+    if (newer := newest_lists(here.paths.lists, Archive(NIGHTLY))) != here.paths.lists:
+        typer.echo(f"This list is of the last `dvc repro`; a newer one, of `lapse score`, is in {newer}.", err=True)
     listed = made.listed
     if form == "xlsx":
         path = out or Path("data/at_risk.xlsx")
@@ -62,23 +68,27 @@ def export(
     name: Annotated[str, typer.Argument(help="The list, e.g. at_risk: see lists.declared of params.yaml.")],
     for_: Annotated[ExportFor, typer.Option("--for", help="The tool, or csv; analyst: with codes and versions.")] = "csv",
     out: Annotated[Path | None, typer.Option(help="The file; else data/exports/LIST_TOOL.csv, or LIST.csv.")] = None,
+    lists: Lists = None,
 ) -> None:
     """Write a list as a file that a marketing tool imports unedited: Klaviyo, Mailchimp, HubSpot, Brevo, Google Ads.
 
-    The list is the one that stage lists or `lapse score` made last. Addresses are read from the delivered customers now
-    (lists.contact); who may not be contacted, has no usable address or one that stands there already is left out and
-    counted. survey: with room for the answers of those on it, such as recent_leavers, and how they are read in again.
+    The list is the one that stage lists or `lapse score` made last, unless --lists says which. Addresses are read from
+    the delivered customers now (lists.contact); who may not be contacted, has no usable address or one that stands there
+    already is left out and counted. survey: with room for the answers of those on it, such as recent_leavers, and how they
+    are read in again.
     """
     from lapse.core.files import write_text
+    from lapse.night.archive import Archive, newest_lists
     from lapse.outreach.exports import export_list
     from lapse.outreach.survey import MAPPING
     from lapse.workspace import Workspace
 
     here = Workspace()
-    found = export_list(here.paths.lists, here.settings.lists, name, for_, here.delivered_columns)
+    folder = lists or newest_lists(here.paths.lists, Archive(NIGHTLY))
+    found = export_list(folder, here.settings.lists, name, for_, here.delivered_columns)
     path = out or Path("data") / "exports" / f"{name if for_ == 'csv' else f'{name}_{for_}'}.csv"
     write_text(path, found.text)
-    typer.echo(f"{path}: {found.summary}")
+    typer.echo(f"{path}: {found.summary}, from {folder}")
     if for_ == "survey":
         typer.echo(MAPPING.format(file=path.name))
 
@@ -90,12 +100,14 @@ def budget(
     ] = None,
     contacts: Annotated[int | None, typer.Option(min=1, help="The most customers to contact.")] = None,
     out: Annotated[Path | None, typer.Option(help="Save whom to contact to this CSV file.")] = None,
+    lists: Lists = None,
 ) -> None:
     """Say what the best list within a budget is expected to bring, and save whom to contact.
 
     The one with the largest expected profit: of a list that was made, without its own limit and budget. Says how many are
     expected to be saved, how many would have stayed anyway and what it earns, each with the 95 % of the cases around it.
     """
+    from lapse.night.archive import Archive, newest_lists
     from lapse.outreach.budget import best_list
     from lapse.outreach.export import write_csv
     from lapse.outreach.exports import of_customers
@@ -104,11 +116,13 @@ def budget(
     from lapse.workspace import Workspace
 
     here = Workspace()
-    customers, decisions = read_made(here.paths.lists)
+    folder = lists or newest_lists(here.paths.lists, Archive(NIGHTLY))
+    customers, decisions = read_made(folder)
     best = best_list(
         customers, decisions, name, money=money, contacts=contacts, settings=here.settings, verdict=here.list_rules().verdict
     )
-    typer.echo(f"{best.people:,} of {best.of:,} customers of {name} as of {customers['as_of'].iloc[0]}.")
+    typer.echo(f"{best.people:,} of {best.of:,} customers of {name} as of {customers['as_of'].iloc[0]}, from "
+               f"{folder}.")  # fmt: skip
     if best.expected is not None:
         typer.echo(best.expected.text)
     if out is not None:

@@ -13,6 +13,7 @@ import typer
 from lapse.commands.models import promote
 from lapse.core.errors import LapseError, unusable
 from lapse.core.logging import json_error, json_lines
+from lapse.core.paths import NIGHTLY
 
 Choice = Literal["champion", "latest"]
 How = Literal["auto", "text", "json"]
@@ -39,7 +40,7 @@ def reporting(command: str, log: How) -> Iterator[None]:
 
 def score(
     as_of: Annotated[str, typer.Option(help="The day to score at: YYYY-MM-DD, or latest.")] = "",
-    out: Annotated[Path, typer.Option(help="The archive: a folder per scored day, and latest.")] = Path("nightly"),
+    out: Annotated[Path, typer.Option(help="The archive: a folder per scored day, and latest.")] = NIGHTLY,
     model: Annotated[Choice | None, typer.Option(help="champion: the promoted model; latest: models/lapse.")] = None,
     max_log_age: Annotated[int | None, typer.Option(min=0, help="Days that the newest order may be old.")] = None,
     log: Log = "auto",
@@ -61,7 +62,7 @@ def publish(
     to: Annotated[
         str | None, typer.Option(help="The database, passwords as ${NAME}; else what LAPSE_PUBLISH_URL holds.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The archive of `lapse score`; data/ where it has no run.")] = Path("nightly"),
+    out: Annotated[Path, typer.Option(help="The archive of `lapse score`; data/ where it has no run.")] = NIGHTLY,
     keep_days: Annotated[int, typer.Option(min=0, help="Tables of days further before the newest go; 0: none.")] = 90,
     log: Log = "auto",
 ) -> None:
@@ -78,7 +79,7 @@ def publish(
 
 
 def monitor(
-    out: Annotated[Path, typer.Option(help="The archive of `lapse score`.")] = Path("nightly"),
+    out: Annotated[Path, typer.Option(help="The archive of `lapse score`.")] = NIGHTLY,
     log: Log = "auto",
 ) -> None:
     """Say whether the risks of past runs came true, and whether the model still ranks as it did when it was tested.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+NIGHTLY = Path("nightly")
+"""Where the archive of `lapse score` is when nobody says otherwise."""
+
 
 class Paths:
     """The files and folders below `root`, which holds params.yaml and models, and `data`, which holds tables and reports."""

@@ -20,10 +20,11 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from lapse.core.files import publish_folder, write_text
+from lapse.core.files import publish_folder, read_json, write_text
 from lapse.core.logging import stage_logger
 from lapse.core.process import held
 from lapse.core.windows import parse_day
+from lapse.outreach.stage import HEADS
 
 LOG = stage_logger("score")
 WORK = ".lapse-score-"
@@ -126,3 +127,14 @@ class Archive:
             elif not link.is_symlink():
                 LOG.warning(f"WARNING {link} was written by an earlier lapse and is not renewed any more. Remove it, and "
                             f"the next run puts a link to {target} there.")  # fmt: skip
+
+
+def newest_lists(made_by_dvc: Path, archive: Archive) -> Path:
+    """Return the folder of the newest lists: of DVC's stage or of the archive; of one day those that were written last."""
+    run = archive.latest()
+    found = [folder for folder in (made_by_dvc, *([run / LISTS] if run else [])) if (folder / HEADS).exists()]
+
+    def age(folder: Path) -> tuple[str, int]:
+        return str(read_json(folder / HEADS)[0]["as_of"]), (folder / HEADS).stat().st_mtime_ns
+
+    return max(found, key=age, default=made_by_dvc)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from lapse.core import files
-from lapse.night.archive import Archive
+from lapse.night.archive import Archive, newest_lists
 
 FIRST, SECOND = date(2024, 3, 1), date(2024, 3, 2)
 
@@ -51,6 +52,22 @@ def test_what_an_earlier_lapse_left_in_place_of_a_link_is_named(tmp_path: Path, 
     (tmp_path / "lists").mkdir()
     put(Archive(tmp_path), FIRST, "a")
     assert f"{tmp_path / 'lists'} was written by an earlier lapse and is not renewed" in capsys.readouterr().out
+
+
+def test_the_newest_lists_are_those_of_the_newest_day_then_those_written_last(tmp_path: Path) -> None:
+    archive, by_dvc = Archive(tmp_path / "nightly"), tmp_path / "data/lists"
+    assert newest_lists(by_dvc, archive) == by_dvc
+    put(archive, FIRST, "a")
+    night = archive.run_of(FIRST) / "lists"
+    (night / "lists.json").write_text(f'[{{"as_of": "{FIRST}"}}]')
+    assert newest_lists(by_dvc, archive) == night
+    by_dvc.mkdir(parents=True)
+    (by_dvc / "lists.json").write_text(f'[{{"as_of": "{SECOND}"}}]')
+    assert newest_lists(by_dvc, archive) == by_dvc
+    (by_dvc / "lists.json").write_text(f'[{{"as_of": "{FIRST}"}}]')
+    for folder, written in ((night, 2_000_000_000), (by_dvc, 1_900_000_000)):
+        os.utime(folder / "lists.json", (written, written))
+    assert newest_lists(by_dvc, archive) == night
 
 
 def test_what_a_kill_between_two_renames_left_comes_back(tmp_path: Path) -> None:
