@@ -21,8 +21,8 @@ from lapse.model.split import known_before, share_apart
 Floats = npt.NDArray[np.float64]
 # Chosen on simulated shops and held against the public sets; log-odds and days. How far the level wanders from its mean, and
 # how long that is remembered; how far one outcome window jumps; what all folds lack alike (a log grows, so counts grow).
-_WANDER, _MEMORY = 0.5, 120
-_JUMP, _LASTING = 0.15, 0.1
+_WANDER, _MEMORY = 0.5, 90
+_JUMP, _LASTING = 0.2, 0.1
 
 
 @dataclass(frozen=True)
