@@ -2,8 +2,8 @@
 
 Both are learned from scores at cutoffs that the scoring models had not seen (out of time). The curve is one of: none,
 Platt (1999), beta (Kull, Silva Filho & Flach 2017), isotonic (Zadrozny & Elkan 2002). The calibration intercept is the
-mean shift of the base rate from fitting to scoring, shrunk by how much it varies from one cutoff to the next, after
-what the time of the year explains of it (season.py).
+shift of the base rate from fitting to scoring that the folds lead one to expect (drift.py), after what the time of the year
+explains of it (season.py).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lapse.model.drift import Drift
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -33,10 +35,8 @@ MARGIN = 0.0005
 """Nats a customer by which another curve must beat Platt's, the standard."""
 # From the public sets: how far the lasting slope lies from 1, and how far that of one cutoff differs from it.
 _SLOPE_SPREAD, _SLOPE_JUMP = 0.15, 0.12
-# The same for the intercept, in log-odds: how far the lasting one lies from 0, and one cutoff from it.
-_DRIFT, _JUMP = 0.15, 0.3
-_SEASON = 1.0
-"""How far the share of a season that models miss may lie from 0 before the folds say more."""
+_SEASON, _JUMP = 1.0, 0.3
+"""How far the share of a season that models miss may lie from 0 before the folds say more, and one fold from the season."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,14 @@ class Fold:
         """The fold with its own calibration intercept added: the mean risk is right, the spread is not yet."""
         return Fold(self.log_odds + self.intercept, self.churned)
 
+    @property
+    def variance(self) -> float:
+        """The variance of its intercept that the number of its customers leaves; of a fold that is centred."""
+        from scipy.special import expit
+
+        risk = expit(self.log_odds)
+        return 1 / max(float((risk * (1 - risk)).sum()), EDGE)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -133,21 +141,19 @@ def calibrator_to_json(calibrator: Calibrator) -> dict[str, Any]:
     return {"kind": kind, **asdict(calibrator)}
 
 
-def calibrate(folds: Sequence[Fold], apart: float = 1.0, seasonal: Sequence[float | None] | None = None) -> Calibration:
-    """Return the calibrator for folds in time order.
+def calibrate(folds: Sequence[Fold], drift: Drift, seasonal: Sequence[float | None] | None = None) -> Calibration:
+    """Return the calibrator for folds in time order, whose days are those of `drift`.
 
-    `apart`: the share of an outcome window between one fold and the next; folds that overlap carry less information
-    than their number suggests. `seasonal`: the intercept to expect of each fold from earlier years, None where there
-    are none.
+    `seasonal`: the intercept to expect of each fold from earlier years, None where there are none.
     """
     intercepts, centred = [fold.intercept for fold in folds], [fold.centred for fold in folds]
     losses = _forward_losses(centred)
     chosen = min(losses, key=lambda kind: (losses[kind] + (0 if kind == "platt" else MARGIN), kind)) if losses else "platt"
     expected = seasonal or [None] * len(folds)
-    missed = round(season_missed(intercepts, expected, apart), DIGITS)
+    missed = round(season_missed(intercepts, expected, drift.apart), DIGITS)
     left = [one - missed * (season or 0.0) for one, season in zip(intercepts, expected, strict=True)]
-    intercept = round(expected_intercept(left, apart), DIGITS)
-    curve = fit_curve(chosen, joined(centred), max(1.0, len(folds) * min(1.0, apart)))
+    intercept = round(drift.expected(left, [fold.variance for fold in centred]), DIGITS)
+    curve = fit_curve(chosen, joined(centred), max(1.0, len(folds) * min(1.0, drift.apart)))
     return Calibration(
         calibrator=_with_intercept(curve, intercept),
         chosen=chosen,
@@ -171,20 +177,6 @@ def season_missed(intercepts: Sequence[float], seasonal: Sequence[float | None],
     expected, came = (both - both.mean(axis=0)).T
     weight = max(1.0, len(both) * min(1.0, apart)) / len(both)
     return float(np.clip(weight * (expected @ came) / (weight * (expected @ expected) + (_JUMP / _SEASON) ** 2), 0, 1))
-
-
-def expected_intercept(intercepts: Sequence[float], apart: float = 1.0) -> float:
-    """Return the calibration intercept to expect at the next cutoff, given those of past folds (empirical Bayes).
-
-    Their mean, shrunk towards 0 by their own scatter: one jump of the base rate says little about the next, the same
-    shift at every cutoff (a log that grows, so counts grow) says much.
-    """
-    if len(intercepts) == 0:
-        return 0.0
-    independent = max(1.0, len(intercepts) * min(1.0, apart))
-    scatter = float(np.sum((np.array(intercepts) - np.mean(intercepts)) ** 2)) * independent / len(intercepts)
-    jumps = (2 * _JUMP**2 + scatter) / (2 + independent - 1)
-    return float(np.mean(intercepts)) * independent * _DRIFT**2 / (independent * _DRIFT**2 + jumps)
 
 
 def calibration_intercept(log_odds: Floats, churned: Ints) -> float:

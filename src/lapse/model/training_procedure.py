@@ -19,10 +19,11 @@ from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle, Kind
 from lapse.model.calibration import Calibration, Fold, calibrate, fit_platt, joined, log_losses
 from lapse.model.classifier import Boosted, fit_booster
+from lapse.model.drift import Drift
 from lapse.model.logistic import Logistic, fit_logistic, fit_logistics
 from lapse.model.scorers import Blend, Scorer, fit_threshold, values_of
 from lapse.model.season import Rates, season_after, seasonal
-from lapse.model.split import fold_cutoffs, known_before, share_apart
+from lapse.model.split import fold_cutoffs, known_before
 
 Floats = npt.NDArray[np.float64]
 BOOSTERS = ("booster", "booster_monotone")
@@ -193,7 +194,7 @@ def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
     selection = select(experiment, usable)
     expected = [seasonal(experiment.rates, known_before(known, day, windows), day) for day in usable]
     calibrating = [experiment.fold(selection.members, day) for day in usable]
-    calibration = calibrate(calibrating, share_apart(known, windows), expected)
+    calibration = calibrate(calibrating, Drift.of(known, usable, windows), expected)
     fitted = [(name, 1 / len(selection.members), experiment.fit(name, known)) for name in selection.members]
     roles = {"fit": known, "calibrate": usable, "calibrated_model_fit": known_before(known, usable[-1], windows)}
     return Bundle(

@@ -13,6 +13,7 @@ from lapse.core.settings import Train
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
 from lapse.model.bundle import Bundle
+from lapse.model.drift import Drift
 from lapse.model.training_procedure import Experiment
 
 WINDOWS = ChurnWindows(90, 28)
@@ -69,3 +70,9 @@ def permuted(rows: pd.DataFrame, seed: int = 3) -> pd.DataFrame:
 def raw_score(bundle: Bundle, rows: pd.DataFrame) -> Any:
     """Return the uncalibrated scores of feature rows."""
     return expit(bundle.scorer.log_odds(bundle.matrix(rows)))
+
+
+def drift_of(folds: int) -> Drift:
+    """Return the drift over so many folds, four weeks apart, after one cutoff that none of them is."""
+    known = [date(2024, 1, 1) + timedelta(days=28 * n) for n in range(folds + 1)]
+    return Drift.of(known, known[1:], WINDOWS)

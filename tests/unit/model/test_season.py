@@ -14,6 +14,7 @@ from scipy.special import expit
 from lapse.core.errors import ModelError
 from lapse.model.bundle import Bundle
 from lapse.model.calibration import calibrate, season_missed
+from lapse.model.drift import Drift
 from lapse.model.season import Rates, Season, season_after, seasonal
 from lapse.model.split import known_before
 from lapse.model.training_procedure import RFM, Experiment, fit_bundle
@@ -148,7 +149,8 @@ def test_a_model_with_a_season_needs_the_day(fitted: Bundle, experiment: Experim
 def test_the_intercept_is_what_the_season_leaves(seasonal_shop: Experiment) -> None:
     folds = [seasonal_shop.fold((RFM,), day) for day in seasonal_shop.cutoffs[-8:]]
     expected = [float(swing(day)) for day in seasonal_shop.cutoffs[-8:]]
-    found = calibrate(folds, 1.0, expected)
+    drift = Drift.of(seasonal_shop.cutoffs, seasonal_shop.cutoffs[-8:], WINDOWS)
+    found = calibrate(folds, drift, expected)
     rest = np.array(found.intercepts) - found.season_missed * np.array(expected)
     assert found.season_missed > 0.4 and np.std(rest) < np.std(found.intercepts)
-    assert calibrate(folds).season_missed == calibrate(folds, 1.0, [None] * 8).season_missed == 0
+    assert calibrate(folds, drift).season_missed == calibrate(folds, drift, [None] * 8).season_missed == 0
