@@ -16,8 +16,8 @@ from lapse.core.process import held
 from lapse.history.landing.secrets import secret_url
 from lapse.night.archive import LISTS, MANIFEST, SCORES, Archive
 from lapse.night.manifest import Manifest
-from lapse.outreach.lists import read_scores
 from lapse.outreach.publish import WHERE, Made, publish
+from lapse.scoring.score import read_scores
 
 LOG = stage_logger("publish")
 URL = "LAPSE_PUBLISH_URL"

@@ -104,7 +104,7 @@ def _at(activity: Mapping[str, ir.Table], cutoff: date, period: Period, question
     """Return a row per eligible customer of a mature cutoff, from no row after it."""
     last, windows = ibis.literal(cutoff, type="date"), question.windows
     eligible = population(activity, cutoff, windows, period)
-    labels: Any = churn_labels(eligible, activity, cutoff, windows, period.last_complete_day)
+    labels: Any = churn_labels(eligible, activity, cutoff, windows, period)
     past = {name: activity[name].filter(activity[name].activity_date <= last) for name in TABLES}
     ordered = windows.mode == "lapse"
     days: Any = past["purchase_days"]

@@ -122,7 +122,7 @@ def churned_after(
     for cutoff, rows in spoken.groupby("cutoff"):
         day = pd.Timestamp(str(cutoff)).date()
         eligible = population(activity, day, question.windows, period)
-        labels: Any = churn_labels(eligible, activity, day, question.windows, period.last_complete_day)
+        labels: Any = churn_labels(eligible, activity, day, question.windows, period)
         churned = engine.frame(labels.select("customer_id", "churned"))
         spoke = rows.merge(churned, on="customer_id").groupby(["theme", "mood"])["churned"]
         found = spoke.agg(["size", "sum"]).reset_index()

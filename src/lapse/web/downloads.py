@@ -23,11 +23,11 @@ from lapse.outreach.workbook import MOST_ROWS
 from lapse.web.published import ListView, Published
 from lapse.workspace import Workspace
 
-Kind = Literal["csv", "xlsx", "analyst", "klaviyo", "mailchimp", "hubspot", "brevo", "google_ads"]
+Kind = Literal["csv", "xlsx", "analyst", "klaviyo", "mailchimp", "hubspot", "brevo", "google_ads", "survey"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TITLES: Mapping[Kind, str] = {
     "csv": "CSV", "xlsx": "Excel", "analyst": "CSV with codes", "klaviyo": "Klaviyo", "mailchimp": "Mailchimp",
-    "hubspot": "HubSpot", "brevo": "Brevo", "google_ads": "Google Ads",
+    "hubspot": "HubSpot", "brevo": "Brevo", "google_ads": "Google Ads", "survey": "Survey",
 }  # fmt: skip
 SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
