@@ -34,7 +34,6 @@ FLOORS = (
     ("night",),
     ("pages",),
     ("setup",),
-    ("web",),
     ("commands",),
     ("cli",),
 )

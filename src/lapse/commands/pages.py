@@ -44,7 +44,6 @@ def serve(
     from lapse.web.app import make_app
     from lapse.web.downloads import ExportLog
     from lapse.web.site import Site
-    from lapse.workspace import Workspace
 
     given = os.environ.get(TOKENS)
     if not is_loopback(host) and not given:
@@ -53,6 +52,6 @@ def serve(
                             "built in: put a proxy that asks for them in front.")  # fmt: skip
     door = Door(read_tokens(Path(given)) if given else None)
     hosts = [host, *(name or []), *(["localhost", "127.0.0.1", "::1"] if is_loopback(host) else [])]
-    site = Site(Workspace(), Archive(out), door, ExportLog(Path("data") / "exports" / "log.jsonl"))
+    site = Site(Path(), Archive(out), door, ExportLog(Path("data") / "exports" / "log.jsonl"))
     stage_logger("serve").info(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl+C stops it)")
     uvicorn.run(make_app(site, hosts), host=host, port=port, log_level="warning", access_log=False, server_header=False)

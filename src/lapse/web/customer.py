@@ -79,7 +79,7 @@ def _standings(published: Published, customer_id: str) -> list[Standing]:
         if head.is_off:
             continue
         if row is None:
-            said = "not on it: its rule does not name them"
+            said = f"not on it: the rule ({head.rule}) does not hold for them"
         elif pd.notna(row["rank"]):
             said = f"on it, rank {row['rank']}: {row['action']}"
         else:

@@ -29,10 +29,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 class Site:
     """The lists, the door and the templates."""
 
-    def __init__(self, here: Workspace, archive: Archive, door: Door, log: ExportLog) -> None:
-        self.here, self.archive, self.door, self.log = here, archive, door, log
-        self.shelf = Shelf(here, archive)
-        self.most_age = here.settings.score.max_log_age.get("transactions", LOG_AGE)
+    def __init__(self, root: Path, archive: Archive, door: Door, log: ExportLog) -> None:
+        self.root, self.archive, self.door, self.log = root, archive, door, log
+        self.here = Workspace(root)
+        self.shelf = Shelf(self.here, archive)
+        self.most_age = self.here.settings.score.max_log_age.get("transactions", LOG_AGE)
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
             lstrip_blocks=True,
@@ -91,7 +92,7 @@ def cell(name: str, value: Any) -> str:
     if name in ("churn_risk", "comeback_chance"):
         return risk_text(float(value))
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:,.1f}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if name != "rating_last" else f"{value:g}"
     return str(value)
 
 
