@@ -13,7 +13,6 @@ from lapse.core.files import read_json
 from lapse.core.list_settings import Lists
 from lapse.core.tables import nearest
 from lapse.outreach.customer_columns import columns_on
-from lapse.outreach.decisions import Decisions
 from lapse.outreach.export import list_as_csv
 from lapse.outreach.layouts import Exported, Tool, in_layout
 from lapse.outreach.listed import analyst_rows, listed_rows
@@ -37,18 +36,6 @@ def export_list(
                             "lists.declared of params.yaml.")  # fmt: skip
     if heads[name]["missing"]:
         raise SettingsError(f"export: {name} is off: it needs {'; and '.join(heads[name]['missing'])}.")
-    return rows_for(customers, decisions, name, wanted, lists, delivered)
-
-
-def rows_for(
-    customers: pd.DataFrame,
-    decisions: Decisions,
-    name: str,
-    wanted: Literal["csv", "analyst"] | Tool,
-    lists: Lists,
-    delivered: Delivered,
-) -> Exported:
-    """Return who is on a list by the decisions, as text; errors as in `in_layout`."""
     if wanted == "csv" or wanted == "analyst":  # noqa: PLR1714 - mypy does not narrow a Literal by `in`
         rows_of = listed_rows if wanted == "csv" else analyst_rows
         rows = rows_of(customers, decisions, name, of_customers(customers, delivered(lists.columns)))

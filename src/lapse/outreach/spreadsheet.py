@@ -41,15 +41,13 @@ WIDTHS = {"rank": 6, "customer_id": 16, "risk_band": 8, "reason_1": 36, "reason_
 MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit", "cost_to_serve", "profit_last_year")
 WIDTH, WIDEST = 12, 40
 """Characters of a column that has no width above; and the most that a long cell makes of one, before its text is wrapped."""
-MOST_NAME = 31
-"""Characters that a sheet's name may have."""
 TEXT = {"align": "left", "indent": 1}
 """Texts keep off the number that ends before them."""
 LINE, HEAD_HEIGHT = 15.0, 62.0
 """Points of a line of text, and of the row of headings."""
 
 
-def write_spreadsheet(listed: pd.DataFrame, path: Path, about: Mapping[str, str], *, title: str = "At risk") -> None:
+def write_spreadsheet(listed: pd.DataFrame, path: Path, about: Mapping[str, str]) -> None:
     """Write a list as .xlsx: the customers, the codes and versions behind them, and what the columns mean.
 
     Above the customers stands what `about` (about.about_list) says in short. Printed, the list is one page wide and has its
@@ -63,8 +61,8 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: Mapping[str, str]
     }  # fmt: skip
     with atomic_write(path) as temporary:
         book = xlsxwriter.Workbook(str(temporary), options)
-        book.set_properties({"title": title, "created": datetime(2000, 1, 1)})  # noqa: DTZ001
-        _write_customers(book, listed, about, title)
+        book.set_properties({"title": "Customers at risk", "created": datetime(2000, 1, 1)})  # noqa: DTZ001
+        _write_customers(book, listed, about)
         codes = book.add_worksheet("Codes")
         write_table(book, codes, listed[["rank", "customer_id", *(name for name in TECHNICAL if name in listed)]], 0)
         for_printing(codes, 0)
@@ -81,10 +79,10 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: Mapping[str, str]
         book.close()
 
 
-def _write_customers(book: Any, listed: pd.DataFrame, about: Mapping[str, str], title: str) -> None:
+def _write_customers(book: Any, listed: pd.DataFrame, about: Mapping[str, str]) -> None:
     """Add the sheet of customers: what is to be said of all of them, then a row for each."""
     shown = listed[_shown(listed)]
-    sheet = book.add_worksheet(title[:MOST_NAME])
+    sheet = book.add_worksheet("At risk")
     widths = [width_of(shown, name) for name in shown.columns]
     said = [(name, about[name]) for name in HEAD if name in about]
     for row, (name, text) in enumerate(said):

@@ -14,8 +14,10 @@ from lapse.core.files import atomic_write
 from lapse.core.tables import LISTED
 from lapse.outreach.about import CAUTION
 from lapse.outreach.heads import ListHead
-from lapse.outreach.spreadsheet import LINE, MOST_NAME, for_printing, width_of, write_table
+from lapse.outreach.spreadsheet import LINE, for_printing, width_of, write_table
 
+MOST_NAME = 31
+"""Characters that a sheet's name may have."""
 CHARACTERS = 150
 """About how many characters of a line the columns of a list hold together."""
 ABOUT = {
