@@ -31,6 +31,7 @@ FLOORS = (
     ("outreach",),
     ("workspace",),
     ("night",),
+    ("web",),
     ("pages",),
     ("setup",),
     ("commands",),
