@@ -38,7 +38,8 @@ class Expected:
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Self:
         """Return what `to_json` told."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in told.items()}
+        return cls(**values)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return it as plain values."""

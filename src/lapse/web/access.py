@@ -70,9 +70,9 @@ class Access:
             return cls(frozenset({"localhost", "127.0.0.1", "::1", host, *names}), {})
         if not tokens:
             raise SettingsError(
-                f"serve: {host} can be reached from elsewhere, and no token is known. Make one with "
-                f"`lapse serve --new-token NAME --role viewer`, or set {ENVIRONMENT}; single sign-on (OIDC) is not there yet. "
-                "Or serve this machine alone: --host 127.0.0.1."
+                f"serve: {host} can be reached from elsewhere, and no token is known. Make one: `lapse serve --new-token "
+                f"NAME --role viewer`, or set {ENVIRONMENT}; there is no single sign-on (OIDC) yet. Or serve this machine alone: "
+                "--host 127.0.0.1."
             )
         if host in ("0.0.0.0", "::") and not names:
             raise SettingsError(f"serve: {host} is every address of this machine. Say by which name people reach the page: "
@@ -120,12 +120,12 @@ class Access:
         return user
 
 
-def is_same_origin(headers: Mapping[str, str], names: frozenset[str]) -> bool:
+def is_same_origin(headers: Mapping[str, str]) -> bool:
     """Return whether a POST comes from a page of ours, by what browsers say of it and no script can change."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site not in ("same-origin", "none"):
         return False
-    return origin is None or (origin != "null" and urlsplit(origin).netloc == headers.get("host", "") and bool(names))
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
 def is_loopback(host: str) -> bool:
@@ -151,8 +151,8 @@ def read_tokens(folder: Path) -> dict[str, User]:
     for number, line in enumerate(lines, start=1):
         parts = re.fullmatch(r"([\w.@-]{1,80}):(viewer|exporter|admin):([0-9a-f]{64})", line)
         if parts is None:
-            raise SettingsError(f"serve: token {number} of {path} or {ENVIRONMENT} is not NAME:ROLE:SHA256, with a role out of "
-                                f"{', '.join(ROLES)}. Make it with `lapse serve --new-token NAME`.")  # fmt: skip
+            raise SettingsError(f"serve: token {number} of {path} or {ENVIRONMENT} is not NAME:ROLE:SHA256, "
+                                f"with a role out of {', '.join(ROLES)}. Make it with `lapse serve --new-token NAME`.")  # fmt: skip
         found[parts[3]] = User(parts[1], next(role for role in ROLES if role == parts[2]))
     return found
 

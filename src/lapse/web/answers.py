@@ -25,8 +25,9 @@ PAGES = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-PAGES.globals.update(cell=cell, plain=plain, facet_name=facet_name, value_text=value_text, formats=FORMATS, version=__version__,
-                     people=people)  # fmt: skip
+PAGES.globals.update(
+    cell=cell, plain=plain, facet_name=facet_name, value_text=value_text, formats=FORMATS, version=__version__, people=people
+)
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -43,6 +44,12 @@ def as_csv(rows: Sequence[Mapping[str, Any]], name: str) -> Response:
     return Response(
         text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'}
     )
+
+
+def attached(content: bytes, kind: str, name: str, rows: int) -> Response:
+    """Return a file to be saved."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Rows": str(rows)}
+    return Response(content, media_type=kind, headers=headers)
 
 
 def as_json(content: Any) -> JSONResponse:

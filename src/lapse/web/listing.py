@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 from urllib.parse import urlencode
 
@@ -72,8 +73,9 @@ class Listing:
 
     def query(self, **changed: str | int | None) -> str:
         """Return the query of this address with something else in it; None takes it out."""
-        shown: dict[str, Any] = {"sort": None if self.sort == "rank" else self.sort, "page": self.page if self.page > 1 else None,
-                                 "per": self.per if self.per != PER_PAGE else None} | changed  # fmt: skip
+        usually = {"sort": "rank", "page": 1, "per": PER_PAGE}
+        shown = {name: None if getattr(self, name) == value else getattr(self, name) for name, value in usually.items()}
+        shown |= changed
         usual = Listing.of(self.index, []).columns
         columns = [("column", name) for name in self.columns] if list(self.columns) != list(usual) else []
         return urlencode(
@@ -110,7 +112,7 @@ def rows_of(index: Index, chosen: Ints, columns: Sequence[str]) -> list[dict[str
     return rows
 
 
-def as_json(listing: Listing, told: Mapping[str, Any]) -> Mapping[str, Any]:
+def listing_as_json(listing: Listing, told: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a list's address as plain values: its head, whom the filter leaves, and the customers of the page."""
     found = listing.found
     return {
@@ -121,7 +123,7 @@ def as_json(listing: Listing, told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and isnan(value) else value
 
 
 def _whole(name: str, text: str | None, usual: int) -> int:

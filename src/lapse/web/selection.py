@@ -1,4 +1,4 @@
-"""Whom of a list somebody wants to see: the filter that an address says, how many pass it, and what each value would give."""
+"""Whom of a list somebody wants to see: the filter that an address says, who passes it, and what else would."""
 
 from __future__ import annotations
 

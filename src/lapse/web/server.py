@@ -8,8 +8,9 @@ from lapse.core.errors import LapseError, SettingsError
 from lapse.core.logging import stage_logger
 from lapse.night.archive import Archive
 from lapse.web.access import Access, is_loopback, read_tokens
-from lapse.web.app import Site, create_app
+from lapse.web.app import create_app
 from lapse.web.shelf import Shelf
+from lapse.web.site import Site
 
 LOG = stage_logger("serve")
 NIGHTLY = "nightly"

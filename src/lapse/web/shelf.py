@@ -58,7 +58,7 @@ class Shelf:
         try:
             folder = self._folder()
             key = key_of(folder)
-            if held is not None and (held.view.key == key or self._failed == key):
+            if held is not None and key in (held.view.key, self._failed):
                 return held if held.view.key != key or held.problem is None else self._keep(Held(held.view, held.lists))
             self._failed = key
             view = read_view(Workspace(self.root, settings=load_settings(self.root / "params.yaml")), folder)

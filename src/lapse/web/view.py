@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lapse.core.errors import DataError, LapseError, SettingsError
+from lapse.core.errors import DataError, LapseError
 from lapse.core.files import read_json, text_sha256
 from lapse.core.tables import ATTRIBUTE, nearest
 from lapse.core.windows import YEAR_DAYS, parse_day
@@ -33,6 +33,10 @@ REASON = "reason_1_code"
 OF_FEW_VALUES = ("state", "risk_band", REASON, "reason_2_code", "reason_3_code", "segment", "consent", "model_version")
 """Columns that are held as a code per customer, as are the attributes: they are what lists are filtered by."""
 FACETS = ("risk_band", REASON, "segment")
+
+
+class NotFound(LapseError):
+    """Nothing has that address."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,9 @@ class View:
         return tuple(name for name in (*FACETS, *attributes) if self.customers[name].null_count < len(self.customers))
 
     def list_named(self, name: str) -> MadeList:
-        """Return a list; SettingsError where there is none of that name."""
+        """Return a list; NotFound where there is none of that name."""
         if name not in self.lists:
-            raise SettingsError(f"There is no list {name!r}. {nearest(name, self.lists)}")
+            raise NotFound(f"There is no list {name!r}. {nearest(name, self.lists)}")
         return self.lists[name]
 
     def place_of(self, customer_id: str) -> int | None:

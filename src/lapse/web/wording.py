@@ -47,7 +47,7 @@ def plain(name: str) -> str:
 
 def cell(name: str, value: Any) -> str:
     """Return a cell as it is shown; nothing for what is unknown."""
-    if value is None or value != value:
+    if value is None:
         return ""
     if name in ("churn_risk", "comeback_chance"):
         return risk_text(float(value), 0 if name == "comeback_chance" else 1)
