@@ -71,8 +71,8 @@ class Access:
         if not tokens:
             raise SettingsError(
                 f"serve: {host} can be reached from elsewhere, and no token is known. Make one: `lapse serve --new-token "
-                f"NAME --role viewer`, or set {ENVIRONMENT}; there is no single sign-on (OIDC) yet. Or serve this machine alone: "
-                "--host 127.0.0.1."
+                f"NAME --role viewer`, or set {ENVIRONMENT}; there is no single sign-on (OIDC). Or serve this machine "
+                "alone: --host 127.0.0.1."
             )
         if host in ("0.0.0.0", "::") and not names:
             raise SettingsError(f"serve: {host} is every address of this machine. Say by which name people reach the page: "
@@ -151,8 +151,10 @@ def read_tokens(folder: Path) -> dict[str, User]:
     for number, line in enumerate(lines, start=1):
         parts = re.fullmatch(r"([\w.@-]{1,80}):(viewer|exporter|admin):([0-9a-f]{64})", line)
         if parts is None:
-            raise SettingsError(f"serve: token {number} of {path} or {ENVIRONMENT} is not NAME:ROLE:SHA256, "
-                                f"with a role out of {', '.join(ROLES)}. Make it with `lapse serve --new-token NAME`.")  # fmt: skip
+            raise SettingsError(
+                f"serve: token {number} of {path} or {ENVIRONMENT} is not NAME:ROLE:SHA256, with a role out of "
+                f"{', '.join(ROLES)}. Make it with `lapse serve --new-token NAME`."
+            )
         found[parts[3]] = User(parts[1], next(role for role in ROLES if role == parts[2]))
     return found
 

@@ -112,7 +112,7 @@ async def _guarded(site: Site, request: Request, call: Callable[[Request], Await
     except LapseError as error:
         status, title = REFUSALS.get(type(error), (503, "There is nothing to show yet"))
         return refused(request, status, title, str(error), again=_referer(request), is_empty=status == 503)
-    except Exception as error:  # noqa: BLE001 - whatever it is, nobody gets to see a traceback
+    except Exception as error:  # whatever it is, nobody gets to see a traceback
         where = traceback.extract_tb(error.__traceback__)[-1]
         LOG.error(f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}")
         return refused(request, 500, "Something broke", "It is in the log of `lapse serve`. The lists are untouched.")

@@ -80,7 +80,7 @@ class Filter:
     @property
     def in_words(self) -> str:
         """Return it in words, for the file that it made; what was searched for stays out, as it may be a name."""
-        said = [f"{facet_name(column)}: {' or '.join(value_text(column, one) for one in values)}"
+        said = [f"{facet_name(column).lower()}: {' or '.join(value_text(column, one) for one in values)}"
                 for column, values in self.values]  # fmt: skip
         said += [f"value at stake at least {self.min_value:,g}"] if self.min_value is not None else []
         said += [f"expected cost at most {self.budget:,g}"] if self.budget is not None else []

@@ -8,6 +8,7 @@ from typing import Any
 
 from lapse.core.risk_text import risk_text
 from lapse.core.tables import ATTRIBUTE
+from lapse.core.windows import YEAR_DAYS
 from lapse.features.causes import CAUSES, NOTHING_UNUSUAL
 from lapse.outreach.decisions import REASONS
 from lapse.outreach.heads import ListHead
@@ -85,9 +86,11 @@ def sentence(head: ListHead, count: int, at_stake: float | None, as_of: date) ->
 def freshness(age: int, *, is_stale: bool) -> str:
     """Return how old the lists are."""
     if is_stale:
-        return f"Too old: scored {age:,} days ago"
+        return f"Too old: the state of {age:,} days ago"
+    if age > YEAR_DAYS:
+        return "From a log that ended over a year ago"
     days = "today" if age <= 0 else "yesterday" if age == 1 else f"{age:,} days ago"
-    return f"Scored {days}"
+    return f"State of {days}"
 
 
 def kept_off(head: ListHead) -> list[tuple[int, str]]:
