@@ -2,8 +2,8 @@
 
     python benchmarks/page.py --customers 1000000 --users 20 --seconds 30
 
-Makes a run of `lapse score` up, of which half the customers are on one list, serves it in a process of its own, and lets users
-click through filters, sorts and pages with a second of thought between two clicks. Prints Markdown.
+Makes up a run of `lapse score` with half the customers on one list, serves it in a process of its own, and lets users click
+through filters, sorts and pages with a second of thought between two clicks. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def write_run(folder: Path, customers: int, as_of: date, *, listed: int, seed: i
              ListPlan("second_order", "After the first order", "false", "days_since_last_order", 70, "thanks", said="false"),
              ListPlan("lukewarm", "Feedback is cooling", "false", "rating_trend", 50, "ask", missing=("ratings",))]  # fmt: skip
     heads = [
-        ListHead(plan, len(decisions.listed(plan.name)), float(rows.loc[on, "value_at_stake"].sum()) if plan.name == "at_risk"
-                 else None, str(as_of), "made up", "B", None, decisions.kept_off(plan.name), None, None, [])
+        ListHead(plan, len(decisions.listed(plan.name)), None, str(as_of), "made up", "B", None,
+                 decisions.kept_off(plan.name), None, None, [])
         for plan in plans
     ]  # fmt: skip
     write_table(rows, SCORED_CUSTOMERS.columns, folder / CUSTOMERS)

@@ -19,6 +19,7 @@ from lapse.core.logging import stage_logger
 from lapse.web.access import COOKIE, HEADERS, SESSION_SECONDS, is_same_origin
 from lapse.web.answers import HERE, page, refused, suffix_of
 from lapse.web.list_pages import ListPages
+from lapse.web.other_pages import OtherPages
 from lapse.web.site import Changed, NotAllowed, Site
 from lapse.web.view import NotFound
 
@@ -60,6 +61,12 @@ def create_app(site: Site) -> FastAPI:
     app.add_api_route("/lists/{name}/export", lists.preview, methods=["GET"])
     app.add_api_route("/lists/{name}/export", export, methods=["POST"])
     _add(app, "/lists/{name}", lists.one, parameters=FILTERS)
+    others = OtherPages(site)
+    app.add_api_route("/customers", others.find, methods=["GET"])
+    app.add_api_route("/customers/{customer_id:path}", others.customer, methods=["GET"])
+    app.add_api_route("/reports/{name}", others.report, methods=["GET"])
+    for path, handler in (("/model", others.model), ("/retention", others.retention), ("/exports", others.exports)):
+        _add(app, path, handler)
     _add_login(app, site)
 
     @app.middleware("http")

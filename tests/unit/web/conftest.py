@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from http.client import HTTPConnection
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
 import uvicorn
@@ -27,6 +28,8 @@ from lapse.web.site import Site
 from tests.conftest import ROOT
 
 LISTED = 40
+TODAY = datetime.now(ZoneInfo("America/New_York")).date()
+"""In the time zone of params.yaml."""
 SPEC = spec_from_file_location("page_benchmark", ROOT / "benchmarks" / "page.py")
 assert SPEC is not None and SPEC.loader is not None
 PAGE = module_from_spec(SPEC)
@@ -70,7 +73,9 @@ def serving(root: Path, access: Access | None = None) -> Iterator[Served]:
     site = Site(root, Shelf(root, root / "nightly"), access or Access.for_host("127.0.0.1", [], {}))
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(site), log_level="error", access_log=False, lifespan="off"))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(site), log_level="error", access_log=False, server_header=False, lifespan="off")
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         while not server.started:
@@ -86,7 +91,7 @@ def workspace(root: Path, *, days_ago: int = 1, customers: int = 90) -> Path:
     """Make a workspace whose archive holds one scored day."""
     root.mkdir(exist_ok=True)
     shutil.copy(ROOT / "params.yaml", root)
-    PAGE.write_archive(root / "nightly", customers, date.today() - timedelta(days=days_ago), listed=LISTED)
+    PAGE.write_archive(root / "nightly", customers, TODAY - timedelta(days=days_ago), listed=LISTED)
     return root
 
 
