@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lapse import __version__
-from lapse.commands import data, lists, models, nights, worth
+from lapse.commands import data, lists, models, nights, serve, worth
 from lapse.core.errors import LapseError, unusable
 from lapse.core.logging import log_to_console, shown
 
@@ -17,7 +17,7 @@ for command in (
     data.init, data.mapping, data.check, data.leakage, data.simulate,
     nights.score, nights.publish, nights.monitor, nights.retrain,
     models.backtest, models.promote, models.rollback,
-    lists.export, lists.budget, lists.explain, worth.bottom_line,
+    lists.export, lists.budget, lists.explain, serve.serve, worth.bottom_line,
 ):  # fmt: skip
     app.command()(command)
 app.command("at-risk")(lists.at_risk)

@@ -32,6 +32,7 @@ FLOORS = (
     ("outreach",),
     ("workspace",),
     ("night",),
+    ("web",),
     ("pages",),
     ("setup",),
     ("commands",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,12 @@ class Expected:
     false_alarms_interval: Interval
     profit: float
     profit_interval: Interval
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """Return what `to_json` told."""
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in told.items()}
+        return cls(**values)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return it as plain values."""

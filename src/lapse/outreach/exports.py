@@ -13,6 +13,7 @@ from lapse.core.files import read_json
 from lapse.core.list_settings import Lists
 from lapse.core.tables import nearest
 from lapse.outreach.customer_columns import columns_on
+from lapse.outreach.decisions import Decisions
 from lapse.outreach.export import list_as_csv
 from lapse.outreach.layouts import Exported, Tool, in_layout
 from lapse.outreach.listed import analyst_rows, listed_rows
@@ -20,11 +21,11 @@ from lapse.outreach.stage import HEADS, read_made
 
 Delivered = Callable[[Sequence[str]], pd.DataFrame | None]
 """Given names of delivered columns of the customers, reads them (Workspace.delivered_columns)."""
+ExportFor = Literal["csv", "analyst"] | Tool
+"""The list as it lies in the files, with codes and versions, or in the layout of a tool."""
 
 
-def export_list(
-    folder: Path, lists: Lists, name: str, wanted: Literal["csv", "analyst"] | Tool, delivered: Delivered
-) -> Exported:
+def export_list(folder: Path, lists: Lists, name: str, wanted: ExportFor, delivered: Delivered) -> Exported:
     """Return a list of the folder of the lists as text.
 
     SettingsError for a list that is not there, and for one that is off; errors as in `in_layout`.
@@ -36,6 +37,13 @@ def export_list(
                             "lists.declared of params.yaml.")  # fmt: skip
     if heads[name]["missing"]:
         raise SettingsError(f"export: {name} is off: it needs {'; and '.join(heads[name]['missing'])}.")
+    return exported(customers, decisions, lists, name, wanted, delivered)
+
+
+def exported(
+    customers: pd.DataFrame, decisions: Decisions, lists: Lists, name: str, wanted: ExportFor, delivered: Delivered
+) -> Exported:
+    """Return a list, or what was chosen of it (those whom `decisions` list), as text; errors as in `in_layout`."""
     if wanted == "csv" or wanted == "analyst":  # noqa: PLR1714 - mypy does not narrow a Literal by `in`
         rows_of = listed_rows if wanted == "csv" else analyst_rows
         rows = rows_of(customers, decisions, name, of_customers(customers, delivered(lists.columns)))

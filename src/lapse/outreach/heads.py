@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -35,6 +35,20 @@ class ListHead:
     """What became of such a list in the back-test; None where it was not put to one."""
     unknown: Sequence[str]
     """Columns of its rule that are null for everybody."""
+    chosen_by: str = ""
+    """In words, by what the customers were chosen from the whole list; empty where they are all of it."""
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Self:
+        """Return the head that `to_json` told."""
+        of_plan = ("name", "title", "order", "priority", "action", "channel", "ascending", "consent", "limit", "budget")
+        plan = ListPlan(
+            **{key: told[key] for key in of_plan}, rule=told["rule"], said=told["rule"], keep_off=tuple(told["keep_off"]),
+            missing=tuple(told["missing"]),
+        )  # fmt: skip
+        of_list = ("people", "at_stake", "as_of", "model_version", "grade", "caution", "kept_off", "last_time", "unknown")
+        expected = told["expected"] and Expected.from_json(told["expected"])
+        return cls(plan=plan, expected=expected, **{key: told[key] for key in of_list})
 
     @property
     def summary(self) -> str:
@@ -51,6 +65,7 @@ class ListHead:
         told = {
             "CAUTION": f"{self.caution}." if self.caution else "",
             "List": f"{self.plan.title}. {self.summary}",
+            "Chosen from it": f"{self.chosen_by}." if self.chosen_by else "",
             "Back-test": self.last_time or "",
             "What to expect": self.expected.text if self.expected else "",
             "Not on the list": off or "Nobody whom the rule names was left out.",

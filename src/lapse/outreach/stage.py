@@ -75,8 +75,8 @@ def write_lists(
     rules = replace(rules, off={plan.name: decisions.beyond_scores(plan.name) for plan in plans})
     made = write_every_list(told.scores, told.leaving, out, rules, customer_columns=customer_columns)
     heads = heads_of(customers, plans, decisions, rules, settings)
-    _write_table(customers, SCORED_CUSTOMERS.columns, out / CUSTOMERS)
-    _write_table(decisions.rows, LIST_DECISIONS.columns, out / DECISIONS)
+    write_table(customers, SCORED_CUSTOMERS.columns, out / CUSTOMERS)
+    write_table(decisions.rows, LIST_DECISIONS.columns, out / DECISIONS)
     columns = columns_on(customer_columns, told.scores)
     rows = {plan.name: listed_rows(customers, decisions, plan.name, columns) for plan in plans}
     declared = [plan.name for plan in plans if plan.name not in WITH_A_FILE]
@@ -141,7 +141,7 @@ def _warn_of_unknown_actions(actions: Mapping[str, str], scores: pd.DataFrame) -
             LOG.warning(f"WARNING lists.actions: no reason has the code {code!r}. {nearest(code, known)}")
 
 
-def _write_table(rows: pd.DataFrame, columns: Sequence[Column], path: Path) -> None:
+def write_table(rows: pd.DataFrame, columns: Sequence[Column], path: Path) -> None:
     """Write a table as one whole Parquet file whose types do not depend on what the rows hold."""
     own = [name for name in rows.columns if name.startswith(ATTRIBUTE)]
     schema = pa.schema([(column.name, ARROW[column.type]) for column in columns] + [(name, pa.string()) for name in own])

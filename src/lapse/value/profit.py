@@ -117,13 +117,15 @@ def best_subset(profits: Floats, costs: Floats, *, budget: float | None = None, 
     """
     worth = np.flatnonzero(profits > 0)
     gains, prices = profits[worth], costs[worth]
+    cheapest = prices.min(initial=np.inf)
     best = np.empty(0, dtype="int64")
     for key in (gains, gains / np.maximum(prices, 1e-12)):
         order = list_order(key)
         taken: list[int] = []
         spent = 0.0
         for place in order[: None if budget is not None else most]:
-            if most is not None and len(taken) == most:
+            is_spent = budget is not None and spent + cheapest > budget + 1e-3
+            if is_spent or (most is not None and len(taken) == most):
                 break
             if budget is None or spent + prices[place] <= budget + 1e-3:
                 taken.append(place)

@@ -1,0 +1,130 @@
+"""A selection as a file, and the record of who took it. The record holds no customer's data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from lapse.core.errors import LapseError, SettingsError
+from lapse.core.process import temporary_folder
+from lapse.core.tables import nearest
+from lapse.outreach.exports import ExportFor, exported, of_customers
+from lapse.outreach.listed import listed_rows
+from lapse.outreach.workbook import write_workbook
+from lapse.web.access import User
+from lapse.web.selection import Filter, Index
+from lapse.web.view import View
+from lapse.web.wording import FORMATS
+
+RECORD = "exports.jsonl"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+Wanted = ExportFor | Literal["xlsx"]
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file for somebody to take."""
+
+    name: str
+    kind: str
+    """Its media type."""
+    content: bytes
+    rows: int
+    summary: str
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One line of the record."""
+
+    at: str
+    who: str
+    list: str
+    wanted: str
+    filter: str
+    """The address's filter, without what was searched for."""
+    rows: int
+    as_of: str
+    forced: bool
+    """Taken although the list was too old."""
+
+
+def wanted_of(text: str) -> Wanted:
+    """Return what a list is wanted for; SettingsError for anything unknown."""
+    if text not in FORMATS:
+        raise SettingsError(f"Lists cannot be downloaded for {text!r}. {nearest(text, FORMATS)}")
+    return text  # type: ignore[return-value]
+
+
+def download(view: View, index: Index, asked: Filter, wanted: Wanted) -> Download:
+    """Return exactly those of a list who pass a filter, by rank, as the file that `lapse export` makes; errors as there."""
+    made, found = index.made, index.select(asked)
+    chosen = index.chosen(found, "rank")
+    lists, name = view.workspace.settings.lists, made.head.plan.name
+    customers, decisions = view.frames(made, chosen)
+    file_name = _file_name(view, name, asked, wanted, found.people)
+    if wanted == "xlsx":
+        head = replace(made.head, people=found.people, at_stake=found.at_stake)
+        if not asked.is_empty:
+            head = replace(head, chosen_by=asked.in_words, expected=None, last_time=None)
+        rows = listed_rows(customers, decisions, name, _delivered(view, customers))
+        with temporary_folder("serve") as folder:
+            write_workbook({name: rows}, [head], folder / file_name)
+            return Download(file_name, XLSX, (folder / file_name).read_bytes(), len(rows), f"{len(rows):,} rows")
+    got = exported(customers, decisions, lists, name, wanted, view.workspace.delivered_columns)
+    return Download(file_name, "text/csv; charset=utf-8", got.text.encode(), got.rows, got.summary)
+
+
+def record(root: Path, taken: Taken) -> None:
+    """Add a line to the record of a workspace; LapseError where that cannot be done: then nothing may be taken."""
+    line = json.dumps(asdict(taken), ensure_ascii=False) + "\n"
+    try:
+        handle = os.open(root / RECORD, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, line.encode())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise LapseError(f"{root / RECORD}, the record of downloads, cannot be written ({error.strerror}), so nothing is "
+                         "handed out. Check the disk and who may write there.") from None  # fmt: skip
+
+
+def taken_now(user: User, view: View, name: str, asked: Filter, got: Download, *, wanted: str, forced: bool) -> Taken:
+    """Return the line of a download."""
+    told = replace(asked, q="…" if asked.q else "")
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    return Taken(when, user.name, name, wanted, told.query.replace("%E2%80%A6", "…"), got.rows, str(view.as_of), forced)
+
+
+def read_record(root: Path) -> Sequence[dict[str, Any]]:
+    """Return the record, the newest line first; a line that was cut short is passed over."""
+    path, found = root / RECORD, []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            found.append(asdict(Taken(**json.loads(line))))
+        except (ValueError, TypeError):
+            continue
+    return found[::-1]
+
+
+def _delivered(view: View, customers: pd.DataFrame) -> pd.DataFrame | None:
+    return of_customers(customers, view.workspace.delivered_columns(view.workspace.settings.lists.columns))
+
+
+def _file_name(view: View, name: str, asked: Filter, wanted: str, people: int) -> str:
+    """Return a name that says the day, the filter and how many."""
+    said = re.sub(r"[^a-z0-9]+", "-", replace(asked, q="search" if asked.q else "").query.lower().replace("%", "-")).strip(
+        "-"
+    )
+    tool = "" if wanted in ("csv", "xlsx") else f"_{wanted}"
+    middle = f"_{said[:80]}" if said else ""
+    return f"{name}_{view.as_of}{middle}_{people}{tool}.{'xlsx' if wanted == 'xlsx' else 'csv'}"
