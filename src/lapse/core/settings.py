@@ -19,6 +19,7 @@ from lapse.core.retention_settings import Retention
 from lapse.core.settings_problems import first_problem, shown
 from lapse.core.source_settings import MOST_DAYS, Days, Land, Name, Section, Share, Sources
 from lapse.core.tables import nearest
+from lapse.core.why_settings import Why
 from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 
 PARAMS = Path("params.yaml")
@@ -213,6 +214,7 @@ class Settings(Section):
     lists: Lists
     consent: Consent = Consent()
     retention_report: RetentionReport = RetentionReport()
+    why: Why = Why()
 
     @model_validator(mode="after")
     def _names_of_times_are_right(self) -> Settings:

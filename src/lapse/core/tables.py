@@ -995,8 +995,122 @@ SEGMENT_MOVES = replace(
     columns=(_BY_SEGMENT[0], *RETENTION_MOVES.columns[1:]),
 )  # fmt: skip
 
+WHY_BEHAVIOUR = Table(
+    "why_behaviour",
+    "data/retention_report/why_behaviour.parquet",
+    "one row per behaviour that the data hold: what leavers did in their last days, against comparable stayers",
+    ("rank",),
+    (
+        Column("rank", "count", "1 tells leavers from stayers best; those that chance may explain come last."),
+        Column("behaviour", "text", "orders_trend, spend_trend, discount_share, price_level, return_share, breadth, "
+               "trouble, engagement_trend, rating or rated."),
+        Column("leavers", "number", "Mean of the leavers.", "percent, or points of a rating"),
+        Column("stayers", "number", "Mean of stayers of the same cutoff, tenure and silence.", "as leavers"),
+        Column("difference", "number", "leavers - stayers.", "as leavers"),
+        Column("low", "number", "Lower end of its interval over resampled customers: 95 % for all behaviours together.",
+               "as leavers"),
+        Column("high", "number", "Upper end of that interval.", "as leavers"),
+        Column("effect", "number", "The difference in standard deviations of all customers.", "standard deviations"),
+        Column("leaver_count", "count", "Leavers of whom the behaviour is known.", "snapshots"),
+        Column("stayer_count", "count", "Stayers of whom it is known.", "snapshots"),
+        Column("shows", "flag", "The interval holds no 0: the report says it."),
+    ),
+)  # fmt: skip
+
+WHY_DRIVERS = Table(
+    "why_drivers",
+    "data/retention_report/why_drivers.parquet",
+    "one row per segment and cause of which a reason of its scored customers speaks",
+    ("segmented_by", "segment", "cause"),
+    (
+        Column("segmented_by", "text", "What segments are of; all: of everybody."),
+        Column("segment", "text", "Which segment."),
+        Column("cause", "text", "What the reason speaks of: see Causes below."),
+        Column("customers", "count", "Customers of the segment of whom a reason is given.", "customers"),
+        Column("named", "count", "Of them, those with the cause among their reasons.", "customers"),
+        Column("strongest", "count", "Of them, those whose strongest reason it is.", "customers"),
+        Column("share", "number", "named / customers * 100.", "percent"),
+    ),
+)
+
+_THEME = Column("theme", "text", "What it is about: a theme of params why.themes, a ready-made one, or other.")
+_WHY_KEY = (
+    Column("segmented_by", "text", "What segments are of; all: of everybody."),
+    Column("segment", "text", "Which segment."),
+    Column("period_kind", "text", "quarter, or all: the whole log."),
+    Column("period_start", "date", "First day of the quarter, or of the first one."),
+)
+WHY_THEMES = Table(
+    "why_themes",
+    "data/retention_report/why_themes.parquet",
+    "one row per segment, quarter and theme of which a comment of a customer speaks",
+    ("segmented_by", "segment", "period_kind", "period_start", "theme"),
+    (
+        *_WHY_KEY,
+        _THEME,
+        Column("texts", "count", "Comments about it.", "comments"),
+        Column("complaints", "count", "Of them, those with a rating in the worst third of the scale.", "comments"),
+        Column("praises", "count", "Of them, those with a rating in its best third.", "comments"),
+        Column("share", "number", "texts of all comments of the segment and quarter.", "percent"),
+    ),
+)
+
+WHY_THEMES_AFTER = Table(
+    "why_themes_after",
+    "data/retention_report/why_themes_after.parquet",
+    "one row per theme and mood of which customers spoke before a cutoff whose outcome is known",
+    ("theme", "mood"),
+    (
+        _THEME,
+        Column("mood", "text", "complaint, praise, or any."),
+        Column("customers", "count", "Snapshots of customers who had spoken so since the cutoff before.", "snapshots"),
+        Column("churned", "count", "Of them, those who churned.", "snapshots"),
+        Column("churn_rate", "number", "churned / customers * 100.", "percent"),
+        Column("low", "number", "Lower end of its 95 % interval (Wilson 1927).", "percent"),
+        Column("high", "number", "Upper end of that interval.", "percent"),
+        Column("others_rate", "number", "Churn rate of everybody else at the same cutoffs.", "percent",
+               "null without others"),
+    ),
+)  # fmt: skip
+
+WHY_REASONS = Table(
+    "why_reasons",
+    "data/retention_report/why_reasons.parquet",
+    "one row per segment, quarter and reason for which subscriptions ended",
+    ("segmented_by", "segment", "period_kind", "period_start", "reason"),
+    (
+        *_WHY_KEY,
+        Column("reason", "text", "end_reason as delivered; (rare) for those with fewer than 5 ends in the whole log, "
+               "none where none is given."),
+        Column("ends", "count", "Paid subscriptions that ended for it.", "subscriptions"),
+        Column("share", "number", "ends of all ends of the segment and quarter.", "percent"),
+    ),
+)  # fmt: skip
+
+LOYALTY = Table(
+    "loyalty",
+    "data/retention_report/loyalty.parquet",
+    "one row per outcome (orders, spend) of the loyalty programme; none without why.loyalty_event",
+    ("outcome",),
+    (
+        Column("outcome", "text", "orders or spend, in the why.days after the day of joining."),
+        Column("members", "count", "Customers who joined.", "customers"),
+        Column("others", "count", "Orders, each a snapshot, of customers who had not joined by then.", "snapshots"),
+        Column("members_mean", "number", "Mean outcome of the members.", "orders, or currency"),
+        Column("naive", "number", "How much more it is, with the joining order, than the mean of the others as they are.",
+               "percent"),
+        Column("naive_low", "number", "Lower end of its 95 % interval over resampled customers.", "percent"),
+        Column("naive_high", "number", "Upper end of that interval.", "percent"),
+        Column("adjusted", "number", "How much more it is than members like them would have had without joining (doubly "
+               "robust, on what they did before).", "percent"),
+        Column("adjusted_low", "number", "Lower end of its 95 % interval.", "percent"),
+        Column("adjusted_high", "number", "Upper end of that interval.", "percent"),
+    ),
+)  # fmt: skip
+
 ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES,
        SNAPSHOTS, FEATURES, LABELS,
+       WHY_BEHAVIOUR, WHY_DRIVERS, WHY_THEMES, WHY_THEMES_AFTER, WHY_REASONS, LOYALTY,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,
        TIME_TO_SECOND_ORDER, REVENUE_RETENTION, SCORES, LEAVING, SCORED_CUSTOMERS, AT_RISK, LEAVING_LIST, LISTED,
        LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, CLV_BACK_TEST, BOTTOM_LINE_ASSUMPTIONS, BOTTOM_LINE,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import cache
 from importlib import resources
 
+from lapse.core.plain_text import plain_text
+
 DAY, CUSTOMER, FOR_EYES, STATUS = "day", "customer_id", "for_eyes", "status"
 """Entries beside those that bear the name of a column of ours."""
-NOT_DECOMPOSED = str.maketrans({"ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "ß": "ss"})
 
 
 def plain_name(name: str) -> str:
@@ -17,9 +17,7 @@ def plain_name(name: str) -> str:
 
     A percentage keeps its sign, since `discount %` is no amount.
     """
-    decomposed = unicodedata.normalize("NFKD", name.translate(NOT_DECOMPOSED))
-    folded = "".join(char for char in decomposed if not unicodedata.combining(char)).casefold()
-    return re.sub(r"[^\w%]|_", "", folded)
+    return re.sub(r"[^\w%]|_", "", plain_text(name))
 
 
 def rank_of(name: str, meant: str) -> int | None:
