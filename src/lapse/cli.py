@@ -17,10 +17,11 @@ for command in (
     data.init, data.mapping, data.check, data.leakage, data.simulate,
     nights.score, nights.publish, nights.monitor, nights.retrain,
     models.backtest, models.promote, models.rollback,
-    lists.export, lists.budget, lists.explain, serve.serve, worth.bottom_line,
+    lists.export, lists.budget, lists.explain, serve.serve,
 ):  # fmt: skip
     app.command()(command)
 app.command("at-risk")(lists.at_risk)
+app.command("bottom-line")(worth.bottom_line)
 
 
 @app.callback(invoke_without_command=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.engine import Engine
+from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings
 from lapse.core.tables import (
@@ -154,6 +155,22 @@ def write_reported(reported: Reported, folder: Path) -> None:
     write_table(reported.assumed.table(), BOTTOM_LINE_ASSUMPTIONS, folder)
     write_table(lines_of(reported.assumed.values), BOTTOM_LINE, folder)
     write_table(sensitivity(reported.assumed.values, POINTS[1]), BOTTOM_LINE_SENSITIVITY, folder)
+
+
+def write_metrics(reported: Reported, path: Path) -> None:
+    """Write the few figures that `dvc metrics diff` compares; what is not known is left out."""
+    (everybody,) = reported.segments[reported.segments["segmented_by"] == ALL].to_dict("records")
+    classes = reported.segments[reported.segments["segmented_by"] == "rfm"]
+    (point,) = lines_of(reported.assumed.values, POINTS[:1]).to_dict("records")
+    figures = {
+        "strict_retention": everybody["strict_retention"], "acceptable_churn": everybody["acceptable_churn"],
+        "margin_after_cost": everybody["margin_after_cost"], "unprofitable_customers": everybody["unprofitable_customers"],
+        "mean_clv": everybody["mean_clv"],
+        "clv_error": reported.lifetime.tried[0].error if reported.lifetime.tried else None,
+        "one_point_margin": point["margin_after_cost"],
+        "customers": dict(zip(classes["segment"], classes["customers"], strict=True)),
+    }  # fmt: skip
+    write_json(path, {name: value for name, value in figures.items() if isinstance(value, dict) or pd.notna(value)})
 
 
 def print_summary(reported: Reported, period_days: int) -> None:

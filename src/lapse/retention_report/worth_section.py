@@ -21,7 +21,7 @@ SHOWN = ("customers", "revenue", "margin", "cost", "margin_after_cost", "margin_
          "margin_of_new_after_cost")  # fmt: skip
 HEAD = ("points", "customers", "revenue a year", "margin", "cost of keeping", "left", "margin, won anew", "cost of winning",
         "left, won anew")  # fmt: skip
-CHANGED = ("kept", "won", "advantage")
+CHANGED = {"kept": "kept", "won": "won anew", "advantage": "keeping is worth more by"}
 
 
 def worth_sections(reported: Reported, settings: Settings) -> list[PageSection]:
@@ -36,19 +36,21 @@ def _bottom_line(reported: Reported) -> PageSection:
     given = [(row["meaning"], NOTHING if pd.isna(row["value"]) else amount(row["value"]), row["source"])
              for row in assumed.table().to_dict("records")]  # fmt: skip
     middle = POINTS[1]
-    changed = [(row["assumption"].replace("_", " "), f"{row['change']:+.0%}", *(whole(row[name]) for name in CHANGED))
+    is_known = not pd.isna(assumed.values.acquisition_cost)
+    shown = [name for name in CHANGED if is_known or name == "kept"]
+    changed = [(row["assumption"].replace("_", " "), f"{row['change']:+.0%}", *(whole(row[name]) for name in shown))
                for row in sensitivity(assumed.values, middle).to_dict("records")]  # fmt: skip
     return PageSection(
         "What points of retention are worth",
         [*(sentence(assumed.values, points) for points in POINTS[:2]), *verdict(assumed.values)],
         tables=[
             Grid(HEAD, rows),
-            Grid(("assumption", "value", "where it comes from"), given, "What this rests on"),
-            Grid(("assumption", "changed by", "kept", "won", "keeping is worth more by"), changed,
+            Grid(("assumption", "value", "where it comes from"), given, "What this rests on", (2,)),
+            Grid(("assumption", "changed by", *(CHANGED[name] for name in shown)), changed,
                  f"What {middle:g} points leave in a year, were an assumption wrong by half"),
         ],
         notes=["A point: of 100 customers active now, one more is still a customer a year on. Figures are of a whole year "
-               "of those kept or won; change any assumption with `lapse bottom-line`."],
+               "of those kept or won; the command lapse bottom-line changes any assumption."],
     )  # fmt: skip
 
 

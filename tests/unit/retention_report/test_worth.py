@@ -30,6 +30,7 @@ from lapse.retention_report.bottom_line import (
 )
 from lapse.retention_report.clv import acquisition_cost
 from lapse.retention_report.page import write_page
+from lapse.retention_report.section import PageSection
 from lapse.retention_report.stage import Reported, report, write_reported
 from tests.unit.outreach.shop import AS_OF, Rows, raw_rows, settings, told
 
@@ -140,13 +141,13 @@ def test_contracts_bring_their_price_while_they_run(engine: Engine, tmp_path: Pa
 def test_the_page_and_the_tables_say_the_same(engine: Engine, tmp_path: Path) -> None:
     rows = raw_rows(10)
     found = reported(engine, tmp_path, rows, cost_to_serve={"per_order": 12.0}, acquisition={"welcome_discount": 5.0})
-    found.customers.loc[0, "rfm_before"] = ODD
     write_reported(found, tmp_path / "out")
     assert (tmp_path / "out" / "customers.csv").exists()
     table = pd.read_parquet(tmp_path / "out" / "customers.parquet")
     assert list(table.columns) == list(CUSTOMER_WORTH.names) and len(table) == len(found.customers)
-    write_page(found, tmp_path / "page.html", settings())
+    write_page(found, [PageSection("Why", [ODD])], tmp_path / "page.html", settings())
     page = (tmp_path / "page.html").read_text()
+    assert ODD not in page and "&lt;script&gt;" in page
     assert not re.search(r"https?:|<script|<link|@import|url\(|src=", page)
     text = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S)))
     assert "nan" not in text.lower().replace("maintenance", "") and "None" not in text
