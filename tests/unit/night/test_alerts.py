@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from lapse.cli import app
@@ -24,6 +25,7 @@ from lapse.night.archive import Archive
 from lapse.night.manifest import FAILURE, Failure
 from lapse.night.monitor import MonitoredRun
 from lapse.night.prometheus import FILE
+from lapse.pages import manifest_schema
 from lapse.workspace import Workspace
 from tests.unit.scoring.test_freshness import shop
 from tests.unit.scoring.test_required_inputs import trained
@@ -186,6 +188,11 @@ def test_a_night_that_fails_is_written_down_told_and_measured(
     assert failure is not None and failed.exit_code == failure.exit_code == error["exit_code"] != 0
     assert failure.message == error["message"] and error["level"] == "error" and error["stage"] == "score"
     assert failure.last_good == f"as_of={good.as_of}" and failure.steps[0].name == "model"
+    schema = Draft202012Validator(json.loads(manifest_schema()))
+    for path in (OUT / FAILURE, OUT / "latest/manifest.json"):
+        written = json.loads(path.read_text())
+        assert list(schema.iter_errors(written)) == [], path
+        assert list(schema.iter_errors(written | {"lapse": 1})) and list(schema.iter_errors(written | {"more": 1})), path
     assert (OUT / "latest/manifest.json").read_bytes() == manifest, "the last good one stands beside it"
     measured = (OUT / FILE).read_text()
     assert f"lapse_last_exit_code {failure.exit_code}\n" in measured
