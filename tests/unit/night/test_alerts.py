@@ -5,20 +5,31 @@ from __future__ import annotations
 import email
 import json
 import socket
+import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from email.policy import default
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from lapse.cli import app
+from lapse.core.errors import LapseError
 from lapse.night import watch
 from lapse.night.alerts import STATE, URLS, Alerts, watched
 from lapse.night.archive import Archive
+from lapse.night.channels import Channel
 from lapse.night.monitor import MonitoredRun
 from tests.unit.night.conftest import Hook, texts
 
@@ -40,16 +51,51 @@ class Mailbox:
         return AuthResult(success=True)
 
 
-@pytest.fixture
-def mail() -> Iterator[tuple[Mailbox, str]]:
+@contextmanager
+def mail_server(host: str, **options: Any) -> Iterator[tuple[Mailbox, str]]:
+    """An SMTP server that takes any login, and the URL to write to it."""
     box = Mailbox()
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         port = free.getsockname()[1]
-    server = Controller(box, hostname="127.0.0.1", port=port, authenticator=box.login, auth_require_tls=False)
+    server = Controller(box, hostname=host, port=port, authenticator=box.login, **options)
     server.start()
-    yield box, f"smtp://lapse:p%40ss@127.0.0.1:{port}/?from=lapse@shop.example&to=ann@shop.example,bob@shop.example"
+    yield box, f"smtp://lapse:p%40ss@{host}:{port}/?from=lapse@shop.example&to=ann@shop.example,bob@shop.example"
     server.stop()
+
+
+@pytest.fixture
+def mail() -> Iterator[tuple[Mailbox, str]]:
+    with mail_server("127.0.0.1", auth_require_tls=False) as opened:
+        yield opened
+
+
+def certificate(path: Path) -> Path:
+    """Write a certificate of 127.0.0.1, signed by itself, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - timedelta(hours=1),
+                                   now + timedelta(hours=1)).add_extension(names, critical=False).sign(key, SHA256())  # fmt: skip
+    path.write_bytes(made.public_bytes(Encoding.PEM) + key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))  # fmt: skip
+    return path
+
+
+def test_a_password_travels_over_tls_that_is_trusted_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = certificate(tmp_path / "own.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(own)
+    with mail_server("127.0.0.1", tls_context=context, require_starttls=True) as (box, url):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            Channel(url, 1).send("failed", "why")
+        monkeypatch.setenv("SSL_CERT_FILE", str(own))
+        Channel(url, 1).send("failed", "why")
+        assert len(box.mails) == len(box.logins) == 1
+    with mail_server("127.0.0.2", auth_require_tls=False) as (box, url):
+        with pytest.raises(LapseError, match="the password would travel in clear"):
+            Channel(url, 1).send("failed", "why")
+        assert box.mails == [] and box.logins == set()
 
 
 def test_a_problem_is_told_once_by_mail_and_webhook_and_so_is_its_end(
