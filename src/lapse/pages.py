@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from lapse.core import markdown
 from lapse.core.errors import SettingsError
@@ -17,8 +20,11 @@ from lapse.features.causes import CAUSES
 from lapse.features.family import Family, Inputs
 from lapse.features.own import own_features
 from lapse.history.profile import CONTRACT_COLUMNS
+from lapse.night.manifest import Failure, Manifest
+from lapse.outreach.publish import PUBLISHED_REASONS
 
 GENERATED = "<!-- Written by `python -m lapse.pages`; change the code, not this page. -->"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EXAMPLE = Inputs(
     windows=(30, 90, 180),
     given=frozenset({*TRANSACTIONS.names, *SOURCES, *CONTRACT_COLUMNS, "comment", "time_of_day"}),
@@ -39,6 +45,9 @@ def data_dictionary(own: Sequence[Family] = ()) -> str:
         "(`data/validated`) are what a delivery is turned into; columns marked *required* must be mapped in "
         "`params.yaml`. Amounts are in the delivery's own currency.",
         *(_table(table) for table in ALL),
+        "## In a database", "`lapse publish` makes views: `lapse_scores` is scores without its reasons, `lapse_lists` is "
+        "listed for every list, with its name in front, `lapse_crr` is crr; cutoff_date is called as_of there.",
+        _table(PUBLISHED_REASONS),
         "## Features", "One float64 column each in `data/features/<cutoff_date>.parquet`; windows are those of "
         "`features.windows` in `params.yaml`, event types those that the data hold. *Risk* says which direction of the "
         "feature goes with churn where it is given as a reason. *Set* says with which `features.set` a model learns from "
@@ -58,6 +67,12 @@ def own_families(root: Path) -> Sequence[Family]:
     """Return a workspace's own families of features, in Python and in SQL."""
     families: Sequence[Family] = own_features(root, load_settings(root / "params.yaml").features.sql).families
     return families
+
+
+def manifest_schema() -> str:
+    """Return data/manifest.schema.json: what a manifest of `lapse score`, or its failed.json, holds."""
+    schema = TypeAdapter(Manifest | Failure).json_schema(mode="serialization")
+    return json.dumps({"$schema": DIALECT, "title": "manifest.json or failed.json", **schema}, indent=2) + "\n"
 
 
 def stage_table(dvc_yaml: Path) -> str:
@@ -120,6 +135,7 @@ def main() -> None:
     if not Path("dvc.yaml").exists():
         raise SettingsError("dvc.yaml is not there. Run this in the project's folder.")
     write_text(Path("data/README.md"), data_dictionary(own_families(Path())))
+    write_text(Path("data/manifest.schema.json"), manifest_schema())
     write_text(Path("pipelines/README.md"), stage_table(Path("dvc.yaml")))
 
 

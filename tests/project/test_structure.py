@@ -149,6 +149,7 @@ def test_files_can_be_read_in_a_sitting(path: Path) -> None:
     ("page", "text"),
     [
         ("data/README.md", pages.data_dictionary(pages.own_families(ROOT))),
+        ("data/manifest.schema.json", pages.manifest_schema()),
         ("pipelines/README.md", pages.stage_table(ROOT / "dvc.yaml")),
     ],
 )

@@ -17,7 +17,7 @@ FAILURE = "failed.json"
 class Part(BaseModel):
     """A part of a manifest: nothing unknown, nothing changed after it was made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SourceRead(Part):

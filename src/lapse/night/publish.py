@@ -17,7 +17,7 @@ from lapse.history.landing.secrets import secret_url
 from lapse.night.archive import LISTS, MANIFEST, SCORES, Archive
 from lapse.night.manifest import Manifest
 from lapse.outreach.publish import WHERE, Made, publish
-from lapse.scoring.score import read_scores
+from lapse.outreach.stage import CUSTOMERS, DECISIONS
 
 LOG = stage_logger("publish")
 URL = "LAPSE_PUBLISH_URL"
@@ -47,8 +47,16 @@ def newest(root: Path, out: Path) -> Iterator[Made]:
     crr = paths.retention / "crr.parquet"
     known = crr if crr.exists() else None
     if run is None:
+        for path in (paths.scores, paths.lists / CUSTOMERS, paths.lists / DECISIONS):
+            if not path.exists():
+                raise LapseError(
+                    f"{path} is not there, and {out} holds no scored day. Run `dvc repro lists` or `lapse score`."
+                )
         with held(paths.data, "score"):
-            day = date.fromisoformat(str(read_scores(paths.scores)["cutoff_date"].iloc[0])[:10])
+            day, of_lists = _day_of(paths.scores, "cutoff_date"), _day_of(paths.lists / CUSTOMERS, "as_of")
+            if day != of_lists:
+                raise LapseError(f"publish: the scores are as of {day}, the lists as of {of_lists}. Make the lists anew: "
+                                 "`dvc repro lists`.")  # fmt: skip
             yield Made(day, paths.scores, paths.lists, known, lambda: None)
         return
     manifest = Manifest.read(run / MANIFEST)
@@ -67,3 +75,11 @@ def newest(root: Path, out: Path) -> Iterator[Made]:
 
     require_unchanged()
     yield Made(date.fromisoformat(manifest.as_of), run / SCORES, run / LISTS, known, require_unchanged)
+
+
+def _day_of(path: Path, column: str) -> date:
+    """Return the one day that a column of a file holds, without reading the others."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    return date.fromisoformat(str(pc.max(pq.read_table(path, columns=[column])[column]).as_py())[:10])

@@ -5,31 +5,33 @@ from __future__ import annotations
 import email
 import json
 import socket
-import threading
+import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from email.policy import default
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
 from lapse.cli import app
+from lapse.core.errors import LapseError
 from lapse.night import watch
 from lapse.night.alerts import STATE, URLS, Alerts, watched
 from lapse.night.archive import Archive
-from lapse.night.manifest import FAILURE, Failure
+from lapse.night.channels import Channel
 from lapse.night.monitor import MonitoredRun
-from lapse.night.prometheus import FILE
-from lapse.workspace import Workspace
-from tests.unit.scoring.test_freshness import shop
-from tests.unit.scoring.test_required_inputs import trained
-
-__all__ = ["shop", "trained"]
-OUT = Path("scores")
+from tests.unit.night.conftest import Hook, texts
 
 
 class Mailbox:
@@ -49,52 +51,51 @@ class Mailbox:
         return AuthResult(success=True)
 
 
-@pytest.fixture
-def mail() -> Iterator[tuple[Mailbox, str]]:
+@contextmanager
+def mail_server(host: str, **options: Any) -> Iterator[tuple[Mailbox, str]]:
+    """An SMTP server that takes any login, and the URL to write to it."""
     box = Mailbox()
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         port = free.getsockname()[1]
-    server = Controller(box, hostname="127.0.0.1", port=port, authenticator=box.login, auth_require_tls=False)
+    server = Controller(box, hostname=host, port=port, authenticator=box.login, **options)
     server.start()
-    yield box, f"smtp://lapse:p%40ss@127.0.0.1:{port}/?from=lapse@shop.example&to=ann@shop.example,bob@shop.example"
+    yield box, f"smtp://lapse:p%40ss@{host}:{port}/?from=lapse@shop.example&to=ann@shop.example,bob@shop.example"
     server.stop()
 
 
-class Hook:
-    """A webhook; while `answer` is no 2xx it takes nothing."""
-
-    def __init__(self) -> None:
-        self.answer, self.taken = 200, list[Any]()
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if hook.answer == 200:
-                    hook.taken.append((self.path, json.loads(body)))
-                self.send_response(hook.answer)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    opened = Hook()
-    yield opened
-    opened.server.shutdown()
-    opened.server.server_close()
+def mail() -> Iterator[tuple[Mailbox, str]]:
+    with mail_server("127.0.0.1", auth_require_tls=False) as opened:
+        yield opened
 
 
-def texts(hook: Hook) -> list[str]:
-    return [body["text"] for _, body in hook.taken]
+def certificate(path: Path) -> Path:
+    """Write a certificate of 127.0.0.1, signed by itself, with its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - timedelta(hours=1),
+                                   now + timedelta(hours=1)).add_extension(names, critical=False).sign(key, SHA256())  # fmt: skip
+    path.write_bytes(made.public_bytes(Encoding.PEM) + key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))  # fmt: skip
+    return path
+
+
+def test_a_password_travels_over_tls_that_is_trusted_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = certificate(tmp_path / "own.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(own)
+    with mail_server("127.0.0.1", tls_context=context, require_starttls=True) as (box, url):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            Channel(url, 1).send("failed", "why")
+        monkeypatch.setenv("SSL_CERT_FILE", str(own))
+        Channel(url, 1).send("failed", "why")
+        assert len(box.mails) == len(box.logins) == 1
+    with mail_server("127.0.0.2", auth_require_tls=False) as (box, url):
+        with pytest.raises(LapseError, match="the password would travel in clear"):
+            Channel(url, 1).send("failed", "why")
+        assert box.mails == [] and box.logins == set()
 
 
 def test_a_problem_is_told_once_by_mail_and_webhook_and_so_is_its_end(
@@ -165,36 +166,6 @@ def test_whatever_fails_keeps_its_error(hook: Hook, tmp_path: Path, monkeypatch:
     with pytest.raises(ZeroDivisionError), watched(tmp_path / "a file", "publish"):
         1 / 0  # what was told cannot be put on record there
     assert "lapse publish failed (exit code 1)*\ndivision by zero" in texts(hook)[0]
-
-
-@pytest.mark.slow
-def test_a_night_that_fails_is_written_down_told_and_measured(
-    shop: Workspace, hook: Hook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(URLS, f"http://{hook.address}")
-    good = watch.score_night(Path(), OUT)
-    manifest = (OUT / "latest/manifest.json").read_bytes()
-    assert not (OUT / FAILURE).exists() and "lapse_last_exit_code 0\n" in (OUT / FILE).read_text()
-    told_before = len(hook.taken)
-    delivered = Path("delivery/events.csv")
-    whole = delivered.read_bytes()
-    delivered.write_text("who,at,what\n")
-    # By the command line, away from a terminal: the error is a line of JSON.
-    failed = CliRunner().invoke(app, ["score", "--out", str(OUT)])
-    error = json.loads(failed.stderr)
-    failure = Failure.of(OUT)
-    assert failure is not None and failed.exit_code == failure.exit_code == error["exit_code"] != 0
-    assert failure.message == error["message"] and error["level"] == "error" and error["stage"] == "score"
-    assert failure.last_good == f"as_of={good.as_of}" and failure.steps[0].name == "model"
-    assert (OUT / "latest/manifest.json").read_bytes() == manifest, "the last good one stands beside it"
-    measured = (OUT / FILE).read_text()
-    assert f"lapse_last_exit_code {failure.exit_code}\n" in measured
-    assert f'lapse_customers{{what="scored"}} {good.customers.scored}\n' in measured
-    assert len(hook.taken) == told_before + 1 and f"(exit code {failure.exit_code})" in texts(hook)[-1]
-    assert f"The last good run stays: {OUT}/as_of={good.as_of}" in texts(hook)[-1]
-    delivered.write_bytes(whole)
-    watch.score_night(Path(), OUT)
-    assert not (OUT / FAILURE).exists() and any("lapse score works again" in text for text in texts(hook))
 
 
 def test_a_wrong_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
+from lapse.cli import app
 from lapse.core.errors import DataError, Drifted, Locked, PublishFailed, StaleData
 from lapse.core.process import held
 from lapse.night import run as night
+from lapse.night import watch
+from lapse.night.alerts import URLS
 from lapse.night.archive import Archive
-from lapse.night.manifest import Manifest
+from lapse.night.manifest import FAILURE, Failure, Manifest
+from lapse.night.prometheus import FILE
 from lapse.night.publish import publish_latest
 from lapse.night.run import score_once
+from lapse.pages import manifest_schema
 from lapse.workspace import Workspace
+from tests.unit.night.conftest import Hook, texts
 from tests.unit.scoring.test_freshness import set_params, shop
 from tests.unit.scoring.test_required_inputs import trained
 
@@ -145,3 +154,38 @@ def test_a_log_of_last_week_is_stale_and_one_of_years_ago_is_history(
     assert score_once(Path(), OUT, max_log_age=9).log_age_days == 9
     monkeypatch.setattr(night.Workspace, "today", lambda self: newest + timedelta(days=900))
     assert score_once(Path(), OUT).log_age_days == 900
+
+
+@pytest.mark.slow
+def test_a_night_that_fails_is_written_down_told_and_measured(
+    shop: Workspace, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(URLS, f"http://{hook.address}")
+    good = watch.score_night(Path(), OUT)
+    manifest = (OUT / "latest/manifest.json").read_bytes()
+    assert not (OUT / FAILURE).exists() and "lapse_last_exit_code 0\n" in (OUT / FILE).read_text()
+    told_before = len(hook.taken)
+    delivered = Path("delivery/events.csv")
+    whole = delivered.read_bytes()
+    delivered.write_text("who,at,what\n")
+    # By the command line, away from a terminal: the error is a line of JSON.
+    failed = CliRunner().invoke(app, ["score", "--out", str(OUT)])
+    error = json.loads(failed.stderr)
+    failure = Failure.of(OUT)
+    assert failure is not None and failed.exit_code == failure.exit_code == error["exit_code"] != 0
+    assert failure.message == error["message"] and error["level"] == "error" and error["stage"] == "score"
+    assert failure.last_good == f"as_of={good.as_of}" and failure.steps[0].name == "model"
+    schema = Draft202012Validator(json.loads(manifest_schema()))
+    for path in (OUT / FAILURE, OUT / "latest/manifest.json"):
+        written = json.loads(path.read_text())
+        assert list(schema.iter_errors(written)) == [], path
+        assert list(schema.iter_errors(written | {"lapse": 1})) and list(schema.iter_errors(written | {"more": 1})), path
+    assert (OUT / "latest/manifest.json").read_bytes() == manifest, "the last good one stands beside it"
+    measured = (OUT / FILE).read_text()
+    assert f"lapse_last_exit_code {failure.exit_code}\n" in measured
+    assert f'lapse_customers{{what="scored"}} {good.customers.scored}\n' in measured
+    assert len(hook.taken) == told_before + 1 and f"(exit code {failure.exit_code})" in texts(hook)[-1]
+    assert f"The last good run stays: {OUT}/as_of={good.as_of}" in texts(hook)[-1]
+    delivered.write_bytes(whole)
+    watch.score_night(Path(), OUT)
+    assert not (OUT / FAILURE).exists() and any("lapse score works again" in text for text in texts(hook))

@@ -313,6 +313,13 @@ def test_a_full_disk_leaves_the_views(published: Database, tmp_path: Path, monke
     assert published.day() == str(FIRST) and published.count("lapse_scores") == 30
 
 
+def in_repository(root: Path, day: date) -> None:
+    """A day of three customers where the stages score and lists leave it."""
+    made_day(root / "data/lists", day, 3, crr=False)
+    (root / "data/scores").mkdir(exist_ok=True)
+    (root / "data/lists/scores.parquet").rename(root / "data/scores/scores.parquet")
+
+
 @pytest.mark.parametrize(
     ("url", "error", "message"),
     [
@@ -333,12 +340,7 @@ def test_urls_that_lead_nowhere(
     monkeypatch.setenv("PW", "hunter22")
     monkeypatch.delenv("LAPSE_PUBLISH_URL", raising=False)
     monkeypatch.chdir(tmp_path)
-    made_day(tmp_path / "data", FIRST, 3)
-    (tmp_path / "data/scores").mkdir()
-    (tmp_path / "data/scores.parquet").rename("data/scores/scores.parquet")
-    (tmp_path / "data/lists").mkdir()
-    for name in ("scored_customers", "decisions"):
-        (tmp_path / f"data/{name}.parquet").rename(f"data/lists/{name}.parquet")
+    in_repository(tmp_path, FIRST)
     with pytest.raises(error, match=message) as caught:
         publish_latest(Path(), tmp_path / "nightly", url, None)
     assert "hunter22" not in str(caught.value)
@@ -351,10 +353,16 @@ def test_urls_that_lead_nowhere(
 
 
 def test_nobody_was_scored_yet(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    with pytest.raises(LapseError, match="Run `make run`"):
-        publish_latest(tmp_path, tmp_path / "nightly", f"sqlite:///{tmp_path}/crm.db", None)
-    assert not (tmp_path / "crm.db").exists()
+    url = f"sqlite:///{tmp_path}/crm.db"
+    with pytest.raises(LapseError, match=r"scores.parquet is not there, and .*nightly holds no scored day"):
+        publish_latest(tmp_path, tmp_path / "nightly", url, None)
+    assert list(tmp_path.iterdir()) == []
+    in_repository(tmp_path, FIRST)
+    older = (tmp_path / "data/scores/scores.parquet").read_bytes()
+    in_repository(tmp_path, SECOND)
+    (tmp_path / "data/scores/scores.parquet").write_bytes(older)
+    with pytest.raises(LapseError, match=f"the scores are as of {FIRST}, the lists as of {SECOND}"):
+        publish_latest(tmp_path, tmp_path / "nightly", url, None)
 
 
 def test_the_published_tables_say_what_they_hold() -> None:

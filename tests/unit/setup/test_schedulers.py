@@ -153,6 +153,19 @@ def test_airflows_dag_runs_the_steps_in_order(workspace: Path, monkeypatch: pyte
     assert run_night(first.bash_command, workspace) == (0, ["score "])
 
 
+@pytest.mark.skipif("LAPSE_AIRFLOW" not in os.environ, reason="LAPSE_AIRFLOW names no Python that has Airflow 3")
+def test_airflow_itself_reads_the_dag(workspace: Path, tmp_path: Path) -> None:
+    written(workspace, "airflow")
+    read = (f"from airflow.dag_processing.dagbag import DagBag; bag = DagBag({str(workspace / 'scheduler')!r}); "
+            "print(bag.import_errors, *bag.dags)")  # fmt: skip
+    environment = os.environ | {"AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    subprocess.run([os.environ["LAPSE_AIRFLOW"], "-m", "airflow", "db", "migrate"], env=environment, check=True)
+    done = subprocess.run(
+        [os.environ["LAPSE_AIRFLOW"], "-c", read], env=environment, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "{} lapse_ann-s-shop-100-home"
+
+
 def test_the_cronjob_has_what_kubernetes_asks_for(workspace: Path) -> None:
     written(workspace, "kubernetes")
     claim, job = yaml(workspace / "scheduler/cronjob.yaml")
