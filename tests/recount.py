@@ -254,5 +254,24 @@ def weeks_and_months(one: Customer) -> dict[str, float]:
 
 
 def contracts(one: Customer) -> dict[str, float]:
-    ages = [age for age, _ in one.contracts]
-    return {"contract_days": max(ages), "days_since_last_start": min(ages)} if ages else {}
+    if not one.contracts:
+        return {"earlier_ends": 0}
+    paid = [(age, row) for age, row in one.contracts if not row.get("is_trial")]
+    ends = [max(day_of(row[name]) for name in ("ended_date", "end_recorded_date") if row.get(name) is not None)
+            for _, row in paid if row.get("ended_date") is not None]  # fmt: skip
+    over = sum(end <= one.cutoff for end in ends)
+    found: dict[str, float] = {"contract_days": max(age for age, _ in one.contracts), "earlier_ends": over,
+                               "running_contracts": len(paid) - over}  # fmt: skip
+    if paid:
+        found["days_since_last_start"] = min(age for age, _ in paid)
+    with_term = [(age, row) for age, row in paid if row.get("term_months") is not None]
+    if with_term:
+        began = min(age for age, _ in with_term)
+        term = 31 * max(int(row["term_months"]) for age, row in with_term if age == began)
+        since = in_months_of_31(one.cutoff) - in_months_of_31(one.cutoff - timedelta(days=began))
+        found |= {"days_to_renewal": term - since % term, "renewals": since // term} if term else {}
+    return found
+
+
+def in_months_of_31(one: date) -> int:
+    return (one.year * 12 + one.month) * 31 + one.day

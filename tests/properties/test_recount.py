@@ -26,9 +26,8 @@ CUTOFF = date(2024, 12, 31)
 FIRST = CUTOFF - timedelta(days=599)
 PERIOD = Period(FIRST, CUTOFF, CUTOFF)
 WINDOWS = ChurnWindows(active_days=120, horizon_days=30)
-GIVEN = frozenset(
-    {"amount", "category", "product_id", "quantity", "discount", "events", "feedback", "comment", "time_of_day"}
-)
+GIVEN = frozenset({"amount", "category", "product_id", "quantity", "discount", "events", "feedback", "comment",
+                   "time_of_day", "subscriptions", "term_months"})  # fmt: skip
 INPUTS = Inputs((30, 90), GIVEN, ("visit", "mail", "reply", "complaint"), {"mail": ("reply", "mail")},
                 service={"complaint": ("complaint",)}, open_cases={"case": ("mail", "reply")})  # fmt: skip
 FEATURES = all_features(INPUTS)
@@ -37,7 +36,7 @@ FEATURES = all_features(INPUTS)
 def shop(seed: int, customers: int = 60) -> Log:
     """Return the raw rows of a shop whose customers differ in rhythm, and some of whom slow down or fall silent."""
     draw = random.Random(seed)
-    lines, events, feedback = [], [], []
+    lines, events, feedback, contracts = [], [], [], []
     for number in range(customers):
         who, gap = f"c{number}", draw.choice([3, 7, 14, 30, 60])
         day, last = FIRST + timedelta(days=draw.randrange(560)), CUTOFF - timedelta(days=draw.choice([0, 0, 20, 60]))
@@ -64,7 +63,15 @@ def shop(seed: int, customers: int = 60) -> Log:
         for _ in range(draw.randrange(12)):
             moment = f"{CUTOFF - timedelta(days=draw.randrange(200))} 09:00:00"
             events.append({"customer_id": who, "occurred_at": moment, "event_type": draw.choice(INPUTS.event_types)})
-    return {"lines": lines, "events": events, "feedback": feedback}
+        for _ in range(draw.randrange(3)):
+            began = FIRST + timedelta(days=draw.randrange(560))
+            ended = draw.choice([None, began + timedelta(days=draw.randrange(20, 300))])
+            contracts.append({
+                "customer_id": who, "started_date": str(began), "ended_date": ended and str(ended),
+                "end_recorded_date": ended and draw.choice([None, str(ended + timedelta(days=draw.choice([-30, 10])))]),
+                "is_trial": draw.random() < 0.3, "term_months": draw.choice([None, 1, 12]),
+            })  # fmt: skip
+    return {"lines": lines, "events": events, "feedback": feedback, "contracts": contracts}
 
 
 SEEDS = range(40 if os.environ.get("LAPSE_TESTS") == "long" else 2)
@@ -73,7 +80,7 @@ SEEDS = range(40 if os.environ.get("LAPSE_TESTS") == "long" else 2)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_number_that_a_reason_prints_is_what_the_raw_rows_say(seed: int, engine: Engine) -> None:
     log = shop(seed)
-    tables = log_of(engine, **log)
+    tables = log_of(engine, **{"subscriptions" if name == "contracts" else name: rows for name, rows in log.items()})
     activity = {name: engine.materialize(table, f"recount_{name}") for name, table in roll_up(tables).items()}
     snapshots = engine.materialize(eligible_customers(activity["purchase_days"], CUTOFF, WINDOWS, PERIOD), "recounted")
     rows = build_features(engine, activity, snapshots, CUTOFF, PERIOD.history_days(CUTOFF), INPUTS)
