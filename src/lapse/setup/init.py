@@ -30,6 +30,8 @@ __pycache__/
 /mlflow.db
 /mlartifacts/
 /nightly/
+/exports.jsonl
+/serve-tokens
 # Outputs of the pipeline and your deliveries: DVC and you hold them, git does not.
 /data/*
 !/data/README.md
