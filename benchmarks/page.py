@@ -69,7 +69,7 @@ def write_run(folder: Path, customers: int, as_of: date, *, listed: int, seed: i
     })  # fmt: skip
     decisions = Decisions(decided)
     plans = [ListPlan("at_risk", "At risk", "churn_risk > 0", "value_at_stake", 40, "by_reason", said="churn_risk > 0"),
-             ListPlan("second_order", "After the first order", "false", "days_since_last_order", 70, "thanks", said="false"),
+             ListPlan("second_order", "First order", "false", "days_since_last_order", 70, "thanks", said="false"),
              ListPlan("lukewarm", "Feedback is cooling", "false", "rating_trend", 50, "ask", missing=("ratings",))]  # fmt: skip
     heads = [
         ListHead(plan, len(decisions.listed(plan.name)), None, str(as_of), "made up", "B", None,

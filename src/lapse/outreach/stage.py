@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lapse.core.engine import Engine, open_duckdb
 from lapse.core.errors import DataError, LapseError
@@ -146,4 +147,4 @@ def write_table(rows: pd.DataFrame, columns: Sequence[Column], path: Path) -> No
     own = [name for name in rows.columns if name.startswith(ATTRIBUTE)]
     schema = pa.schema([(column.name, ARROW[column.type]) for column in columns] + [(name, pa.string()) for name in own])
     with atomic_write(path) as temporary:
-        pa.parquet.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False), temporary, compression="zstd")

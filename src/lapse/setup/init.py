@@ -33,6 +33,8 @@ __pycache__/
 /nightly/
 /scheduler/secrets.env
 /scheduler/night.log
+/exports.jsonl
+/serve-tokens
 # Outputs of the pipeline and your deliveries: DVC and you hold them, git does not.
 /data/*
 !/data/README.md

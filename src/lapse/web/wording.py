@@ -50,6 +50,8 @@ def cell(name: str, value: Any) -> str:
     """Return a cell as it is shown; nothing for what is unknown."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if name in ("churn_risk", "comeback_chance"):
         return risk_text(float(value), 0 if name == "comeback_chance" else 1)
     if name in MONEY or name in ("net_spend",):
