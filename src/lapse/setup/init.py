@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lapse import __version__
-from lapse.core.errors import LapseError, SettingsError
+from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import intact, read_json, text_sha256, write_json, write_text
 from lapse.core.settings import load_settings
 from lapse.core.tables import nearest
@@ -106,7 +106,11 @@ def _map_what_is_there(folder: Path, delivery: Path) -> list[str]:
     """Write into params.yaml what the delivered files are taken for, and return it in words."""
     if not files_there(delivery):
         return []
-    proposal = propose(delivery)
+    try:
+        proposal = propose(delivery)
+    except DataError as error:
+        # The workspace is made all the same: better files can come later.
+        return [f"params.yaml: no mapping is proposed. {error}"]
     if proposal.is_usable:
         write_mapping(folder / "params.yaml", proposal)
         return [f"{proposal}", "params.yaml: sources as above, told from the names of the columns. Look at them."]
