@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from lapse.cli import app
 from lapse.core.errors import DataError
 from lapse.core.settings import load_settings
 from lapse.setup.column_words import plain_name, rank_of
@@ -194,3 +196,12 @@ def test_a_workspace_is_made_although_no_file_can_be_read(tmp_path: Path, monkey
     (said,) = [line for line in done if "no mapping is proposed" in line]
     assert "a.xlsx cannot be read" in said and "mapping.0" not in said
     assert "already a workspace" in init(tmp_path / "shop", None, "../in")[0]
+
+
+def test_a_terminal_does_not_obey_what_a_delivery_calls_its_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lapse.setup.init._set_up_dvc", lambda folder: [])
+    delivered(
+        tmp_path / "in", {"o.csv": "order_id,date,customer,total,\x1b]0;x\x07\n1,2024-01-05,a,1,2\n2,2024-01-16,b,2,3\n"}
+    )
+    said = CliRunner().invoke(app, ["init", str(tmp_path / "shop"), "--data", "../in"]).output
+    assert "not used" in said and "\x1b" not in said and "\x07" not in said
