@@ -20,8 +20,7 @@ def init(
     from lapse.setup.init import init as make
 
     for line in make(folder, source, data):
-        # A proposed mapping holds names and values of the delivery: a terminal is not to obey them.
-        typer.echo(shown(line))
+        typer.echo(line)
     typer.echo(f"Next: cd {folder}, look at params.yaml, then `lapse check` and `dvc repro`.")
 
 

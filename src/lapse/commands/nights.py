@@ -11,14 +11,13 @@ import typer
 
 from lapse.commands.models import promote
 from lapse.core.logging import json_lines
-from lapse.core.paths import NIGHTLY
 
 Choice = Literal["champion", "latest"]
 
 
 def score(
     as_of: Annotated[str, typer.Option(help="The day to score at: YYYY-MM-DD, or latest.")] = "",
-    out: Annotated[Path, typer.Option(help="The archive: a folder per scored day, and latest.")] = NIGHTLY,
+    out: Annotated[Path, typer.Option(help="The archive: a folder per scored day, and latest.")] = Path("nightly"),
     model: Annotated[Choice | None, typer.Option(help="champion: the promoted model; latest: models/lapse.")] = None,
     max_log_age: Annotated[int | None, typer.Option(min=0, help="Days that the newest order may be old.")] = None,
     log: Annotated[
@@ -39,7 +38,7 @@ def score(
 
 
 def monitor(
-    out: Annotated[Path, typer.Option(help="The archive of `lapse score`.")] = NIGHTLY,
+    out: Annotated[Path, typer.Option(help="The archive of `lapse score`.")] = Path("nightly"),
 ) -> None:
     """Say whether the risks of past runs came true, and whether the model still ranks as it did when it was tested.
 
