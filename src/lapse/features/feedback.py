@@ -86,8 +86,8 @@ def rating_to_others(given: Any) -> Any:
           "lower", "lukewarm_feedback", reference_value=0, relative_to_peers=True)
 )  # fmt: skip
 def rating_to_others_last(given: Any) -> Any:
-    evaluation_model = share(given.surprise_sum, given.compared_ratings)
-    return evaluation_model.argmax(given.activity_date, where=evaluation_model.notnull())
+    compared = share(given.surprise_sum, given.compared_ratings)
+    return compared.argmax(given.activity_date, where=compared.notnull())
 
 
 @feedback.aggregate(

@@ -11,10 +11,10 @@ from typing import Any
 import ibis
 
 from lapse.features.family import Entry, Family
+from lapse.features.purchasing import NEVER
 
 peers = Family("peers", "purchase_days", "compared with their peers")
 
-NEVER = "null without any order"
 NOT_FITTED = "null without any order, and where no such model can be fitted"
 SILENCE_RANK = (
     "last ordered {days_since_last_order:ago}; {rank_of_silence:.0%} of those who came when they did ordered since"

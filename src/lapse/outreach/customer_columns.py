@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from lapse.history.activity.rollup import EVER
+
 VALID_FROM = "valid_from"
-EVER = pd.Timestamp("1900-01-01")
-"""From which day on a row without one is known."""
 
 
 def columns_on(customer_columns: pd.DataFrame | None, scores: pd.DataFrame) -> pd.DataFrame | None:
@@ -17,8 +17,8 @@ def columns_on(customer_columns: pd.DataFrame | None, scores: pd.DataFrame) -> p
     """
     if customer_columns is None:
         return None
-    as_of = pd.Timestamp(scores.iloc[0]["cutoff_date"]) if len(scores) else EVER
-    day = pd.to_datetime(customer_columns[VALID_FROM]).fillna(EVER)
+    as_of = pd.Timestamp(scores.iloc[0]["cutoff_date"] if len(scores) else EVER)
+    day = pd.to_datetime(customer_columns[VALID_FROM]).fillna(pd.Timestamp(EVER))
     # The newest that is known, or the earliest that will be.
     distance = (day - as_of).where(day > as_of, (as_of - day) - pd.Timedelta(days=100_000))
     nearest = distance == distance.groupby(customer_columns["customer_id"]).transform("min")

@@ -21,7 +21,8 @@ from lapse.core.engine import Engine
 from lapse.core.metrics import wilson
 from lapse.core.tables import RETENTION, RETENTION_MOVES
 from lapse.core.windows import Period, Window
-from lapse.retention.spells import ALL, EVER, active_spells, stays
+from lapse.history.activity.rollup import EVER
+from lapse.retention.spells import ALL, active_spells, stays
 
 Calendar = Literal["week", "month", "quarter", "year"]
 CALENDARS: tuple[Calendar, ...] = ("week", "month", "quarter", "year")

@@ -17,11 +17,12 @@ import ibis.expr.types as ir
 from lapse.core.engine import Engine
 from lapse.core.tables import ATTRIBUTE
 from lapse.core.windows import Period
+from lapse.history.activity.rollup import EVER
 
 ALL = "all"
 """The one segment of everybody."""
 UNKNOWN = "unknown"
-EVER, NEVER = date(1900, 1, 1), date(2200, 1, 1)
+NEVER = date(2200, 1, 1)
 TRUSTED_SHARE = 0.999
 
 

@@ -71,10 +71,11 @@ def look_at(engine: DuckEngine, folder: Path) -> tuple[list[DeliveredFile], list
     found, failed = [], []
     for number, path in enumerate(files_there(folder)):
         name = str(path.relative_to(folder))
+        where = f"mapping.{number}"
         try:
-            staged = stage_source(engine, str(folder), f"mapping.{number}", SourceSettings(path=name, columns={}))
+            staged = stage_source(engine, str(folder), where, SourceSettings(path=name, columns={}))
         except DataError as error:
-            failed.append(f"{name}: {error}")
+            failed.append(f"{name}: {str(error).removeprefix(f'{where}: ')}")
             continue
         connection = engine.connection
         ((rows,),) = connection.execute(f"SELECT coalesce(sum(copies), 0)::BIGINT FROM {staged.staged}").fetchall()

@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lapse import __version__
-from lapse.core.errors import LapseError, SettingsError
+from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import intact, read_json, text_sha256, write_json, write_text
+from lapse.core.logging import shown
 from lapse.core.settings import load_settings
 from lapse.core.tables import nearest
 from lapse.history.reading.sources import files_there
@@ -117,11 +118,17 @@ def _map_what_is_there(folder: Path, delivery: Path) -> list[str]:
     """Write into params.yaml what the delivered files are taken for, and return it in words."""
     if not files_there(delivery):
         return []
-    proposal = propose(delivery)
+    try:
+        proposal = propose(delivery)
+    except DataError as error:
+        # The workspace is made all the same: better files can come later.
+        return [shown(f"params.yaml: no mapping is proposed. {error}")]
+    # It holds names and values of the delivery: a terminal is not to obey them.
+    said = shown(str(proposal))
     if proposal.is_usable:
         write_mapping(folder / "params.yaml", proposal)
-        return [f"{proposal}", "params.yaml: sources as above, told from the names of the columns. Look at them."]
-    return [f"{proposal}", "params.yaml: nothing of this is written, since no file could be taken for transactions."]
+        return [said, "params.yaml: sources as above, told from the names of the columns. Look at them."]
+    return [said, "params.yaml: nothing of this is written, since no file could be taken for transactions."]
 
 
 def write_mapping(params: Path, proposal: Proposal) -> None:

@@ -121,7 +121,7 @@ def propose(folder: Path) -> Proposal:
         _let_customers_meet(engine, tables)
     customers = [table.file for table in tables if table.table == "customers"]
     for_eyes = [column.name for file in customers for column in file.columns if rank_of(column.name, FOR_EYES) is not None]
-    return Proposal(tables, for_eyes, unused)
+    return Proposal(tables, list(dict.fromkeys(for_eyes)), unused)
 
 
 def _customer(file: DeliveredFile) -> DeliveredColumn | None:

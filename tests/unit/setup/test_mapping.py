@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from lapse.cli import app
 from lapse.core.errors import DataError
 from lapse.core.settings import load_settings
 from lapse.setup.column_words import plain_name, rank_of
-from lapse.setup.init import params_of, write_mapping
+from lapse.setup.init import init, params_of, write_mapping
 from lapse.setup.mapping import propose
 from lapse.setup.params_file import write_settings
 from lapse.workspace import Workspace
@@ -185,3 +187,21 @@ def test_an_export_of_a_known_shop_system_is_recognised(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(params_of(None, "in"))
     write_mapping(tmp_path / "params.yaml", proposal)
     assert load_settings(tmp_path / "params.yaml").sources.customers is not None
+
+
+def test_a_workspace_is_made_although_no_file_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lapse.setup.init._set_up_dvc", lambda folder: [])
+    (delivered(tmp_path / "in", {}) / "a.xlsx").write_bytes(b"no workbook")
+    done = init(tmp_path / "shop", None, "../in")
+    (said,) = [line for line in done if "no mapping is proposed" in line]
+    assert "a.xlsx cannot be read" in said and "mapping.0" not in said
+    assert "already a workspace" in init(tmp_path / "shop", None, "../in")[0]
+
+
+def test_a_terminal_does_not_obey_what_a_delivery_calls_its_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lapse.setup.init._set_up_dvc", lambda folder: [])
+    delivered(
+        tmp_path / "in", {"o.csv": "order_id,date,customer,total,\x1b]0;x\x07\n1,2024-01-05,a,1,2\n2,2024-01-16,b,2,3\n"}
+    )
+    said = CliRunner().invoke(app, ["init", str(tmp_path / "shop"), "--data", "../in"]).output
+    assert "not used" in said and "\x1b" not in said and "\x07" not in said

@@ -80,10 +80,10 @@ def _surprises(rows: Any) -> Any:
         joined.subject == "", usual, (others_total + usual * SHRINKAGE) / (others + SHRINKAGE).cast("float64")
     )
     apart = joined.total.cast("float64") - expected * joined.ratings
-    evaluation_model = joined.mutate(surprise=_rounded(apart / _positive(variance).sqrt()))
-    evaluation_model = evaluation_model.filter(evaluation_model.surprise.notnull())
-    return evaluation_model.group_by(WHO_AND_WHEN).aggregate(
-        compared_ratings=evaluation_model.ratings.sum(), surprise_sum=evaluation_model.surprise.sum().cast("decimal(38, 4)")
+    compared = joined.mutate(surprise=_rounded(apart / _positive(variance).sqrt()))
+    compared = compared.filter(compared.surprise.notnull())
+    return compared.group_by(WHO_AND_WHEN).aggregate(
+        compared_ratings=compared.ratings.sum(), surprise_sum=compared.surprise.sum().cast("decimal(38, 4)")
     )
 
 
