@@ -299,6 +299,19 @@ def test_a_view_keeps_the_columns_that_reports_know(
     assert rows and {(code, reason) for code, reason, _ in rows} == {(None, None)} and any(row[2] for row in rows)
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_user_without_rights_is_told(published: Database, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("postgres_server").psql("REVOKE CREATE ON SCHEMA crm FROM lapse_writer;")
+    with pytest.raises(PublishFailed, match=r"permission denied for schema crm.* the rights of the user"):
+        publish(made_day(tmp_path / "second", SECOND, 5), published.url, None)
+    assert published.day() == str(FIRST)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_sqlite_keeps_its_mode_for_who_may_only_read_the_folder(published: Database) -> None:
+    assert published.ask("PRAGMA journal_mode") == [("delete",)]
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_full_disk_leaves_the_views(published: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(publish_files.Sqlite):
