@@ -37,6 +37,8 @@ class Problem(Part):
     since: str
     told: list[str]
     """The channels that took the message."""
+    owed: list[str]
+    """Those that took this one or one before, and so are to hear of its end."""
 
 
 PROBLEMS = TypeAdapter(dict[str, Problem])
@@ -61,9 +63,11 @@ class Alerts:
         fingerprint = text_sha256(re.sub(r"\d+", "#", f"{subject} {text}"))[:16]
         known = open_problems.get(topic)
         if known is None or known.fingerprint != fingerprint:
-            known = Problem(fingerprint=fingerprint, since=known.since if known else _now(), told=[])
+            since, owed = (known.since, known.owed) if known else (_now(), [])
+            known = Problem(fingerprint=fingerprint, since=since, told=[], owed=owed)
         told = self._tell(subject, text, [str(one) for one in channels(self.urls) if str(one) not in known.told])
-        self._write(open_problems | {topic: known.model_copy(update={"told": [*known.told, *told]})})
+        owed = sorted({*known.owed, *told})
+        self._write(open_problems | {topic: known.model_copy(update={"told": [*known.told, *told], "owed": owed})})
 
     def solved(self, topic: str, subject: str, text: str) -> None:
         """Tell everybody who was told of a problem that it is over; nobody where there was none."""
@@ -72,11 +76,11 @@ class Alerts:
         if known is None:
             return
         here = [str(one) for one in channels(self.urls)]
-        waiting = [one for one in known.told if one in here]
+        waiting = [one for one in known.owed if one in here]
         told = self._tell(subject, f"{text} It had gone wrong since {known.since}.", waiting)
         left = [one for one in waiting if one not in told]
         if left:  # the next run tries again
-            open_problems[topic] = known.model_copy(update={"told": left})
+            open_problems[topic] = known.model_copy(update={"fingerprint": "", "told": [], "owed": left})
         self._write(open_problems)
 
     def _tell(self, subject: str, text: str, whom: list[str]) -> list[str]:

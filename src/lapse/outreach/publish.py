@@ -184,6 +184,7 @@ def open_target(url: Secret) -> Iterator[Target]:
             opened = sqlite3.connect(file_of(url), timeout=LOCK_MS / 1000, isolation_level=None)
             stack.callback(opened.close)
             target = Sqlite(url, opened)
+            stack.callback(target.leave_wal)
         else:
             # SQLAlchemy reads the URL with all its options; the driver's own connection knows COPY.
             fairy = sql_engine(url, WHERE, connect_timeout=CONNECT_SECONDS).raw_connection()

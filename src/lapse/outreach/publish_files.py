@@ -6,7 +6,9 @@ DuckDB   a program that has the file open keeps every other one out
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.engine import DuckEngine
@@ -45,7 +47,14 @@ class Sqlite(InOneTransaction, DbApiTarget):
 
     def __init__(self, url: Secret, connection: Any) -> None:
         super().__init__(url, connection)
+        [(self._mode_before,)] = self.ask("PRAGMA journal_mode")
         self.run("PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE")
+
+    def leave_wal(self) -> None:
+        """Go back to the file's own mode, unless somebody reads it: in WAL mode who may only read the folder cannot."""
+        with suppress(sqlite3.Error):
+            self.connection.rollback()
+            self.run(f"PRAGMA journal_mode = {self._mode_before}")
 
     def tables(self, beginning: str) -> list[str]:
         """As `Target.tables`."""

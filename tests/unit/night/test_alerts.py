@@ -138,10 +138,12 @@ def test_a_channel_that_is_down_is_tried_again_and_the_others_hear_once(
     alerts.problem("score", "failed", "why")
     assert len(hook.taken) == len(down.taken) == 1
     down.answer = 503
+    alerts.problem("score", "failed", "another reason")
     alerts.solved("score", "works again", "")
     down.answer = 200
     alerts.solved("score", "works again", "")
-    assert [len(texts(one)) for one in (hook, down)] == [2, 2] and json.loads((tmp_path / STATE).read_text()) == {}
+    # Who did not hear of the second problem heard of the first, and so of the end.
+    assert [len(texts(one)) for one in (hook, down)] == [3, 2] and json.loads((tmp_path / STATE).read_text()) == {}
     down.server.shutdown()
     down.server.server_close()
 

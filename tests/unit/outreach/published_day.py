@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,6 +39,15 @@ def publish_and_wait(url: Secret, scores: Path, parent: Connection) -> None:
         time.sleep(60)
 
     publish(Made(date(2024, 3, 30), scores, scores.parent, None, wait), url, None)
+
+
+def publish_on_and_on(url: Secret, days: Sequence[Path], parent: Connection) -> None:
+    """Publish one day after the other under the same date until killed; say when each once was there."""
+    for number in itertools.count():
+        scores = days[number % len(days)]
+        publish(Made(date(2024, 3, 30), scores, scores.parent, None, lambda: None), url, None)
+        if number + 1 == len(days):
+            parent.send("published")
 
 
 def _write(table: Table, path: Path, rows: int, own: Mapping[str, str]) -> None:

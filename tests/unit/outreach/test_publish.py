@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import random
 import sqlite3
 import threading
 import time
@@ -26,11 +28,17 @@ from lapse.night.publish import publish_latest
 from lapse.outreach import publish as publishing
 from lapse.outreach import publish_files, publish_targets
 from lapse.outreach.publish import PUBLISHED, PUBLISHED_LISTS, PUBLISHED_REASONS, PUBLISHED_SCORES, Made, publish, queries
-from tests.unit.outreach.published_day import made_day, publish_and_wait
+from tests.unit.outreach.published_day import made_day, publish_and_wait, publish_on_and_on
 
 pytestmark = pytest.mark.slow
 FIRST, SECOND = date(2024, 3, 30), date(2024, 3, 31)
 PASSWORD = "p@ss/w:rd?%41"
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Children to kill; the server that they are forked from has imported what takes long."""
+PROCESSES.set_forkserver_preload([
+    publish_and_wait.__module__, "ibis.backends.duckdb", "pyarrow.csv", "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.mysql.pymysql", "psycopg", "pymysql",
+])  # fmt: skip
 VIEWS = [table.path for table in PUBLISHED]
 
 
@@ -225,11 +233,9 @@ def test_a_failure_after_loading_leaves_the_views(published: Database, tmp_path:
 
 
 def test_a_second_run_is_told_and_one_that_is_killed_leaves_the_views(published: Database, tmp_path: Path) -> None:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload([publish_and_wait.__module__])
-    here, there = processes.Pipe()
+    here, there = PROCESSES.Pipe()
     again = made_day(tmp_path / "again", FIRST, 14)
-    child = processes.Process(
+    child = PROCESSES.Process(
         target=publish_and_wait, args=(published.url, made_day(tmp_path / "k", FIRST, 12).scores, there)
     )
     child.start()
@@ -246,6 +252,27 @@ def test_a_second_run_is_told_and_one_that_is_killed_leaves_the_views(published:
         except Locked:
             time.sleep(0.1)
     assert published.count("lapse_scores") == 14
+
+
+def test_a_run_that_is_killed_anywhere_leaves_one_day_whole(published: Database, tmp_path: Path) -> None:
+    """One kill here; LAPSE_KILLS=200 for as many of each database as one has patience for."""
+    dice = random.Random(7)
+    sizes = (12, 25)
+    days = [made_day(tmp_path / str(size), FIRST, size, crr=False).scores for size in sizes]
+    for _ in range(int(os.environ.get("LAPSE_KILLS", "1"))):
+        here, there = PROCESSES.Pipe()
+        child = PROCESSES.Process(target=publish_on_and_on, args=(published.url, days, there))
+        child.start()
+        assert here.recv() == "published"
+        time.sleep(dice.uniform(0, 0.3))
+        child.kill()
+        child.join()
+        found = [published.count(view) for view in ("lapse_scores", "lapse_reasons", "lapse_lists")]
+        whole = [[size, 5 * sum(i % 3 > 0 for i in range(size)), -(-size // 5)] for size in sizes]
+        assert found in whole and found == [
+            published.count(view) for view in ("lapse_scores", "lapse_reasons", "lapse_lists")
+        ]
+        time.sleep(0.1)  # for the server to notice
 
 
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
@@ -297,6 +324,19 @@ def test_a_view_keeps_the_columns_that_reports_know(
     publish(made_day(tmp_path / "second", SECOND, 10), published.url, None)
     rows = published.ask("SELECT code, reason, worded FROM lapse_reasons ORDER BY place")
     assert rows and {(code, reason) for code, reason, _ in rows} == {(None, None)} and any(row[2] for row in rows)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_user_without_rights_is_told(published: Database, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("postgres_server").psql("REVOKE CREATE ON SCHEMA crm FROM lapse_writer;")
+    with pytest.raises(PublishFailed, match=r"permission denied for schema crm.* the rights of the user"):
+        publish(made_day(tmp_path / "second", SECOND, 5), published.url, None)
+    assert published.day() == str(FIRST)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_sqlite_keeps_its_mode_for_who_may_only_read_the_folder(published: Database) -> None:
+    assert published.ask("PRAGMA journal_mode") == [("delete",)]
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
