@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lapse import __version__
-from lapse.commands import data, lists, models, nights
+from lapse.commands import data, lists, models, nights, worth
 from lapse.core.errors import LapseError, unusable
 from lapse.core.logging import log_to_console, shown
 
@@ -21,6 +21,7 @@ for command in (
 ):  # fmt: skip
     app.command()(command)
 app.command("at-risk")(lists.at_risk)
+app.command("bottom-line")(worth.bottom_line)
 
 
 @app.callback(invoke_without_command=True)

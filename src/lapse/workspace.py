@@ -380,8 +380,9 @@ class Workspace:
     def retention_report(self) -> None:
         """Write segments, worth and cost of all customers, why they leave, and the page that says it."""
         from lapse.retention_report.page import write_page
-        from lapse.retention_report.stage import print_summary, report, write_reported
+        from lapse.retention_report.stage import print_summary, report, write_metrics, write_reported
         from lapse.retention_report.why import why_they_leave, write_whys
+        from lapse.retention_report.why_section import why_sections
 
         with held(self.paths.data, "score"), self.engine() as engine:
             scores, activity = self.scores(), self.activity_tables(engine)
@@ -391,7 +392,8 @@ class Workspace:
             )
         write_reported(reported, self.paths.retention_report)
         write_whys(whys, self.paths.retention_report)
-        write_page(reported, whys, self.paths.reports / "retention_report.html", self.settings)
+        write_metrics(reported, self.paths.reports / "retention_report.json")
+        write_page(reported, why_sections(whys), self.paths.reports / "retention_report.html", self.settings)
         print_summary(reported, self.settings.retention_report.period_days)
 
     def list_rules(self) -> ListRules:

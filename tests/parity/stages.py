@@ -14,12 +14,17 @@ import pytest
 
 from lapse.comeback import span_counts
 from lapse.core.engine import Engine, spark_lacks
+from lapse.core.retention_report_settings import CostToServe, RetentionReport
 from lapse.features.build import write_features
-from lapse.history.activity.rollup import read_activity, write_activity
+from lapse.history.activity.rollup import Activity, read_activity, write_activity
+from lapse.history.profile import DataProfile
 from lapse.labels import write_labels
 from lapse.retention.rate import retention_periods
+from lapse.retention_report.segments import Segmented
+from lapse.retention_report.worth import Worth
 from lapse.scoring.score import recent_history
 from lapse.snapshots import cutoffs_in, write_snapshots
+from lapse.value.cost_to_serve import ServedCosts
 from tests.parity.logs import Log
 
 # Few rows: what costs is starting tasks and warming up the compiler. The quick compiler alone is given 48 MiB for its code,
@@ -54,7 +59,19 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
     engine.frame(span_counts(activity["purchase_days"], log.period)).to_parquet(out / "spans.parquet")
     recent = engine.frame(recent_history(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
     recent.to_parquet(out / "recent.parquet")
+    _worth(engine, activity, log).to_parquet(out / "worth.parquet")
     return out
+
+
+def _worth(engine: Engine, activity: Activity, log: Log) -> pd.DataFrame:
+    """Return the segments of every customer, what they bring and cost, on the last complete day."""
+    kinds = tuple(log.inputs.event_types)
+    profile = DataProfile(log.period, {"transactions": ["amount", "discount", "cost"]}, list(kinds), log.scale)
+    settings = RetentionReport(referral_events=list(kinds[:1]))
+    segmented = Segmented(engine, activity, profile, "lapse", log.windows.active_days, settings, kinds, log.period.first_day)
+    costs = CostToServe(per_line=0.5, per_delivery=2.0, delivered_channels=["web"], per_event=dict.fromkeys(kinds, 1.5))
+    worth = Worth(engine, segmented, ServedCosts(costs, kinds, log.validated), 0.25)
+    return worth.at(log.period.last_complete_day).reset_index()
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -862,7 +862,7 @@ CUSTOMER_WORTH = Table(
         Column("margin_after_cost", "number", "margin less cost_to_serve; less nothing where only the costs of the lines "
                "are known.", "currency", "null without money, and where no cost of any kind is known"),
         *(replace(SCORES.column(name), nulls="null for who is not scored") for name in (
-            "churn_risk", "expected_margin", "value_at_stake", "expected_cost")),
+            "churn_risk", "risk_band", "expected_margin", "value_at_stake", "expected_cost")),
         Column("clv", "number", "The margin expected in the retention_report.clv_days after as_of.", "currency",
                _WITHOUT_MONEY),
         Column("clv_after_cost", "number", "clv less the cost to serve over them.", "currency",
@@ -922,7 +922,65 @@ CLV_BACK_TEST = Table(
         Column("error", "number", "expected less came, in percent of came.", "percent", "null where nothing came"),
         Column("mean_absolute_error", "number", "Mean over the customers of how far off each was.", "currency"),
         Column("rank_correlation", "number", "Spearman's, over the customers.", "", "null where all are equal"),
-        Column("is_used", "flag", "The way with the smaller mean_absolute_error tells clv."),
+        Column(
+            "level_of_new",
+            "number",
+            "What customers who first ordered in the retention.active_days up to the cutoff brought, "
+            "as a share of what was expected of them: clv of such newcomers is multiplied by it; 1 with fewer than 30.",
+            "share",
+        ),
+        Column("is_used", "flag", "This way tells clv: the first, unless its mean_absolute_error is over a tenth larger."),
+    ),
+)
+
+BOTTOM_LINE_ASSUMPTIONS = Table(
+    "bottom_line_assumptions",
+    "data/retention_report/bottom_line_assumptions.parquet",
+    "one row per assumption of the bottom line, as `lapse bottom-line` reads it; also as bottom_line_assumptions.csv",
+    ("assumption",),
+    (
+        Column("assumption", "text", "Its name, and that of the option: customers, spend, margin, cost_to_keep, "
+               "spend_of_new, margin_of_new, acquisition_cost."),
+        Column("value", "number", "Customers, or money a year and customer.", "customers or currency",
+               "null where not known"),
+        Column("meaning", "text", "What it is, in words."),
+        Column("source", "text", "Where it comes from: of whom it was measured, or which key of params says it."),
+    ),
+)  # fmt: skip
+_NOT_KNOWN = "null where an assumption it rests on is not known"
+BOTTOM_LINE = Table(
+    "bottom_line",
+    "data/retention_report/bottom_line.parquet",
+    "one row per number of points of customer retention, by the assumptions of bottom_line_assumptions; also as "
+    "bottom_line.csv",
+    ("points",),
+    (
+        Column("points", "number", "Of 100 customers active now, so many more are still customers a year on.", "percent"),
+        Column("customers", "number", "How many that are.", "customers"),
+        Column("revenue", "number", "What they spend in a year.", "currency", _NOT_KNOWN),
+        Column("margin", "number", "The margin of it, after cost to serve where it is known.", "currency", _NOT_KNOWN),
+        Column("cost", "number", "What it costs to keep them.", "currency", _NOT_KNOWN),
+        Column("margin_after_cost", "number", "margin less cost.", "currency", _NOT_KNOWN),
+        Column("revenue_of_new", "number", "What as many new customers spend in a year.", "currency", _NOT_KNOWN),
+        Column("margin_of_new", "number", "The margin of it.", "currency", _NOT_KNOWN),
+        Column("cost_of_new", "number", "What it costs to win them.", "currency", _NOT_KNOWN),
+        Column("margin_of_new_after_cost", "number", "margin_of_new less cost_of_new.", "currency", _NOT_KNOWN),
+        Column("advantage", "number", "margin_after_cost less margin_of_new_after_cost: of keeping over winning.",
+               "currency", _NOT_KNOWN),
+    ),
+)  # fmt: skip
+BOTTOM_LINE_SENSITIVITY = Table(
+    "bottom_line_sensitivity",
+    "data/retention_report/bottom_line_sensitivity.parquet",
+    "one row per assumption and change of it, all others as they are; also as bottom_line_sensitivity.csv",
+    ("assumption", "change"),
+    (
+        BOTTOM_LINE_ASSUMPTIONS.column("assumption"),
+        Column("change", "number", "By which share it is changed.", "share"),
+        BOTTOM_LINE.column("points"),
+        Column("kept", "number", "margin_after_cost then.", "currency", _NOT_KNOWN),
+        Column("won", "number", "margin_of_new_after_cost then.", "currency", _NOT_KNOWN),
+        Column("advantage", "number", "kept less won.", "currency", _NOT_KNOWN),
     ),
 )
 
@@ -1055,7 +1113,8 @@ ALL = (*SOURCES.values(), REJECTS, PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEE
        WHY_BEHAVIOUR, WHY_DRIVERS, WHY_THEMES, WHY_THEMES_AFTER, WHY_REASONS, LOYALTY,
        TEST_PREDICTIONS, CRR, RETENTION, RETENTION_MOVES, RETENTION_ALERTS, COHORTS,
        TIME_TO_SECOND_ORDER, REVENUE_RETENTION, SCORES, LEAVING, SCORED_CUSTOMERS, AT_RISK, LEAVING_LIST, LISTED,
-       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, CLV_BACK_TEST, SEGMENT_RETENTION, SEGMENT_MOVES)  # fmt: skip
+       LIST_DECISIONS, CUSTOMER_WORTH, SEGMENTS, CLV_BACK_TEST, BOTTOM_LINE_ASSUMPTIONS, BOTTOM_LINE,
+       BOTTOM_LINE_SENSITIVITY, SEGMENT_RETENTION, SEGMENT_MOVES)  # fmt: skip
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

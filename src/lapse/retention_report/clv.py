@@ -55,6 +55,9 @@ def with_lifetime_values(
     method = tried[0].method if tried else BG_NBD
     both = Buying.fit(bought).days_and_margin(bought, days) if method == BG_NBD else None
     expected, margin = both or last_year_goes_on(bought, days)
+    level = tried[0].level_of_new if tried else 1.0
+    is_new = bought["observed_days"].to_numpy("float64") < active_days
+    expected, margin = np.where(is_new, level * expected, expected), np.where(is_new, level * margin, margin)
     rows.loc[bought.index, "clv"] = np.round(margin, DIGITS)
     rows.loc[bought.index, "clv_after_cost"] = np.round(margin - expected * _cost_of_a_day(bought), DIGITS)
     return rows, LifetimeValues(method if both or tried else None, tuple(tried))
@@ -72,7 +75,7 @@ def _tried(worth: Worth, as_of: date, days: int, active_days: int) -> list[Tried
         return []
     days_table = worth.segmented.activity["purchase_days"]
     came = worth.engine.frame(margin_between(days_table, cutoff, as_of, worth.margin_share))
-    return try_out(then, came.set_index("customer_id")["margin"].astype("float64"), cutoff, length)
+    return try_out(then, came.set_index("customer_id")["margin"].astype("float64"), cutoff, length, active_days)
 
 
 def _cost_of_a_day(rows: pd.DataFrame) -> pd.Series:

@@ -33,6 +33,8 @@ class Grid:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
+    texts: Sequence[int] = ()
+    """Which columns hold sentences, the first being 0."""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,25 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.engine import Engine
+from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings
-from lapse.core.tables import CLV_BACK_TEST, CUSTOMER_WORTH, SEGMENT_MOVES, SEGMENT_RETENTION, SEGMENTS
+from lapse.core.tables import (
+    BOTTOM_LINE,
+    BOTTOM_LINE_ASSUMPTIONS,
+    BOTTOM_LINE_SENSITIVITY,
+    CLV_BACK_TEST,
+    CUSTOMER_WORTH,
+    SEGMENT_MOVES,
+    SEGMENT_RETENTION,
+    SEGMENTS,
+)
 from lapse.history.activity.rollup import Activity
 from lapse.history.profile import DataProfile
 from lapse.retention.output import write_table
 from lapse.retention.spells import ALL, trusted_from
+from lapse.retention_report.assumptions import measured
+from lapse.retention_report.bottom_line import POINTS, Measured, lines_of, sensitivity, sentence
 from lapse.retention_report.clv import AcquisitionCost, LifetimeValues, acquisition_cost, with_lifetime_values
 from lapse.retention_report.moves import moved_between
 from lapse.retention_report.segments import KINDS, UNKNOWN, Segmented
@@ -52,6 +64,8 @@ class Reported:
     moves: pd.DataFrame
     lifetime: LifetimeValues
     acquisition: AcquisitionCost
+    assumed: Measured
+    """What the bottom line rests on."""
 
     @property
     def kinds(self) -> pd.DataFrame:
@@ -101,7 +115,8 @@ def report(
     ]
     now["rfm_before"] = None if start is None else at[start]["rfm"].reindex(now.index)
     now["as_of"], segments["as_of"] = as_of, as_of
-    return Reported(as_of, start, now.reset_index(), segments, retention, moves, lifetime, acquisition)
+    assumed = measured(now, None if start is None else at[start], acquisition, settings)
+    return Reported(as_of, start, now.reset_index(), segments, retention, moves, lifetime, acquisition, assumed)
 
 
 def period_ends(profile: DataProfile, settings: Settings, as_of: date) -> list[date]:
@@ -137,6 +152,25 @@ def write_reported(reported: Reported, folder: Path) -> None:
     write_table(reported.retention, SEGMENT_RETENTION, folder)
     write_table(reported.moves, SEGMENT_MOVES, folder)
     write_table(reported.lifetime.table, CLV_BACK_TEST, folder)
+    write_table(reported.assumed.table(), BOTTOM_LINE_ASSUMPTIONS, folder)
+    write_table(lines_of(reported.assumed.values), BOTTOM_LINE, folder)
+    write_table(sensitivity(reported.assumed.values, POINTS[1]), BOTTOM_LINE_SENSITIVITY, folder)
+
+
+def write_metrics(reported: Reported, path: Path) -> None:
+    """Write the few figures that `dvc metrics diff` compares; what is not known is left out."""
+    (everybody,) = reported.segments[reported.segments["segmented_by"] == ALL].to_dict("records")
+    classes = reported.segments[reported.segments["segmented_by"] == "rfm"]
+    (point,) = lines_of(reported.assumed.values, POINTS[:1]).to_dict("records")
+    figures = {
+        "strict_retention": everybody["strict_retention"], "acceptable_churn": everybody["acceptable_churn"],
+        "margin_after_cost": everybody["margin_after_cost"], "unprofitable_customers": everybody["unprofitable_customers"],
+        "mean_clv": everybody["mean_clv"],
+        "clv_error": reported.lifetime.tried[0].error if reported.lifetime.tried else None,
+        "one_point_margin": point["margin_after_cost"],
+        "customers": dict(zip(classes["segment"], classes["customers"], strict=True)),
+    }  # fmt: skip
+    write_json(path, {name: value for name, value in figures.items() if isinstance(value, dict) or pd.notna(value)})
 
 
 def print_summary(reported: Reported, period_days: int) -> None:
@@ -149,3 +183,6 @@ def print_summary(reported: Reported, period_days: int) -> None:
             else f"; {row['strict_retention']:.1f} % of those {period_days} days before stayed"
         )
         LOG.info(f"{row['segment']}: {row['customers']:,} customers{stayed}")
+    for tried in reported.lifetime.tried[:1]:
+        LOG.info(f"lifetime value by {tried.method}: {tried.sentence}")
+    LOG.info(sentence(reported.assumed.values, POINTS[0]))

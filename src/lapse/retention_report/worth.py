@@ -17,7 +17,7 @@ from lapse.retention_report.segments import Segmented, deal_share_of
 from lapse.value.cost_to_serve import ITEMS, PREFIX, ServedCosts, profit_of
 from lapse.value.spend import spend_before
 
-OF_SCORES = ("churn_risk", "expected_margin", "value_at_stake", "expected_cost")
+OF_SCORES = ("churn_risk", "risk_band", "expected_margin", "value_at_stake", "expected_cost")
 SUMMED = ("spend", "margin", "cost_to_serve", "margin_after_cost", "value_at_stake", "clv", "clv_after_cost")
 COSTS = tuple(f"{PREFIX}{item}" for item in ITEMS)
 

@@ -89,6 +89,7 @@ def test_params_of_an_earlier_lapse_are_still_read(tmp_path: Path) -> None:
     params["lists"] = {"min_risk": "auto", "max_customers": 500}
     params["score"] = {name: params["score"][name] for name in ("as_of", "high_risk", "medium_risk")}
     params["features"] = {"windows": "auto", "responses": {}}
+    del params["retention_report"]
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(params, file)
     assert load_settings(tmp_path / "params.yaml").lists.columns == []

@@ -78,7 +78,7 @@ def shop(seed: int, customers: int = 1500) -> tuple[pd.DataFrame, pd.Series, np.
 
 def test_the_total_is_right_where_the_world_is_as_assumed() -> None:
     rows, came, _ = shop(3)
-    best, other = try_out(rows, came, CUTOFF, 200)
+    best, other = try_out(rows, came, CUTOFF, 200, 90)
     assert (best.method, other.method) == (BG_NBD, LAST_YEAR)
     assert abs(best.error) < 15 and best.mean_absolute_error < other.mean_absolute_error and best.rank_correlation > 0.5
     assert best.came == pytest.approx(float(came.sum()))
@@ -93,6 +93,6 @@ def test_last_year_goes_on_by_hand() -> None:
 
 
 def test_an_error_is_said_in_words() -> None:
-    tried = TriedOut(BG_NBD, CUTOFF, 90, 10, 110.0, 100.0, 3.5, 0.8)
+    tried = TriedOut(BG_NBD, CUTOFF, 90, 10, 110.0, 100.0, 3.5, 0.8, 1.0)
     assert tried.error == pytest.approx(10) and "110 expected and 100 came, 10.0 % too much" in tried.sentence
-    assert np.isnan(TriedOut(BG_NBD, CUTOFF, 90, 10, 1.0, 0.0, 1.0, 0.0).error)
+    assert np.isnan(TriedOut(BG_NBD, CUTOFF, 90, 10, 1.0, 0.0, 1.0, 0.0, 1.0).error)
