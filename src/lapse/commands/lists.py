@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lapse.scoring.reasons import Explanation
 
 Format = Literal["table", "csv", "json", "xlsx"]
-ExportFor = Literal["csv", "analyst", "klaviyo", "mailchimp", "hubspot", "brevo", "google_ads"]
+ExportFor = Literal["csv", "analyst", "klaviyo", "mailchimp", "hubspot", "brevo", "google_ads", "survey"]
 
 
 def at_risk(
@@ -67,10 +67,11 @@ def export(
 
     The list is the one that stage lists or `lapse score` made last. Addresses are read from the delivered customers now
     (lists.contact); who may not be contacted, has no usable address or one that stands there already is left out and
-    counted.
+    counted. survey: with room for the answers of those on it, such as recent_leavers, and how they are read in again.
     """
     from lapse.core.files import write_text
     from lapse.outreach.exports import export_list
+    from lapse.outreach.survey import MAPPING
     from lapse.workspace import Workspace
 
     here = Workspace()
@@ -78,6 +79,8 @@ def export(
     path = out or Path("data") / "exports" / f"{name if for_ == 'csv' else f'{name}_{for_}'}.csv"
     write_text(path, found.text)
     typer.echo(f"{path}: {found.summary}")
+    if for_ == "survey":
+        typer.echo(MAPPING.format(file=path.name))
 
 
 def budget(

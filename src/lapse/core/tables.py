@@ -1005,7 +1005,7 @@ WHY_BEHAVIOUR = Table(
         Column("behaviour", "text", "orders_trend, spend_trend, discount_share, price_level, return_share, breadth, "
                "trouble, engagement_trend, rating or rated."),
         Column("leavers", "number", "Mean of the leavers.", "percent, or points of a rating"),
-        Column("stayers", "number", "Mean of stayers of the same cutoff, tenure and silence.", "as leavers"),
+        Column("stayers", "number", "Mean of stayers of the same cutoff, tenure, silence and orders so far.", "as leavers"),
         Column("difference", "number", "leavers - stayers.", "as leavers"),
         Column("low", "number", "Lower end of its interval over resampled customers: 95 % for all behaviours together.",
                "as leavers"),

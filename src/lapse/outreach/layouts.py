@@ -13,8 +13,9 @@ from lapse.core.consent import GIVEN
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.list_settings import ContactColumns
 from lapse.outreach.export import DAYS, without_formula
+from lapse.outreach.survey import ANSWERS
 
-Tool = Literal["klaviyo", "mailchimp", "hubspot", "brevo", "google_ads"]
+Tool = Literal["klaviyo", "mailchimp", "hubspot", "brevo", "google_ads", "survey"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 MIB = 1_000_000
 """Bytes of a megabyte as the tools count it: the smaller one, to be on the safe side."""
@@ -45,6 +46,8 @@ class Layout:
     consent: str | None = None
     """The heading of the column that says that somebody agreed."""
     customer_id: str | None = None
+    empty: tuple[str, ...] = ()
+    """Columns that are left for the answers."""
 
 
 LAYOUTS: Mapping[Tool, Layout] = {
@@ -74,6 +77,11 @@ LAYOUTS: Mapping[Tool, Layout] = {
         {"email": "Email", "phone": "Phone", "first_name": "First Name", "last_name": "Last Name", "country": "Country",
          "zip": "Zip"},
         ("email", "phone"), {},
+    ),
+    # What lapse thinks of somebody does not go to who asks them either.
+    "survey": Layout(
+        {"email": "email", "phone": "phone", "first_name": "first_name", "last_name": "last_name"},
+        ("customer_id",), {}, customer_id="customer_id", empty=ANSWERS,
     ),
 }  # fmt: skip
 
@@ -141,6 +149,7 @@ def _cells(listed: pd.DataFrame, given: Mapping[str, str], layout: Layout, name:
     rows = listed.assign(list=name)
     for column, heading in layout.ours.items():
         columns[heading] = rows[column].map(lambda value, column=column: _own(column, value, layout.most_cell_bytes))
+    columns |= {heading: pd.Series("", index=listed.index, dtype="object") for heading in layout.empty}
     return pd.DataFrame(columns, index=listed.index)
 
 

@@ -7,7 +7,7 @@ trend: every customer ordered on it. Where silence is not what leaving means (su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,8 @@ POINTS, STARS, NUMBER = "%", "points", ""
 
 @dataclass(frozen=True)
 class Looked:
-    """What a behaviour may look at: the tables by name, the window's days, and what event types mean."""
+    """What a behaviour may look at: the window's days, and what event types mean."""
 
-    tables: Mapping[str, Any]
     days: int
     ordered: bool
     """Whether the anchor is an order."""

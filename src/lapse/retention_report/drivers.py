@@ -48,7 +48,7 @@ def driver_sentences(drivers: pd.DataFrame) -> list[str]:
     customers = int(everybody["customers"].iloc[0])
     sentences = [f"Of {customers:,} customers with a reason, most often: {'; '.join(named)}."]
     others = drivers[(drivers["segmented_by"] != "all") & (drivers["customers"] >= FEWEST)]
-    others = others.assign(above=others["share"] / others["cause"].map(usual))
+    others = others.assign(above=others["share"] / others["cause"].map(usual).astype("float64"))
     others = others[(others["above"] >= STANDS_OUT) & (others["named"] >= FEWEST / 3)]
     for (by, segment), rows in others.groupby(["segmented_by", "segment"], sort=True):
         row = rows.sort_values(["above", "cause"], ascending=[False, True]).iloc[0]

@@ -27,6 +27,8 @@ WHOLE_WORD = 4
 UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts that set no space between words."""
 TEXTS_AT_ONCE = 256
+CLEARLY = 0.005
+"""So much nearer than to an example of `other`, in cosine, or the text is about none."""
 
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Returns a row of length 1 per text."""
@@ -79,6 +81,8 @@ def _nearest(texts: Sequence[str], themes: Mapping[str, Theme], embed: Embed) ->
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         near = embed(texts[start : start + TEXTS_AT_ONCE]) @ examples.T
         best = np.column_stack([near[:, of_theme == place].max(axis=1) for place in range(len(names))]).round(4)
+        if OTHER in names:
+            best[:, names.index(OTHER)] += CLEARLY
         found += [(names[place], float(value)) for place, value in zip(best.argmax(axis=1), best.max(axis=1), strict=True)]
     return found
 

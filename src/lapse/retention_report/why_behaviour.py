@@ -1,9 +1,9 @@
 """Why they leave, by behaviour: the last days before customers fell silent, against stayers of the same tenure.
 
 Only mature cutoffs have leavers and stayers, by the labels of lapse.labels, and of what customers did, no row after the
-cutoff is looked at. A leaver is compared with those who at the same cutoff had been customers as long, had been silent as
-long, and came back: there was as much time for a complaint after the last order. This says what went before, not what it
-was caused by.
+cutoff is looked at. A leaver is compared with those who at the same cutoff had been customers as long, had ordered as
+often, had been silent as long, and came back: who orders seldom has less of everything, and is silent more easily. This
+says what went before, not what it was caused by.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from lapse.retention_report.behaviours import BEHAVIOURS, OF_EVERYBODY, POINTS, 
 from lapse.snapshots import population
 
 Floats = npt.NDArray[np.float64]
-TENURES, SILENCES = (90, 180, 365, 730), (7, 14, 30, 60)
-"""Days at which bands of tenure and of days since the last order end."""
+BANDS = {"tenure": (90, 180, 365, 730), "silence": (7, 14, 30, 60), "order_count": (1, 3, 7, 15)}
+"""Where bands end: days as a customer, days since the last order, orders in the two windows before it."""
 MOST_ROWS = 200_000
 """Snapshots that are held in memory; of more, only those of a sample of the customers."""
 ROUNDS, AT_ONCE, CONFIDENCE = 200, 50, 0.95
@@ -88,7 +88,8 @@ def _customers(
     if question.windows.mode == "lapse":
         # The same silence, seen at two cutoffs, is one.
         rows = rows.drop_duplicates(["customer_id", "anchor"], ignore_index=True)
-    bands = [np.searchsorted(edges, rows[name]) for edges, name in ((TENURES, "tenure"), (SILENCES, "silence"))]
+    rows["order_count"] = rows["order_count"].fillna(0)
+    bands = [np.searchsorted(edges, rows[name]) for name, edges in BANDS.items()]
     rows["group"] = pd.factorize(pd.MultiIndex.from_arrays([rows["cutoff_date"], *bands]), sort=True)[0]
     young = rows["tenure"] - rows["silence"] < 2 * question.days
     for behaviour in BEHAVIOURS:
@@ -124,8 +125,10 @@ def _at(activity: Mapping[str, ir.Table], cutoff: date, period: Period, question
     for name in TABLES:
         aged = past[name].join(customers.select("customer_id", "anchor"), "customer_id")
         aged = aged.mutate(age=aged.anchor.delta(aged.activity_date, unit="day")).drop("anchor")
-        looked = Looked(past, question.days, ordered, question.inputs)
+        looked = Looked(question.days, ordered, question.inputs)
         each = {one.name: one.compute(aged, looked).cast("float64") for one in BEHAVIOURS if one.table == name}
+        if name == "purchase_days":
+            each["order_count"] = aged.orders.sum(where=looked.both(aged))
         result = result.left_join(aged.group_by("customer_id").aggregate(**each), "customer_id").drop("customer_id_right")
     table: ir.Table = result
     return table
@@ -134,7 +137,7 @@ def _at(activity: Mapping[str, ir.Table], cutoff: date, period: Period, question
 def _compared(rows: pd.DataFrame, behaviour: Behaviour, question: Question) -> list[dict[str, Any]]:
     """Return a row of a behaviour; none where too few show it, or all alike.
 
-    Within each group (cutoff, tenure, silence) the leavers' mean less the stayers'; groups count by their leavers.
+    Within each group (a cutoff, and BANDS) the leavers' mean less the stayers'; groups count by their leavers.
     """
     known = rows[rows[behaviour.name].notna()]
     left = known["churned"].to_numpy() == 1

@@ -26,6 +26,8 @@ MOST_TEXTS = 50_000
 """Of more comments, the newest are read."""
 FEWEST_ENDS, RARE, NONE = 5, "(rare)", "none"
 COMPLAINT, PRAISE, MIDDLING, ANY = "complaint", "praise", "middling", "any"
+FEWEST_SAID = 20
+"""With fewer customers who complained, what became of them stands in the table alone."""
 MOST_EXAMPLES, SHORTEST, LONGEST = 3, 15, 160
 HIDDEN = re.compile(r"\S+@\S+|\+?\d[\d ./-]{3,}\d|https?://\S+|www\.\S+")
 """What may be an address, a number of somebody or of an order: never printed."""
@@ -91,12 +93,14 @@ def reasons_by_segment(ended: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFr
 
 
 def _counted(rows: pd.DataFrame, what: str, sums: list[str], segments: pd.DataFrame) -> pd.DataFrame:
+    if rows.empty:
+        return pd.DataFrame(columns=["segmented_by", "segment", "period_kind", "period_start", what, *sums, "share"])
     quarter = rows["day"].dt.to_period("Q").dt.start_time.dt.date
     key = ["segmented_by", "segment", "period_kind", "period_start"]
     frames = []
     for by in ("all", *segments.columns):
         segment = "all" if by == "all" else rows["customer_id"].map(segments[by])
-        for kind, start in (("quarter", quarter), ("all", quarter.min() if len(rows) else None)):
+        for kind, start in (("quarter", quarter), ("all", quarter.min())):
             placed = rows.assign(segmented_by=by, segment=segment, period_kind=kind, period_start=start)
             frames.append(placed.dropna(subset="segment").groupby([*key, what], sort=True)[sums].sum().reset_index())
     table = pd.concat(frames, ignore_index=True)
@@ -163,7 +167,7 @@ def theme_sentences(themes: pd.DataFrame, after: pd.DataFrame) -> list[str]:
         text = (f"{name}: {row['share']:.0f} % of the comments ({row['texts']:,}), of them {row['complaints']:,} complaints "
                 f"and {row['praises']:,} praise.")  # fmt: skip
         later = outcome.get((row["theme"], COMPLAINT))
-        if later is not None and pd.notna(later["others_rate"]):
+        if later is not None and later["customers"] >= FEWEST_SAID and pd.notna(later["others_rate"]):
             text += (f" Of {later['customers']:,} who had complained about it, {later['churn_rate']:.1f} % churned later "
                      f"(95 %: {later['low']:.1f} to {later['high']:.1f}), of the others at the same time "
                      f"{later['others_rate']:.1f} %.")  # fmt: skip
