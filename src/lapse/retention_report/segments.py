@@ -108,8 +108,8 @@ class Segmented:
         told = bool(self.trouble) or self.profile.rating_scale is not None
         rows["service"] = np.where(sensitive, SERVICE_SENSITIVE, OTHERS) if told else UNKNOWN
         rows["tenure"] = self._tenures(rows, today)
-        rows["best_by_spend"] = best_tenth(rows["spend"])
-        rows["best_by_orders"] = best_tenth(rows["orders"])
+        rows["best_by_spend"] = best_tenth(rows["spend"]) if rows["spend"].notna().any() else UNKNOWN
+        rows["best_by_orders"] = best_tenth(rows["orders"]) if rows["orders"].any() else UNKNOWN
         rows["best_by_reviews"] = best_tenth(rows["reviews"]) if self.profile.rating_scale else UNKNOWN
         rows["best_by_referrals"] = best_tenth(rows["referrals"]) if self.settings.referral_events else UNKNOWN
         return rows
