@@ -175,6 +175,9 @@ def verdict(assumed: Assumptions) -> list[str]:
     limit = break_even(assumed)
     if np.isnan(limit):
         return []
+    if assumed.cost_to_keep > assumed.margin:
+        return [f"Keeping one more costs {amount(assumed.cost_to_keep)} and brings {amount(assumed.margin)} a year: at "
+                "these costs it does not pay for itself within the year."]  # fmt: skip
     if limit < 0:
         return [
             "A new customer brings less than a kept one leaves after its cost: winning one is not worth more at any price."

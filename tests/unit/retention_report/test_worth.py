@@ -77,6 +77,7 @@ def test_what_is_not_known_is_said_and_not_made_up() -> None:
         "Keeping a customer is worth 40.00 more a year."
     )
     assert "not worth more at any price" in verdict(replace(HERE, margin_of_new=10))[0]
+    assert "does not pay for itself" in verdict(replace(HERE, margin=10))[0]
     assert "not known what they bring" in sentence(replace(HERE, spend=np.nan), 1)
 
 
