@@ -147,12 +147,14 @@ def main() -> None:
             for user in users:
                 user.join()
             half, most = np.percentile(took, [50, 95])
+            cells = {
+                "customers": given.customers, "listed": given.customers // 2, "users": given.users, "answers": len(took),
+                "alone, slowest first answer, ms": max(alone) * 1e3, "median ms": half * 1e3, "p95 ms": most * 1e3,
+                "slowest ms": max(took) * 1e3, "MiB when loaded": loaded, "MiB at most": peak_mib(server.pid),
+            }  # fmt: skip
             print(
-                "| customers | listed | users | answers | alone, new: slowest ms | median ms | p95 ms | slowest ms | MiB when loaded | MiB at most |"
+                f"| {' | '.join(cells)} |\n|{' --- |' * len(cells)}\n| {' | '.join(f'{one:,.0f}' for one in cells.values())} |"
             )
-            print(f"|{' --- |' * 10}")
-            print(f"| {given.customers:,} | {given.customers // 2:,} | {given.users} | {len(took):,} | {max(alone) * 1e3:.0f} | {half * 1e3:.0f} | "
-                  f"{most * 1e3:.0f} | {max(took) * 1e3:.0f} | {loaded:.0f} | {peak_mib(server.pid):.0f} |")  # fmt: skip
         finally:
             server.terminate()
             server.wait()
