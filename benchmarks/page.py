@@ -152,9 +152,8 @@ def main() -> None:
                 "alone, slowest first answer, ms": max(alone) * 1e3, "median ms": half * 1e3, "p95 ms": most * 1e3,
                 "slowest ms": max(took) * 1e3, "MiB when loaded": loaded, "MiB at most": peak_mib(server.pid),
             }  # fmt: skip
-            print(
-                f"| {' | '.join(cells)} |\n|{' --- |' * len(cells)}\n| {' | '.join(f'{one:,.0f}' for one in cells.values())} |"
-            )
+            print(f"| {' | '.join(cells)} |", f"|{' --- |' * len(cells)}", sep="\n")
+            print(f"| {' | '.join(f'{value:,.0f}' for value in cells.values())} |")
         finally:
             server.terminate()
             server.wait()

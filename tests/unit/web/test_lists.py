@@ -248,3 +248,36 @@ def test_the_files_of_a_run_are_never_written(served: Served) -> None:
         served.ask(path)
     assert {path: path.stat().st_mtime_ns for path in (served.root / "nightly").rglob("*")} == before
     assert HEADS in {path.name for path in before}
+
+
+def test_delivered_names_are_shown_as_text_searched_and_in_the_files_that_tools_take(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "here")
+    first, second, third = listed_ids = pd.read_parquet(root / "nightly" / f"as_of={YESTERDAY}" / "lists" / DECISIONS)[
+        lambda rows: rows["rank"].isin([1, 2, 3])
+    ]["customer_id"].tolist()
+    (root / "data" / "raw").mkdir(parents=True)
+    pd.DataFrame({
+        "household_id": listed_ids, "Name": ["<b>Ann</b>", "=1+1", "Zoë"], "E-mail": ["ann@example.org", "", "zoe@example.org"],
+        "income": "x", **dict.fromkeys(("age", "home_ownership", "marital_status", "household_size", "household_comp",
+                                        "kids_count"), "y"),
+    }).to_parquet(root / "data" / "raw" / "customers.parquet")  # fmt: skip
+    params = (root / "params.yaml").read_text(encoding="utf-8")
+    params = params.replace("  columns: []  ", "  columns: [Name]  ").replace(
+        "  contact: {}  ", "  contact: {email: E-mail}  "
+    )
+    (root / "params.yaml").write_text(params, encoding="utf-8")
+    with serving(root) as page:
+        shown = page.ask("/lists/at_risk").text
+        assert "&lt;b&gt;Ann&lt;/b&gt;" in shown and "<b>Ann" not in shown
+        (found,) = page.ask("/lists/at_risk.json?q=zo%C3%AB").json["customers"]
+        assert (found["customer_id"], found["Name"]) == (third, "Zoë")
+        rows = {row["customer_id"]: row["Name"] for row in rows_of(page.ask("/lists/at_risk.csv").text)}
+        assert rows[second] == "'=1+1" and rows[first] == "<b>Ann</b>" and len(rows) == LISTED
+        preview = page.ask("/lists/at_risk/export?for=klaviyo").text
+        assert f"{LISTED} people chosen; the file has 2 rows; left out: {LISTED - 2} without a usable address." in preview
+        got = page.ask("/lists/at_risk/export", {"view": view_of(preview), "for": "klaviyo"})
+        assert {row["Email"] for row in rows_of(got.text)} == {"ann@example.org", "zoe@example.org"}
+        (root / "data" / "raw" / "customers.parquet").unlink()
+        PAGE.write_archive(root / "nightly", 70, TODAY, listed=30)
+        without = page.ask("/lists/at_risk")
+        assert without.status == 200 and "Name cannot be shown" in without.text
