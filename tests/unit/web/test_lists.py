@@ -20,6 +20,7 @@ from lapse.core.settings import load_settings
 from lapse.outreach.exports import export_list
 from lapse.outreach.stage import CUSTOMERS, DECISIONS, HEADS
 from lapse.value.profit import best_subset
+from lapse.web import downloads
 from tests.unit.web.conftest import LISTED, PAGE, TODAY, Served, serving, workspace
 
 YESTERDAY = TODAY - timedelta(days=1)
@@ -84,6 +85,15 @@ def test_the_whole_list_is_the_file_of_lapse_export(served: Served) -> None:
     assert (
         served.ask("/lists/at_risk.csv").text == export_list(folder_of(served), lists, "at_risk", "csv", lambda _: None).text
     )
+
+
+def test_a_file_in_parts_is_the_file_in_one(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/lists/at_risk.csv", "/lists/at_risk.csv?q=zzz"):
+        whole = served.ask(path)
+        with monkeypatch.context() as few:
+            few.setattr(downloads, "PART", 7)
+            assert served.ask(path).body == whole.body
+    assert whole.text.count("\n") == 1 and whole.headers["x-rows"] == "0"
 
 
 def test_a_workbook_says_its_filter(served: Served) -> None:
