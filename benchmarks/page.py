@@ -109,7 +109,10 @@ def click(port: int, until: float, seed: int, took: list[float]) -> None:
     dice = random.Random(seed)
     while time.monotonic() < until:
         time.sleep(dice.uniform(0.5, 1.5))
-        took.append(ask(port, dice.choice(CLICKS)))
+        # Every other filter is one that nobody has asked for before.
+        narrowed = dice.choice([f"min_value={dice.uniform(1, 90):.3f}", f"contacts={dice.randint(1, 5000)}"])
+        new = f"?segment={dice.choice(SEGMENTS)}&{narrowed}"
+        took.append(ask(port, dice.choice([dice.choice(CLICKS), new])))
 
 
 def peak_mib(pid: int) -> float:

@@ -41,9 +41,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]], name: str) -> Response:
     flat = [{key: "; ".join(map(str, value)) if isinstance(value, list | tuple) else value for key, value in row.items()}
             for row in rows]  # fmt: skip
     text = list_as_csv(pd.DataFrame(flat).astype(object)) if flat else "\n"
-    return Response(
-        text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    )
+    return attached(iter([text.encode()]), "text/csv; charset=utf-8", f"{name}.csv", len(flat))
 
 
 def attached(content: Iterator[bytes], kind: str, name: str, rows: int) -> Response:

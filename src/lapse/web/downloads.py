@@ -27,7 +27,7 @@ from lapse.web.view import Ints, View
 from lapse.web.wording import FORMATS
 
 RECORD = "exports.jsonl"
-PART = 20_000
+PART = 10_000
 """Customers of a part of a long file."""
 CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
