@@ -45,8 +45,7 @@ def exported(
 ) -> Exported:
     """Return a list, or what was chosen of it (those whom `decisions` list), as text; errors as in `in_layout`."""
     if wanted == "csv" or wanted == "analyst":  # noqa: PLR1714 - mypy does not narrow a Literal by `in`
-        rows_of = listed_rows if wanted == "csv" else analyst_rows
-        rows = rows_of(customers, decisions, name, of_customers(customers, delivered(lists.columns)))
+        rows = plain_rows(customers, decisions, name, wanted, delivered(lists.columns))
         return Exported(list_as_csv(rows), len(rows), {})
     own = {column: f"delivered {column}" for column in lists.contact.named}
     columns = of_customers(customers, delivered(lists.contact.named))
@@ -56,6 +55,18 @@ def exported(
         update={field: own[column] for field, column in lists.contact.model_dump().items() if column is not None}
     )
     return in_layout(analyst_rows(customers, decisions, name, columns), contact, wanted, name)
+
+
+def plain_rows(
+    customers: pd.DataFrame,
+    decisions: Decisions,
+    name: str,
+    wanted: Literal["csv", "analyst"],
+    delivered: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Return those whom `decisions` list as they lie in the files, with what is delivered of them (lists.columns)."""
+    rows_of = listed_rows if wanted == "csv" else analyst_rows
+    return rows_of(customers, decisions, name, of_customers(customers, delivered))
 
 
 def of_customers(customers: pd.DataFrame, delivered: pd.DataFrame | None) -> pd.DataFrame | None:

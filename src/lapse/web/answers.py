@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from fastapi import Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lapse import __version__
@@ -41,15 +41,13 @@ def as_csv(rows: Sequence[Mapping[str, Any]], name: str) -> Response:
     flat = [{key: "; ".join(map(str, value)) if isinstance(value, list | tuple) else value for key, value in row.items()}
             for row in rows]  # fmt: skip
     text = list_as_csv(pd.DataFrame(flat).astype(object)) if flat else "\n"
-    return Response(
-        text, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": f'attachment; filename="{name}.csv"'}
-    )
+    return attached(iter([text.encode()]), "text/csv; charset=utf-8", f"{name}.csv", len(flat))
 
 
-def attached(content: bytes, kind: str, name: str, rows: int) -> Response:
+def attached(content: Iterator[bytes], kind: str, name: str, rows: int) -> Response:
     """Return a file to be saved."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Rows": str(rows)}
-    return Response(content, media_type=kind, headers=headers)
+    return StreamingResponse(content, media_type=kind, headers=headers)
 
 
 def as_json(content: Any) -> JSONResponse:

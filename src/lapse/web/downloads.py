@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,15 +17,19 @@ import pandas as pd
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.process import temporary_folder
 from lapse.core.tables import nearest
-from lapse.outreach.exports import ExportFor, exported, of_customers
+from lapse.outreach.export import list_as_csv
+from lapse.outreach.exports import ExportFor, exported, of_customers, plain_rows
 from lapse.outreach.listed import listed_rows
 from lapse.outreach.workbook import write_workbook
 from lapse.web.access import User
 from lapse.web.selection import Filter, Index
-from lapse.web.view import View
+from lapse.web.view import Ints, View
 from lapse.web.wording import FORMATS
 
 RECORD = "exports.jsonl"
+PART = 10_000
+"""Customers of a part of a long file."""
+CSV = "text/csv; charset=utf-8"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 Wanted = ExportFor | Literal["xlsx"]
 
@@ -36,7 +41,8 @@ class Download:
     name: str
     kind: str
     """Its media type."""
-    content: bytes
+    content: Iterator[bytes]
+    """In parts, so that a long list begins at once and never stands in memory whole."""
     rows: int
     summary: str
 
@@ -69,18 +75,36 @@ def download(view: View, index: Index, asked: Filter, wanted: Wanted) -> Downloa
     made, found = index.made, index.select(asked)
     chosen = index.chosen(found, "rank")
     lists, name = view.workspace.settings.lists, made.head.plan.name
-    customers, decisions = view.frames(made, chosen)
     file_name = _file_name(view, name, asked, wanted, found.people)
     if wanted == "xlsx":
+        customers, decisions = view.frames(made, chosen)
         head = replace(made.head, people=found.people, at_stake=found.at_stake)
         if not asked.is_empty:
             head = replace(head, chosen_by=asked.in_words, expected=None, last_time=None)
         rows = listed_rows(customers, decisions, name, _delivered(view, customers))
         with temporary_folder("serve") as folder:
             write_workbook({name: rows}, [head], folder / file_name)
-            return Download(file_name, XLSX, (folder / file_name).read_bytes(), len(rows), f"{len(rows):,} rows")
+            content = (folder / file_name).read_bytes()
+        return Download(file_name, XLSX, iter([content]), len(rows), f"{len(rows):,} rows")
+    if wanted in ("csv", "analyst"):
+        return Download(file_name, CSV, _parts(view, index, chosen, wanted), found.people, f"{found.people:,} rows")
+    customers, decisions = view.frames(made, chosen)
     got = exported(customers, decisions, lists, name, wanted, view.workspace.delivered_columns)
-    return Download(file_name, "text/csv; charset=utf-8", got.text.encode(), got.rows, got.summary)
+    return Download(file_name, CSV, iter([got.text.encode()]), got.rows, got.summary)
+
+
+def _parts(view: View, index: Index, chosen: Ints, wanted: Literal["csv", "analyst"]) -> Iterator[bytes]:
+    """Yield a list as `exported` writes it, some customers at a time; what cannot be read is said before the first part."""
+    delivered = view.workspace.delivered_columns(view.workspace.settings.lists.columns)
+
+    def part(start: int) -> bytes:
+        customers, decisions = view.frames(index.made, chosen[start : start + PART])
+        theirs = None if delivered is None else delivered[delivered["customer_id"].isin(customers["customer_id"])]
+        rows = plain_rows(customers, decisions, index.made.head.plan.name, wanted, theirs)
+        text = list_as_csv(rows)
+        return (text if start == 0 else text.removeprefix(list_as_csv(rows.iloc[:0]))).encode()
+
+    return chain([part(0)], map(part, range(PART, len(chosen), PART)))
 
 
 def record(root: Path, taken: Taken) -> None:

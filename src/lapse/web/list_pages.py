@@ -13,8 +13,8 @@ from lapse.core.errors import SettingsError, StaleData
 from lapse.outreach.expected import Expected, campaign_costs, expected_of
 from lapse.web.answers import as_csv, as_json, attached, page, suffix_of
 from lapse.web.downloads import download, record, taken_now, wanted_of
-from lapse.web.listing import Listing, columns_of, listing_as_json
-from lapse.web.selection import Index, short_name, sortable
+from lapse.web.listing import Listing, listing_as_json
+from lapse.web.selection import Index, short_name
 from lapse.web.shelf import Held
 from lapse.web.site import Changed, NotAllowed, Site, frame
 from lapse.web.wording import kept_off, sentence
@@ -55,7 +55,7 @@ class ListPages:
         return page(
             request, "list.html", listing=listing, head=head, found=found, rows=listing.rows(), short_name=short_name,
             said=sentence(head, found.people, found.at_stake, now.view.as_of), kept_off=kept_off(head),
-            known_columns=columns_of(now.view), sortable=sortable(now.view), expected=_expected(index, listing),
+            known_columns=now.view.columns, sortable=now.view.sortable, expected=_expected(index, listing),
             address=str(request.url), **frame(now),
         )  # fmt: skip
 

@@ -8,20 +8,14 @@ from math import isnan
 from typing import Any
 from urllib.parse import urlencode
 
-import pyarrow as pa
-
 from lapse.core.errors import SettingsError
-from lapse.core.tables import LISTED, nearest
-from lapse.web.selection import Filter, Index, Selection, sortable
-from lapse.web.view import Ints, View
+from lapse.core.tables import nearest
+from lapse.web.selection import Filter, Index, Selection
+from lapse.web.view import FROM, REASONS, WHY, Ints
 
 PER_PAGE, MOST_PER_PAGE = 50, 1000
-WHY = "why"
-"""The three reasons, one below the other."""
-REASONS = ("reason_1", "reason_2", "reason_3")
 FIRST_SHOWN = ("churn_risk", "risk_band", WHY, "last_order_date", "value_at_stake", "expected_profit", "action")
 SHOWN_AS = ("sort", "page", "per", "column")
-FROM = {"reason_to_stay": "protective_1"}
 
 
 @dataclass(frozen=True)
@@ -36,25 +30,26 @@ class Listing:
     per: int
     columns: Sequence[str]
     """Those that somebody chose, or the usual ones."""
+    usual: Sequence[str]
 
     @classmethod
     def of(cls, index: Index, query: Sequence[tuple[str, str]]) -> Listing:
         """Return what the query of an address asks for; SettingsError where it cannot be followed."""
         view, shown = index.view, {name: value for name, value in query if name in SHOWN_AS}
         asked = Filter.of(view, [pair for pair in query if pair[0] not in SHOWN_AS])
-        sort, there = shown.get("sort") or "rank", sortable(view)
+        sort, there = shown.get("sort") or "rank", view.sortable
         if sort.removeprefix("-") not in there:
             raise SettingsError(f"Lists cannot be sorted by {sort!r}. {nearest(sort.removeprefix('-'), there)}")
-        known = columns_of(view)
+        known = view.columns
         chosen = [value for name, value in query if name == "column" and value]
         for name in chosen:
             if name not in known:
                 raise SettingsError(f"There is no column {name!r}. {nearest(name, known)}")
-        usual = [*(view.delivered.column_names if view.delivered else []), *FIRST_SHOWN]
-        columns = [name for name in known if name in (chosen or usual)]
+        usual = [*view.delivered_columns, *FIRST_SHOWN]
+        columns, usual = ([name for name in known if name in wanted] for wanted in (chosen or usual, usual))
         per = min(_whole("per", shown.get("per"), PER_PAGE), MOST_PER_PAGE)
         page = _whole("page", shown.get("page"), 1)
-        return cls(index, asked, index.select(asked), sort, page, per, columns)
+        return cls(index, asked, index.select(asked), sort, page, per, columns, usual)
 
     @property
     def pages(self) -> int:
@@ -76,21 +71,10 @@ class Listing:
         usually = {"sort": "rank", "page": 1, "per": PER_PAGE}
         shown = {name: None if getattr(self, name) == value else getattr(self, name) for name, value in usually.items()}
         shown |= changed
-        usual = Listing.of(self.index, []).columns
-        columns = [("column", name) for name in self.columns] if list(self.columns) != list(usual) else []
+        columns = [("column", name) for name in self.columns] if self.columns != self.usual else []
         return urlencode(
             [*self.asked.pairs(), *columns, *((name, value) for name, value in shown.items() if value is not None)]
         )
-
-
-def columns_of(view: View) -> list[str]:
-    """Return the columns that can be shown besides rank and customer, in the order of the page; none that is empty."""
-    there = {name for name in view.customers.column_names if not pa.types.is_null(view.customers[name].type)}
-    ours = [
-        name for name in LISTED.names if FROM.get(name, name) in there and name not in ("customer_id", "as_of", *REASONS)
-    ]
-    place = ours.index("risk_percentile") if "risk_percentile" in ours else len(ours)
-    return [*(view.delivered.column_names if view.delivered else []), *ours[:place], WHY, *ours[place:], "action"]
 
 
 def rows_of(index: Index, chosen: Ints, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -100,7 +84,7 @@ def rows_of(index: Index, chosen: Ints, columns: Sequence[str]) -> list[dict[str
     held = {name: view.customers[source] for name in ("customer_id", *wanted)
             if (source := FROM.get(name, name)) in view.customers.column_names}  # fmt: skip
     if view.delivered is not None:
-        held |= {name: view.delivered[name] for name in wanted if name in view.delivered.column_names}
+        held |= {name: view.delivered[name] for name in wanted if name in view.delivered_columns}
     values = {name: column.take(places).to_pylist() for name, column in held.items()}
     actions = index.made.actions.take(chosen).to_pylist()
     rows: list[dict[str, Any]] = []

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from lapse.core.errors import SettingsError
 from lapse.core.tables import ATTRIBUTE, nearest
-from lapse.outreach.spreadsheet import HEADINGS
 from lapse.value.profit import best_subset
 from lapse.web.view import REASON, Ints, MadeList, View, values_of
 from lapse.web.wording import facet_name, value_text
@@ -200,15 +199,6 @@ class Index:
         picked = order[found.passes[order]]
         picked = picked[::-1] if sort.startswith("-") else picked
         return picked[start : None if most is None else start + most]
-
-
-def sortable(view: View) -> list[str]:
-    """Return the columns that a list can be sorted by."""
-    names = ["rank", "customer_id"]
-    types = view.customers.schema
-    return names + [name for name in HEADINGS if name in view.customers.column_names and name not in names
-                    and (pa.types.is_floating(types.field(name).type) or pa.types.is_integer(types.field(name).type)
-                         or pa.types.is_date(types.field(name).type))]  # fmt: skip
 
 
 def _number(name: str, text: str) -> float:

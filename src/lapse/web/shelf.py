@@ -65,6 +65,8 @@ class Shelf:
         except (LapseError, OSError) as error:
             if held is None:
                 raise
+            if held.problem == str(error):
+                return held
             LOG.warning(f"WARNING the newest run cannot be shown: {error}")
             return self._keep(Held(held.view, held.lists, str(error)))
         LOG.info(f"{len(view.customers):,} customers as of {view.as_of}, from {folder}")

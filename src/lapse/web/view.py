@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 
 from lapse.core.errors import DataError, LapseError
 from lapse.core.files import read_json, text_sha256
-from lapse.core.tables import ATTRIBUTE, nearest
+from lapse.core.tables import ATTRIBUTE, LISTED, nearest
 from lapse.core.windows import YEAR_DAYS, parse_day
 from lapse.history.staleness import LOG_AGE
 from lapse.outreach.decisions import Decisions
 from lapse.outreach.exports import of_customers
 from lapse.outreach.heads import ListHead
+from lapse.outreach.spreadsheet import HEADINGS
 from lapse.outreach.stage import CUSTOMERS, DECISIONS, HEADS
 from lapse.workspace import Workspace
 
@@ -33,6 +34,11 @@ REASON = "reason_1_code"
 OF_FEW_VALUES = ("state", "risk_band", REASON, "reason_2_code", "reason_3_code", "segment", "consent", "model_version")
 """Columns that are held as a code per customer, as are the attributes: they are what lists are filtered by."""
 FACETS = ("risk_band", REASON, "segment")
+WHY = "why"
+"""As a column of the page: the three reasons, one below the other."""
+REASONS = ("reason_1", "reason_2", "reason_3")
+FROM = {"reason_to_stay": "protective_1"}
+"""Column of tables.LISTED -> what it is called in the table of customers, where that is another name."""
 
 
 class NotFound(LapseError):
@@ -78,6 +84,31 @@ class View:
         """The columns that lists can be filtered by: those of few values that say something of somebody."""
         attributes = [name for name in self.customers.column_names if name.startswith(ATTRIBUTE)]
         return tuple(name for name in (*FACETS, *attributes) if self.customers[name].null_count < len(self.customers))
+
+    @cached_property
+    def sortable(self) -> tuple[str, ...]:
+        """The columns that a list can be sorted by: rank, customer, numbers and days."""
+        names = ["rank", "customer_id"]
+        for field in self.customers.schema:
+            is_ordered = any(check(field.type) for check in (pa.types.is_floating, pa.types.is_integer, pa.types.is_date))
+            names += [field.name] if is_ordered and field.name in HEADINGS else []
+        return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that can be shown besides rank and customer, in the order of the page; none that is empty."""
+        there = {field.name for field in self.customers.schema if not pa.types.is_null(field.type)} - {
+            "as_of",
+            "customer_id",
+        }
+        ours = [name for name in LISTED.names if FROM.get(name, name) in there and name not in REASONS]
+        place = ours.index("risk_percentile") if "risk_percentile" in ours else len(ours)
+        return (*self.delivered_columns, *ours[:place], WHY, *ours[place:], "action")
+
+    @property
+    def delivered_columns(self) -> tuple[str, ...]:
+        """The names of the delivered columns."""
+        return () if self.delivered is None else tuple(self.delivered.column_names)
 
     def list_named(self, name: str) -> MadeList:
         """Return a list; NotFound where there is none of that name."""

@@ -20,6 +20,7 @@ from lapse.core.settings import load_settings
 from lapse.outreach.exports import export_list
 from lapse.outreach.stage import CUSTOMERS, DECISIONS, HEADS
 from lapse.value.profit import best_subset
+from lapse.web import downloads
 from tests.unit.web.conftest import LISTED, PAGE, TODAY, Served, serving, workspace
 
 YESTERDAY = TODAY - timedelta(days=1)
@@ -84,6 +85,15 @@ def test_the_whole_list_is_the_file_of_lapse_export(served: Served) -> None:
     assert (
         served.ask("/lists/at_risk.csv").text == export_list(folder_of(served), lists, "at_risk", "csv", lambda _: None).text
     )
+
+
+def test_a_file_in_parts_is_the_file_in_one(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/lists/at_risk.csv", "/lists/at_risk.csv?q=zzz"):
+        whole = served.ask(path)
+        with monkeypatch.context() as few:
+            few.setattr(downloads, "PART", 7)
+            assert served.ask(path).body == whole.body
+    assert whole.text.count("\n") == 1 and whole.headers["x-rows"] == "0"
 
 
 def test_a_workbook_says_its_filter(served: Served) -> None:
@@ -248,3 +258,36 @@ def test_the_files_of_a_run_are_never_written(served: Served) -> None:
         served.ask(path)
     assert {path: path.stat().st_mtime_ns for path in (served.root / "nightly").rglob("*")} == before
     assert HEADS in {path.name for path in before}
+
+
+def test_delivered_names_are_shown_as_text_searched_and_in_the_files_that_tools_take(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "here")
+    first, second, third = listed_ids = pd.read_parquet(root / "nightly" / f"as_of={YESTERDAY}" / "lists" / DECISIONS)[
+        lambda rows: rows["rank"].isin([1, 2, 3])
+    ]["customer_id"].tolist()
+    (root / "data" / "raw").mkdir(parents=True)
+    pd.DataFrame({
+        "household_id": listed_ids, "Name": ["<b>Ann</b>", "=1+1", "Zoë"], "E-mail": ["ann@example.org", "", "zoe@example.org"],
+        "income": "x", **dict.fromkeys(("age", "home_ownership", "marital_status", "household_size", "household_comp",
+                                        "kids_count"), "y"),
+    }).to_parquet(root / "data" / "raw" / "customers.parquet")  # fmt: skip
+    params = (root / "params.yaml").read_text(encoding="utf-8")
+    params = params.replace("  columns: []  ", "  columns: [Name]  ").replace(
+        "  contact: {}  ", "  contact: {email: E-mail}  "
+    )
+    (root / "params.yaml").write_text(params, encoding="utf-8")
+    with serving(root) as page:
+        shown = page.ask("/lists/at_risk").text
+        assert "&lt;b&gt;Ann&lt;/b&gt;" in shown and "<b>Ann" not in shown
+        (found,) = page.ask("/lists/at_risk.json?q=zo%C3%AB").json["customers"]
+        assert (found["customer_id"], found["Name"]) == (third, "Zoë")
+        rows = {row["customer_id"]: row["Name"] for row in rows_of(page.ask("/lists/at_risk.csv").text)}
+        assert rows[second] == "'=1+1" and rows[first] == "<b>Ann</b>" and len(rows) == LISTED
+        preview = page.ask("/lists/at_risk/export?for=klaviyo").text
+        assert f"{LISTED} people chosen; the file has 2 rows; left out: {LISTED - 2} without a usable address." in preview
+        got = page.ask("/lists/at_risk/export", {"view": view_of(preview), "for": "klaviyo"})
+        assert {row["Email"] for row in rows_of(got.text)} == {"ann@example.org", "zoe@example.org"}
+        (root / "data" / "raw" / "customers.parquet").unlink()
+        PAGE.write_archive(root / "nightly", 70, TODAY, listed=30)
+        without = page.ask("/lists/at_risk")
+        assert without.status == 200 and "Name cannot be shown" in without.text
