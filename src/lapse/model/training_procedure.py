@@ -40,7 +40,9 @@ NO_ORDER = "no_order_by_model"
 FOLD_ROWS = 200_000
 """The most rows that a model of a fold is fitted on: beyond them, more no longer change what is chosen."""
 CLEAR = 1.64
-"""Standard errors by which another candidate must beat the average: one-sided 95 %."""
+"""Standard errors by which another candidate must beat the standard: one-sided 95 %."""
+STANDARD = "trees_and_regression"
+"""The candidate that stays unless another is clearly better."""
 
 
 @dataclass(frozen=True)
@@ -212,8 +214,8 @@ def fit_bundle(experiment: Experiment, cutoffs: Sequence[date]) -> Bundle:
 def select(experiment: Experiment, folds: Sequence[date]) -> Selection:
     """Return the candidate to be fitted, by the log losses on the folds (see `fold_losses`).
 
-    The average of trees, regression and RFM stays unless another candidate is clearly better; a rule that does as well
-    as the winner wins, because it is simpler.
+    The mean of trees and regression stays unless another candidate is clearly better; a rule that does as well as the
+    winner wins, because it is simpler.
     """
     losses = {name: fold_losses(experiment, (name,), folds) for name in experiment.members()}
 
@@ -222,8 +224,8 @@ def select(experiment: Experiment, folds: Sequence[date]) -> Selection:
 
     trees, regression, simple = best(BOOSTERS), best(list(STRENGTHS)), experiment.simple
     candidates = {
+        STANDARD: (trees, regression),
         "average": (trees, regression, simple),
-        "trees_and_regression": (trees, regression),
         "trees": (trees,),
         "regression": (regression,),
         simple: (simple,),
@@ -233,13 +235,13 @@ def select(experiment: Experiment, folds: Sequence[date]) -> Selection:
     for name, members in candidates.items():
         losses[name] = fold_losses(experiment, members, folds)
     customers = pd.factorize(np.concatenate([experiment.at([day])["customer_id"].to_numpy() for day in folds]))[0]
-    clear = [name for name in candidates if _standard_errors(losses["average"] - losses[name], customers) > CLEAR]
-    winner = best(clear) if clear else "average"
+    clear = [name for name in candidates if _standard_errors(losses[STANDARD] - losses[name], customers) > CLEAR]
+    winner = best(clear) if clear else STANDARD
     means = {name: round(float(loss.mean()), 6) for name, loss in losses.items()}
     rule = best([name for name in experiment.members() if name in (*RULES, *CONTRACT_RULES)])
     if means[rule] <= means[winner]:
         return Selection(rule, "rule", (rule,), means, f"out of time the rule {rule} did as well as the {winner} model")
-    why = "clearly better out of time than the average" if clear else "the safest; no other was clearly better out of time"
+    why = f"clearly better out of time than {STANDARD}" if clear else "no other was clearly better out of time"
     return Selection(winner, "model", candidates[winner], means, why)
 
 
