@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lapse.core.errors import DataError
+from lapse.core.errors import DataError, SettingsError
 from lapse.core.logging import shown
 from lapse.setup.schedulers import Scheduler
 
@@ -15,15 +16,28 @@ from lapse.setup.schedulers import Scheduler
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder to make, or the workspace to renew.")],
     source: Annotated[str | None, typer.Option(help="A known public data set, e.g. online_retail.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where your files are, relative to the folder.")] = None,
+    data: Annotated[str | None, typer.Option(help="The folder that holds your files.")] = None,
     scheduler: Annotated[Scheduler | None, typer.Option(help="Also write the files by which it runs every night.")] = None,
 ) -> None:
     """Make a workspace for your own tables, ready for `dvc repro`; renew an existing one and say what changed."""
     from lapse.setup.init import init as make
 
-    for line in make(folder, source, data, scheduler):
+    for line in make(folder, source, None if data is None else _as_seen_from(folder, data), scheduler):
         typer.echo(line)
     typer.echo(f"Next: cd {folder}, look at params.yaml, then `lapse check` and `dvc repro`.")
+
+
+def _as_seen_from(folder: Path, data: str) -> str:
+    """Return a delivery's folder, named from here or from the workspace, as the workspace names it.
+
+    SettingsError where neither leads to anything.
+    """
+    if Path(os.path.normpath(folder / data)).exists():
+        return data
+    if not Path(data).exists():
+        raise SettingsError(f"init: --data {data}: there is no such folder, neither here nor below {folder}. Name the one "
+                            "that holds your files.")  # fmt: skip
+    return os.path.relpath(data, folder)
 
 
 def mapping(
