@@ -179,7 +179,12 @@ def test_what_comes_after_the_day_moves_nothing(engine: Engine, tmp_path: Path) 
                "contacts": "contacted_at"}  # fmt: skip
     cut = {name: [row for row in table if name not in moments or str(row[moments[name]])[:10] <= str(shop.AS_OF)]
            for name, table in rows.items()}  # fmt: skip
-    costs = {"retention_report": {"cost_to_serve": {"per_order": 2, "per_contact": 1, "per_event": {"opened": 3}}}}
+    costs = {
+        "retention_report": {
+            "period_days": 400,
+            "cost_to_serve": {"per_order": 2, "per_contact": 1, "per_event": {"opened": 3}},
+        }
+    }
     tables = []
     for name, given in (("whole", rows), ("cut", cut)):
         (tmp_path / name).mkdir()

@@ -43,7 +43,7 @@ ODD = "<script>alert(1)</script>"
 
 def reported(engine: Engine, folder: Path, rows: Rows, **section: object) -> Reported:
     here = told(engine, rows, folder, [f"c{n:02}" for n in range(12)])
-    given = settings(retention_report=section)
+    given = settings(retention_report={"period_days": 400, **section})
     return report(engine, here.activity, here.profile, given, here.scores, here.validated)
 
 
