@@ -172,6 +172,8 @@ def read_view(workspace: Workspace, folder: Path) -> View:
     if key_of(folder) != key:
         raise _mixed(folder)
     delivered, notes = _read_delivered(workspace, customers)
+    # What reading took is given back to the system.
+    pa.default_memory_pool().release_unused()
     return View(key, folder, workspace, customers, schema, decisions, lists, delivered, notes)
 
 
