@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +28,7 @@ from lapse.web.view import NotFound
 LOG = stage_logger("serve")
 OPEN = ("/login", "/static/")
 """What a stranger may ask for."""
-MOST_BODY = 10_000
+MOST_BODY, THREADS = 10_000, 8
 REFUSALS: Mapping[type[LapseError], tuple[int, str]] = {
     NotAllowed: (403, "Not with your token"), NotFound: (404, "There is nothing here"),
     Changed: (409, "There are newer lists"), StaleData: (409, "Too old to hand out"),
@@ -48,7 +50,7 @@ FILTERS = tuple(
 
 def create_app(site: Site) -> FastAPI:
     """Return the application."""
-    app = FastAPI(title="lapse", version=__version__, docs_url=None, redoc_url=None,
+    app = FastAPI(title="lapse", version=__version__, docs_url=None, redoc_url=None, lifespan=_few_threads,
                   description="The lists of marketing. Every address is also there as .csv and .json.")  # fmt: skip
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     lists = ListPages(site)
@@ -82,6 +84,13 @@ def create_app(site: Site) -> FastAPI:
         return refused(request, 404, "There is nothing here", f"No page has the address {request.url.path}.")
 
     return app
+
+
+@asynccontextmanager
+async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
+    """Answer few requests at the same time: more threads would wait for one another, each with memory of its own."""
+    current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def _add_login(app: FastAPI, site: Site) -> None:

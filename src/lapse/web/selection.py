@@ -117,7 +117,7 @@ class Index:
         self.view, self.made = view, made
         self.codes = {column: self._coded(column) for column in view.facets}
         self.numbers = lru_cache(maxsize=32)(lambda name: values_of(view, made, name))
-        self.select = lru_cache(maxsize=64)(self._select)
+        self.select = lru_cache(maxsize=16)(self._select)
         self.order = lru_cache(maxsize=8)(self._order)
 
     def _coded(self, column: str) -> tuple[npt.NDArray[np.uint16], list[str]]:

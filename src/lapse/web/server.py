@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
 from lapse.core.errors import LapseError, SettingsError
@@ -14,6 +16,8 @@ from lapse.web.site import Site
 
 LOG = stage_logger("serve")
 NIGHTLY = "nightly"
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 
 def run(
@@ -32,6 +36,7 @@ def run(
         raise SettingsError("serve: https needs both --certificate and --key.")
     local = is_loopback(host)
     access = Access.for_host(host, names, {} if local else read_tokens(root))
+    _share_memory()
     shelf = Shelf(root, archive)
     try:
         shelf.current()
@@ -46,3 +51,10 @@ def run(
         create_app(Site(root, shelf, access, is_secure=not local)), host=host, port=port, log_level="warning",
         access_log=False, server_header=False, ssl_certfile=certificate, ssl_keyfile=key, timeout_graceful_shutdown=5,
     )  # fmt: skip
+
+
+def _share_memory() -> None:
+    """Let all threads take memory from two stores, where glibc would keep one for each of them."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 2)

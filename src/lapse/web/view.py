@@ -172,6 +172,8 @@ def read_view(workspace: Workspace, folder: Path) -> View:
     if key_of(folder) != key:
         raise _mixed(folder)
     delivered, notes = _read_delivered(workspace, customers)
+    # What reading took is given back to the system.
+    pa.default_memory_pool().release_unused()
     return View(key, folder, workspace, customers, schema, decisions, lists, delivered, notes)
 
 
@@ -230,10 +232,10 @@ def _mixed(folder: Path) -> LapseError:
 
 def values_of(view: View, made: MadeList, name: str) -> npt.NDArray[Any]:
     """Return a numeric column or a day of a list's customers as floats, by rank; NaN where null."""
-    column = view.customers[name]
+    column = view.customers[name].take(made.places)
     if pa.types.is_null(column.type):
         return np.full(len(made.places), np.nan)
     if pa.types.is_date(column.type):
         column = column.cast(pa.int32())
     found: npt.NDArray[Any] = column.cast(pa.float64()).to_numpy()
-    return found[made.places]
+    return found
