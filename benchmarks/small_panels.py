@@ -54,7 +54,8 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"| kind of shop | shops | {' | '.join(FIGURES)} |\n|{' --- |' * (2 + len(FIGURES))}")
     every = []
-    for number, kind in enumerate(asked.kinds):
+    for kind in asked.kinds:
+        number = list(KINDS).index(kind)
         found = [_tested(kind, seed, CUSTOMERS[(seed + number) % len(CUSTOMERS)], asked.step) for seed in asked.seeds]
         every += found
         print(f"| {kind} | {_cells(found)} |", flush=True)
