@@ -20,7 +20,7 @@ from lapse.core.tables import nearest
 from lapse.outreach.export import list_as_csv
 from lapse.outreach.exports import ExportFor, exported, of_customers, plain_rows
 from lapse.outreach.listed import listed_rows
-from lapse.outreach.workbook import write_workbook
+from lapse.outreach.workbook import MOST_ROWS, write_workbook
 from lapse.web.access import User
 from lapse.web.selection import Filter, Index
 from lapse.web.view import Ints, View
@@ -75,7 +75,8 @@ def download(view: View, index: Index, asked: Filter, wanted: Wanted) -> Downloa
     made, found = index.made, index.select(asked)
     chosen = index.chosen(found, "rank")
     lists, name = view.workspace.settings.lists, made.head.plan.name
-    file_name = _file_name(view, name, asked, wanted, found.people)
+    people = min(found.people, MOST_ROWS) if wanted == "xlsx" else found.people
+    file_name = _file_name(view, name, asked, wanted, people)
     if wanted == "xlsx":
         customers, decisions = view.frames(made, chosen)
         head = replace(made.head, people=found.people, at_stake=found.at_stake)
@@ -85,7 +86,7 @@ def download(view: View, index: Index, asked: Filter, wanted: Wanted) -> Downloa
         with temporary_folder("serve") as folder:
             write_workbook({name: rows}, [head], folder / file_name)
             content = (folder / file_name).read_bytes()
-        return Download(file_name, XLSX, iter([content]), len(rows), f"{len(rows):,} rows")
+        return Download(file_name, XLSX, iter([content]), people, f"{people:,} rows")
     if wanted in ("csv", "analyst"):
         return Download(file_name, CSV, _parts(view, index, chosen, wanted), found.people, f"{found.people:,} rows")
     customers, decisions = view.frames(made, chosen)
