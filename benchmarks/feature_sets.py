@@ -4,7 +4,7 @@
 
 WORKSPACE is a folder in which `dvc repro features labels` has run with `features.set: all`; the values of the core are the
 same there. At each of the latest test cutoffs the model learns from what was known then. A difference is the core less all
-the features, pooled over the test cutoffs, with its 95 % interval over customers. Prints Markdown.
+the features, pooled over the test cutoffs, with its 95% interval over customers. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--origins", type=int, default=3, help="latest test cutoffs")
     asked = parser.parse_args()
     heads = ["workspace", "features: core of all", "tested", "churned",
-             *(f"{metric}, all: core less all (95 %)" for metric in METRICS)]  # fmt: skip
+             *(f"{metric}, all: core less all (95%)" for metric in METRICS)]  # fmt: skip
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}", flush=True)
     for workspace in asked.workspaces:
         print(f"| {' | '.join(_row(Workspace(workspace), asked.origins))} |", flush=True)

@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--cutoffs", type=int, default=CUTOFFS)
     parser.add_argument("--work", type=Path, help="where logs go while they are needed")
     asked = parser.parse_args()
-    heads = ["customers", "shops", "tested", "rows to fit", "oracle", *SHOWN.values(), "booster less logistic (95 %)",
+    heads = ["customers", "shops", "tested", "rows to fit", "oracle", *SHOWN.values(), "booster less logistic (95%)",
              "training, CPU s", "log and features, CPU s"]  # fmt: skip
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
     for customers in asked.customers:

@@ -118,7 +118,7 @@ def test_olist_is_an_honest_refusal(tmp_path: Path) -> None:
     assert not (workspace / "models" / "lapse").exists() and not (workspace / "data" / "lists").exists()
     checked = in_folder(workspace, "lapse", "check", check=False)
     assert checked.returncode == 3 and "No churn model can be trained" in checked.stdout
-    assert "24 of 3,421 rows (0.7 %) were rejected: amount is missing" in checked.stdout
+    assert "24 of 3,421 rows (0.7%) were rejected: amount is missing" in checked.stdout
     assert require_true_reasons(workspace, has_model=False) > 20
 
 

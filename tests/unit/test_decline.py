@@ -138,9 +138,9 @@ def plainly(lines: list[dict[str, Any]], windows: ChurnWindows, cutoff: date) ->
 
 def test_a_decline_is_never_said_to_be_leaving() -> None:
     few = ChurnMeaning.of(replace(WINDOWS, of="spend", share=0.4), Comeback(30, 60, 100, 0.1), 0.25)
-    assert few.is_loss and few.left == "spent less than 40 % of what they used to"
-    assert few.sentences == ["This is a loss: only 10 % of those who spent less than 40 % of what they used to in 30 days were "
-                             "back at 80 % of their own level in as many days after."]  # fmt: skip
+    assert few.is_loss and few.left == "spent less than 40% of what they used to"
+    assert few.sentences == ["This is a loss: only 10% of those who spent less than 40% of what they used to in 30 days were "
+                             "back at 80% of their own level in as many days after."]  # fmt: skip
     many = ChurnMeaning.of(WINDOWS, Comeback(30, 60, 100, 0.4), 0.25)
     assert not many.is_loss and "who will buy less than half of what they used to in the next 30 days" in many.sentences[0]
     assert "is not known" in ChurnMeaning.of(WINDOWS, None, 0.25).sentences[0]

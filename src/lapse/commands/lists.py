@@ -105,7 +105,7 @@ def budget(
     """Say what the best list within a budget is expected to bring, and save whom to contact.
 
     The one with the largest expected profit: of a list that was made, without its own limit and budget. Says how many are
-    expected to be saved, how many would have stayed anyway and what it earns, each with the 95 % of the cases around it.
+    expected to be saved, how many would have stayed anyway and what it earns, each with the 95% of the cases around it.
     """
     from lapse.night.archive import Archive, newest_lists
     from lapse.outreach.budget import best_list

@@ -1,4 +1,4 @@
-"""95 % intervals by resampling customers (Efron 1979): a customer seen at several cutoffs is drawn with all rows."""
+"""95% intervals by resampling customers (Efron 1979): a customer seen at several cutoffs is drawn with all rows."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def resampled_counts(counted: Ints, rounds: int, seed: int) -> Ints:
 
 
 def interval(values: Any) -> Interval | None:
-    """Return the 95 % percentile interval of values on resamples, without the undefined ones; None without any."""
+    """Return the 95% percentile interval of values on resamples, without the undefined ones; None without any."""
     known = np.asarray(values, dtype="float64")
     known = known[~np.isnan(known)]
     if len(known) == 0:

@@ -36,7 +36,7 @@ def draw_reliability(points: Sequence[dict[str, float]], churn_rate: float, path
     share, low, high = (frame[name].to_numpy("float64") for name in ("churned_share", "low", "high"))
     spans = [np.maximum(share - low, 0), np.maximum(high - share, 0)]
     axes.errorbar(frame["mean_churn_risk"], share, spans, fmt="o-", color=OUR_COLOUR, ecolor=COLOURS[0], elinewidth=1,
-                  capsize=2, label=f"{OURS}, tenths of the customers, 95 % intervals")  # fmt: skip
+                  capsize=2, label=f"{OURS}, tenths of the customers, 95% intervals")  # fmt: skip
     axes.axhline(churn_rate, color=COLOURS[0], linewidth=0.8, label=f"churn rate of all: {churn_rate:.1%}")
     worst, best = frame.iloc[-1], frame.iloc[0]
     axes.set_title(f"Predicted {worst['mean_churn_risk']:.0%} and {best['mean_churn_risk']:.1%}, "
@@ -156,7 +156,7 @@ def draw_base_rate(points: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure, axes = _sheet()
     frame = pd.DataFrame(points).astype({"mean_risk": "float64"})
     share, low, high = (frame[name].to_numpy("float64") for name in ("churn_rate", "low", "high"))
-    axes.fill_between(frame["cutoff_date"], low, high, color=COLOURS[0], alpha=0.25, label="95 % interval")
+    axes.fill_between(frame["cutoff_date"], low, high, color=COLOURS[0], alpha=0.25, label="95% interval")
     axes.plot(frame["cutoff_date"], share, "o-", color=COLOURS[2], label="churn rate")
     axes.plot(
         frame["cutoff_date"],
@@ -207,7 +207,7 @@ def draw_differences(differences: Mapping[str, Difference], path: Path) -> None:
     axes.set_title(
         f"Shown to rank better than {ahead} of {len(known)} baselines" if known else "One class only: nothing to rank"
     )
-    axes.set_xlabel("our difference in AUROC and its 95 % interval")
+    axes.set_xlabel("our difference in AUROC and its 95% interval")
     axes.set_ylabel("baseline")
     _save(figure, axes, path)
 
@@ -222,7 +222,7 @@ def draw_crr(months: Sequence[dict[str, Any]], path: Path) -> None:
         axes.plot(labels, frame["strict_retention"], "o-", color=COLOURS[0], label="strict: share of S still active")
         axes.tick_params(axis="x", rotation=45)
         last = frame.iloc[-1]
-        axes.set_title(f"{last['crr']:.1f} % customer retention in {last['period_start'][:7]}, "
+        axes.set_title(f"{last['crr']:.1f}% customer retention in {last['period_start'][:7]}, "
                        f"{last['crr'] - frame.iloc[0]['crr']:+.1f} points since {labels[0]}")  # fmt: skip
     axes.set_xlabel("month")
     axes.set_ylabel("percent of the customers active at the start")

@@ -115,7 +115,7 @@ class ChurnMeaning:
         if self.comeback is None or self.share is None:
             return [f"How many of those who {self.left} in {days} recover afterwards is not known: the log does not follow "
                     "enough of them for long enough."]  # fmt: skip
-        back = (f"{share_text(self.share)} of those who {self.left} in {days} were back at {RECOVERED} % of their own level "
+        back = (f"{share_text(self.share)} of those who {self.left} in {days} were back at {RECOVERED}% of their own level "
                 "in as many days after")  # fmt: skip
         if self.is_loss:
             return [f"This is a loss: only {back}."]
@@ -167,7 +167,7 @@ def gap_band(order_days: int, first_to_last_days: int) -> int:
 def less_than_usual(of: str, share: float, *, past: bool = False) -> str:
     """Return what a customer does who declines by a definition, as a verb: buy less than half of what they used to."""
     verb = _VERBS[of][past]
-    return f"{verb} less than {'half' if share == 0.5 else f'{100 * share:g} %'} of what they used to"
+    return f"{verb} less than {'half' if share == 0.5 else f'{100 * share:g}%'} of what they used to"
 
 
 def _days(days: int) -> str:
@@ -176,4 +176,4 @@ def _days(days: int) -> str:
 
 def share_text(share: float | None) -> str:
     """Return a share in whole per cent; a dash where it is not known."""
-    return "–" if share is None else f"{100 * share:.0f} %"
+    return "–" if share is None else f"{100 * share:.0f}%"

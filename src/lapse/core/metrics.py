@@ -21,11 +21,11 @@ EDGE = 1e-9
 
 
 Z95 = 1.959963984540054
-"""95 % of a normal distribution lie within so many standard deviations."""
+"""95% of a normal distribution lie within so many standard deviations."""
 
 
 def wilson(hits: Floats, n: Floats) -> tuple[Floats, Floats]:
-    """Return the 95 % interval of shares (Wilson 1927), never outside [0, 1]; not a number where n is 0 or not one.
+    """Return the 95% interval of shares (Wilson 1927), never outside [0, 1]; not a number where n is 0 or not one.
 
     Fixed point: 85 of 100 give 0.767 to 0.907.
     """

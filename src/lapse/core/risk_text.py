@@ -7,16 +7,16 @@ SURE, NEVER = 0.99, 0.01
 
 
 def risk_text(risk: float, digits: int = 1) -> str:
-    """Return a risk in per cent: >99 % and <1 % at the ends, since 100 % would be a promise."""
+    """Return a risk in per cent: >99% and <1% at the ends, since 100% would be a promise."""
     if risk > SURE:
-        return ">99 %"
-    return "<1 %" if risk < NEVER else f"{100 * risk:.{digits}f} %"
+        return ">99%"
+    return "<1%" if risk < NEVER else f"{100 * risk:.{digits}f}%"
 
 
 def number_format(digits: int = 1) -> str:
     """Return the same for the cells of a spreadsheet, which keep the number itself."""
     places = f".{'0' * digits}" if digits else ""
-    return f'[>{SURE}]">99 %";[<{NEVER}]"<1 %";0{places} %'
+    return f'[>{SURE}]">99%";[<{NEVER}]"<1%";0{places}%'
 
 
 def of_100(share: float) -> str:

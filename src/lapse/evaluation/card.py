@@ -51,7 +51,7 @@ def model_card(reports: Mapping[str, Any]) -> str:
         "## Definition of churn", " ".join(definition(population["churn"])),
         *ChurnMeaning.from_json(metrics["churn_meaning"]).sentences,
         "## Metrics", _metrics_table(metrics, backtest),
-        "Intervals are 95 %, over resampled customers.",
+        "Intervals are 95%, over resampled customers.",
         "## Calibration", calibrated(backtest["choice"]),
         f"![Predicted risk against what happened, in tenths of the customers at {metrics['test_cutoff']}]({CALIBRATION})",
         "## Baselines",
@@ -99,7 +99,7 @@ def _data(metrics: Mapping[str, Any], population: Mapping[str, Any]) -> list[str
 
 def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> str:
     latest, days = backtest["origins"][metrics["test_cutoff"]][OURS], metrics["pooled"]["cutoffs"]
-    head = ("metric", f"over {len(days)} test cutoffs", "95 %", f"at {metrics['test_cutoff']}", "95 %")
+    head = ("metric", f"over {len(days)} test cutoffs", "95%", f"at {metrics['test_cutoff']}", "95%")
     pooled = backtest["pooled"][OURS]
     size = ("customers tested, and churn rate", *(f"{card['n']:,}; {percent(card['churn_rate'])}" if i % 2 == 0 else ""
             for card in (pooled, latest) for i in range(2)))  # fmt: skip
@@ -107,8 +107,8 @@ def _metrics_table(metrics: Mapping[str, Any], backtest: Mapping[str, Any]) -> s
 
 
 def _baselines_table(backtest: Mapping[str, Any]) -> str:
-    differences = [f"our difference in {short_name(metric)} (95 %)" for metric in COMPARED_BY]
-    head = ("baseline", "what it is", "AUROC (95 %)", *differences)
+    differences = [f"our difference in {short_name(metric)} (95%)" for metric in COMPARED_BY]
+    head = ("baseline", "what it is", "AUROC (95%)", *differences)
     cards = backtest["pooled"]["baselines"]
     rows = [baseline_row(name, card, backtest["meanings"]) for name, card in cards.items()]
     return table(
@@ -126,8 +126,8 @@ def _groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         "churners",
         "churn rate",
         "predicted",
-        "AUROC (95 %)",
-        "lift in the top 10 %",
+        "AUROC (95%)",
+        "lift in the top 10%",
         "ECE",
         "",
     )

@@ -20,7 +20,7 @@ MOST_CORNERS = 400
 
 
 def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict[str, float]]:
-    """Return, per tenth of the customers, the mean risk and the share that churned with its 95 % Wilson interval."""
+    """Return, per tenth of the customers, the mean risk and the share that churned with its 95% Wilson interval."""
     points = []
     for tenth in np.array_split(np.argsort(risk, kind="stable"), min(bins, len(risk))):
         low, high = share_interval(churned[tenth])
@@ -30,7 +30,7 @@ def reliability_points(churned: Ints, risk: Floats, bins: int = 10) -> list[dict
 
 
 def share_interval(churned: Ints) -> tuple[float, float]:
-    """Return the 95 % interval of the share that churned (Wilson 1927): never outside [0, 1]."""
+    """Return the 95% interval of the share that churned (Wilson 1927): never outside [0, 1]."""
     low, high = wilson(np.array([churned.sum()], "float64"), np.array([len(churned)], "float64"))
     return float(low[0]), float(high[0])
 

@@ -27,9 +27,9 @@ MEANINGS: Mapping[Letter, str] = {
 }
 RULE: Mapping[Aspect, str] = {
     "use": "The lift in the top tenth as a share of what is possible, (lift - 1) / (maximum - 1), and the Brier skill, each "
-    "by the lower end of its 95 % interval over all test cutoffs: below its floor the model is too weak to act on, at most "
+    "by the lower end of its 95% interval over all test cutoffs: below its floor the model is too weak to act on, at most "
     "C. An interval of AUROC that does not lie above .5: D.",
-    "lead": "No baseline is shown better over all test cutoffs (95 % interval of the paired difference): in AUROC at most "
+    "lead": "No baseline is shown better over all test cutoffs (95% interval of the paired difference): in AUROC at most "
     "C, or D where it is a rule of thumb; in Brier score or log loss at most B.",
     "calibration": "The slope and the expected calibration error keep to their limits over all test cutoffs, else at most "
     "C, and at the latest, else at most B. The level (the intercept in log-odds at a slope of 1) is off when it is beyond "

@@ -35,7 +35,7 @@ class Level:
         return cls(**card[LEVEL]) if card.get(LEVEL) else None
 
     def interval(self, comparisons: int = 1) -> tuple[float, float]:
-        """Return the 95 % interval, wide enough that of so many comparisons all hold together (Bonferroni)."""
+        """Return the 95% interval, wide enough that of so many comparisons all hold together (Bonferroni)."""
         reach = float(ndtri(1 - 0.025 / comparisons)) * self.error
         return self.by - reach, self.by + reach
 

@@ -63,7 +63,7 @@ def _reads(bundle: Bundle, attribute: str) -> bool:
 
 
 def base_rate_points(experiment: Experiment, predicted: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the churn rate after each labelled cutoff, with a 95 % interval, and the mean risk at test cutoffs."""
+    """Return the churn rate after each labelled cutoff, with a 95% interval, and the mean risk at test cutoffs."""
     points = []
     for day in experiment.cutoffs:
         churned = experiment.churned([day])

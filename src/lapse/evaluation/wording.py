@@ -23,13 +23,13 @@ METRICS = {
     "calibration_slope": "calibration slope: 1 is right, below 1 the risks are too extreme",
     "calibration_intercept": "calibration intercept: 0 is right",
     "ece": "expected calibration error",
-    "lift_share_at_10pct": "use: gain in the top 10 % as a share of what is possible",
-    "lift_at_5pct": "lift in the top 5 %",
-    "lift_at_10pct": "lift in the top 10 %",
-    "lift_at_20pct": "lift in the top 20 %",
-    "capture_at_5pct": "share of the churners in the top 5 %",
-    "capture_at_10pct": "share of the churners in the top 10 %",
-    "capture_at_20pct": "share of the churners in the top 20 %",
+    "lift_share_at_10pct": "use: gain in the top 10% as a share of what is possible",
+    "lift_at_5pct": "lift in the top 5%",
+    "lift_at_10pct": "lift in the top 10%",
+    "lift_at_20pct": "lift in the top 20%",
+    "capture_at_5pct": "share of the churners in the top 5%",
+    "capture_at_10pct": "share of the churners in the top 10%",
+    "capture_at_20pct": "share of the churners in the top 20%",
 }
 """Metric -> what it is, in the order of the reports."""
 FEW_CUSTOMERS, FEW_CHURNERS = 500, 50
@@ -94,7 +94,7 @@ def definition(churn: Mapping[str, Any]) -> list[str]:
             f"A customer is included at a cutoff (a day) when they ordered in the {churn['active_days']} days up to it, and "
             f"at least {churn['min_orders']} times so far.",
             f"They churned when they {less_than_usual(churn['of'], churn['share'], past=True)} in the "
-            f"{churn['horizon_days']} days after the cutoff{after}: their {what} fell below {100 * churn['share']:g} % of "
+            f"{churn['horizon_days']} days after the cutoff{after}: their {what} fell below {100 * churn['share']:g}% of "
             "what their rate over the whole history up to the cutoff lets one expect, shrunk towards everybody's where that "
             "history is short.",
         ]
@@ -134,7 +134,7 @@ def limits_sentence(grade: Mapping[str, Any]) -> str:
     limits, floors = grade["calibration_limits"], grade["floors"]
     return (f"Floors: {floors['lift_share']} of the possible lift, Brier skill {floors['brier_skill']}. Calibration: an "
             f"expected calibration error of at most {limits['max_ece']} beyond what chance shows on so few customers, a "
-            f"slope whose 95 % interval does not lie wholly outside {limits['min_slope']} to {limits['max_slope']}, a level "
+            f"slope whose 95% interval does not lie wholly outside {limits['min_slope']} to {limits['max_slope']}, a level "
             f"off by at most {limits['max_level']} in log-odds. All of them are in section `promote` of "
             "`params.yaml`.")  # fmt: skip
 

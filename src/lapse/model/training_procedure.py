@@ -40,7 +40,7 @@ NO_ORDER = "no_order_by_model"
 FOLD_ROWS = 200_000
 """The most rows that a model of a fold is fitted on: beyond them, more no longer change what is chosen."""
 CLEAR = 1.64
-"""Standard errors by which another candidate must beat the standard: one-sided 95 %."""
+"""Standard errors by which another candidate must beat the standard: one-sided 95%."""
 STANDARD = "trees_and_regression"
 """The candidate that stays unless another is clearly better."""
 

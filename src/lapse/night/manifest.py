@@ -40,7 +40,7 @@ class Model(Part):
     """Its content hash."""
     value_version: str
     tested_auroc: float | None
-    """The lower end of the 95 % interval of its AUROC over all test cutoffs; None where its evaluation is not known."""
+    """The lower end of the 95% interval of its AUROC over all test cutoffs; None where its evaluation is not known."""
     origin: dict[str, Any]
     """Where it comes from: models/lapse, or the champion with its name and version in the registry."""
 

@@ -22,7 +22,7 @@ FEWEST_ROUNDS = 100
 
 @dataclass(frozen=True)
 class Expected:
-    """What contacting a list is expected to do, each figure with the 95 % of the cases around it."""
+    """What contacting a list is expected to do, each figure with the 95% of the cases around it."""
 
     contacts: int
     """Customers on the list whose risk and margin are known; all figures are of them."""

@@ -115,11 +115,11 @@ def mature(evidence: Evidence, last_complete_day: date) -> Check:
 
 
 def better_than_chance(auroc_interval: Sequence[float] | None) -> Check:
-    """Check that the lower end of the 95 % interval of AUROC is above .5."""
+    """Check that the lower end of the 95% interval of AUROC is above .5."""
     if auroc_interval is None:
         return Check("chance", passed=False, detail="no AUROC: the test customers all churned, or none did")
     low, high = auroc_interval
-    return Check("chance", low > 0.5, f"AUROC {low:.4f} to {high:.4f} (95 %), to be above .5")
+    return Check("chance", low > 0.5, f"AUROC {low:.4f} to {high:.4f} (95%), to be above .5")
 
 
 def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
@@ -135,7 +135,7 @@ def better_than_rules(baselines: Mapping[str, Mapping[str, Any]]) -> Check:
     if difference is None:
         return Check("rule", passed=False, detail=f"the difference to {best} could not be measured")
     low, high = difference
-    detail = f"difference in AUROC to the best rule, {best}: {low:.4f} to {high:.4f} (95 %), to be at least 0"
+    detail = f"difference in AUROC to the best rule, {best}: {low:.4f} to {high:.4f} (95%), to be at least 0"
     return Check("rule", low >= 0, detail)
 
 
@@ -193,7 +193,7 @@ def compare(
     rounds: int,
     seed: int,
 ) -> Comparison:
-    """Return how far the candidate's risks are ahead of the champion's, with paired 95 % intervals over customers."""
+    """Return how far the candidate's risks are ahead of the champion's, with paired 95% intervals over customers."""
     risks = {OURS: candidate, "champion": champion}
     card = compare_risks(customer_ids, churned, risks, rounds, seed)["champion"]
     return Comparison(basis, Difference.of(card, "auroc"), Difference.of(card, "brier"))

@@ -49,14 +49,14 @@ def description(metrics: Mapping[str, Any]) -> str:
     test = metrics["test"]
     rows = [("**lapse**", test, "")]
     rows += [(name, card, _interval(card.get("auroc_difference_interval"))) for name, card in metrics["baselines"].items()]
-    head = ("out of time", *SHOWN, "our difference in AUROC (95 %)")
+    head = ("out of time", *SHOWN, "our difference in AUROC (95%)")
     compared = table(head, [(name, *(_shown(card.get(m)) for m in SHOWN), difference) for name, card, difference in rows])
     cutoffs = [f"- {role}: {', '.join(days)}" for role, days in metrics["cutoffs"].items()]
     return "\n".join([
         f"**{metrics['verdict']}**", "",
         *([f"**CAUTION:** {metrics['caution']}", ""] if metrics.get("caution") else []),
         f"{test['n']:,} customers at {metrics['test_cutoff']}, whom neither the model nor its calibration had seen; "
-        f"{test['churn_rate']:.1%} churned. AUROC {_shown(test['auroc'])}, 95 % {_interval(test.get('auroc_interval'))}.",
+        f"{test['churn_rate']:.1%} churned. AUROC {_shown(test['auroc'])}, 95% {_interval(test.get('auroc_interval'))}.",
         "", compared, "", "Cutoffs by role:", "", *cutoffs,
     ])  # fmt: skip
 

@@ -258,7 +258,7 @@ def _with_shares(frame: pd.DataFrame, trusted: date | None) -> pd.DataFrame:
 
 
 def _crr_interval(counted: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[float, float]:
-    """Return the 95 % interval of CRR over resampled customers; not a number when nobody was there at the start."""
+    """Return the 95% interval of CRR over resampled customers; not a number when nobody was there at the start."""
     if not counted[0] + counted[1]:
         return np.nan, np.nan
     retained, lost, reactivated, _, new_gone = resampled_counts(counted, ROUNDS, SEED).T

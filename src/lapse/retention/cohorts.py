@@ -121,7 +121,7 @@ def time_to_second_order(engine: Engine, activity: Mapping[str, ir.Table], perio
 
 
 def kaplan_meier(days: np.ndarray[Any, Any], is_event: np.ndarray[Any, Any]) -> pd.DataFrame:
-    """Return the share with an event by each day that has one, in percent, with 95 % log-log intervals (Kaplan-Meier 1958).
+    """Return the share with an event by each day that has one, in percent, with 95% log-log intervals (Kaplan-Meier 1958).
 
     Fixed point: events on days 10, 20 and 30, followed without one until 15 and 40: 73.3 by day 30.
     """

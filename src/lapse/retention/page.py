@@ -102,13 +102,13 @@ def headline(everybody: pd.DataFrame, distance: float | None, target: float | No
             sentences.append(
                 f"Of the {row['customers_at_start']:,} customers who were active before {row['period_start']}, "
                 f"{_percent(row['strict_retention'])} still were on {row['period_end']}, the end of the last whole {kind} "
-                f"(95 %: {_span(row, 'strict')}){crr}."
+                f"(95%: {_span(row, 'strict')}){crr}."
             )
     if not sentences:
         return ["The log is too short to say of any whole month who stayed."]
     if distance is not None and target is not None:
         way = "below" if distance < 0 else "above"
-        sentences.append(f"The CRR of the last whole month is {abs(distance):.1f} points {way} your target of {target:g} %.")
+        sentences.append(f"The CRR of the last whole month is {abs(distance):.1f} points {way} your target of {target:g}%.")
     return sentences
 
 
@@ -153,9 +153,7 @@ def trend_of(everybody: pd.DataFrame, trailing_days: Sequence[int]) -> Trend | N
         days_back=days_back,
         line=" ".join(points(rows["strict_retention"])),
         band=" ".join([*points(rows["strict_low"]), *reversed(points(rows["strict_high"]))]),
-        ticks=tuple(
-            (round(TOP + part * (HEIGHT - TOP - BOTTOM) / 4, 1), f"{tick:.1f} %") for part, tick in enumerate(ticks)
-        ),
+        ticks=tuple((round(TOP + part * (HEIGHT - TOP - BOTTOM) / 4, 1), f"{tick:.1f}%") for part, tick in enumerate(ticks)),
         days=tuple((min(round(float(x[place]), 1), WIDTH - 40), f"{days[place]:%Y-%m-%d}") for place in places[1:]),
     )
 
@@ -168,7 +166,7 @@ def second_order_text(curve: pd.DataFrame) -> str | None:
     said = []
     for days in [asked for asked in ASKED_DAYS if first <= asked <= last] or [last]:
         row = curve[curve["days"] <= days].iloc[-1]
-        said.append(f"{_percent(row['share'])} by day {days} (95 %: {row['low']:.1f} to {row['high']:.1f})")
+        said.append(f"{_percent(row['share'])} by day {days} (95%: {row['low']:.1f} to {row['high']:.1f})")
     return (f"Of {int(curve['at_risk'].max()):,} new customers, {', '.join(said)} had ordered a second time; those whom "
             "the log does not follow that far are taken into account (Kaplan-Meier).")  # fmt: skip
 
@@ -243,11 +241,11 @@ def _cohorts(rows: pd.DataFrame, settings: Retention) -> dict[str, Any] | None:
 def _cell(row: Mapping[Any, Any] | None) -> tuple[str, str, bool]:
     if row is None or pd.isna(row["retention"]):
         return "", "0", False
-    return f"{row['retention']:.0f} %", f"{0.6 * row['retention'] / 100:.2f}", not row["is_complete"]
+    return f"{row['retention']:.0f}%", f"{0.6 * row['retention'] / 100:.2f}", not row["is_complete"]
 
 
 def _percent(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.1f} %"
+    return "–" if pd.isna(value) else f"{value:.1f}%"
 
 
 def _span(row: Mapping[Any, Any], name: str) -> str:

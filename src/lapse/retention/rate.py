@@ -143,14 +143,14 @@ class RetentionBesideChurn:
 
     @property
     def sentence(self) -> str:
-        """Both shares side by side, and whether and why they add up to 100 % or not."""
+        """Both shares side by side, and whether and why they add up to 100% or not."""
         strict = self.retention.strict_retention
-        shown = "is not defined" if strict is None else f"is {strict:.1f} %"
+        shown = "is not defined" if strict is None else f"is {strict:.1f}%"
         both = (f"From {self.retention.period_start} to {self.retention.period_end} the strict retention (of those active "
                 f"before, still active after) {shown}, the churn rate {self.churn.churn_rate:.1%}")  # fmt: skip
         if self.adds_up:
-            return f"{both}: of the same customers, so they add up to 100 %."
-        return f"{both}. They do not add up to 100 %, because {' and '.join(self._reasons())}."
+            return f"{both}: of the same customers, so they add up to 100%."
+        return f"{both}. They do not add up to 100%, because {' and '.join(self._reasons())}."
 
     def _reasons(self) -> list[str]:
         windows, active = self.windows, self.active_days
@@ -250,7 +250,7 @@ def print_summary(
     if not periods:
         LOG.info("no whole month begins after the first active_days of the log, so there is no CRR yet")
     for period in {period.period_kind: period for period in periods}.values():
-        rate = "not defined (nobody was active at its start)" if period.crr is None else f"{period.crr:.1f} %"
+        rate = "not defined (nobody was active at its start)" if period.crr is None else f"{period.crr:.1f}%"
         LOG.info(f"CRR of the last whole {period.period_kind} ({period.period_start} to {period.period_end}): {rate}, with "
                  f"S={period.customers_at_start:,}, N={period.new_customers:,}, E={period.customers_at_end:,}; "
                  f"{period.reactivated:,} reactivated, {period.retained:,} of S still active"

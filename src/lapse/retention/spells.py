@@ -101,10 +101,10 @@ def stays(spells: ir.Table, attributes: ir.Table | None = None, attribute: str |
 
 
 def trusted_from(engine: Engine, activity: Mapping[str, ir.Table], period: Period, mode: str = "lapse") -> date:
-    """Return the day from which who is seen for the first time is new: the log's start, and the 99.9 % quantile of gaps.
+    """Return the day from which who is seen for the first time is new: the log's start, and the 99.9% quantile of gaps.
 
     A log that starts in the middle makes everybody look new at first. With subscriptions, whose start is on record, it is
-    the first day of the log. The quantile is the shortest gap that at least 99.9 % of all gaps do not exceed.
+    the first day of the log. The quantile is the shortest gap that at least 99.9% of all gaps do not exceed.
     """
     if mode == "subscription":
         return period.first_day

@@ -74,10 +74,10 @@ def measure(engine: Engine, activity: Mapping[str, ir.Table], period: Period, se
 def _say(rung: pd.DataFrame, distance: float | None) -> None:
     """Log the alerts of everybody, and the distance to the user's target."""
     for row in rung[rung["segmented_by"] == ALL].to_dict("records"):
-        what = f"CRR {row['crr']:.1f} %"
+        what = f"CRR {row['crr']:.1f}%"
         if row["alert"] != BELOW:
-            what = (f"strict retention {row['strict_retention']:.1f} %, {row['standard_errors']:.1f} standard errors below "
-                    f"{row['usual_strict']:.1f} %")  # fmt: skip
+            what = (f"strict retention {row['strict_retention']:.1f}%, {row['standard_errors']:.1f} standard errors below "
+                    f"{row['usual_strict']:.1f}%")  # fmt: skip
         LOG.info(f"alert, {row['alert']}: {row['period_kind']} {row['period_start']} to {row['period_end']}, {what}")
     if distance is not None:
         LOG.info(f"CRR of the last whole month is {abs(distance):.1f} points {'below' if distance < 0 else 'above'} "

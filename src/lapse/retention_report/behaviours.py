@@ -127,6 +127,6 @@ BEHAVIOURS = (
               "of them gave a rating", POINTS,
               lambda rated, looked: (rated.ratings.sum(where=looked.lately(rated)).coalesce(0) > 0).cast("float64")),
 )  # fmt: skip
-"""A share of an unchanging half is 50 % whatever the customer's own level: trends do not ask who buys much."""
+"""A share of an unchanging half is 50% whatever the customer's own level: trends do not ask who buys much."""
 OF_EVERYBODY = ("trouble", "rated")
 """0 for a customer without any row in the table, where anybody has one."""

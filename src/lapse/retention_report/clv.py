@@ -103,7 +103,7 @@ class AcquisitionCost:
 def acquisition_cost(rows: pd.DataFrame, as_of: date, trusted: date, parts: Acquisition) -> AcquisitionCost:
     """Return the acquisition cost by params, for customers with first_seen; `trusted`: from when on who is new can be told.
 
-    Worked example: 10,000 for advertising a year and 200 new customers, leads at 1.50 of which 5 % become customers, and a
+    Worked example: 10,000 for advertising a year and 200 new customers, leads at 1.50 of which 5% become customers, and a
     welcome discount of 10: 50 + 30 + 10 = 90.
     """
     since = max(trusted, as_of - timedelta(days=YEAR_DAYS - 1))

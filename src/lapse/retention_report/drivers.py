@@ -44,7 +44,7 @@ def driver_sentences(drivers: pd.DataFrame) -> list[str]:
     if everybody.empty:
         return []
     usual = everybody.set_index("cause")["share"]
-    named = [f"{_said(row['cause'])} ({row['share']:.0f} %)" for row in everybody.head(3).to_dict("records")]
+    named = [f"{_said(row['cause'])} ({row['share']:.0f}%)" for row in everybody.head(3).to_dict("records")]
     customers = int(everybody["customers"].iloc[0])
     sentences = [f"Of {customers:,} customers with a reason, most often: {'; '.join(named)}."]
     others = drivers[(drivers["segmented_by"] != "all") & (drivers["customers"] >= FEWEST)]
@@ -52,8 +52,8 @@ def driver_sentences(drivers: pd.DataFrame) -> list[str]:
     others = others[(others["above"] >= STANDS_OUT) & (others["named"] >= FEWEST / 3)]
     for (by, segment), rows in others.groupby(["segmented_by", "segment"], sort=True):
         row = rows.sort_values(["above", "cause"], ascending=[False, True]).iloc[0]
-        sentences.append(f"{by} {segment}: {_said(row['cause'])} is a reason for {row['share']:.0f} % of "
-                         f"{int(row['customers']):,}, against {usual[row['cause']]:.0f} % of everybody.")  # fmt: skip
+        sentences.append(f"{by} {segment}: {_said(row['cause'])} is a reason for {row['share']:.0f}% of "
+                         f"{int(row['customers']):,}, against {usual[row['cause']]:.0f}% of everybody.")  # fmt: skip
     return sentences
 
 

@@ -34,7 +34,7 @@ MOST_CUSTOMERS = 20_000
 """Of more customers who never joined, a sample stands for the others."""
 OUTCOMES = {"orders": "orders", "spend": "gross_spend"}
 UPTAKE, EFFECT, POWER = 0.2, 0.1, 7.85
-"""Of the invited who join, and the effect to be seen, in the advice on a trial; (1.96 + 0.84)^2: 5 % and 80 %."""
+"""Of the invited who join, and the effect to be seen, in the advice on a trial; (1.96 + 0.84)^2: 5% and 80%."""
 
 
 @dataclass(frozen=True)
@@ -209,10 +209,10 @@ def loyalty_sentences(effect: Effect, programme: Programme) -> list[str]:
         what = "ordered" if row["outcome"] == "orders" else "spent"
         sure = row["adjusted_low"] > 0 or row["adjusted_high"] < 0
         sentences.append(
-            f"In the {programme.days} days after joining, {row['members']:,} members {what} {row['adjusted']:+.1f} % "
-            f"(95 %: {row['adjusted_low']:+.1f} to {row['adjusted_high']:+.1f}) against customers who had done the same "
+            f"In the {programme.days} days after joining, {row['members']:,} members {what} {row['adjusted']:+.1f}% "
+            f"(95%: {row['adjusted_low']:+.1f} to {row['adjusted_high']:+.1f}) against customers who had done the same "
             f"before{'' if sure else ': chance may explain that'}. The naive figure, which counts the joining order and "
-            f"takes the others as they are, says {row['naive']:+.1f} % ({row['naive_low']:+.1f} to "
+            f"takes the others as they are, says {row['naive']:+.1f}% ({row['naive_low']:+.1f} to "
             f"{row['naive_high']:+.1f})."
         )
     if effect.rows.empty:

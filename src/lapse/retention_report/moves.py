@@ -24,7 +24,7 @@ def moved_between(
 
     `start`, `end`: customer_id -> is_active and the kinds, of who had been seen by the day before the period, and by its
     last day. Worked example: of 60 loyal customers 50 stay, 5 slip to at-risk and 5 lapse, of 40 at risk 30 stay and 10
-    lapse: 91.7 % and 75.0 %.
+    lapse: 91.7% and 75.0%.
     """
     kind = Kind(trailing_days=period_days)
     number = kind.number(last)

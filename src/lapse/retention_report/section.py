@@ -50,7 +50,7 @@ class PageSection:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return percent as text; a dash for null."""
-    return NOTHING if value is None or pd.isna(value) else f"{value:.{digits}f} %"
+    return NOTHING if value is None or pd.isna(value) else f"{value:.{digits}f}%"
 
 
 def whole(value: float | None) -> str:

@@ -24,7 +24,7 @@ TITLES = {
     "best_by_reviews": "Best by ratings given",
     "best_by_referrals": "Best by referrals",
 }
-HEAD = ("segment", "customers", "before", "stayed of those there before (95 %)", "spend a year", "margin", "cost to serve",
+HEAD = ("segment", "customers", "before", "stayed of those there before (95%)", "spend a year", "margin", "cost to serve",
         "margin after cost", "mean risk", "lifetime value each")  # fmt: skip
 
 

@@ -180,7 +180,7 @@ def print_summary(reported: Reported, period_days: int) -> None:
         stayed = (
             ""
             if pd.isna(row["strict_retention"])
-            else f"; {row['strict_retention']:.1f} % of those {period_days} days before stayed"
+            else f"; {row['strict_retention']:.1f}% of those {period_days} days before stayed"
         )
         LOG.info(f"{row['segment']}: {row['customers']:,} customers{stayed}")
     for tried in reported.lifetime.tried[:1]:

@@ -65,7 +65,7 @@ def leavers_behaviour(
     table = pd.DataFrame(found, columns=[*WHY_BEHAVIOUR.names[1:], "error"])
     if table.empty:
         return pd.DataFrame(columns=list(WHY_BEHAVIOUR.names))
-    # One interval for each of several questions: at 95 % for all of them together, or one in two reports had a false cause.
+    # One interval for each of several questions: at 95% for all of them together, or one in two reports had a false cause.
     reach = norm.ppf(1 - (1 - CONFIDENCE) / 2 / len(table)) * table["error"]
     table["low"], table["high"] = table["difference"] - reach, table["difference"] + reach
     table["shows"] = (table["low"] > 0) | (table["high"] < 0)

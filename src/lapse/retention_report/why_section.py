@@ -37,7 +37,7 @@ def _behaviour(whys: Whys) -> PageSection:
         f"Why they leave: what they did in the {days} days before", said or [none],
         tables=[Grid(("behaviour", "leavers", "comparable stayers", "difference (interval)"), rows)] if rows else [],
         notes=["Leavers are held against stayers of the same cutoff, tenure, number of orders and silence; what went before "
-               "need not be the cause. The intervals are over resampled customers, 95 % for all behaviours together."],
+               "need not be the cause. The intervals are over resampled customers, 95% for all behaviours together."],
     )  # fmt: skip
 
 

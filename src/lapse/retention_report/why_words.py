@@ -164,12 +164,12 @@ def theme_sentences(themes: pd.DataFrame, after: pd.DataFrame) -> list[str]:
     sentences = []
     for row in whole.sort_values(["texts", "theme"], ascending=[False, True]).to_dict("records"):
         name = str(row["theme"]).replace("_", " ")
-        text = (f"{name}: {row['share']:.0f} % of the comments ({row['texts']:,}), of them {row['complaints']:,} complaints "
+        text = (f"{name}: {row['share']:.0f}% of the comments ({row['texts']:,}), of them {row['complaints']:,} complaints "
                 f"and {row['praises']:,} praise.")  # fmt: skip
         later = outcome.get((row["theme"], COMPLAINT))
         if later is not None and later["customers"] >= FEWEST_SAID and pd.notna(later["others_rate"]):
-            text += (f" Of {later['customers']:,} who had complained about it, {later['churn_rate']:.1f} % churned later "
-                     f"(95 %: {later['low']:.1f} to {later['high']:.1f}), of the others at the same time "
-                     f"{later['others_rate']:.1f} %.")  # fmt: skip
+            text += (f" Of {later['customers']:,} who had complained about it, {later['churn_rate']:.1f}% churned later "
+                     f"(95%: {later['low']:.1f} to {later['high']:.1f}), of the others at the same time "
+                     f"{later['others_rate']:.1f}%.")  # fmt: skip
         sentences.append(text)
     return sentences

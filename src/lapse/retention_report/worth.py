@@ -88,7 +88,7 @@ def acceptable_churn(start: pd.DataFrame, end: pd.DataFrame, kind: str | None) -
 
     In percent: of the customers active at the start, those who are not active at the end and were unprofitable in the year
     before. Null where that is known of nobody. Worked example: of 100 customers 15 lapse, 6 of whom cost more than they
-    brought: 6 %.
+    brought: 6%.
     """
     was = start[start["is_active"]]
     still = end["is_active"].reindex(was.index, fill_value=False).astype(bool)

@@ -91,7 +91,7 @@ def fill_in(text: str, row: Mapping[str, float], typical: float) -> str | None:
 
     None where it would say nothing or mislead: where a number in it is null, where the two numbers that it compares are
     printed alike, where a difference is printed as nothing, where a share of the customer's peers or own past is printed
-    as 0 %, and for a negative amount (more was returned than bought).
+    as 0%, and for a negative amount (more was returned than bought).
     """
     values = {**row, "others": typical}
     printed: list[tuple[str, str]] = []

@@ -46,7 +46,7 @@ def present(findings: Iterable[Finding | None]) -> list[Finding]:
 def share_of(part: float, whole: float) -> str:
     """Return a share in per cent as text; a small one keeps its digits."""
     percent = 100 * part / whole if whole else 0.0
-    return f"{percent:.1f} %" if percent == 0 or percent >= 0.1 else f"{percent:.2g} %"
+    return f"{percent:.1f}%" if percent == 0 or percent >= 0.1 else f"{percent:.2g}%"
 
 
 def plural(count: int, one: str, more: str = "") -> str:

@@ -103,7 +103,7 @@ def report_text(report: UsabilityReport) -> str:
 
 def compared_sentence(row: ComparedDefinition) -> str:
     """Return what one of the definitions compared calls churned, in a sentence."""
-    recover = f"{share_text(row.recovered)} of them are back at {RECOVERED} % of their own level in as many days after"
+    recover = f"{share_text(row.recovered)} of them are back at {RECOVERED}% of their own level in as many days after"
     lost = f", and {share_text(row.lost_spend)} of all lost spend is theirs" if row.lost_spend is not None else ""
     ranked = f"; best told beforehand by {row.best_number} (AUROC {row.auroc:.3f})" if row.auroc is not None else ""
     return (f"Of {row.customers:,} customers with a level of their own, {share_of(row.churn_rate, 1)} {row.what} "

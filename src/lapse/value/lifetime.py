@@ -100,7 +100,7 @@ class TriedOut:
         """The error in words."""
         way = "too much" if self.expected > self.came else "too little"
         return (f"told on {self.cutoff} for the {self.days} days after it, of {self.customers:,} customers: "
-                f"{self.expected:,.0f} expected and {self.came:,.0f} came, {abs(self.error):.1f} % {way}; per customer off "
+                f"{self.expected:,.0f} expected and {self.came:,.0f} came, {abs(self.error):.1f}% {way}; per customer off "
                 f"by {self.mean_absolute_error:,.2f} on average, ranks agree by {self.rank_correlation:.2f}")  # fmt: skip
 
 

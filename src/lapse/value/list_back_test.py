@@ -26,7 +26,7 @@ class ListBackTest:
     profit: float
     """In the currency of the data, after all costs."""
     profit_interval: tuple[float, float] | None
-    """95 %, over customers."""
+    """95%, over customers."""
     contact_cost: float
     incentive_cost: float
     usual_order: float | None
@@ -45,7 +45,7 @@ class ListBackTest:
         low, high = self.profit_interval or (self.profit, self.profit)
         did = "lost" if self.loses else "earned"
         return (f"at {self.test_cutoff} such a list of {self.listed:,} would have {did} {abs(self.profit):,.0f} in all "
-                f"(95 % {low:+,.0f} to {high:+,.0f})")  # fmt: skip
+                f"(95% {low:+,.0f} to {high:+,.0f})")  # fmt: skip
 
     def last_time(self, did: str) -> str | None:
         """Return what became of the customers listed then; `did`: what churning was. None where it is not known."""

@@ -68,7 +68,7 @@ def resampled_errors(came: Floats, expected: Mapping[str, Floats], rounds: int, 
 
 
 def value_cards(test: pd.DataFrame, expected: Mapping[str, Floats], rounds: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Return the card of each expectation on retained test customers, with 95 % intervals over customers.
+    """Return the card of each expectation on retained test customers, with 95% intervals over customers.
 
     A baseline's card says by how much the model's error is smaller than its own (`error_reduction`), above 0 when it is.
     """
@@ -89,14 +89,14 @@ def value_cards(test: pd.DataFrame, expected: Mapping[str, Floats], rounds: int,
 def beats_last_year(cards: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
     """Return whether the model is used, and the sentence that says why.
 
-    Its MAE must be smaller than that of last year's spend, the whole 95 % interval of the difference above 0; and its
+    Its MAE must be smaller than that of last year's spend, the whole 95% interval of the difference above 0; and its
     RMSE, which a few large customers dominate, must not be shown to be larger.
     """
     if OURS not in cards or "error_reduction" not in cards[BASELINE]:
         return False, "there was too little to learn a model from"
     mae, rmse = (cards[BASELINE]["error_reduction"][metric] for metric in ("mae", "rmse"))
     ours, theirs = cards[OURS]["mae"], cards[BASELINE]["mae"]
-    numbers = f"mean error {ours:,.2f} against {theirs:,.2f}, 95 % interval of the difference {mae[0]:,.2f} to {mae[1]:,.2f}"
+    numbers = f"mean error {ours:,.2f} against {theirs:,.2f}, 95% interval of the difference {mae[0]:,.2f} to {mae[1]:,.2f}"
     if mae[0] <= 0:
         return False, f"the model is not shown to be better than last year's spend ({numbers})"
     if rmse[1] < 0:

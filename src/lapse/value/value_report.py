@@ -171,7 +171,7 @@ def campaign(
 ) -> dict[str, Any]:
     """Return what contacting the test customers would have earned.
 
-    Per ranking: the length planned from risks alone, what it earns by the outcomes, with a 95 % interval over
+    Per ranking: the length planned from risks alone, what it earns by the outcomes, with a 95% interval over
     customers, and the length that hindsight would have chosen. The planned one is the honest figure.
     """
     churn_risk, expected_margin, churned = tested.churn_risk, tested.expected_margin, tested.churned
@@ -234,7 +234,7 @@ def print_summary(report: Mapping[str, Any]) -> None:
     best, by_risk = outcome["ranked_by"][RANKING], outcome["ranked_by"]["churn_risk"]
     low, high = best["profit_interval"]
     LOG.info(f"profit: contacting {best['planned_length']:,} of {outcome['customers']:,} customers at "
-          f"{outcome['test_cutoff']}, by {RANKING}, earns {best['profit']:,.0f} (95 % {low:,.0f} to {high:,.0f}); by "
+          f"{outcome['test_cutoff']}, by {RANKING}, earns {best['profit']:,.0f} (95% {low:,.0f} to {high:,.0f}); by "
           f"churn_risk {by_risk['profit']:,.0f}, everybody {outcome['profit_of_contacting_everybody']:,.0f}")  # fmt: skip
     worst = min(outcome["sensitivity"], key=lambda row: row["profit_as_planned"])
     LOG.info(f"profit: what would hurt that plan most is {worst['assumption']} {worst['change']:+.0%}: "

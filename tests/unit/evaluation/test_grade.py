@@ -101,7 +101,7 @@ def test_the_gate_grants_chance() -> None:
 
 
 def test_the_level_is_what_log_odds_lack() -> None:
-    """54.4 % for everybody where 59.8 % came: logit(.598) - logit(.544) = .2206; its error is 1 / sqrt(n p (1 - p))."""
+    """54.4% for everybody where 59.8% came: logit(.598) - logit(.544) = .2206; its error is 1 / sqrt(n p (1 - p))."""
     churned = np.repeat([1, 0], [598, 402])
     level = measure_level(np.arange(1000), churned, np.full(1000, 0.544))
     assert level is not None and level.by == pytest.approx(0.2206, abs=1e-4)

@@ -50,7 +50,7 @@ def test_the_page_says_who_stays_and_loads_nothing(engine: Engine) -> None:
     assert not re.search(r"https?:|<script|<link|@import|url\(|src=", page)
     text = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S)))
     assert re.search(r"Of the \d+ customers who were active before 2024-12-01, [\d.]+ % still were on 2024-12-31", text)
-    assert re.search(r"The CRR of the last whole month is [\d.]+ points (below|above) your target of 95 %", text)
+    assert re.search(r"The CRR of the last whole month is [\d.]+ points (below|above) your target of 95%", text)
     assert "By region, 2024-12" in text and "Of new customers, " in text and "had ordered a second time" in text
     assert "Beside it." in text and "(gone)" not in text
     assert page == page_of(engine, *shop(), by=["region"], target_crr=95), "the same bytes"
@@ -65,7 +65,7 @@ def test_ages_before_anybody_ordered_again_are_not_said() -> None:
     curve = pd.DataFrame(
         {"days": [45, 50], "at_risk": [20, 10], "share": [10.0, 25.0], "low": [3.0, 9.0], "high": [30.0, 50.0]}
     )
-    assert "20 new customers, 25.0 % by day 50 (95 %: 9.0 to 50.0)" in (second_order_text(curve) or "")
+    assert "20 new customers, 25.0% by day 50 (95%: 9.0 to 50.0)" in (second_order_text(curve) or "")
     assert second_order_text(curve.head(0)) is None
 
 
@@ -73,10 +73,10 @@ def test_an_alert_is_a_sentence(engine: Engine) -> None:
     row = {"segmented_by": "region", "segment": "north", "period_kind": "month", "period_start": date(2024, 3, 1),
            "period_end": date(2024, 3, 31), "alert": "fell", "customers": 1200, "crr": 80.0, "strict_retention": 71.2,
            "usual_strict": 80.4, "standard_errors": 4.1}  # fmt: skip
-    assert alert_text(row) == ("The month from 2024-03-01 to 2024-03-31 of region north: 71.2 % of 1,200 customers stayed, where "
-                               "80.4 % was usual: 4.1 standard errors less.")  # fmt: skip
+    assert alert_text(row) == ("The month from 2024-03-01 to 2024-03-31 of region north: 71.2% of 1,200 customers stayed, where "
+                               "80.4% was usual: 4.1 standard errors less.")  # fmt: skip
     assert alert_text(row | {"segmented_by": "all", "alert": "below_floor", "crr": 12.0}).endswith(
-        "31: a CRR of 12.0 % lies below the floor (retention.warn_below)."
+        "31: a CRR of 12.0% lies below the floor (retention.warn_below)."
     )
     figures = measure(engine, roll_up(log_of(engine, *shop()[:1])), YEAR, Retention(active_days=30), mode="lapse")
     assert trend_of(figures.always_on.figures, []) is None

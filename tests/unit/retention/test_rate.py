@@ -101,7 +101,7 @@ def test_strict_retention_and_churn_rate_add_up_where_all_lengths_are_the_same(e
     found = beside(engine, ChurnWindows(30, 30), 30)
     assert (found.churn.cutoff_date, found.churn.eligible, found.churn.churned) == (date(2024, 1, 31), 3, 2)
     assert found.retention.strict_retention == pytest.approx(100 * (1 - found.churn.churn_rate))
-    assert "is 33.3 %, the churn rate 66.7%: of the same customers, so they add up to 100 %" in found.sentence
+    assert "is 33.3%, the churn rate 66.7%: of the same customers, so they add up to 100%" in found.sentence
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_elsewhere_a_sentence_says_why_they_do_not_add_up(
     engine: Engine, windows: ChurnWindows, active_days: int, why: str
 ) -> None:
     found = beside(engine, windows, active_days)
-    assert not found.adds_up and found.sentence.endswith(".") and "They do not add up to 100 %, because" in found.sentence
+    assert not found.adds_up and found.sentence.endswith(".") and "They do not add up to 100%, because" in found.sentence
     assert why in found.sentence
 
 
@@ -134,7 +134,7 @@ def test_the_report_holds_both_side_by_side_and_says_that_it_is_a_pause(engine: 
     )
     written = read_json(tmp_path / "r.json")
     assert written["beside_churn"]["strict_retention"] == pytest.approx(100 * (1 - written["beside_churn"]["churn_rate"]))
-    assert written["churn_means"][0].startswith("This is a pause, not a loss: 91 % (90 % to 93 % by cutoff) of those silent")
+    assert written["churn_means"][0].startswith("This is a pause, not a loss: 91% (90% to 93% by cutoff) of those silent")
 
 
 def test_periods_with_a_gap_of_months_are_left_out(engine: Engine) -> None:

@@ -101,7 +101,7 @@ def test_an_expected_margin_is_less_what_serving_costs() -> None:
 
 
 def test_acceptable_churn_by_hand() -> None:
-    """Of 100 customers 15 lapse, 6 of whom cost more than they brought: 6 % would be left if only they had gone."""
+    """Of 100 customers 15 lapse, 6 of whom cost more than they brought: 6% would be left if only they had gone."""
     index = pd.Index([f"c{n:02}" for n in range(100)])
     margin = [-1.0 if n < 6 or n >= 90 else 1.0 for n in range(100)]
     start = pd.DataFrame({"is_active": True, "margin_after_cost": margin, "rfm": ["new"] * 50 + ["loyal"] * 50}, index=index)

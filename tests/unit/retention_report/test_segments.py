@@ -44,7 +44,7 @@ def test_the_best_tenth_by_hand() -> None:
 
 
 def test_customers_count_in_the_segment_where_they_were() -> None:
-    """Loyal 60: 50 stay, 5 slip, 5 lapse; at risk 40: 30 stay, 10 lapse. By the end it would be 100 % and 70 %."""
+    """Loyal 60: 50 stay, 5 slip, 5 lapse; at risk 40: 30 stay, 10 lapse. By the end it would be 100% and 70%."""
     became = [("loyal", "loyal")] * 50 + [("loyal", "at_risk")] * 5 + [("loyal", "lost")] * 5
     became += [("at_risk", "at_risk")] * 30 + [("at_risk", "lost")] * 10
     index = pd.Index([f"c{n}" for n in range(100)])

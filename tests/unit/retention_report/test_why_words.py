@@ -112,10 +112,10 @@ def test_who_complained_is_held_against_the_others_at_the_same_cutoff(engine: En
     assert (whole.loc["north", "texts"], whole.loc["all", "texts"], whole.loc["all", "complaints"]) == (4, 11, 10)
     assert themes[(themes["segment"] == "all") & (themes["period_kind"] == "quarter")]["texts"].sum() == 11
     (few,) = theme_sentences(themes, found.reset_index())
-    assert few == "delivery: 100 % of the comments (11), of them 10 complaints and 1 praise."
+    assert few == "delivery: 100% of the comments (11), of them 10 complaints and 1 praise."
     (sentence,) = theme_sentences(themes, found.reset_index().assign(customers=lambda rows: rows["customers"] * 10))
-    assert sentence.startswith("delivery: 100 % of the comments (11), of them 10 complaints and 1 praise. Of 80 who had complained "
-                               "about it, 75.0 % churned later (95 %: ")  # fmt: skip
+    assert sentence.startswith("delivery: 100% of the comments (11), of them 10 complaints and 1 praise. Of 80 who had complained "
+                               "about it, 75.0% churned later (95%: ")  # fmt: skip
     nobody = comments(engine, validated(engine, FEEDBACK, []), None, CUTOFF, READY, None)
     assert churned_after(engine, activity, nobody, [CUTOFF], PERIOD, ASKED).empty
     assert theme_sentences(themes_by_segment(nobody, segments), found.head(0).reset_index()) == []

@@ -97,7 +97,7 @@ def test_options_take_the_place_of_what_was_measured(tmp_path: Path) -> None:
 
 
 def test_the_cost_of_winning_a_customer_by_hand() -> None:
-    """10,000 of advertising for 200 customers, leads at 1.50 of which 5 % become customers, 10 to welcome: 50 + 30 + 10."""
+    """10,000 of advertising for 200 customers, leads at 1.50 of which 5% become customers, 10 to welcome: 50 + 30 + 10."""
     parts = Acquisition(advertising_a_year=10_000, per_lead=1.5, conversion=0.05, welcome_discount=10)
     first = [AS_OF - timedelta(days=1)] * 200 + [AS_OF - timedelta(days=400)] * 50
     rows = pd.DataFrame({"first_seen": pd.to_datetime(pd.Series(first))})

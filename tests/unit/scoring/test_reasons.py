@@ -145,9 +145,7 @@ def test_a_share_is_said_only_of_enough_days_or_people() -> None:
     assert enough == ["last ordered 30 days ago; 100% of those who came when they did ordered since",
                       "100% of their ratings are lukewarm"]  # fmt: skip
     ranked = BY_NAME["rank_of_orders"].entry.reason
-    assert fill_in(ranked, {"purchase_days_count": 1, "rank_of_orders": 0.001}, np.nan) is None, (
-        "0 % is no share to speak of"
-    )
+    assert fill_in(ranked, {"purchase_days_count": 1, "rank_of_orders": 0.001}, np.nan) is None, "0% is no share to speak of"
 
 
 def test_a_weekday_is_unusual_only_where_it_is_rarer_than_by_chance() -> None:

@@ -58,7 +58,7 @@ def test_who_renews_in_time_has_not_churned_even_when_the_renewal_ends_soon(chec
                for row in terms(f"renews {n}", (0, LAST_CUTOFF + 14), (LAST_CUTOFF + 17, LAST_CUTOFF + 20))]  # fmt: skip
     (finding,) = check(staying(60) + renewed)
     assert (finding.severity, finding.count) == ("stop", 0)
-    assert "120 customers held a running subscription, and 0 (0.0 %) of them lost it" in finding.message
+    assert "120 customers held a running subscription, and 0 (0.0%) of them lost it" in finding.message
 
 
 def test_only_reasons_that_count_are_churn(check) -> None:

@@ -76,9 +76,9 @@ def test_joins_with_several_matches_and_none_are_found(engine: Engine, tmp_path:
     findings = check_identity(checked)
     several, without = the(findings, "join_multiplies"), the(findings, "join_without_match")
     assert (several.severity, several.count, several.sample_keys) == (severity, 2, ("o1", "o2"))
-    assert "2 of 4 rows (50.0 %) have several matches in orders.csv on order_id: the join added 3 rows." in several.message
+    assert "2 of 4 rows (50.0%) have several matches in orders.csv on order_id: the join added 3 rows." in several.message
     assert (without.severity, without.count, without.sample_keys) == ("warning", 1, ("o9",))
-    assert "1 of 4 rows (25.0 %) have no match in orders.csv on order_id." in without.message
+    assert "1 of 4 rows (25.0%) have no match in orders.csv on order_id." in without.message
     assert "<th>added by joins</th>" in report_page(report_on(checked))
 
 

@@ -33,7 +33,7 @@ def test_one_time_buyers_warn_and_stop(check, returning: int, severity: str | No
     finding = found(check(returning_buyers(returning)), "one_time_buyers")
     assert (finding.severity if finding else None) == severity
     if finding:
-        assert f"{100 - returning} of 100 customers ({100 - returning:.1f} %) bought on one day only" in finding.message
+        assert f"{100 - returning} of 100 customers ({100 - returning:.1f}%) bought on one day only" in finding.message
 
 
 def test_a_stop_means_that_no_model_can_be_trained(engine: Engine, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_expected_days_stay_finite_where_digits_end() -> None:
 
 
 def test_contract_days_by_hand() -> None:
-    """At a risk of 75 % in 2 days half are left after each: 1/2 + 1/4 + 1/8 days of the next 3."""
+    """At a risk of 75% in 2 days half are left after each: 1/2 + 1/4 + 1/8 days of the next 3."""
     assert contract_days(np.array([0.75, 0.0, 1.0]), 2, 3).tolist() == [0.875, 3, 0]
 
 
@@ -94,5 +94,5 @@ def test_last_year_goes_on_by_hand() -> None:
 
 def test_an_error_is_said_in_words() -> None:
     tried = TriedOut(BG_NBD, CUTOFF, 90, 10, 110.0, 100.0, 3.5, 0.8, 1.0)
-    assert tried.error == pytest.approx(10) and "110 expected and 100 came, 10.0 % too much" in tried.sentence
+    assert tried.error == pytest.approx(10) and "110 expected and 100 came, 10.0% too much" in tried.sentence
     assert np.isnan(TriedOut(BG_NBD, CUTOFF, 90, 10, 1.0, 0.0, 1.0, 0.0, 1.0).error)

@@ -150,7 +150,7 @@ VALUE = load_settings(ROOT / "params.yaml").value
 def test_costs_that_are_auto_follow_a_usual_order() -> None:
     auto = VALUE.model_copy(update={"contact_cost": "auto", "incentive_cost": "auto"})
     costs = CampaignCosts.of(auto, 43.21)
-    assert (costs.contact_cost, costs.incentive_cost) == (0.43, 4.3), "1 % and 10 %, in two digits"
+    assert (costs.contact_cost, costs.incentive_cost) == (0.43, 4.3), "1% and 10%, in two digits"
     assert CampaignCosts.of(VALUE.model_copy(update={"contact_cost": 1.0, "incentive_cost": 10.0})).incentive_cost == 10
     assert np.isnan(CampaignCosts.of(auto).expected_cost(np.array([0.5]))).all(), "without money nothing is known"
     with pytest.raises(SettingsError, match=r"value\.budget is set, but the costs are auto"):
