@@ -20,7 +20,11 @@ from lapse.history.activity.rollup import Activity, read_activity, write_activit
 from lapse.history.profile import DataProfile
 from lapse.labels import write_labels
 from lapse.retention.rate import retention_periods
+from lapse.retention_report.loyalty import Programme, programme_orders
 from lapse.retention_report.segments import Segmented
+from lapse.retention_report.themes import described_themes
+from lapse.retention_report.why_behaviour import Question, before_cutoff
+from lapse.retention_report.why_words import comments
 from lapse.retention_report.worth import Worth
 from lapse.scoring.score import recent_history
 from lapse.snapshots import cutoffs_in, write_snapshots
@@ -53,6 +57,9 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
             engine, activity, snapshots, windows=windows, period=log.period, step_days=28, max_cutoffs=log.cutoffs
         )
         write_labels(engine, snapshots, activity, folder / "labels", windows=windows, last_complete_day=last)
+        question = Question(30, windows, log.inputs)
+        seen = before_cutoff(activity, cutoffs_in(snapshots)[-1], log.period, question)
+        engine.write(seen, folder / "before_leaving.parquet", ("customer_id",))
         crr = retention_periods(activity, log.period, windows.active_days, mode)
         pd.DataFrame([period.to_row() for period in crr]).to_parquet(folder / "crr.parquet")
     write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)
@@ -60,6 +67,11 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
     recent = engine.frame(recent_history(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
     recent.to_parquet(out / "recent.parquet")
     _worth(engine, activity, log).to_parquet(out / "worth.parquet")
+    said = comments(engine, engine.read(log.validated / "feedback.parquet"), log.scale, last, described_themes({}), None)
+    said.to_parquet(out / "said.parquet")
+    orders, joined = programme_orders(engine, activity, log.period, Programme((*log.inputs.event_types, "none")[0], 30))
+    orders.to_parquet(out / "programme.parquet")
+    joined.sort_index().rename("day").reset_index().to_parquet(out / "joined.parquet")
     return out
 
 

@@ -61,7 +61,7 @@ class Effect:
 
 def loyalty_effect(engine: Engine, activity: Mapping[str, ir.Table], period: Period, programme: Programme) -> Effect:
     """Return the effect of joining on orders and spend; no rows with fewer than FEWEST members that can be measured."""
-    orders, joined = _orders(engine, activity, period, programme)
+    orders, joined = programme_orders(engine, activity, period, programme)
     trials = _trials(orders, joined, period, programme)
     member = trials["member"].to_numpy(dtype=bool)
     empty = Effect(pd.DataFrame(columns=list(LOYALTY.names)), len(joined), int(member.sum()), None)
@@ -76,7 +76,7 @@ def loyalty_effect(engine: Engine, activity: Mapping[str, ir.Table], period: Per
     return Effect(pd.DataFrame(rows)[list(LOYALTY.names)], len(joined), int(member.sum()), int(np.ceil(needed)))
 
 
-def _orders(
+def programme_orders(
     engine: Engine, activity: Mapping[str, ir.Table], period: Period, programme: Programme
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Return the order days of members and of a sample of the others, and customer -> day of joining, in days."""

@@ -80,7 +80,7 @@ def _customers(
     """Return a row per eligible customer and last order: churned, the group compared within, and every behaviour."""
     frames, largest = [], 1
     for cutoff in sorted(cutoffs):
-        found = engine.frame(_at(activity, cutoff, period, question))
+        found = engine.frame(before_cutoff(activity, cutoff, period, question))
         largest = max(largest, len(found))
         picked = pd.util.hash_array(found["customer_id"].to_numpy(dtype=object)).astype("float64") / 2.0**64
         frames.append(found[picked < MOST_ROWS / (largest * len(cutoffs))].assign(cutoff_date=str(cutoff)))
@@ -101,7 +101,7 @@ def _customers(
     return rows
 
 
-def _at(activity: Mapping[str, ir.Table], cutoff: date, period: Period, question: Question) -> ir.Table:
+def before_cutoff(activity: Mapping[str, ir.Table], cutoff: date, period: Period, question: Question) -> ir.Table:
     """Return a row per eligible customer of a mature cutoff, from no row after it."""
     last, windows = ibis.literal(cutoff, type="date"), question.windows
     eligible = population(activity, cutoff, windows, period)

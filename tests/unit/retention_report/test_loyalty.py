@@ -10,7 +10,7 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.windows import Period
-from lapse.retention_report.loyalty import Effect, Programme, _orders, _trials, loyalty_effect, loyalty_sentences
+from lapse.retention_report.loyalty import Effect, Programme, _trials, loyalty_effect, loyalty_sentences, programme_orders
 from tests.conftest import NUMBERS, loaded
 
 FIRST, DAYS = date(2023, 1, 1), 540
@@ -86,7 +86,7 @@ def test_an_order_is_a_trial_until_the_joining_order_which_is_in_no_outcome(engi
     ])  # fmt: skip
     events = pd.DataFrame({"customer_id": ["member", "later"], "event_type": "joined_club",
                            "activity_date": [pd.Timestamp(FIRST) + pd.Timedelta(days=day) for day in (208, 240)]})  # fmt: skip
-    found = _trials(*_orders(engine, tables(engine, {"purchase_days": orders, "event_days": events}), PERIOD, PROGRAMME),
+    found = _trials(*programme_orders(engine, tables(engine, {"purchase_days": orders, "event_days": events}), PERIOD, PROGRAMME),
                     PERIOD, PROGRAMME)  # fmt: skip
     rows = found.assign(day=found["day"] - (FIRST - date(1970, 1, 1)).days).set_index(["customer_id", "day"])
     assert rows["member"].to_dict() == {("later", 200): False, ("later", 240): True, ("member", 200): False,

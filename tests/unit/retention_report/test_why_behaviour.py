@@ -13,7 +13,7 @@ from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.windows import ChurnWindows, Period, mature_cutoffs
 from lapse.features.family import Inputs
-from lapse.retention_report.why_behaviour import Question, _at, behaviour_sentences, leavers_behaviour
+from lapse.retention_report.why_behaviour import Question, before_cutoff, behaviour_sentences, leavers_behaviour
 from tests.conftest import log_of, roll_up
 
 FIRST, DAYS = date(2023, 1, 1), 500
@@ -81,7 +81,7 @@ def test_no_row_after_the_cutoff_changes_what_a_customer_did(engine: Engine) -> 
                                       for number in range(40))],
         "feedback": [row for row in rows["feedback"] if row["rated_at"] < later],
     }  # fmt: skip
-    seen = [engine.frame(_at(roll_up(log_of(engine, **given)), cutoff, PERIOD, ASKED)).sort_values("customer_id", ignore_index=True)
+    seen = [engine.frame(before_cutoff(roll_up(log_of(engine, **given)), cutoff, PERIOD, ASKED)).sort_values("customer_id", ignore_index=True)
             for given in (rows, more)]  # fmt: skip
     pd.testing.assert_frame_equal(seen[0], seen[1])
     assert len(seen[0]) > 20 and (pd.to_datetime(seen[0]["anchor"]) <= pd.Timestamp(cutoff)).all()
