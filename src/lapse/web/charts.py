@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from matplotlib.ticker import MaxNLocator
+
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 200, 52, 8, 10, 26
 MOST_LABELS = 12
 
@@ -42,7 +44,8 @@ def bars_of(title: str, labels: Sequence[str], values: Sequence[float], *, unit:
 
 
 def _chart(title: str, labels: Sequence[str], values: Sequence[float], unit: str, least: float, *, as_bars: bool) -> Chart:
-    most = max([*values, least + 1e-9])
+    steps = MaxNLocator(nbins=3).tick_values(min([*values, least]), max([*values, least + 1e-9]))
+    least, most = float(steps[0]), float(steps[-1])
     step = (WIDTH - LEFT - RIGHT) / max(1, len(values))
     high = HEIGHT - TOP - BOTTOM
 
@@ -52,7 +55,7 @@ def _chart(title: str, labels: Sequence[str], values: Sequence[float], unit: str
     xs = [LEFT + step * (number + 0.5) for number in range(len(values))]
     every = 1 + (len(labels) - 1) // MOST_LABELS
     shown = [(x, label) for number, (x, label) in enumerate(zip(xs, labels, strict=True)) if number % every == 0]
-    ticks = [(y(value), f"{value:,.3g}{unit}") for value in (least, (least + most) / 2, most)]
+    ticks = [(y(value), f"{value:,.6g}{unit}") for value in map(float, steps)]
     points = [(x, y(value), f"{label}: {value:,.4g}{unit}") for x, value, label in zip(xs, values, labels, strict=True)]
     bars = [
         (x - step * 0.38, y(value), step * 0.76, HEIGHT - BOTTOM - y(value)) for x, value in zip(xs, values, strict=True)

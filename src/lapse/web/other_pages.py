@@ -62,7 +62,7 @@ class OtherPages:
         months, risks = found.months, [one for one in found.past if one["churn_risk"] is not None]
         orders = bars_of("Orders by month", [one["month"] for one in months], [one["orders"] for one in months])
         risk = line_of("Churn risk at past scorings, in per cent", [one["day"] for one in risks],
-                       [100 * one["churn_risk"] for one in risks], unit=" %")  # fmt: skip
+                       [100 * one["churn_risk"] for one in risks], unit="%")  # fmt: skip
         return page(request, "customer.html", customer=found, orders=orders if months else None,
                     risk=risk if len(risks) > 1 else None, **frame(now))  # fmt: skip
 
@@ -101,7 +101,7 @@ class OtherPages:
             return as_csv(months, "retention")
         strict = [one["strict_retention"] for one in months]
         chart = line_of("Of the customers active at the start of each month, the share still active at its end, in per cent",
-                        [one["period_start"][:7] for one in months], strict, unit=" %",
+                        [one["period_start"][:7] for one in months], strict, unit="%",
                         least=max(0.0, min(strict, default=0.0) - 5))  # fmt: skip
         reports = self._reports("retention_report.html", "retention.html")
         return page(request, "retention.html", told=told, months=months, chart=chart if months else None, reports=reports,
