@@ -841,8 +841,9 @@ CUSTOMER_WORTH = Table(
         Column("service", "text", "service_sensitive: in the last 365 days a case for the service (features.service and "
                "open_cases), or a rating in the lowest third of its scale; else others, or unknown where nothing says so."),
         Column("tenure", "text", "How long they have been customers; unknown where the log began after them."),
-        Column("best_by_spend", "text", "best: the tenth who spent most, of those who spent anything in the last 365 days."),
-        Column("best_by_orders", "text", "The same by orders."),
+        Column("best_by_spend", "text", "best: the tenth who spent most, of those who spent anything in the last 365 days; "
+               "unknown without money."),
+        Column("best_by_orders", "text", "The same by orders; unknown without any."),
         Column("best_by_reviews", "text", "The same by ratings; unknown without feedback."),
         Column("best_by_referrals", "text", "The same by events of retention_report.referral_events; unknown without them."),
         Column("deal_share", "number", "Of the order lines of the last 365 days, those with money off.", "share",

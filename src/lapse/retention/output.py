@@ -19,6 +19,9 @@ DECIMALS = 6
 def write_table(rows: pd.DataFrame, table: Table, folder: Path) -> None:
     """Write the rows of a table, sorted by its key, as Parquet and as CSV under the name that the table's path gives."""
     wanted = rows[list(table.names)].sort_values(list(table.key), ignore_index=True)
+    # A count beside nulls would be written with decimals.
+    counts = [column.name for column in table.columns if column.type == "count"]
+    wanted = wanted.astype(dict.fromkeys(counts, "float64")).astype(dict.fromkeys(counts, "Int64"))
     schema = pa.schema([(column.name, ARROW[column.type]) for column in table.columns])
     name = Path(table.path).stem
     with atomic_write(folder / f"{name}.parquet") as temporary:

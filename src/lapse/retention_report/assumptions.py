@@ -36,6 +36,8 @@ def measured(now: pd.DataFrame, start: pd.DataFrame | None, acquisition: Acquisi
     spend_of_new = float(new["clv"].mean()) * YEAR_DAYS / section.clv_days / share if len(new) and share > 0 else np.nan
     whose_new = (f"mean lifetime value of the {len(new):,} who came lately, over {section.clv_days} days, for a year"
                  if len(new) else "nobody came lately who can be told to be new")  # fmt: skip
+    if like["spend"].isna().all():
+        whose = whose_new = "the data have no amounts"
     cost = acquisition.total
     parts = " + ".join(f"{name} {part:,.2f}" for name, part in acquisition.parts.items())
     return Measured(
@@ -62,7 +64,7 @@ def _cost_to_keep(now: pd.DataFrame, settings: Settings) -> tuple[float, str]:
     risky = now[now["risk_band"].notna() & now["risk_band"].ne(LOW)]
     stay = settings.value.acceptance_rate * float(risky["churn_risk"].sum())
     if not stay or risky["expected_cost"].isna().all():
-        return np.nan, "nobody is at risk, or section value of params says no costs"
+        return np.nan, "nobody is at risk, or nothing says what contacting them costs"
     return float(risky["expected_cost"].sum()) / stay, (
         f"contacting the {len(risky):,} at medium or high risk, by section value: cost / those expected to stay for it"
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lapse.core.errors import LapseError
 from lapse.core.tables import BOTTOM_LINE, BOTTOM_LINE_ASSUMPTIONS, BOTTOM_LINE_SENSITIVITY
-from lapse.retention_report.section import amount
+from lapse.retention_report.section import amount, whole
 
 POINTS = (1.0, 5.0, 10.0)
 CHANGES = (-0.5, 0.5)
@@ -91,7 +92,8 @@ def break_even(assumed: Assumptions) -> float:
 def sensitivity(assumed: Assumptions, points: float) -> pd.DataFrame:
     """Return a row per known assumption and change (tables.BOTTOM_LINE_SENSITIVITY): one is changed at a time."""
     rows = []
-    for name in (name for name in OF_MARGIN if not np.isnan(getattr(assumed, name))):
+    known = [name for name in OF_MARGIN if not np.isnan(getattr(assumed, name))]
+    for name in known if not np.isnan(bottom_line(assumed, points).margin_after_cost) else []:
         for change in CHANGES:
             other = bottom_line(replace(assumed, **{name: getattr(assumed, name) * (1 + change)}), points)
             rows.append((name, change, points, other.margin_after_cost, other.margin_of_new_after_cost, other.advantage))
@@ -133,12 +135,14 @@ class Measured:
         """Return the bottom line as a person reads it: assumptions, points, sensitivity."""
         lines = ["Assumptions (change any by the option of its name):"]
         for row in self.table().to_dict("records"):
-            shown = "not known" if pd.isna(row["value"]) else amount(row["value"])
+            shown = shown_value(row) if pd.notna(row["value"]) else "not known"
             option = f"--{row['assumption'].replace('_', '-')}"
             lines.append(f"  {option:<19} {shown:>10}  {row['meaning']}: {row['source']}")
         lines += ["", *(sentence(self.values, one) for one in points), "", *verdict(self.values)]
         middle = points[len(points) // 2]
         changed = sensitivity(self.values, middle)
+        if changed.empty:
+            return "\n".join(lines)
         lines += ["", f"Were an assumption wrong by half, {middle:g} points would leave in a year:"]
         for row in changed.to_dict("records"):
             won = "" if pd.isna(row["won"]) else f", as many won anew {amount(row['won'])}"
@@ -146,10 +150,16 @@ class Measured:
         return "\n".join(lines)
 
 
+def shown_value(row: Mapping[Any, Any]) -> str:
+    """Return the value of a row of tables.BOTTOM_LINE_ASSUMPTIONS as text: customers whole, money with its small change."""
+    return whole(row["value"]) if row["assumption"] == "customers" else amount(row["value"])
+
+
 def sentence(assumed: Assumptions, points: float) -> str:
     """Return what points of retention are worth, in a sentence."""
     line = bottom_line(assumed, points)
-    what = f"{points:g} point{'' if points == 1 else 's'} of retention: {line.customers:,.0f} customers more a year on"
+    customers = f"{line.customers:,.0f} customer{'' if round(line.customers) == 1 else 's'}"
+    what = f"{points:g} point{'' if points == 1 else 's'} of retention: {customers} more a year on"
     if np.isnan(line.revenue):
         return f"{what}; without amounts in the data it is not known what they bring."
     kept = (f"{what}, {amount(line.revenue)} of revenue and {amount(line.margin)} of margin a year, "
@@ -165,6 +175,9 @@ def verdict(assumed: Assumptions) -> list[str]:
     limit = break_even(assumed)
     if np.isnan(limit):
         return []
+    if assumed.cost_to_keep > assumed.margin:
+        return [f"Keeping one more costs {amount(assumed.cost_to_keep)} and brings {amount(assumed.margin)} a year: at "
+                "these costs it does not pay for itself within the year."]  # fmt: skip
     if limit < 0:
         return [
             "A new customer brings less than a kept one leaves after its cost: winning one is not worth more at any price."

@@ -29,7 +29,9 @@ class Bought:
     """What an amount would buy, spent on contacting the active customers of a segment."""
 
     segment: str
-    contacts: float
+    contacts: int
+    cost: float
+    """Of these contacts: no more than there are customers at stake."""
     kept: float
     """Expected: contacts x risk x value.acceptance_rate."""
     margin: float
@@ -49,7 +51,9 @@ def bought_in(segment: str, customers: pd.DataFrame, saving: float, acceptance_r
     if taken.empty:
         return None
     kept = acceptance_rate * float(taken["churn_risk"].sum())
-    return Bought(segment, len(taken), kept, acceptance_rate * float(taken["gain"].sum()))
+    return Bought(
+        segment, len(taken), float(taken["expected_cost"].sum()), kept, acceptance_rate * float(taken["gain"].sum())
+    )
 
 
 def cost_section(reported: Reported, settings: Settings) -> PageSection:
@@ -106,9 +110,11 @@ def _moved(reported: Reported, saving: float, settings: Settings) -> Grid | None
     if not bought:
         return None
     best = bought[0]
-    rows = [(named(one.segment), whole(one.contacts), f"{one.kept:,.1f}", amount(one.margin)) for one in bought]
+    rows = [
+        (named(one.segment), whole(one.contacts), amount(one.cost), f"{one.kept:,.1f}", amount(one.margin)) for one in bought
+    ]
     return Grid(
-        ("spent on", "contacts", "customers kept", f"their margin in {settings.value.value_days} days"), rows,
-        f"The {amount(saving)} would buy most with {named(best.segment)}: {best.kept:,.1f} customers kept, who bring "
-        f"{amount(best.margin)}",
+        ("spent on", "contacts", "their cost", "customers kept", f"their margin in {settings.value.value_days} days"), rows,
+        f"Of the {amount(saving)}, {amount(best.cost)} spent on customers among {named(best.segment)} would keep "
+        f"{best.kept:,.1f} of them, who bring {amount(best.margin)}",
     )  # fmt: skip

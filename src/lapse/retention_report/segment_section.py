@@ -40,14 +40,14 @@ def headline(reported: Reported) -> list[str]:
     customers, spend = (sum(row[name] for row in rows if pd.notna(row[name])) for name in ("customers", "spend"))
     if spend > 0:
         best = max(rows, key=lambda row: row["spend"] if pd.notna(row["spend"]) else 0)
-        sentences.append(f"{named(best['segment']).capitalize()} are {best['customers'] / customers:.0%} of the customers "
-                         f"and bring {best['spend'] / spend:.0%} of the year's spend.")  # fmt: skip
+        sentences.append(f"The segment {named(best['segment'])} holds {best['customers'] / customers:.0%} of the customers "
+                         f"and {best['spend'] / spend:.0%} of the year's spend.")  # fmt: skip
     lost = {row["segment"]: row["customers_at_start"] - row["retained"] for row in rows if pd.notna(row["retained"])}
     if sum(lost.values()) > 0:
         most = max(rows, key=lambda row: lost.get(row["segment"], 0))
         sentences.append(f"Of the {sum(lost.values()):,.0f} customers lost since {reported.start}, "
-                         f"{lost[most['segment']]:,.0f} were {named(most['segment'])} then: "
-                         f"{percent(most['strict_retention'])} of these stayed.")  # fmt: skip
+                         f"{lost[most['segment']]:,.0f} were in the segment {named(most['segment'])} then, of which "
+                         f"{percent(most['strict_retention'])} stayed.")  # fmt: skip
     return sentences or ["The log is too short to say what became of whom."]
 
 
@@ -101,7 +101,9 @@ def _grid(rows: list[dict[Any, Any]], *, deals: bool = False) -> Grid:
             NOTHING if pd.isna(row["mean_risk"]) else f"{row['mean_risk']:.1%}", amount(row["mean_clv"]),
         ]  # fmt: skip
         cells.append([*shown, percent(row["deal_share"])] if deals else shown)
-    return Grid((*HEAD, "lines with money off") if deals else HEAD, cells)
+    head = (*HEAD, "lines with money off") if deals else HEAD
+    known = [place for place in range(len(head)) if any(row[place] != NOTHING for row in cells)]
+    return Grid([head[place] for place in known], [[row[place] for place in known] for row in cells])
 
 
 def _moves(reported: Reported) -> list[Grid]:

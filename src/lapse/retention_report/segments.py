@@ -14,8 +14,8 @@ segments: an R of 1 to 5 (5: ordered last), and FM, the mean of the fifths of or
     needs_attention   R 1 or 2, FM at least 3: good customers who have become quiet
 
 The first that holds. A fifth is that of the active customers of the day: 1 + floor(5 x the share of them with a smaller
-value), so that equal values are in the same one. Where nobody orders (contracts alone), who is left is loyal after a year,
-promising before.
+value, equal ones counting half), so that equal values are in the same one, and all alike are in the middle. Where nobody
+orders (contracts alone), who is left is loyal after a year, promising before.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class Segmented:
         told = bool(self.trouble) or self.profile.rating_scale is not None
         rows["service"] = np.where(sensitive, SERVICE_SENSITIVE, OTHERS) if told else UNKNOWN
         rows["tenure"] = self._tenures(rows, today)
-        rows["best_by_spend"] = best_tenth(rows["spend"])
-        rows["best_by_orders"] = best_tenth(rows["orders"])
+        rows["best_by_spend"] = best_tenth(rows["spend"]) if rows["spend"].notna().any() else UNKNOWN
+        rows["best_by_orders"] = best_tenth(rows["orders"]) if rows["orders"].any() else UNKNOWN
         rows["best_by_reviews"] = best_tenth(rows["reviews"]) if self.profile.rating_scale else UNKNOWN
         rows["best_by_referrals"] = best_tenth(rows["referrals"]) if self.settings.referral_events else UNKNOWN
         return rows
@@ -216,13 +216,13 @@ def deal_share_of(rows: pd.DataFrame) -> float:
 
 
 def fifths(values: pd.Series) -> pd.Series:
-    """Return 1 to 5 for each known value: 1 + floor(5 x the share of the known ones that are smaller); null stays null.
+    """Return 1 to 5 for each known value: 1 + floor(5 x the share that is smaller, equal ones counting half); else null.
 
-    10, 20, 30, 40, 50 are 1 to 5; of 1, 1, 1, 2, 3 the ones are 1, the two 4, the three 5.
+    10, 20, 30, 40, 50 are 1 to 5; of 1, 1, 1, 2, 3 the ones are 2, the two 4, the three 5; of all equal ones each is 3.
     """
     known = values.notna().sum()
-    # Whole numbers: five times a rank never falls just below a fifth.
-    return (5 * (values.rank(method="min") - 1) // known + 1) if known else values
+    # Whole numbers: the smaller ones twice and the equal ones once. So nothing falls just below a fifth.
+    return (5 * (2 * values.rank() - 1) // (2 * known) + 1) if known else values
 
 
 def best_tenth(values: pd.Series) -> pd.Series:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from lapse.core.settings import Settings
-from lapse.retention_report.bottom_line import POINTS, lines_of, sensitivity, sentence, verdict
-from lapse.retention_report.section import NOTHING, Bars, Grid, PageSection, amount, percent, whole
+from lapse.retention_report.bottom_line import POINTS, lines_of, sensitivity, sentence, shown_value, verdict
+from lapse.retention_report.section import Bars, Grid, PageSection, amount, percent, whole
 from lapse.retention_report.segment_section import RFM, named, rows_of
 from lapse.retention_report.segments import CLASSES
 from lapse.retention_report.stage import Reported
@@ -33,7 +33,7 @@ def _bottom_line(reported: Reported) -> PageSection:
     assumed = reported.assumed
     lines = lines_of(assumed.values)
     rows = [(f"{row['points']:g}", *(whole(row[name]) for name in SHOWN)) for row in lines.to_dict("records")]
-    given = [(row["meaning"], NOTHING if pd.isna(row["value"]) else amount(row["value"]), row["source"])
+    given = [(row["meaning"], shown_value(row), row["source"])
              for row in assumed.table().to_dict("records")]  # fmt: skip
     middle = POINTS[1]
     is_known = not pd.isna(assumed.values.acquisition_cost)
@@ -46,8 +46,8 @@ def _bottom_line(reported: Reported) -> PageSection:
         tables=[
             Grid(HEAD, rows),
             Grid(("assumption", "value", "where it comes from"), given, "What this rests on", (2,)),
-            Grid(("assumption", "changed by", *(CHANGED[name] for name in shown)), changed,
-                 f"What {middle:g} points leave in a year, were an assumption wrong by half"),
+            *([Grid(("assumption", "changed by", *(CHANGED[name] for name in shown)), changed,
+                    f"What {middle:g} points leave in a year, were an assumption wrong by half")] if changed else []),
         ],
         notes=["A point: of 100 customers active now, one more is still a customer a year on. Figures are of a whole year "
                "of those kept or won; the command lapse bottom-line changes any assumption."],

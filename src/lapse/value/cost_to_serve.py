@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,13 @@ class ServedCosts:
         covered = min(YEAR_DAYS, profile.period.history_days(as_of))
         return np.asarray(days * (delivered / YEAR_DAYS + counted / covered))
 
+    @cached_property
+    def _price(self) -> Mapping[str, float]:
+        """Event type of the data -> what one costs."""
+        where = "retention_report.cost_to_serve.per_event"
+        return {kind: cost for name, cost in self.costs.per_event.items()
+                for kind in kinds_meant([name], self.event_types, where)}  # fmt: skip
+
     def _counted(self, engine: Engine, activity: Mapping[str, ir.Table], window: Window) -> pd.DataFrame:
         """Return the costs of each item that is counted, a column each."""
         costs = self.costs
@@ -131,8 +139,7 @@ class ServedCosts:
         return contacts[inside].groupby("customer_id").size()
 
     def _events(self, engine: Engine, event_days: ir.Table, window: Window) -> pd.Series:
-        price = {kind: cost for name, cost in self.costs.per_event.items()
-                 for kind in kinds_meant([name], self.event_types, "retention_report.cost_to_serve.per_event")}  # fmt: skip
+        price = self._price
         days: Any = event_days
         days = days.filter(in_window(days, window) & days.event_type.isin([*price, ""]))
         counted = engine.frame(days.group_by("customer_id", "event_type").aggregate(events=days.events.sum()))

@@ -127,7 +127,8 @@ def test_the_page_says_what_is_known_of_costs(engine: Engine, tmp_path: Path, kn
     rows["customers"] = [row | {"cost_to_serve": None} for row in rows["customers"]]
     here = told(engine, rows, tmp_path, [f"c{n:02}" for n in range(9)])
     here.profile.columns["transactions"].remove("cost")
-    given = settings(retention_report={"cost_to_serve": {"per_order": 30, "per_event": {"opened": 1}}} if known else {})
+    costs = {"cost_to_serve": {"per_order": 30, "per_event": {"opened": 1}}} if known else {}
+    given = settings(retention_report={"period_days": 400, **costs})
     found = report(engine, here.activity, here.profile, given, here.scores, here.validated)
     section = cost_section(found, given)
     if not known:

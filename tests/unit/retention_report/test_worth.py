@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from lapse.cli import app
 from lapse.core.engine import Engine
 from lapse.core.errors import LapseError
 from lapse.core.retention_report_settings import Acquisition
@@ -31,7 +33,8 @@ from lapse.retention_report.bottom_line import (
 from lapse.retention_report.clv import acquisition_cost
 from lapse.retention_report.page import write_page
 from lapse.retention_report.section import PageSection
-from lapse.retention_report.stage import Reported, report, write_reported
+from lapse.retention_report.stage import Reported, report, write_metrics, write_reported
+from tests.conftest import ROOT
 from tests.unit.outreach.shop import AS_OF, Rows, raw_rows, settings, told
 
 HERE = Assumptions(2000, 400, 100, 20, 400, 100, 60)
@@ -40,7 +43,7 @@ ODD = "<script>alert(1)</script>"
 
 def reported(engine: Engine, folder: Path, rows: Rows, **section: object) -> Reported:
     here = told(engine, rows, folder, [f"c{n:02}" for n in range(12)])
-    given = settings(retention_report=section)
+    given = settings(retention_report={"period_days": 400, **section})
     return report(engine, here.activity, here.profile, given, here.scores, here.validated)
 
 
@@ -74,6 +77,7 @@ def test_what_is_not_known_is_said_and_not_made_up() -> None:
         "Keeping a customer is worth 40.00 more a year."
     )
     assert "not worth more at any price" in verdict(replace(HERE, margin_of_new=10))[0]
+    assert "does not pay for itself" in verdict(replace(HERE, margin=10))[0]
     assert "not known what they bring" in sentence(replace(HERE, spend=np.nan), 1)
 
 
@@ -153,3 +157,36 @@ def test_the_page_and_the_tables_say_the_same(engine: Engine, tmp_path: Path) ->
     assert "nan" not in text.lower().replace("maintenance", "") and "None" not in text
     assert "Winning a customer costs 5.00 (welcome discount 5.00)" in text
     assert sentence(found.assumed.values, 1) in text and "customers cost more than they bring" in text
+
+
+def test_a_log_too_short_for_a_period_says_what_it_can(engine: Engine, tmp_path: Path) -> None:
+    """One customer, one order, and a period longer than the history: nothing to compare with, nothing fitted, no error."""
+    rows: Rows = {name: [] for name in raw_rows(1, customers=0)}
+    rows["lines"] = [{"customer_id": "c00", "ordered_at": f"{AS_OF} 12:00:00", "order_id": "1", "amount": 10, "cost": 6,
+                      "is_return": False}]  # fmt: skip
+    here = told(engine, rows, tmp_path, ["c00"])
+    given = settings(retention_report={"period_days": 3000, "clv_days": 3000})
+    found = report(engine, here.activity, here.profile, given, here.scores, here.validated)
+    assert found.start is None and found.retention.empty and found.moves.empty and len(found.customers) == 1
+    write_reported(found, tmp_path / "out")
+    write_metrics(found, tmp_path / "out.json")
+    write_page(found, [], tmp_path / "page.html", given)
+    text = (tmp_path / "page.html").read_text()
+    assert "holds 100% of the customers and 100% of the year&#39;s spend" in text and "customers lost since" not in text
+    assert "nan" not in re.sub(r"<[^>]+>", " ", text)
+
+
+def test_the_command_says_the_bottom_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    write_table(
+        Measured(HERE, dict.fromkeys(NAMES, "measured")).table(), BOTTOM_LINE_ASSUMPTIONS, tmp_path / "data/retention_report"
+    )
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["bottom-line", "--points", "2", "--margin", "50"])
+    assert said.exit_code == 0
+    assert (
+        "2 points of retention: 40 customers more a year on, 16,000 of revenue and 2,000 of margin a year, 1,200 after"
+        in said.stdout
+    )
+    assert re.search(r"--margin +50\.00 .*given as an option", said.stdout)
+    assert CliRunner().invoke(app, ["bottom-line", "--points", "-1"]).exit_code == 2
