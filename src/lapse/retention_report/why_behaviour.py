@@ -182,14 +182,14 @@ def _means(sums: Any, counts: Any) -> tuple[Floats, Floats]:
 def behaviour_sentences(table: pd.DataFrame, days: int, windows: ChurnWindows) -> list[str]:
     """Return a sentence per behaviour that tells leavers from stayers, the most telling first."""
     said = {one.name: one for one in BEHAVIOURS}
-    until = "they fell silent" if windows.mode == "lapse" else "the cutoff"
+    until = "their last order" if windows.mode == "lapse" else "the last cutoff"
     sentences = []
     for row in table[table["shows"].astype(bool)].to_dict("records"):
         one = said[row["behaviour"]]
         unit = " points" if one.unit == POINTS else ""
         what = one.what.format(days=days, twice=2 * days)
         sentences.append(
-            f"{one.more if row['difference'] > 0 else one.less}: up to when {until}, {row['leavers']:.1f}"
+            f"{one.more if row['difference'] > 0 else one.less}: in the {days} days up to {until}, {row['leavers']:.1f}"
             f"{' %' if one.unit == POINTS else ''} {what}; of comparable stayers {row['stayers']:.1f}"
             f"{' %' if one.unit == POINTS else ''} (difference {row['difference']:+.1f}{unit}, {row['low']:+.1f} to "
             f"{row['high']:+.1f})."

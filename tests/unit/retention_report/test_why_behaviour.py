@@ -68,7 +68,7 @@ def test_a_planted_cause_comes_first_and_nothing_else_appears(engine: Engine) ->
     (said,) = behaviour_sentences(found, 90, WINDOWS)
     first = found.iloc[0]
     assert said.startswith(
-        f"More of the leavers had trouble: up to when they fell silent, {first['leavers']:.1f}% of them had"
+        f"More of the leavers had trouble: in the 90 days up to their last order, {first['leavers']:.1f}% of them had"
     )
 
 
