@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from lapse.core.tables import WHY_DRIVERS
-from lapse.features.causes import CAUSES, WITHOUT_WORDS
+from lapse.features.causes import CAUSES, NOTHING_UNUSUAL, WITHOUT_WORDS
 
 REASONS = ("reason_1_code", "reason_2_code", "reason_3_code")
 FEWEST, STANDS_OUT = 30, 1.25
@@ -18,7 +18,7 @@ def model_drivers(scores: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame:
     `scores`: tables.SCORES; who has no reason is not counted. `segments`: by customer_id, a column for each kind of them;
     a customer who is not in it is in none.
     """
-    with_reason = scores[scores["reason_1_code"].notna()]
+    with_reason = scores[scores["reason_1_code"].notna() & (scores["reason_1_code"] != NOTHING_UNUSUAL)]
     said = with_reason.melt("customer_id", list(REASONS), "place", "cause").dropna(subset="cause")
     said = said[~said["cause"].isin(WITHOUT_WORDS)]
     if said.empty:
@@ -52,7 +52,8 @@ def driver_sentences(drivers: pd.DataFrame) -> list[str]:
     others = others[(others["above"] >= STANDS_OUT) & (others["named"] >= FEWEST / 3)]
     for (by, segment), rows in others.groupby(["segmented_by", "segment"], sort=True):
         row = rows.sort_values(["above", "cause"], ascending=[False, True]).iloc[0]
-        sentences.append(f"{by} {segment}: {_said(row['cause'])} is a reason for {row['share']:.0f}% of "
+        named_segment = f"{str(segment).replace('_', ' ')} ({str(by).replace('_', ' ')})"
+        sentences.append(f"{named_segment}: {_said(row['cause'])} is a reason for {row['share']:.0f}% of "
                          f"{int(row['customers']):,}, against {usual[row['cause']]:.0f}% of everybody.")  # fmt: skip
     return sentences
 

@@ -16,8 +16,9 @@ from lapse.retention_report.why_words import COMPLAINT, theme_sentences
 
 MOST_QUARTERS, MOST_REASONS = 6, 12
 NOBODY_ASKED = (
-    "Nobody was asked, or no answer is delivered. `lapse export recent_leavers --for survey` writes those who left lately "
-    "and may be asked, with room for their answers, and says how these are read in again."
+    "Nobody was asked, or no answer is delivered. With recent_leavers in lists.declared, lapse export recent_leavers "
+    "--for survey writes those who left lately and may be asked, with room for their answers, and says how these are read "
+    "in again."
 )
 
 

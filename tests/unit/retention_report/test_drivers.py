@@ -24,7 +24,7 @@ def test_causes_are_counted_once_per_customer_and_by_segment() -> None:
     assert found.loc[("region", "south", "silence"), "customers"] == 50, "who has no reason is not counted"
     first, *others = driver_sentences(found.reset_index())
     assert first.startswith("Of 90 customers with a reason, most often: no order for longer than usual")
-    assert others == ["region north: complaints, open tickets, failed payments is a reason for 75% of 40, against 33% of "
+    assert others == ["north (region): complaints, open tickets, failed payments is a reason for 75% of 40, against 33% of "
                       "everybody."]  # fmt: skip
     assert len(driver_sentences(model_drivers(scores, segments.head(0)))) == 1, "without segments"
     assert driver_sentences(model_drivers(scores.iloc[90:], segments)) == []
