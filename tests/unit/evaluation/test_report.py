@@ -33,7 +33,7 @@ from tests.unit.model.shop import shop_experiment, shop_rows
 
 PROFILE = DataProfile(Period(date(2023, 1, 1), date(2024, 8, 1), date(2024, 8, 1)), {"transactions": ["amount"]})
 SEGMENTS = {f"c{n:04}": "<b>gold</b>" if n < 20 else "silver" for n in range(150)}
-OWN_NUMBERS = {5, 10, 20, 95, 0, 1, SMALL, SMALL_CLASS}
+OWN_NUMBERS = {5, 10, 20, 0.95, 0, 1, SMALL, SMALL_CLASS}
 """Numbers of the page's own words: tops of the list, 95% intervals, what is right, which groups are small."""
 
 

@@ -49,7 +49,7 @@ def test_the_page_says_who_stays_and_loads_nothing(engine: Engine) -> None:
     assert ODD not in page and "&lt;script&gt;" in page
     assert not re.search(r"https?:|<script|<link|@import|url\(|src=", page)
     text = unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S)))
-    assert re.search(r"Of the \d+ customers who were active before 2024-12-01, [\d.]+ % still were on 2024-12-31", text)
+    assert re.search(r"Of the \d+ customers who were active before 2024-12-01, [\d.]+% still were on 2024-12-31", text)
     assert re.search(r"The CRR of the last whole month is [\d.]+ points (below|above) your target of 95%", text)
     assert "By region, 2024-12" in text and "Of new customers, " in text and "had ordered a second time" in text
     assert "Beside it." in text and "(gone)" not in text

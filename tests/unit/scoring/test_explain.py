@@ -35,7 +35,7 @@ def test_what_raises_the_risk_and_what_speaks_against_it(engine: Engine) -> None
         raise AssertionError("the scores hold the reasons")
 
     text = customer_text(engine, DAYS, SCORES, "ann", never)
-    assert "Churn risk 60.0 % (high) as of 2024-02-01, number 1 of 2" in text
+    assert "Churn risk 60.0% (high) as of 2024-02-01, number 1 of 2" in text
     assert "because: last ordered 24 days ago\n  against it: spent 12 in the last 30 days\n" in text
     assert "\n  expected margin if kept 50.00, value at stake 30.00; contacting earns -1.25\n" in text
     assert "History: 3 orders on 2 days, 2024-01-01 to 2024-01-08" in text

@@ -128,9 +128,10 @@ def test_scoring_computes_what_the_model_and_its_reasons_read(trained: Path, mon
 
 
 def test_the_night_refuses_and_publishes_nothing(lacking: tuple[Workspace, str], tmp_path: Path) -> None:
-    error = run("score", "--out", str(tmp_path / "out"))
+    error = run("score", "--log", "text", "--out", str(tmp_path / "out"))
     assert error.exit_code == 4 and lacking[1] in str(error)
-    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    left = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and path.suffix != ".lock"}
+    assert left == {"failed.json", "lapse.prom"}, "what failed, and nothing else"
 
 
 def test_explain_refuses(lacking: tuple[Workspace, str]) -> None:
