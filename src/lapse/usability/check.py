@@ -57,6 +57,10 @@ def check_delivery(
     silence = followed.comeback(windows).share if followed else None
     best_first = candidates(rhythm, windows)
     by_rhythm = rhythm.is_known and not is_contract
+    proposed, compared = propose(tried, best_first, rhythm, max_comeback) if by_rhythm else None, windows
+    if proposed is not None and not tried[0].can_train:
+        # Windows under which nothing can be learned say nothing of silence and decline either.
+        compared, silence = proposed.windows, proposed.comeback_share
     if is_contract:
         learnable, foresight = check_contracts(
             delivery, windows, step_days=step_days, max_cutoffs=max_cutoffs, counted_reasons=counted_reasons
@@ -78,8 +82,8 @@ def check_delivery(
         has_orders=delivery.has_orders,
         rhythm=rhythm,
         rhythm_windows=best_first[0] if by_rhythm else None,
-        proposed=propose(tried, best_first, rhythm, max_comeback) if by_rhythm else None,
-        compared=None if is_contract else compare_definitions(delivery, windows, silence, max_comeback),
+        proposed=proposed,
+        compared=None if is_contract else compare_definitions(delivery, compared, silence, max_comeback),
         by_days=followed.by_days if followed else 0,
         max_comeback=max_comeback,
         tried=tuple(sorted(tried, key=lambda each: (each.windows.active_days, each.windows.horizon_days, each.step_days))),

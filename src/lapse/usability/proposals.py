@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lapse.comeback import FOLLOWED_CUTOFFS, STEP_DAYS, FollowUp
-from lapse.core.windows import LADDER, ChurnWindows, Period, nearest_rung
+from lapse.core.windows import LADDER, ChurnWindows, Period
 from lapse.usability.definitions import ROLES, TriedDefinition, fitting_cutoffs, independent_cutoffs
 from lapse.usability.delivery import CheckedDelivery
 
@@ -26,7 +27,8 @@ MOSTLY_GONE = 0.80
 # As many as one takes in at a glance.
 MOST_TRIED = 9
 # Where a definition takes more than two years to see that somebody left, the business has changed meanwhile.
-LENGTHS = tuple(days for days in LADDER if days <= 730)
+# Between half a year and a year lies the usual half-yearly visit with some delay: dentists, services, lenses.
+LENGTHS = tuple(sorted({*(days for days in LADDER if days <= 730), 270}))
 WEEK = 7
 
 
@@ -105,7 +107,8 @@ def candidates(rhythm: Rhythm, current: ChurnWindows) -> list[ChurnWindows]:
 
 
 def _rung(days: int) -> int:
-    return min(nearest_rung(days), len(LENGTHS) - 1)
+    """Return the place of the length nearest to some days, by their ratio."""
+    return min(range(len(LENGTHS)), key=lambda place: abs(math.log(LENGTHS[place] / max(days, 1))))
 
 
 def step_for(windows: ChurnWindows, period: Period) -> int:

@@ -205,3 +205,14 @@ def test_a_terminal_does_not_obey_what_a_delivery_calls_its_columns(tmp_path: Pa
     )
     said = CliRunner().invoke(app, ["init", str(tmp_path / "shop"), "--data", "../in"]).output
     assert "not used" in said and "\x1b" not in said and "\x07" not in said
+
+
+def test_customers_by_other_names(tmp_path: Path) -> None:
+    """A practice's patients, a club's members: whoever buys is a customer."""
+    for who, order in (("Patiëntnummer", "Afspraaknr"), ("Mitgliedsnr", "Buchungsnr"), ("Donor ID", "Donation ID")):
+        folder = delivered(
+            tmp_path / plain_name(who),
+            {"a.csv": f"{order};{who};Datum;Betrag\n1;p1;05-01-2024;32,50\n2;p2;16-01-2024;48,10\n"},
+        )
+        (found,) = propose(folder).tables
+        assert (found.table, found.columns["customer_id"], found.columns["order_id"]) == ("transactions", who, order)

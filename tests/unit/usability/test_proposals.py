@@ -51,6 +51,15 @@ def test_yearly_donors_are_proposed_more_than_a_year(engine: Engine, tmp_path: P
     assert f"retention.active_days {active} and value.value_days {active} or more" in report_text(donors)
 
 
+def test_half_yearly_visitors_are_proposed_less_than_a_year(engine: Engine, tmp_path: Path) -> None:
+    """A dentist's patients: 180 days are their rhythm, and a year leaves too few cutoffs of a log of four."""
+    patients = report_on(delivery(engine, tmp_path, regulars(182, 1400, customers=700, misses=0.1, leaves=0.12)))
+    assert patients.proposed is not None
+    assert patients.proposed.params["churn.horizon_days"] == 270
+    assert patients.meaning(patients.proposed).is_loss
+    assert patients.compared is not None and "for 270 days" in patients.compared.rows[0].what
+
+
 def test_weekly_wholesale_is_not_proposed_a_week(engine: Engine, tmp_path: Path) -> None:
     weekly = report_on(delivery(engine, tmp_path, regulars(7, 300, customers=500, misses=0.1, leaves=0.04)))
     assert weekly.proposed is not None
