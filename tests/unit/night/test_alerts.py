@@ -154,6 +154,18 @@ def test_apprise_takes_every_other_url(hook: Hook, tmp_path: Path) -> None:
     assert path.startswith("/notify") and body["title"] == "failed" and body["message"] == "why <b>"
 
 
+@pytest.mark.parametrize("url", ["https://[hooks.example/secret", "smtp://ann:se\u2100cret@host/?to=a@b.example"])
+def test_a_url_that_cannot_be_read_changes_nothing_and_is_not_shown(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(URLS, url)
+    with pytest.raises(LapseError, match="the night's own error"), watched(tmp_path, "score"):
+        raise LapseError("the night's own error")
+    with watched(tmp_path, "score"):
+        pass
+    assert "could not be told" in caplog.text and "secret" not in caplog.text and "cret@" not in caplog.text
+
+
 def test_without_anybody_to_tell_nothing_is_written_and_damage_is_told_anew(hook: Hook, tmp_path: Path) -> None:
     Alerts(tmp_path, "").problem("score", "failed", "why")
     assert list(tmp_path.iterdir()) == []
