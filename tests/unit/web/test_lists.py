@@ -13,6 +13,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import python_calamine
 
@@ -171,6 +173,34 @@ def test_an_empty_list_and_an_empty_filter_say_so(served: Served) -> None:
     assert "Nobody is on this list today." in served.ask("/lists/second_order").text
     assert "Nobody on the list passes this filter." in served.ask("/lists/at_risk?q=zzz").text
     assert "Off: it needs ratings." in served.ask("/lists/lukewarm").text
+
+
+def test_attributes_of_any_name_and_value_are_filtered_and_counted_as_they_are(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "here")
+    path = root / "nightly" / f"as_of={YESTERDAY}" / "lists" / CUSTOMERS
+    rows = pd.read_parquet(path)
+    values = [("unknown", None, "left", "right")[number % 4] for number in range(len(rows))]
+    pq.write_table(pa.Table.from_pandas(rows.assign(attribute_segment=values, attribute_q="x", attribute_many=[
+        f"v{number}" for number in range(len(rows))]), preserve_index=False), path)  # fmt: skip
+    with serving(root) as page:
+        facets = page.ask("/lists/at_risk.json").json["facets"]
+        counts = facets["attribute_segment"]
+        assert [value for value, _ in counts if value == "unknown"] == ["unknown"] and sum(n for _, n in counts) == LISTED
+        for value, count in counts:
+            assert page.ask(f"/lists/at_risk.json?attribute_segment={value}").json["people"] == count
+        assert page.ask("/lists/at_risk.json?segment=gold").json["people"] == dict(facets["segment"])["gold"]
+        assert page.ask("/lists/at_risk.json?attribute_q=x").json["people"] == LISTED
+
+
+def test_numbers_of_a_filter_stay_as_they_were_asked_for(served: Served) -> None:
+    found = served.ask("/lists/at_risk.json?min_value=1,234.56789&budget=1234567.5").json
+    assert found["filter"] == [["min_value", "1234.56789"], ["budget", "1234567.5"]]
+    assert served.ask("/lists/at_risk.json?contacts=1,200").json["filter"] == [["contacts", "1200"]]
+    page = served.ask("/lists/at_risk?budget=1234567.5&min_value=12.345678").text
+    assert "min_value=12.345678&amp;budget=1234567.5" in page
+    assert 'value="1234567.5"' in page and 'value="12.345678"' in page
+    for wrong in ("1,50", "1.234,50", "12,34,567", "1_000", "nan", "inf", "1e400", "\u0661"):
+        assert served.ask(f"/lists/at_risk?{urlencode({'budget': wrong})}").status == 400, wrong
 
 
 def test_what_stands_in_the_data_is_text(tmp_path: Path) -> None:
