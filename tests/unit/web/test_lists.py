@@ -19,10 +19,12 @@ import pytest
 import python_calamine
 
 from lapse.core.settings import load_settings
-from lapse.outreach.exports import export_list
+from lapse.outreach.exports import SINCE, export_list
 from lapse.outreach.stage import CUSTOMERS, DECISIONS, HEADS
+from lapse.scoring.consent import consent_of
 from lapse.value.profit import best_subset
 from lapse.web import downloads
+from lapse.workspace import Workspace
 from tests.unit.web.conftest import LISTED, PAGE, TODAY, Served, serving, workspace
 
 YESTERDAY = TODAY - timedelta(days=1)
@@ -80,12 +82,13 @@ def test_a_marketer_finds_a_list_narrows_it_and_takes_exactly_what_was_shown(ser
 def test_the_whole_list_is_the_file_of_lapse_export(served: Served) -> None:
     lists = load_settings(served.root / "params.yaml").lists
     for wanted in ("csv", "analyst"):
-        whole = export_list(folder_of(served), lists, "at_risk", wanted, lambda _: None)  # type: ignore[arg-type]
+        whole = export_list(folder_of(served), lists, "at_risk", wanted, lambda _: None, lambda: None)  # type: ignore[arg-type]
         page = served.ask("/lists/at_risk")
         got = served.ask("/lists/at_risk/export", {"view": view_of(page.text), "for": wanted})
         assert got.text == whole.text and got.headers["x-rows"] == str(whole.rows)
     assert (
-        served.ask("/lists/at_risk.csv").text == export_list(folder_of(served), lists, "at_risk", "csv", lambda _: None).text
+        served.ask("/lists/at_risk.csv").text
+        == export_list(folder_of(served), lists, "at_risk", "csv", lambda _: None, lambda: None).text
     )
 
 
@@ -190,6 +193,28 @@ def test_attributes_of_any_name_and_value_are_filtered_and_counted_as_they_are(t
             assert page.ask(f"/lists/at_risk.json?attribute_segment={value}").json["people"] == count
         assert page.ask("/lists/at_risk.json?segment=gold").json["people"] == dict(facets["segment"])["gold"]
         assert page.ask("/lists/at_risk.json?attribute_q=x").json["people"] == LISTED
+
+
+def test_who_takes_a_yes_back_is_in_no_file_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = workspace(tmp_path / "here")
+    path = root / "nightly" / f"as_of={YESTERDAY}" / "lists" / CUSTOMERS
+    PAGE.write_table(pd.read_parquet(path).assign(consent="given"), PAGE.SCORED_CUSTOMERS.columns, path)
+    with serving(root) as page:
+        ids = [row["customer_id"] for row in page.ask("/lists/at_risk.json?per=1000").json["customers"]]
+        said = pd.DataFrame({"customer_id": ids[1:], "valid_from": None, "consent": [False, *[True] * (LISTED - 2)]})
+        monkeypatch.setattr(Workspace, "consent_now", lambda _: consent_of(said, TODAY))
+        assert [row["customer_id"] for row in rows_of(page.ask("/lists/at_risk.csv").text)] == ids[2:]
+        assert [row["customer_id"] for row in rows_of(page.ask("/lists/at_risk.csv?contacts=5").text)] == ids[2:5]
+        preview = page.ask("/lists/at_risk/export?for=analyst").text
+        assert f"{LISTED} people chosen; the file has {LISTED - 2} rows; left out: 2 without consent since" in preview
+        got = page.ask("/lists/at_risk/export", {"for": "xlsx"})
+        rows = python_calamine.load_workbook(io.BytesIO(got.body)).get_sheet_by_name("at_risk").to_python()
+        first = next(number for number, row in enumerate(rows) if row[0] == "Rank") + 1
+        assert len(rows) - first == LISTED - 2 == int(got.headers["x-rows"]) and "who still agrees" in str(rows)
+        assert json.loads((root / "exports.jsonl").read_text(encoding="utf-8").splitlines()[0])["rows"] == LISTED - 2
+    lists = load_settings(root / "params.yaml").lists
+    whole = export_list(path.parent, lists, "at_risk", "csv", lambda _: None, lambda: consent_of(said, TODAY))
+    assert [row["customer_id"] for row in rows_of(whole.text)] == ids[2:] and whole.left_out[SINCE] == 2
 
 
 def test_numbers_of_a_filter_stay_as_they_were_asked_for(served: Served) -> None:
