@@ -406,7 +406,7 @@ class Workspace:
 
     def consent_now(self) -> ConsentRecord | None:
         """Return what the delivered customers say of consent, read anew; None without any. Withdrawals are not in it."""
-        from lapse.scoring.consent import delivered_consent
+        from lapse.outreach.exports import delivered_consent
 
         return delivered_consent(self.sources, self.settings.business_timezone, self.today(), self.paths.validated)
 

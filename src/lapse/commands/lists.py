@@ -39,9 +39,8 @@ def at_risk(
     rules = here.list_rules()
     off = kept_off_before(here.paths.lists)
     rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}), off=off)
-    made = make_list(
-        here.scores(), rules, None if form == "table" else here.delivered_columns(here.settings.lists.read_along)
-    )
+    columns = None if form == "table" else here.delivered_columns(here.settings.lists.read_along)
+    made = make_list(here.scores(), rules, columns)
     if (newer := newest_lists(here.paths.lists, Archive(NIGHTLY))) != here.paths.lists:
         typer.echo(f"This list is of the last `dvc repro`; a newer one, of `lapse score`, is in {newer}.", err=True)
     listed = made.listed

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from lapse.core.consent import GIVEN
+from lapse.core.engine import open_duckdb
 from lapse.core.errors import SettingsError
 from lapse.core.files import read_json
 from lapse.core.list_settings import Lists
-from lapse.core.tables import nearest
+from lapse.core.source_settings import Sources
+from lapse.core.tables import CUSTOMERS, nearest
+from lapse.history.validation.customer_columns import read_consent
 from lapse.outreach.customer_columns import columns_on
 from lapse.outreach.decisions import Decisions
 from lapse.outreach.export import list_as_csv
 from lapse.outreach.layouts import Exported, Tool, in_layout
 from lapse.outreach.listed import analyst_rows, listed_rows
 from lapse.outreach.stage import HEADS, read_made
-from lapse.scoring.consent import ConsentRecord, may_contact
+from lapse.scoring.consent import ConsentRecord, consent_of, may_contact
 
 Delivered = Callable[[Sequence[str]], pd.DataFrame | None]
 """Given names of delivered columns of the customers, reads them (Workspace.delivered_columns)."""
@@ -109,3 +113,11 @@ def plain_rows(
 def of_customers(customers: pd.DataFrame, delivered: pd.DataFrame | None) -> pd.DataFrame | None:
     """Return delivered columns as `columns_on` the day of the scored customers."""
     return columns_on(delivered, customers[["customer_id"]].assign(cutoff_date=customers["as_of"]))
+
+
+def delivered_consent(sources: Sources, timezone: str, today: date, data: Path) -> ConsentRecord | None:
+    """Return what the delivered customers say of consent today, read anew as `read_consent` does; None without any."""
+    if CUSTOMERS.name not in sources.tables:
+        return None
+    with open_duckdb() as engine:
+        return consent_of(read_consent(engine, sources, timezone, today, data), today)

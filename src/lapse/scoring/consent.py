@@ -10,14 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from lapse.core.consent import GIVEN, REFUSED, UNKNOWN, WITHDRAWN
-from lapse.core.engine import open_duckdb
 from lapse.core.logging import stage_logger
-from lapse.core.source_settings import Sources
 from lapse.core.tables import CUSTOMERS, EVENTS, nearest
 from lapse.features.names import slug
 from lapse.history.activity.rollup import EVER
 from lapse.history.profile import DataProfile
-from lapse.history.validation.customer_columns import read_consent
 
 LOG = stage_logger("score")
 
@@ -65,14 +62,6 @@ def consent_of(delivered: pd.DataFrame, day: date) -> ConsentRecord:
     As `consent_record`, without withdrawals. Of one day the last row counts.
     """
     return _record(_words(delivered), day, is_delivered=True)
-
-
-def delivered_consent(sources: Sources, timezone: str, today: date, data: Path) -> ConsentRecord | None:
-    """Return what the delivered customers say of consent today, read anew as `read_consent` does; None without any."""
-    if CUSTOMERS.name not in sources.tables:
-        return None
-    with open_duckdb() as engine:
-        return consent_of(read_consent(engine, sources, timezone, today, data), today)
 
 
 def _record(words: pd.DataFrame, as_of: date, *, is_delivered: bool) -> ConsentRecord:

@@ -11,8 +11,8 @@ from lapse.core.engine import open_duckdb
 from lapse.core.errors import SettingsError
 from lapse.core.settings import load_settings, parse_settings
 from lapse.core.source_settings import Sources
-from lapse.history.validation.customer_columns import read_consent, read_customer_columns
-from lapse.scoring.consent import consent_of
+from lapse.history.validation.customer_columns import read_customer_columns
+from lapse.outreach.exports import delivered_consent
 from lapse.workspace import Workspace
 from tests.conftest import ROOT
 
@@ -49,11 +49,14 @@ def test_consent_is_read_anew_and_of_one_day_a_no_counts(tmp_path: Path) -> None
         "events": None, "feedback": None,
         "customers": {"path": "c.csv", "columns": {"customer_id": "Kunde", "consent": "ja", "valid_from": "ab"}},
     })  # fmt: skip
-    with open_duckdb(2) as engine:
-        said = read_consent(engine, sources, "UTC", date(2026, 1, 1), tmp_path)
-    ids = pd.Series(list("123456"))
-    states = consent_of(said, date(2026, 1, 1)).of(ids)
+    found = delivered_consent(sources, "UTC", date(2026, 1, 1), tmp_path)
+    assert found is not None
+    states = found.of(pd.Series(list("123456")))
     assert states.tolist() == ["refused", "given", "refused", "unknown", "given", "unknown"]
+    # Consent that is no longer delivered allows nobody.
+    sources.tables["customers"][0].columns.pop("consent")
+    found = delivered_consent(sources, "UTC", date(2026, 1, 1), tmp_path)
+    assert found is not None and set(found.of(pd.Series(list("123456")))) == {"unknown"}
 
 
 def test_a_column_that_is_not_delivered_is_named_with_those_that_are(tmp_path: Path) -> None:
