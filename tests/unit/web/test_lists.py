@@ -270,6 +270,22 @@ def test_a_new_night_replaces_the_old_one_whole(tmp_path: Path) -> None:
         assert shown_number(whole) == 20 and "not of one run" not in whole
 
 
+def test_params_that_change_are_read_and_broken_ones_hide_no_later_night(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "here")
+    path = root / "params.yaml"
+    whole = path.read_text(encoding="utf-8")
+    with serving(root) as page:
+        assert "too old" not in page.ask("/").text
+        path.write_text(whole.replace("max_log_age: {}", "max_log_age: {transactions: 0}"), encoding="utf-8")
+        assert page.ask("/lists/at_risk.csv").status == 409
+        path.write_text("churn: [", encoding="utf-8")
+        PAGE.write_archive(root / "nightly", 70, TODAY, listed=30)
+        assert "A newer run is not shown" in page.ask("/lists/at_risk").text
+        path.write_text(whole, encoding="utf-8")
+        mended = page.ask("/lists/at_risk").text
+        assert shown_number(mended) == 30 and "is not shown" not in mended
+
+
 def test_nothing_scored_yet_is_a_page_that_says_what_to_do(tmp_path: Path) -> None:
     root = workspace(tmp_path / "here")
     (root / "nightly" / "latest").unlink()
