@@ -390,6 +390,7 @@ def test_the_intervals_hold_what_comes_of_such_lists() -> None:
         ({"mine": {"rule": "churn_risk > 0.5", "order": "vlaue_at_stake"}}, "Did you mean 'value_at_stake'?"),
         ({"mine": {"rule": "churn_risk > 0.5", "order": "churn_risk upwards"}}, "is no order"),
         ({"mine": {"rule": "churn_risk > 0.5", "consent": "not_needed"}}, "not_needed would list customers who said no"),
+        ({"changes": {"rule": "churn_risk > 0.5"}}, "changes.csv of a night says who is new"),
         ({"win_bakc": {}}, "Did you mean 'win_back'?"),
         ({"at_risk": {"rule": "churn_risk > 0.5"}}, "is said by lists.min_risk"),
         ({"My list": {"rule": "churn_risk > 0.5"}}, "My list"),
