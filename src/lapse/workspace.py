@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lapse.history.validation.counts import Count
     from lapse.model.bundle import Bundle
     from lapse.outreach.rules import ListRules
+    from lapse.scoring.consent import ConsentRecord
     from lapse.scoring.freshness import Freshness
     from lapse.usability.refused_report import RefusedReport
     from lapse.usability.usability_report import UsabilityReport
@@ -371,9 +372,8 @@ class Workspace:
             leaving, activity = read_leaving(self.paths.leaving), self.activity_tables(engine)
             withdrawn_by = self.settings.consent.withdrawn_by
             told = Told(self.scores(), leaving, activity, self.paths.validated, self.profile, withdrawn_by)
-            made = write_lists(
-                engine, told, self.paths.lists, self.list_rules(), self.settings, customer_columns=self.customer_columns()
-            )
+            columns, rules = self.delivered_columns(self.settings.lists.read_along), self.list_rules()
+            made = write_lists(engine, told, self.paths.lists, rules, self.settings, customer_columns=columns)
         print_summary(made.at_risk, self.paths.lists)
         log_heads(made.heads)
 
@@ -404,17 +404,16 @@ class Workspace:
         settings = self.settings
         return ListRules(settings.lists, settings.value.budget, self.windows, Verdict.read(self.paths.metrics))
 
-    def customer_columns(self) -> pd.DataFrame | None:
-        """Return what lists read of the delivered customers (lists.columns and birthday), anew; None without any."""
-        return self.delivered_columns(self.settings.lists.read_along)
+    def consent_now(self) -> ConsentRecord | None:
+        """Return what the delivered customers say of consent, read anew; None without any. Withdrawals are not in it."""
+        from lapse.outreach.exports import delivered_consent
+
+        return delivered_consent(self.sources, self.settings.business_timezone, self.today(), self.paths.validated)
 
     def delivered_columns(self, wanted: Sequence[str]) -> pd.DataFrame | None:
         """Return some columns of the delivered customers, read anew; None without any."""
         from lapse.history.validation.customer_columns import read_customer_columns
 
-        if not wanted:
-            return None
+        given = (self.settings.business_timezone, self.today(), self.paths.validated)
         with open_duckdb() as engine:
-            return read_customer_columns(
-                engine, self.sources, wanted, self.settings.business_timezone, self.today(), self.paths.validated
-            )
+            return read_customer_columns(engine, self.sources, wanted, *given) if wanted else None

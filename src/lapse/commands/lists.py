@@ -39,7 +39,8 @@ def at_risk(
     rules = here.list_rules()
     off = kept_off_before(here.paths.lists)
     rules = replace(rules, lists=rules.lists.model_copy(update={"max_customers": top}), off=off)
-    made = make_list(here.scores(), rules, None if form == "table" else here.customer_columns())
+    columns = None if form == "table" else here.delivered_columns(here.settings.lists.read_along)
+    made = make_list(here.scores(), rules, columns)
     if (newer := newest_lists(here.paths.lists, Archive(NIGHTLY))) != here.paths.lists:
         typer.echo(f"This list is of the last `dvc repro`; a newer one, of `lapse score`, is in {newer}.", err=True)
     listed = made.listed
@@ -72,10 +73,10 @@ def export(
 ) -> None:
     """Write a list as a file that a marketing tool imports unedited: Klaviyo, Mailchimp, HubSpot, Brevo, Google Ads.
 
-    The list is the one that stage lists or `lapse score` made last, unless --lists says which. Addresses are read from
-    the delivered customers now (lists.contact); who may not be contacted, has no usable address or one that stands there
-    already is left out and counted. survey: with room for the answers of those on it, such as recent_leavers, and how they
-    are read in again.
+    The list is the one that stage lists or `lapse score` made last, unless --lists says which. Addresses (lists.contact)
+    and consent are read from the delivered customers now; who may not be contacted, took a yes back since, has no usable
+    address or one that stands there already is left out and counted. survey: with room for the answers of those on it, such
+    as recent_leavers, and how they are read in again.
     """
     from lapse.core.files import write_text
     from lapse.night.archive import Archive, newest_lists
@@ -85,7 +86,7 @@ def export(
 
     here = Workspace()
     folder = lists or newest_lists(here.paths.lists, Archive(NIGHTLY))
-    found = export_list(folder, here.settings.lists, name, for_, here.delivered_columns)
+    found = export_list(folder, here.settings.lists, name, for_, here.delivered_columns, here.consent_now)
     path = out or Path("data") / "exports" / f"{name if for_ == 'csv' else f'{name}_{for_}'}.csv"
     write_text(path, found.text)
     typer.echo(f"{path}: {found.summary}, from {folder}")
@@ -110,7 +111,7 @@ def budget(
     from lapse.night.archive import Archive, newest_lists
     from lapse.outreach.budget import best_list
     from lapse.outreach.export import write_csv
-    from lapse.outreach.exports import of_customers
+    from lapse.outreach.exports import SINCE, decisions_now, of_customers
     from lapse.outreach.listed import listed_rows
     from lapse.outreach.stage import read_made
     from lapse.workspace import Workspace
@@ -127,8 +128,9 @@ def budget(
         typer.echo(best.expected.text)
     if out is not None:
         columns = of_customers(customers, here.delivered_columns(here.settings.lists.columns))
-        write_csv(listed_rows(customers, best.decisions, name, columns), out)
-        typer.echo(f"Saved to {out}.")
+        chosen, since = decisions_now(customers, best.decisions, name, here.consent_now)
+        write_csv(listed_rows(customers, chosen, name, columns), out)
+        typer.echo(f"Saved to {out}{f'; left out: {since:,} {SINCE}' if since else ''}.")
 
 
 def explain(customer_id: Annotated[str, typer.Argument(help="The customer's id, as in the delivery.")]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -10,7 +11,17 @@ from pydantic import Field, field_validator, model_validator
 from lapse.core.errors import SettingsError
 from lapse.core.list_rules import checked_order, checked_rule
 from lapse.core.source_settings import MOST_DAYS, Section, Share
-from lapse.core.tables import AT_RISK, ATTRIBUTE, CUSTOMERS, LEAVING_LIST, LISTED, SCORED_CUSTOMERS, Type, nearest
+from lapse.core.tables import (
+    AT_RISK,
+    ATTRIBUTE,
+    CUSTOMERS,
+    LEAVING_LIST,
+    LIST_CHANGES,
+    LISTED,
+    SCORED_CUSTOMERS,
+    Type,
+    nearest,
+)
 
 ReadyMade = Literal[
     "at_risk", "win_back", "leaving", "best_customers", "second_order", "trial_ending", "lukewarm", "milestones",
@@ -124,6 +135,8 @@ class Lists(Section):
     def _rules_are_given(self) -> Lists:
         for name, one in self.declared.items():
             where = f"declared.{name}"
+            if f"{name}.csv" == PurePosixPath(LIST_CHANGES.path).name:
+                raise ValueError(f"{where}: {name}.csv of a night says who is new on the lists. Choose another name")
             if one.rule is None and name not in READY_MADE:
                 raise ValueError(f"{where} has no rule and is none of lapse's own lists. {nearest(name, READY_MADE)} Or "
                                  "give it a rule")  # fmt: skip

@@ -120,7 +120,9 @@ def watched(out: Path, what: str, last_good: str = "") -> Iterator[None]:
         yield
     except Exception as error:
         code = error.exit_code if isinstance(error, LapseError) else LapseError.exit_code
-        said = unusable(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+        # What lapse did not foresee may hold rows or a URL of somebody's: its text stays in the house.
+        unforeseen = f"{type(error).__name__}, which lapse did not foresee. Its text is in the output of the run."
+        said = str(error) if isinstance(error, LapseError) else unusable(error) if isinstance(error, OSError) else unforeseen
         alerts.problem(what, f"lapse {what} failed (exit code {code})", f"{said}\n\n{last_good}Where: {where}.".lstrip())
         raise
     alerts.solved(what, f"lapse {what} works again", f"Where: {where}.")

@@ -34,7 +34,10 @@ class Channel:
     def __str__(self) -> str:
         """Return its place in the list, its scheme and its host."""
         scheme, _, rest = self.url.partition("://")
-        host = urlsplit(self.url).hostname if scheme in ("smtp", "smtps", "http", "https") and rest else None
+        try:
+            host = urlsplit(self.url).hostname if scheme in ("smtp", "smtps", "http", "https") and rest else None
+        except ValueError:  # it has no host that can be read; its text would name what it holds
+            host = None
         return f"{self.number}. {scheme if rest else 'no URL'}{f'://{host}' if host else ''}"
 
     def send(self, subject: str, text: str) -> None:

@@ -77,7 +77,7 @@ def score_once(
             verdict = Verdict.read(chosen.metrics, is_champion=chosen.origin["from"] == "champion")
             fitted, before = _fitted(night, chosen), _hashes(night.sources)
         with steps.step("validate"):
-            columns = night.customer_columns()
+            columns = night.delivered_columns(settings.lists.read_along)
             with open_duckdb() as reader:
                 counts = night.validate_sources(reader)
             _require_unchanged(before, _hashes(night.sources))

@@ -7,9 +7,11 @@ MySQL        commits every definition at once, so tables and views change by one
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from lapse.core.errors import SettingsError
 from lapse.core.tables import Table, Type
 from lapse.history.landing.secrets import Secret
 from lapse.outreach.publish_targets import ANSI_TYPES, LOCK_MS, DbApiTarget, locked
@@ -17,8 +19,8 @@ from lapse.outreach.publish_targets import ANSI_TYPES, LOCK_MS, DbApiTarget, loc
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PREFIX = "lapse_"
-"""What the name of every table and view begins with."""
+OURS = re.compile(r"lapse_(scores|reasons|lists|crr)(_\d{8})?__(old|new)")
+"""What a killed run may leave; whatever else is there is somebody else's."""
 LOCK_NAME = "lapse publish"
 OLD = "__old"
 KINDS = {"TABLE": "BASE TABLE", "VIEW": "VIEW"}
@@ -31,6 +33,8 @@ class PostgreSql(DbApiTarget):
 
     def __init__(self, url: Secret, connection: Any) -> None:
         super().__init__(url, connection)
+        if self.ask("SELECT current_schema()") == [(None,)]:
+            raise SettingsError(f"publish: {url} leads to no schema: none of the user's search_path is there. Make one.")
         if not self.ask("SELECT pg_try_advisory_xact_lock(hashtext(%s || current_schema()))", LOCK_NAME)[0][0]:
             raise locked(url)
 
@@ -103,6 +107,8 @@ class MySql(DbApiTarget):
 
     def __init__(self, url: Secret, connection: Any) -> None:
         super().__init__(url, connection)
+        if self.ask("SELECT database()")[0][0] is None:
+            raise SettingsError(f"publish: {url} names no database. Write it behind the host: mysql://user@host/database.")
         if not self.ask("SELECT GET_LOCK(left(concat(%s, '.', database()), 64), 0)", LOCK_NAME)[0][0]:
             raise locked(url)
         self._sweep()
@@ -153,8 +159,8 @@ class MySql(DbApiTarget):
     def _sweep(self) -> None:
         """Remove what a killed run left."""
         for kind, known in KINDS.items():
-            for name in self.tables(PREFIX, known):
-                if name.endswith((OLD, self.aside)):
+            for name in self.tables("lapse_", known):
+                if OURS.fullmatch(name):
                     self.run(f"DROP {kind} {self.name(name)}")
 
     def is_busy(self, error: BaseException) -> bool:

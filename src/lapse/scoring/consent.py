@@ -53,7 +53,19 @@ def consent_record(validated: Path, profile: DataProfile, as_of: date, withdrawn
     if is_delivered:
         words.insert(0, _said(validated))
     # Of one day the withdrawal comes last: the sort keeps the order in which they stand.
-    said = pd.concat(words, ignore_index=True).sort_values("day", kind="stable")
+    return _record(pd.concat(words, ignore_index=True), as_of, is_delivered=is_delivered)
+
+
+def consent_of(delivered: pd.DataFrame, day: date) -> ConsentRecord:
+    """Return what delivered rows of the customers (customer_id, consent, valid_from) say of consent on a day.
+
+    As `consent_record`, without withdrawals. Of one day the last row counts.
+    """
+    return _record(_words(delivered), day, is_delivered=True)
+
+
+def _record(words: pd.DataFrame, as_of: date, *, is_delivered: bool) -> ConsentRecord:
+    said = words.sort_values("day", kind="stable")
     known = said[said["day"] <= pd.Timestamp(as_of)].groupby("customer_id")["state"].last()
     newest = said.groupby("customer_id")["state"].last()
     if is_delivered:
@@ -65,12 +77,15 @@ def consent_record(validated: Path, profile: DataProfile, as_of: date, withdrawn
 
 def _said(validated: Path) -> pd.DataFrame:
     """Return what the customers table says, a row per customer and valid_from."""
-    given = pd.read_parquet(validated / f"{CUSTOMERS.name}.parquet", columns=["customer_id", "consent", "valid_from"])
+    return _words(pd.read_parquet(validated / f"{CUSTOMERS.name}.parquet", columns=["customer_id", "consent", "valid_from"]))
+
+
+def _words(given: pd.DataFrame) -> pd.DataFrame:
     consent = given["consent"].astype("boolean")
     state = consent.map({True: GIVEN, False: REFUSED}).astype("object")
     return pd.DataFrame({
         "customer_id": given["customer_id"].astype("object"),
-        "day": pd.to_datetime(given["valid_from"].fillna(EVER)).astype("datetime64[s]"),
+        "day": pd.to_datetime(given["valid_from"]).astype("datetime64[s]").fillna(pd.Timestamp(EVER)),
         "state": state.where(consent.notna(), UNKNOWN),
     })  # fmt: skip
 

@@ -71,7 +71,7 @@ def _values(folder: Path, *, timezone: str, lands: bool) -> dict[str, str]:
         # As the name of a CronJob, which may have 52 characters, and of a DAG.
         "NAME": re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:40].strip("-") or "shop",
         "VERSION": __version__, "USER": getpass.getuser(), "TIMEZONE": timezone,
-        "LAPSE": re.sub(r'([\\"$`])', r"\\\1", str(program)), "LAND": land,
+        "LAPSE": re.sub(r'([\\"$`}])', r"\\\1", str(program)), "LAND": land,
         "SHELL_NIGHT": shlex.quote(str(night)), "PYTHON_NIGHT": repr(shlex.quote(str(night))),
         "CRON_NIGHT": _cron(night), "CRON_LOG": _cron(folder / "scheduler" / "night.log"),
         "SYSTEMD_NIGHT": _systemd(night, "$$"), "SYSTEMD_WORKSPACE": _systemd(folder, "$"),

@@ -9,7 +9,7 @@ import secrets
 import stat
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -25,7 +25,9 @@ TOKENS, ENVIRONMENT = "serve-tokens", "LAPSE_TOKENS"
 SESSION_SECONDS = 12 * 3600
 COOKIE = "lapse_session"
 MOST_TRIES = 20
-"""Wrong tokens within a minute, by anybody, after which none is looked at for the rest of it."""
+"""Wrong tokens within a minute, from one address, after which none of it is looked at for the rest of it."""
+NAMED = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE)
+"""A header Host: a name or an address and a port, and nothing that would be taken for a path."""
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -58,19 +60,23 @@ class Access:
     tokens: Mapping[str, User]
     """sha256 of a token -> who holds it; none: everybody at this machine is LOCAL."""
     sessions: dict[str, tuple[User, float]] = field(default_factory=dict)
-    tries: deque[float] = field(default_factory=deque)
+    tries: deque[tuple[float, str]] = field(default_factory=deque)
+    """When a wrong token came, and from which address."""
 
     @classmethod
     def for_host(cls, host: str, names: list[str], tokens: Mapping[str, User]) -> Self:
         """Return who may come in where the page is bound to `host`.
 
-        SettingsError where that can be reached from elsewhere and no token is known, or not by which name.
+        A name other than this machine's own says that a proxy hands on what comes from elsewhere. SettingsError where the
+        page can be reached from elsewhere and no token is known, or not by which name.
         """
-        if is_loopback(host):
-            return cls(frozenset({"localhost", "127.0.0.1", "::1", host, *names}), {})
+        own = frozenset({"localhost", "127.0.0.1", "::1"})
+        if is_for_here(host, names):
+            return cls(own | {host, *names}, {})
         if not tokens:
+            reached = names[0] if is_loopback(host) else host
             raise SettingsError(
-                f"serve: {host} can be reached from elsewhere, and no token is known. Make one: `lapse serve --new-token "
+                f"serve: {reached} can be reached from elsewhere, and no token is known. Make one: `lapse serve --new-token "
                 f"NAME --role viewer`, or set {ENVIRONMENT}; there is no single sign-on (OIDC). Or serve this machine "
                 "alone: --host 127.0.0.1."
             )
@@ -83,19 +89,19 @@ class Access:
         """Return whether a request was meant for this page: any other name is an attack by way of a foreign domain."""
         return (_host_of(header) or "") in self.names
 
-    def user(self, cookie: str | None, authorization: str | None) -> User | None:
-        """Return who asks; None for a stranger."""
+    def user(self, cookie: str | None, authorization: str | None, address: str = "") -> User | None:
+        """Return who asks, from an address; None for a stranger."""
         if not self.tokens:
             return LOCAL
         kind, _, token = (authorization or "").partition(" ")
         if kind.lower() == "bearer":
-            return self._holder(token)
+            return self._holder(token, address)
         user, until = self.sessions.get(text_sha256(cookie or ""), (None, 0.0))
         return user if until > time.monotonic() else None
 
-    def log_in(self, token: str) -> str | None:
+    def log_in(self, token: str, address: str = "") -> str | None:
         """Return the id of a new session for the holder of a token; None for a wrong one."""
-        user = self._holder(token.strip())
+        user = self._holder(token.strip(), address)
         if user is None:
             return None
         now = time.monotonic()
@@ -108,15 +114,15 @@ class Access:
         """End a session."""
         self.sessions.pop(text_sha256(cookie or ""), None)
 
-    def _holder(self, token: str) -> User | None:
+    def _holder(self, token: str, address: str) -> User | None:
         now = time.monotonic()
-        while self.tries and self.tries[0] < now - 60:
+        while self.tries and self.tries[0][0] < now - 60:
             self.tries.popleft()
-        if len(self.tries) >= MOST_TRIES:
+        if sum(one == address for _, one in self.tries) >= MOST_TRIES:
             return None
         user = self.tokens.get(text_sha256(token))
         if user is None:
-            self.tries.append(now)
+            self.tries.append((now, address))
         return user
 
 
@@ -126,6 +132,11 @@ def is_same_origin(headers: Mapping[str, str]) -> bool:
     if site is not None and site not in ("same-origin", "none"):
         return False
     return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def is_for_here(host: str, names: Sequence[str]) -> bool:
+    """Return whether nobody but who sits at this machine is meant to reach the page: by its own address and name."""
+    return is_loopback(host) and all(map(is_loopback, names))
 
 
 def is_loopback(host: str) -> bool:
@@ -174,6 +185,6 @@ def add_token(folder: Path, name: str, role: Role) -> str:
 
 def _host_of(header: str) -> str | None:
     try:
-        return urlsplit(f"//{header}").hostname
+        return urlsplit(f"//{header}").hostname if NAMED.fullmatch(header) else None
     except ValueError:
         return None

@@ -28,6 +28,8 @@ from lapse.web.view import NotFound
 LOG = stage_logger("serve")
 OPEN = ("/login", "/static/")
 """What a stranger may ask for."""
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host")
+"""What a proxy says of whom it asks for."""
 MOST_BODY, THREADS = 10_000, 8
 REFUSALS: Mapping[type[LapseError], tuple[int, str]] = {
     NotAllowed: (403, "Not with your token"), NotFound: (404, "There is nothing here"),
@@ -102,14 +104,14 @@ def _add_login(app: FastAPI, site: Site) -> None:
 
     async def log_in(request: Request) -> Response:
         """Start a session for the holder of a token."""
-        session = site.access.log_in((await _form(request)).get("token", ""))
+        session = site.access.log_in((await _form(request)).get("token", ""), _address(request))
         if session is None:
             return page(request, "login.html", status=403, wrong=True)
         answer = RedirectResponse("/", status_code=303)
         answer.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=site.is_secure)
         return answer
 
-    def log_out(request: Request) -> Response:
+    async def log_out(request: Request) -> Response:
         """End the session."""
         site.access.log_out(request.cookies.get(COOKIE))
         answer = RedirectResponse("/login", status_code=303)
@@ -139,10 +141,16 @@ def _turned_away(site: Site, request: Request) -> Response | None:
     request.state.user = None
     if not site.access.knows_host(request.headers.get("host", "")):
         return Response("This page has another name.\n", 421, media_type="text/plain")
-    user = request.state.user = site.access.user(request.cookies.get(COOKIE), request.headers.get("authorization"))
-    if request.method not in ("GET", "HEAD") and not is_same_origin(request.headers):
+    if not site.access.tokens and any(name in request.headers for name in FORWARDED):
+        return Response("A proxy hands this on, and nobody has to log in here. Start the page with --name and tokens.\n",
+                        421, media_type="text/plain")  # fmt: skip
+    user = request.state.user = site.access.user(
+        request.cookies.get(COOKIE), request.headers.get("authorization"), _address(request)
+    )
+    # A file that another page lets somebody's browser ask for would stand in the record as taken by them.
+    if (request.method not in ("GET", "HEAD") or suffix_of(request) == "csv") and not is_same_origin(request.headers):
         return refused(request, 403, "That came from elsewhere", "Only this page's own buttons do anything here.")
-    if user is not None or request.url.path.startswith(OPEN):
+    if user is not None or request.scope["path"].startswith(OPEN):
         return None
     if suffix_of(request) or "authorization" in request.headers:
         return refused(request, 401, "Who are you?", "Send a token: Authorization: Bearer TOKEN.")
@@ -169,7 +177,13 @@ async def _form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body.decode(errors="replace")))
 
 
+def _address(request: Request) -> str:
+    """Return from where somebody asks; a proxy on this machine says it."""
+    return request.client.host if request.client else ""
+
+
 def _referer(request: Request) -> str | None:
     """Return the address of the page that somebody came from, where it is one of ours."""
     came = urlsplit(request.headers.get("referer", ""))
-    return f"{came.path}?{came.query}" if came.netloc and came.netloc == request.headers.get("host") else None
+    # One slash: two would begin another machine's address.
+    return f"/{came.path.lstrip('/')}?{came.query}" if came.netloc and came.netloc == request.headers.get("host") else None

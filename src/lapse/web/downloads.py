@@ -12,18 +12,21 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.process import temporary_folder
 from lapse.core.tables import nearest
 from lapse.outreach.export import list_as_csv
-from lapse.outreach.exports import ExportFor, exported, of_customers, plain_rows
+from lapse.outreach.exports import SINCE, ExportFor, asks_consent, exported, of_customers, plain_rows, took_back
+from lapse.outreach.layouts import Exported
 from lapse.outreach.listed import listed_rows
 from lapse.outreach.workbook import MOST_ROWS, write_workbook
 from lapse.web.access import User
 from lapse.web.selection import Filter, Index
-from lapse.web.view import Ints, View
+from lapse.web.view import Ints, MadeList, View
 from lapse.web.wording import FORMATS
 
 RECORD = "exports.jsonl"
@@ -73,25 +76,40 @@ def wanted_of(text: str) -> Wanted:
 def download(view: View, index: Index, asked: Filter, wanted: Wanted) -> Download:
     """Return exactly those of a list who pass a filter, by rank, as the file that `lapse export` makes; errors as there."""
     made, found = index.made, index.select(asked)
-    chosen = index.chosen(found, "rank")
+    everybody = index.chosen(found, "rank")
+    chosen = _who_still_agree(view, made, everybody, wanted)
+    left_out = {SINCE: len(everybody) - len(chosen)}
     lists, name = view.workspace.settings.lists, made.head.plan.name
-    people = min(found.people, MOST_ROWS) if wanted == "xlsx" else found.people
-    file_name = _file_name(view, name, asked, wanted, people)
+    people = min(len(chosen), MOST_ROWS) if wanted == "xlsx" else len(chosen)
+    file_name, summary = _file_name(view, name, asked, wanted, people), Exported("", people, left_out).summary
     if wanted == "xlsx":
         customers, decisions = view.frames(made, chosen)
-        head = replace(made.head, people=found.people, at_stake=found.at_stake)
-        if not asked.is_empty:
-            head = replace(head, chosen_by=asked.in_words, expected=None, last_time=None)
+        head = replace(made.head, people=len(chosen), at_stake=found.at_stake)
+        words = [one for one in (asked.in_words, "who still agrees" if len(chosen) < len(everybody) else "") if one]
+        if words:
+            at_stake = None if found.at_stake is None else float(np.nansum(index.numbers("value_at_stake")[chosen]))
+            head = replace(head, at_stake=at_stake, chosen_by="; ".join(words), expected=None, last_time=None)
         rows = listed_rows(customers, decisions, name, _delivered(view, customers))
         with temporary_folder("serve") as folder:
             write_workbook({name: rows}, [head], folder / file_name)
             content = (folder / file_name).read_bytes()
-        return Download(file_name, XLSX, iter([content]), people, f"{people:,} rows")
+        return Download(file_name, XLSX, iter([content]), people, summary)
     if wanted in ("csv", "analyst"):
-        return Download(file_name, CSV, _parts(view, index, chosen, wanted), found.people, f"{found.people:,} rows")
+        return Download(file_name, CSV, _parts(view, index, chosen, wanted), people, summary)
     customers, decisions = view.frames(made, chosen)
     got = exported(customers, decisions, lists, name, wanted, view.workspace.delivered_columns)
+    got = replace(got, left_out={**left_out, **got.left_out})
     return Download(file_name, CSV, iter([got.text.encode()]), got.rows, got.summary)
+
+
+def _who_still_agree(view: View, made: MadeList, chosen: Ints, wanted: Wanted) -> Ints:
+    """Return those of a list, by their ranks less one, who have not taken their yes back since it was made."""
+    if not asks_consent(made.head.plan.consent, wanted):
+        return chosen
+    places = made.places[chosen]
+    ids, states = (view.customers[name].take(places).cast(pa.string()).to_pandas() for name in ("customer_id", "consent"))
+    kept: Ints = chosen[~took_back(ids, states, view.workspace.consent_now).to_numpy()]
+    return kept
 
 
 def _parts(view: View, index: Index, chosen: Ints, wanted: Literal["csv", "analyst"]) -> Iterator[bytes]:

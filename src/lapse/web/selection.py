@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import numpy as np
@@ -26,6 +27,10 @@ SHORT = {"risk_band": "band", REASON: "reason"}
 """Column -> what an address calls it; attributes go without their prefix."""
 NUMBERS = ("min_value", "budget", "contacts")
 OWN = ("q", *NUMBERS)
+TAKEN = frozenset({*SHORT.values(), *OWN, "segment", "sort", "page", "per", "column", "for", "force", "view"})
+"""What an address calls something else: an attribute of such a name keeps its prefix."""
+AS_WRITTEN = re.compile(r"(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?(e[+-]?\d+)?", re.ASCII)
+"""A number: a comma stands between thousands only, as 1,50 would be taken for 150."""
 Flags = npt.NDArray[np.bool_]
 
 
@@ -67,7 +72,7 @@ class Filter:
     def pairs(self, *, without: str | None = None) -> list[tuple[str, str]]:
         """Return it as the address says it."""
         found = [(short_name(column), value) for column, values in self.values for value in values]
-        found += [(name, f"{number:g}" if number < 1e6 else f"{number:.0f}") for name in NUMBERS
+        found += [(name, _exactly(number).replace(",", "")) for name in NUMBERS
                   if (number := getattr(self, name)) is not None]  # fmt: skip
         return [pair for pair in [*found, *([("q", self.q)] if self.q else [])] if pair[0] != without]
 
@@ -81,8 +86,8 @@ class Filter:
         """Return it in words, for the file that it made; what was searched for stays out, as it may be a name."""
         said = [f"{facet_name(column).lower()}: {' or '.join(value_text(column, one) for one in values)}"
                 for column, values in self.values]  # fmt: skip
-        said += [f"value at stake at least {self.min_value:,g}"] if self.min_value is not None else []
-        said += [f"expected cost at most {self.budget:,g}"] if self.budget is not None else []
+        said += [f"value at stake at least {_exactly(self.min_value)}"] if self.min_value is not None else []
+        said += [f"expected cost at most {_exactly(self.budget)}"] if self.budget is not None else []
         said += [f"at most {self.contacts:,} contacts"] if self.contacts is not None else []
         return "; ".join([*said, *(["a search"] if self.q else [])])
 
@@ -107,7 +112,8 @@ class Selection:
 
 def short_name(column: str) -> str:
     """Return what an address calls a column."""
-    return SHORT.get(column, column.removeprefix(ATTRIBUTE))
+    short = SHORT.get(column) or column.removeprefix(ATTRIBUTE)
+    return column if column.startswith(ATTRIBUTE) and short in TAKEN else short
 
 
 class Index:
@@ -120,13 +126,17 @@ class Index:
         self.select = lru_cache(maxsize=16)(self._select)
         self.order = lru_cache(maxsize=8)(self._order)
 
-    def _coded(self, column: str) -> tuple[npt.NDArray[np.uint16], list[str]]:
-        """Return a code per customer, and the values that the codes stand for; the last one is unknown."""
+    def _coded(self, column: str) -> tuple[npt.NDArray[np.unsignedinteger[Any]], list[str]]:
+        """Return a code per customer, and the values that the codes stand for.
+
+        Whose value is not known is of one group with those of whom the delivery says `unknown`: an address calls both so.
+        """
         held = self.view.customers[column].combine_chunks()
         held = held.chunk(0) if isinstance(held, pa.ChunkedArray) else held
         labels = [str(one) for one in held.dictionary.to_pylist()]
-        codes = held.indices.fill_null(len(labels)).to_numpy().astype("uint16")
-        return codes[self.made.places], [*labels, UNKNOWN]
+        labels += [] if UNKNOWN in labels else [UNKNOWN]
+        codes = held.indices.fill_null(labels.index(UNKNOWN)).to_numpy().astype(np.min_scalar_type(len(labels)))
+        return codes[self.made.places], labels
 
     def _select(self, wanted: Filter) -> Selection:
         """Return who passes a filter."""
@@ -201,9 +211,14 @@ class Index:
         return picked[start : None if most is None else start + most]
 
 
+def _exactly(number: float) -> str:
+    """Return a number with all its digits, so that an address asks for what was asked for."""
+    return f"{number:,}".removesuffix(".0")
+
+
 def _number(name: str, text: str) -> float:
     try:
-        value = float(text.replace(",", ""))
+        value = float(text.replace(",", "") if AS_WRITTEN.fullmatch(text) else "")
         if not (0 <= value < 1e15) or (name == "contacts" and value < 1):
             raise ValueError
     except ValueError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.logging import stage_logger
 from lapse.night.archive import Archive
-from lapse.web.access import Access, is_loopback, read_tokens
+from lapse.web.access import Access, is_for_here, read_tokens
 from lapse.web.app import create_app
 from lapse.web.shelf import Shelf
 from lapse.web.site import Site
@@ -34,7 +34,7 @@ def run(
         archive = root / NIGHTLY
     if (certificate is None) != (key is None):
         raise SettingsError("serve: https needs both --certificate and --key.")
-    local = is_loopback(host)
+    local = is_for_here(host, names)
     access = Access.for_host(host, names, {} if local else read_tokens(root))
     _share_memory()
     shelf = Shelf(root, archive)

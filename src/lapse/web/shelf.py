@@ -28,7 +28,7 @@ class Held:
 
 
 class Shelf:
-    """Finds the newest run of a workspace, and reads it when it has changed.
+    """Finds the newest run of a workspace, and reads it when it has changed, or params have.
 
     `archive`: of `lapse score`; None: the lists of `dvc repro` in data/lists.
     """
@@ -37,7 +37,7 @@ class Shelf:
         self.root, self.archive = root, None if archive is None else Archive(archive)
         self._held: Held | None = None
         self._reading = Lock()
-        self._failed = ""
+        self._read, self._failed = "", ""
 
     def current(self) -> Held:
         """Return the newest run that can be read; LapseError where there has never been one.
@@ -57,11 +57,12 @@ class Shelf:
         held = self._held
         try:
             folder = self._folder()
-            key = key_of(folder)
-            if held is not None and key in (held.view.key, self._failed):
-                return held if held.view.key != key or held.problem is None else self._keep(Held(held.view, held.lists))
-            self._failed = key
-            view = read_view(Workspace(self.root, settings=load_settings(self.root / "params.yaml")), folder)
+            params = self.root / "params.yaml"
+            asked = f"{key_of(folder)} {params.stat().st_mtime_ns if params.exists() else 0}"
+            if held is not None and asked in (self._read, self._failed):
+                return held if asked == self._failed or held.problem is None else self._keep(Held(held.view, held.lists))
+            self._failed = asked
+            view = read_view(Workspace(self.root, settings=load_settings(params)), folder)
         except (LapseError, OSError) as error:
             if held is None:
                 raise
@@ -69,6 +70,7 @@ class Shelf:
                 return held
             LOG.warning(f"WARNING the newest run cannot be shown: {error}")
             return self._keep(Held(held.view, held.lists, str(error)))
+        self._read, self._failed = asked, ""
         LOG.info(f"{len(view.customers):,} customers as of {view.as_of}, from {folder}")
         return self._keep(Held(view, {name: Index(view, made) for name, made in view.lists.items()}))
 

@@ -12,6 +12,7 @@ from lapse.core.errors import SettingsError
 from lapse.core.settings import load_settings, parse_settings
 from lapse.core.source_settings import Sources
 from lapse.history.validation.customer_columns import read_customer_columns
+from lapse.outreach.exports import delivered_consent
 from lapse.workspace import Workspace
 from tests.conftest import ROOT
 
@@ -37,6 +38,25 @@ def test_delivered_columns_come_under_the_ids_of_the_scores(tmp_path: Path) -> N
     assert found.drop(columns="valid_from").fillna("").to_dict("list") == {
         "customer_id": ["17850", "17851"], "name": ["Änne", "=cmd()"], "Land": ["DE", ""],
     }  # fmt: skip
+
+
+def test_consent_is_read_anew_and_of_one_day_a_no_counts(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(
+        "Kunde,ja,ab\n1,yes,2024-01-01\n1,no,2024-02-01\n2,no,2024-01-01\n2,yes,2024-02-01\n"
+        "3,no,2024-01-01\n3,yes,2024-01-01\n4,,\n5,yes,\n", "utf-8")  # fmt: skip
+    sources = Sources.model_validate({
+        "folder": str(tmp_path), "until": None, "earliest": "1990-01-01", "max_reject_share": 0.5, "transactions": TRANSACTIONS,
+        "events": None, "feedback": None,
+        "customers": {"path": "c.csv", "columns": {"customer_id": "Kunde", "consent": "ja", "valid_from": "ab"}},
+    })  # fmt: skip
+    found = delivered_consent(sources, "UTC", date(2026, 1, 1), tmp_path)
+    assert found is not None
+    states = found.of(pd.Series(list("123456")))
+    assert states.tolist() == ["refused", "given", "refused", "unknown", "given", "unknown"]
+    # Consent that is no longer delivered allows nobody.
+    sources.tables["customers"][0].columns.pop("consent")
+    found = delivered_consent(sources, "UTC", date(2026, 1, 1), tmp_path)
+    assert found is not None and set(found.of(pd.Series(list("123456")))) == {"unknown"}
 
 
 def test_a_column_that_is_not_delivered_is_named_with_those_that_are(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from lapse.outreach import workbook
 from lapse.outreach.budget import BestList, best_list
 from lapse.outreach.decisions import matching
 from lapse.outreach.expected import expected_of
-from lapse.outreach.exports import export_list
+from lapse.outreach.exports import SINCE, export_list
 from lapse.outreach.heads import ListHead
 from lapse.outreach.listed import analyst_rows, listed_rows
 from lapse.outreach.plans import list_plans
@@ -35,6 +35,7 @@ from lapse.outreach.rules import ListRules
 from lapse.outreach.scored_customers import scored_customers
 from lapse.outreach.stage import MadeLists, read_made, write_lists
 from lapse.outreach.verdict import Verdict
+from lapse.scoring.consent import ConsentRecord, consent_of
 from lapse.value.list_back_test import ListBackTest
 from lapse.value.profit import CampaignCosts, best_subset
 from tests.conftest import ROOT
@@ -389,6 +390,7 @@ def test_the_intervals_hold_what_comes_of_such_lists() -> None:
         ({"mine": {"rule": "churn_risk > 0.5", "order": "vlaue_at_stake"}}, "Did you mean 'value_at_stake'?"),
         ({"mine": {"rule": "churn_risk > 0.5", "order": "churn_risk upwards"}}, "is no order"),
         ({"mine": {"rule": "churn_risk > 0.5", "consent": "not_needed"}}, "not_needed would list customers who said no"),
+        ({"changes": {"rule": "churn_risk > 0.5"}}, "changes.csv of a night says who is new"),
         ({"win_bakc": {}}, "Did you mean 'win_back'?"),
         ({"at_risk": {"rule": "churn_risk > 0.5"}}, "is said by lists.min_risk"),
         ({"My list": {"rule": "churn_risk > 0.5"}}, "My list"),
@@ -458,8 +460,13 @@ def test_an_export_holds_the_list_and_only_the_analyst_gets_codes(engine: Engine
         return pd.DataFrame({"customer_id": ids, "valid_from": None, **{name: [f"{one}@x.example" for one in ids]
                                                                         for name in wanted}})  # fmt: skip
 
+    def consent() -> ConsentRecord:
+        return consent_of(said, date(2025, 1, 1))
+
+    said = pd.DataFrame([{"customer_id": row["customer_id"], "valid_from": None, "consent": row["consent"] == "true"}
+                         for row in rows["customers"]])  # fmt: skip
     people = head(made, "dear").people
-    found = {form: export_list(tmp_path / "lists", lists, "dear", form, delivered)
+    found = {form: export_list(tmp_path / "lists", lists, "dear", form, delivered, consent)
              for form in ("csv", "analyst", "klaviyo", "google_ads")}  # fmt: skip
     assert {one.rows for one in found.values()} == {people} and people > 3
     read = {form: list(csv.DictReader(one.text.splitlines())) for form, one in found.items()}
@@ -470,9 +477,17 @@ def test_an_export_holds_the_list_and_only_the_analyst_gets_codes(engine: Engine
     assert "model_version" in read["analyst"][0] and "model_version" not in read["csv"][0]
     assert set(read["google_ads"][0]) == {"Email", "Phone"}
     with pytest.raises(SettingsError, match=r"there is no list .daer.\. Did you mean .dear.\?"):
-        export_list(tmp_path / "lists", lists, "daer", "csv", delivered)
+        export_list(tmp_path / "lists", lists, "daer", "csv", delivered, consent)
     with pytest.raises(SettingsError, match="leaving is off: it needs subscriptions"):
-        export_list(tmp_path / "lists", lists, "leaving", "csv", delivered)
+        export_list(tmp_path / "lists", lists, "leaving", "csv", delivered, consent)
+    # One said no since, of one nothing is known any more.
+    said = said[(said["customer_id"] != ids[2]) & (said["consent"])]
+    said = pd.concat([said, pd.DataFrame([{"customer_id": ids[0], "valid_from": date(2024, 6, 1), "consent": False}])])
+    for form in found:
+        left = export_list(tmp_path / "lists", lists, "dear", form, delivered, consent)
+        assert left.rows == people - 2 and left.left_out[SINCE] == 2, form
+        assert (f"left out: 2 {SINCE}" in left.summary and ids[1] in left.text) or form == "google_ads"
+        assert not any(f'"{who}' in left.text for who in (ids[0], ids[2])), form
 
 
 def test_a_birthday_is_a_milestone_and_is_read_from_the_delivery_alone(engine: Engine, tmp_path: Path) -> None:

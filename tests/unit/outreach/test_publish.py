@@ -275,6 +275,35 @@ def test_a_run_that_is_killed_anywhere_leaves_one_day_whole(published: Database,
         time.sleep(0.1)  # for the server to notice
 
 
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
+def test_what_a_killed_run_left_goes_and_what_is_somebody_elses_stays(
+    published: Database, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    import pymysql
+
+    theirs, left = (
+        {"lapse_scores_mine__old", "lapse_campaigns__new"},
+        {"lapse_scores_20200101__new", "lapse_lists_20200101__old"},
+    )
+    socket = request.getfixturevalue("mariadb_socket")
+    with closing(pymysql.connect(unix_socket=str(socket), user="root", database="crm")) as admin:
+        for name in theirs | left:
+            admin.cursor().execute(f"CREATE TABLE {name} (a int)")
+    publish(made_day(tmp_path / "again", FIRST, 12), published.url, None)
+    assert theirs <= published.tables() and not left & published.tables()
+    nowhere = secret_url(f"mariadb://lapse_writer:${{PW}}@localhost/?unix_socket={socket}", {"PW": PASSWORD}, "publish")
+    with pytest.raises(SettingsError, match="names no database"):
+        publish(made_day(tmp_path / "again", FIRST, 12), nowhere, None)
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_without_a_schema_it_is_said(published: Database, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    host = urlsplit(request.getfixturevalue("postgres_server").get_uri()).query
+    url = f"postgresql://lapse_writer:${{PW}}@/postgres?{host}&options=-csearch_path%3Dnowhere"
+    with pytest.raises(SettingsError, match="leads to no schema"):
+        publish(made_day(tmp_path / "again", FIRST, 12), secret_url(url, {"PW": PASSWORD}, "publish"), None)
+
+
 @pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
 def test_a_long_reader_is_waited_for_while_others_read(
     published: Database, tmp_path: Path, request: pytest.FixtureRequest

@@ -82,9 +82,10 @@ def test_the_night_runs_its_steps_and_ends_with_the_code_of_the_one_that_failed(
     secrets.write_text("LAPSE_PUBLISH_URL='sqlite:///crm.db'\nDB_PASSWORD='a b$c'\n")
     secrets.chmod(0o600)
     assert run_night(night, workspace) == (0, ["score a b$c", "publish a b$c", "monitor a b$c"])
-    secrets.chmod(0o644)
-    code, [said] = run_night(night, workspace)
-    assert code == 2 and "others may read scheduler/secrets.env. chmod 600" in said
+    for mode in (0o644, 0o640, 0o620, 0o602):
+        secrets.chmod(mode)
+        code, [said] = run_night(night, workspace)
+        assert code == 2 and "others may read or change scheduler/secrets.env. chmod 600" in said
     written(workspace, "cron", lands=True)
     assert "-m dvc repro --quiet land || exit;" in (workspace / "scheduler/night.sh").read_text()
 

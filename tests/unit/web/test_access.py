@@ -81,7 +81,47 @@ def test_a_session_begins_with_a_token_and_ends_with_logging_out(guarded: tuple[
 
 def test_too_many_wrong_tokens_are_not_looked_at() -> None:
     access = Access.for_host("10.0.0.1", ["x"], {"0" * 64: None})  # type: ignore[dict-item]
-    assert [access.log_in(f"{number}") for number in range(25)] == [None] * 25 and len(access.tries) == 20
+    assert [access.log_in(f"{number}", "10.0.0.9") for number in range(25)] == [None] * 25 and len(access.tries) == 20
+
+
+def test_wrong_tokens_of_one_address_lock_nobody_else_out(tmp_path: Path) -> None:
+    token = add_token(tmp_path, "ann", "viewer")
+    access = Access.for_host("10.0.0.1", ["x"], read_tokens(tmp_path))
+    for number in range(25):
+        access.user(None, f"Bearer {number}", "10.0.0.9")
+    assert access.log_in(token, "10.0.0.9") is None
+    assert access.log_in(token, "10.0.0.8") is not None
+
+
+def test_behind_a_proxy_on_this_machine_a_token_is_asked_for_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"lists\.example\.org can be reached from elsewhere"):
+        Access.for_host("127.0.0.1", ["lists.example.org"], {})
+    add_token(tmp_path, "ann", "viewer")
+    assert Access.for_host("127.0.0.1", ["lists.example.org"], read_tokens(tmp_path)).user(None, None) is None
+    assert Access.for_host("127.0.0.1", ["localhost"], {}).user(None, None) is not None
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded"])
+def test_a_proxy_that_nobody_was_told_of_gets_nothing(served: Served, name: str) -> None:
+    answer = served.ask("/", **{name: "203.0.113.9"})
+    assert answer.status == 421 and "--name" in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost/login?", "localhost/static/", "localhost#", "x@localhost", "localhost\\x", ""])
+def test_a_name_with_a_path_in_it_is_no_name_of_the_page(guarded: tuple[Served, dict[str, str]], host: str) -> None:
+    assert guarded[0].ask("/exports", Host=host).status in (400, 421)
+
+
+def test_no_other_page_makes_a_browser_take_a_file(served: Served) -> None:
+    assert served.ask("/lists/at_risk.csv", Sec_Fetch_Site="cross-site").status == 403
+    assert served.ask("/lists/at_risk.csv", Sec_Fetch_Site="same-origin").status == 200
+
+
+def test_the_way_back_leads_to_this_page(served: Served) -> None:
+    text = served.ask("/nowhere", Referer=f"http://localhost:{served.port}//evil.example/").text
+    assert "//evil.example" not in text
+    text = served.ask("/lists/nothing", Referer=f"http://localhost:{served.port}//evil.example/").text
+    assert 'href="/evil.example' in text
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,18 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import python_calamine
 
 from lapse.core.settings import load_settings
-from lapse.outreach.exports import export_list
+from lapse.outreach.exports import SINCE, export_list
 from lapse.outreach.stage import CUSTOMERS, DECISIONS, HEADS
+from lapse.scoring.consent import consent_of
 from lapse.value.profit import best_subset
 from lapse.web import downloads
+from lapse.workspace import Workspace
 from tests.unit.web.conftest import LISTED, PAGE, TODAY, Served, serving, workspace
 
 YESTERDAY = TODAY - timedelta(days=1)
@@ -78,12 +82,13 @@ def test_a_marketer_finds_a_list_narrows_it_and_takes_exactly_what_was_shown(ser
 def test_the_whole_list_is_the_file_of_lapse_export(served: Served) -> None:
     lists = load_settings(served.root / "params.yaml").lists
     for wanted in ("csv", "analyst"):
-        whole = export_list(folder_of(served), lists, "at_risk", wanted, lambda _: None)  # type: ignore[arg-type]
+        whole = export_list(folder_of(served), lists, "at_risk", wanted, lambda _: None, lambda: None)  # type: ignore[arg-type]
         page = served.ask("/lists/at_risk")
         got = served.ask("/lists/at_risk/export", {"view": view_of(page.text), "for": wanted})
         assert got.text == whole.text and got.headers["x-rows"] == str(whole.rows)
     assert (
-        served.ask("/lists/at_risk.csv").text == export_list(folder_of(served), lists, "at_risk", "csv", lambda _: None).text
+        served.ask("/lists/at_risk.csv").text
+        == export_list(folder_of(served), lists, "at_risk", "csv", lambda _: None, lambda: None).text
     )
 
 
@@ -173,6 +178,56 @@ def test_an_empty_list_and_an_empty_filter_say_so(served: Served) -> None:
     assert "Off: it needs ratings." in served.ask("/lists/lukewarm").text
 
 
+def test_attributes_of_any_name_and_value_are_filtered_and_counted_as_they_are(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "here")
+    path = root / "nightly" / f"as_of={YESTERDAY}" / "lists" / CUSTOMERS
+    rows = pd.read_parquet(path)
+    values = [("unknown", None, "left", "right")[number % 4] for number in range(len(rows))]
+    pq.write_table(pa.Table.from_pandas(rows.assign(attribute_segment=values, attribute_q="x", attribute_many=[
+        f"v{number}" for number in range(len(rows))]), preserve_index=False), path)  # fmt: skip
+    with serving(root) as page:
+        facets = page.ask("/lists/at_risk.json").json["facets"]
+        counts = facets["attribute_segment"]
+        assert [value for value, _ in counts if value == "unknown"] == ["unknown"] and sum(n for _, n in counts) == LISTED
+        for value, count in counts:
+            assert page.ask(f"/lists/at_risk.json?attribute_segment={value}").json["people"] == count
+        assert page.ask("/lists/at_risk.json?segment=gold").json["people"] == dict(facets["segment"])["gold"]
+        assert page.ask("/lists/at_risk.json?attribute_q=x").json["people"] == LISTED
+
+
+def test_who_takes_a_yes_back_is_in_no_file_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = workspace(tmp_path / "here")
+    path = root / "nightly" / f"as_of={YESTERDAY}" / "lists" / CUSTOMERS
+    PAGE.write_table(pd.read_parquet(path).assign(consent="given"), PAGE.SCORED_CUSTOMERS.columns, path)
+    with serving(root) as page:
+        ids = [row["customer_id"] for row in page.ask("/lists/at_risk.json?per=1000").json["customers"]]
+        said = pd.DataFrame({"customer_id": ids[1:], "valid_from": None, "consent": [False, *[True] * (LISTED - 2)]})
+        monkeypatch.setattr(Workspace, "consent_now", lambda _: consent_of(said, TODAY))
+        assert [row["customer_id"] for row in rows_of(page.ask("/lists/at_risk.csv").text)] == ids[2:]
+        assert [row["customer_id"] for row in rows_of(page.ask("/lists/at_risk.csv?contacts=5").text)] == ids[2:5]
+        preview = page.ask("/lists/at_risk/export?for=analyst").text
+        assert f"{LISTED} people chosen; the file has {LISTED - 2} rows; left out: 2 without consent since" in preview
+        got = page.ask("/lists/at_risk/export", {"for": "xlsx"})
+        rows = python_calamine.load_workbook(io.BytesIO(got.body)).get_sheet_by_name("at_risk").to_python()
+        first = next(number for number, row in enumerate(rows) if row[0] == "Rank") + 1
+        assert len(rows) - first == LISTED - 2 == int(got.headers["x-rows"]) and "who still agrees" in str(rows)
+        assert json.loads((root / "exports.jsonl").read_text(encoding="utf-8").splitlines()[0])["rows"] == LISTED - 2
+    lists = load_settings(root / "params.yaml").lists
+    whole = export_list(path.parent, lists, "at_risk", "csv", lambda _: None, lambda: consent_of(said, TODAY))
+    assert [row["customer_id"] for row in rows_of(whole.text)] == ids[2:] and whole.left_out[SINCE] == 2
+
+
+def test_numbers_of_a_filter_stay_as_they_were_asked_for(served: Served) -> None:
+    found = served.ask("/lists/at_risk.json?min_value=1,234.56789&budget=1234567.5").json
+    assert found["filter"] == [["min_value", "1234.56789"], ["budget", "1234567.5"]]
+    assert served.ask("/lists/at_risk.json?contacts=1,200").json["filter"] == [["contacts", "1200"]]
+    page = served.ask("/lists/at_risk?budget=1234567.5&min_value=12.345678").text
+    assert "min_value=12.345678&amp;budget=1234567.5" in page
+    assert 'value="1234567.5"' in page and 'value="12.345678"' in page
+    for wrong in ("1,50", "1.234,50", "12,34,567", "1_000", "nan", "inf", "1e400", "\u0661"):
+        assert served.ask(f"/lists/at_risk?{urlencode({'budget': wrong})}").status == 400, wrong
+
+
 def test_what_stands_in_the_data_is_text(tmp_path: Path) -> None:
     root = workspace(tmp_path / "here")
     folder = root / "nightly" / f"as_of={YESTERDAY}" / "lists"
@@ -213,6 +268,22 @@ def test_a_new_night_replaces_the_old_one_whole(tmp_path: Path) -> None:
         PAGE.write_run(half / "lists", 60, today, listed=20)
         whole = page.ask("/lists/at_risk").text
         assert shown_number(whole) == 20 and "not of one run" not in whole
+
+
+def test_params_that_change_are_read_and_broken_ones_hide_no_later_night(tmp_path: Path) -> None:
+    root = workspace(tmp_path / "here")
+    path = root / "params.yaml"
+    whole = path.read_text(encoding="utf-8")
+    with serving(root) as page:
+        assert "too old" not in page.ask("/").text
+        path.write_text(whole.replace("max_log_age: {}", "max_log_age: {transactions: 0}"), encoding="utf-8")
+        assert page.ask("/lists/at_risk.csv").status == 409
+        path.write_text("churn: [", encoding="utf-8")
+        PAGE.write_archive(root / "nightly", 70, TODAY, listed=30)
+        assert "A newer run is not shown" in page.ask("/lists/at_risk").text
+        path.write_text(whole, encoding="utf-8")
+        mended = page.ask("/lists/at_risk").text
+        assert shown_number(mended) == 30 and "is not shown" not in mended
 
 
 def test_nothing_scored_yet_is_a_page_that_says_what_to_do(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Delivered columns of the customers for a person's eyes: names and addresses that no table, feature or score ever holds."""
+"""What is read of the delivered customers anew: names and addresses, which no table or score ever holds, and consent."""
 
 from __future__ import annotations
 
@@ -31,14 +31,25 @@ def read_customer_columns(
     cell is null. Of several files each may lack some of the columns; SettingsError for one that none of them has, with
     those that there are. `data`: the folder that expressions of params might at most write to.
     """
+    return _read(engine, sources, wanted, Limits(timezone, sources.earliest, today), data)
+
+
+def read_consent(engine: DuckEngine, sources: Sources, timezone: str, today: date, data: Path) -> pd.DataFrame:
+    """Return `customer_id`, `valid_from` and `consent` as `read_customer_columns` does; of one day a no comes last."""
+    return _read(engine, sources, None, Limits(timezone, sources.earliest, today), data)
+
+
+def _read(engine: DuckEngine, sources: Sources, wanted: Sequence[str] | None, limits: Limits, data: Path) -> pd.DataFrame:
     files = staged_files(engine, sources, CUSTOMERS.name, sources.tables[CUSTOMERS.name])
-    require_list_columns(files, wanted)
+    require_list_columns(files, wanted or ())
     lock_down(engine, data, files_of([file.delivery for file in files]))
-    limits = Limits(timezone, sources.earliest, today)
     return pd.concat([_rows(engine, file, sources, wanted, limits) for file in files], ignore_index=True)
 
 
-def _rows(engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequence[str], limits: Limits) -> pd.DataFrame:
+def _rows(
+    engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequence[str] | None, limits: Limits
+) -> pd.DataFrame:
+    """Return the rows of a file; `wanted` None: with their consent."""
     delivery = file.delivery
     if file.source.where is not None:
         delivery, _ = leave_out(engine, delivery, file.source.where, f"{file.where}.where")
@@ -48,13 +59,16 @@ def _rows(engine: DuckEngine, file: StagedFile, sources: Sources, wanted: Sequen
     texts = [
         f"nullif(trim(s.{columns[matching_column(name, list(columns), 'lists.columns')]}::VARCHAR, {SPACES}), '')"
         if name.casefold() in there else "NULL::VARCHAR"
-        for name in wanted
+        for name in wanted or ()
     ]  # fmt: skip
     chosen = ", ".join(f"{text} AS {quoted(f'w{place}')}" for place, text in enumerate(texts))
+    chosen, order = ("j.out_consent AS consent", "1, 2, 3 DESC NULLS LAST") if wanted is None else (chosen, "ALL")
     rows = engine.connection.execute(
         f"SELECT j.out_customer_id AS customer_id, j.{quoted('out_' + DAY)} AS {DAY}, {chosen} "
         f"FROM {judged.rows} j JOIN {delivery.staged} s ON s.{delivery.number} = j.number "
-        f"WHERE j.faults = 0 AND NOT j.is_after_until AND j.out_customer_id IS NOT NULL ORDER BY ALL"
+        f"WHERE j.faults = 0 AND NOT j.is_after_until AND j.out_customer_id IS NOT NULL ORDER BY {order}"
     ).df()
+    if wanted is None:
+        return rows.astype({"customer_id": "object", "consent": "boolean"})
     rows.columns = pd.Index(["customer_id", DAY, *wanted])
     return rows.astype(dict.fromkeys(["customer_id", *wanted], "object"))
