@@ -190,8 +190,8 @@ def behaviour_sentences(table: pd.DataFrame, days: int, windows: ChurnWindows) -
         what = one.what.format(days=days, twice=2 * days)
         sentences.append(
             f"{one.more if row['difference'] > 0 else one.less}: up to when {until}, {row['leavers']:.1f}"
-            f"{' %' if one.unit == POINTS else ''} {what}; of comparable stayers {row['stayers']:.1f}"
-            f"{' %' if one.unit == POINTS else ''} (difference {row['difference']:+.1f}{unit}, {row['low']:+.1f} to "
+            f"{'%' if one.unit == POINTS else ''} {what}; of comparable stayers {row['stayers']:.1f}"
+            f"{'%' if one.unit == POINTS else ''} (difference {row['difference']:+.1f}{unit}, {row['low']:+.1f} to "
             f"{row['high']:+.1f})."
         )
     return sentences
