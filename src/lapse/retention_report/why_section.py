@@ -43,7 +43,7 @@ def _behaviour(whys: Whys) -> PageSection:
 
 def _behaviour_row(row: dict[object, object]) -> tuple[str, ...]:
     unit = next(one.unit for one in BEHAVIOURS if one.name == row["behaviour"])
-    shown = [f"{row[name]:.1f}{' %' if unit == POINTS else ''}" for name in ("leavers", "stayers")]
+    shown = [f"{row[name]:.1f}{'%' if unit == POINTS else ''}" for name in ("leavers", "stayers")]
     interval = f"{row['difference']:+.1f} ({row['low']:+.1f} to {row['high']:+.1f})"
     return (str(row["behaviour"]).replace("_", " "), *shown, interval)
 
