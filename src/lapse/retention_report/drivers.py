@@ -32,7 +32,7 @@ def model_drivers(scores: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame:
         counted = rows.assign(strongest=first).groupby(["segment", "cause"], sort=True).agg(
             named=("customer_id", "nunique"), strongest=("strongest", "sum")
         ).reset_index()  # fmt: skip
-        frames.append(counted.assign(segmented_by=by, customers=counted["segment"].map(of.value_counts())))
+        frames.append(counted.assign(segmented_by=by, customers=counted["segment"].map(of.value_counts()).astype("int64")))
     table = pd.concat(frames, ignore_index=True)
     table["share"] = table["named"] / table["customers"] * 100
     return table[list(WHY_DRIVERS.names)]

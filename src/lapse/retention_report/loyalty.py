@@ -67,7 +67,10 @@ def loyalty_effect(engine: Engine, activity: Mapping[str, ir.Table], period: Per
     empty = Effect(pd.DataFrame(columns=list(LOYALTY.names)), len(joined), int(member.sum()), None)
     if member.sum() < FEWEST or (~member).sum() < FEWEST:
         return empty
-    known = [outcome for outcome, column in OUTCOMES.items() if orders[column].notna().any() and trials[outcome].sum() > 0]
+    known = [outcome for outcome, column in OUTCOMES.items()
+             if orders[column].notna().any() and trials.loc[~member, outcome].sum() > 0]  # fmt: skip
+    if not known:
+        return empty
     design = _design(trials)
     odds = _odds(design, member)
     rows = [_measured(trials, outcome, design, odds, programme.seed) for outcome in known]
@@ -218,7 +221,8 @@ def loyalty_sentences(effect: Effect, programme: Programme) -> list[str]:
     if effect.rows.empty:
         sentences.append(
             f"{effect.joined:,} customers joined ({programme.event_type}); {effect.measured:,} of them with an order then, "
-            f"{2 * programme.days} days of log before it and {programme.days} after it: at least {FEWEST} are needed."
+            f"{2 * programme.days} days of log before it and {programme.days} after it: at least {FEWEST} are needed, and "
+            "as many orders of others, after which others ordered again."
         )
     sentences.append(
         "Hidden enthusiasm could explain it as well: who likes the shop joins, and would have bought more anyway, beyond "

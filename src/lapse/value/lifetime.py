@@ -99,9 +99,11 @@ class TriedOut:
     def sentence(self) -> str:
         """The error in words."""
         way = "too much" if self.expected > self.came else "too little"
+        off = "" if np.isnan(self.error) else f", {abs(self.error):.1f}% {way}"
+        ranks = "" if np.isnan(self.rank_correlation) else f", ranks agree by {self.rank_correlation:.2f}"
         return (f"told on {self.cutoff} for the {self.days} days after it, of {self.customers:,} customers: "
-                f"{self.expected:,.0f} expected and {self.came:,.0f} came, {abs(self.error):.1f}% {way}; per customer off "
-                f"by {self.mean_absolute_error:,.2f} on average, ranks agree by {self.rank_correlation:.2f}")  # fmt: skip
+                f"{self.expected:,.0f} expected and {self.came:,.0f} came{off}; per customer off "
+                f"by {self.mean_absolute_error:,.2f} on average{ranks}")  # fmt: skip
 
 
 def try_out(rows: pd.DataFrame, came: pd.Series, cutoff: date, days: int, new_days: int) -> list[TriedOut]:

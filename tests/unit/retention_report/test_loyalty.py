@@ -95,3 +95,16 @@ def test_an_order_is_a_trial_until_the_joining_order_which_is_in_no_outcome(engi
     assert rows["spend"].tolist() == [490, 250, 685, 475, 0, 0] and rows["orders_before"].tolist() == [0, 1, 0, 1, 0, 0]
     assert rows["orders_as_member"].tolist() == [1, 0, 3, 0, 0, 0], "of what came later: after the day of joining"
     assert rows["orders_earlier"].tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_nothing_is_measured_where_none_of_the_others_orders_again(engine: Engine) -> None:
+    days = {"m": [200, 230], "n": [200]}
+    orders = pd.DataFrame([
+        {"customer_id": f"{who}{number}", "activity_date": pd.Timestamp(FIRST) + pd.Timedelta(days=day), "orders": 1,
+         "gross_spend": 1.0} for who, at in days.items() for number in range(60) for day in at
+    ])  # fmt: skip
+    events = pd.DataFrame({"customer_id": [f"m{number}" for number in range(60)], "event_type": "joined_club",
+                           "activity_date": pd.Timestamp(FIRST) + pd.Timedelta(days=200)})  # fmt: skip
+    effect = measured(engine, {"purchase_days": orders, "event_days": events})
+    assert effect.rows.empty and effect.measured == 60 and effect.invited is None
+    assert "after which others ordered again" in loyalty_sentences(effect, PROGRAMME)[0]

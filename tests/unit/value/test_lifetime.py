@@ -95,4 +95,6 @@ def test_last_year_goes_on_by_hand() -> None:
 def test_an_error_is_said_in_words() -> None:
     tried = TriedOut(BG_NBD, CUTOFF, 90, 10, 110.0, 100.0, 3.5, 0.8, 1.0)
     assert tried.error == pytest.approx(10) and "110 expected and 100 came, 10.0% too much" in tried.sentence
-    assert np.isnan(TriedOut(BG_NBD, CUTOFF, 90, 10, 1.0, 0.0, 1.0, 0.0, 1.0).error)
+    nothing = TriedOut(BG_NBD, CUTOFF, 90, 10, 1.0, 0.0, 1.0, np.nan, 1.0)
+    assert np.isnan(nothing.error)
+    assert nothing.sentence.endswith("1 expected and 0 came; per customer off by 1.00 on average")
