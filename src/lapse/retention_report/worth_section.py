@@ -63,6 +63,9 @@ def _lifetime(reported: Reported, settings: Settings) -> PageSection:
     known = [row for row in classes if pd.notna(row["mean_clv"])]
     texts = [f"The margin that is expected of each customer in the next {days} days: {METHODS[lifetime.method]}."]
     texts += [f"Tried on the past, {one.sentence}." for one in lifetime.tried[:1]]
+    if lifetime.tried:
+        texts.append("The way of telling was chosen, and what newcomers bring was measured, on those same days: the days to "
+                     "come may be told less well.")  # fmt: skip
     if not lifetime.tried and lifetime.method != CONTRACT:
         texts.append("The log is too short to try that on the past.")
     bars = []
