@@ -13,6 +13,10 @@ STATUS, NOT_COUNTED, CURRENCY = "status", "not_counted", "currency"
 """Entries beside those that bear the name of a column of ours."""
 JOINING = frozenset(["d", "da", "de", "del", "der", "des", "di", "do", "du", "la", "le", "of", "the", "van"])
 """Words inside a name that say nothing: date de la commande."""
+WITH_TAX = re.compile(
+    r"(?<=\S)[\W_]+(?:incl|excl|inkl|exkl|including|excluding|inclusief|exclusief)\b[\W_]*(?:btw|mwst|ust|vat|tax|gst|iva|tva|mva|moms)\b"
+)
+"""With or without tax, it is the same amount: Bedrag incl. btw. A tax alone is none: BTW-bedrag."""
 
 
 def plain_name(name: str) -> str:
@@ -20,7 +24,7 @@ def plain_name(name: str) -> str:
 
     A percentage keeps its sign, since `discount %` is no amount.
     """
-    words = re.findall(r"%|[^\W_]+", plain_text(name))
+    words = re.findall(r"%|[^\W_]+", WITH_TAX.sub(" ", plain_text(name)))
     return "".join(word for word in words if word not in JOINING) or "".join(words)
 
 

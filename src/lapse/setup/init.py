@@ -136,6 +136,8 @@ def write_mapping(params: Path, proposal: Proposal) -> None:
     values: dict[str, Any] = {f"sources.{name}": value for name, value in proposal.sources().items()}
     if proposal.for_eyes:
         values["lists.columns"] = proposal.for_eyes
+    if proposal.email:
+        values["lists.contact"] = {"email": proposal.email}
     write_settings(params, values)
 
 

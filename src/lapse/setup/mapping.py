@@ -52,7 +52,7 @@ class ProposedTable:
     @property
     def in_params(self) -> dict[str, Any]:
         """The file as a section of params.yaml."""
-        return {"path": self.file.path, "columns": self.columns, **self.settings}
+        return {**self.file.place, "columns": self.columns, **self.settings}
 
 
 @dataclass
@@ -64,6 +64,12 @@ class Proposal:
     """Columns of the customers to show beside each on the lists: names and addresses."""
     unused: list[str]
     """Files that are taken for nothing, each with what it lacks."""
+
+    @property
+    def email(self) -> str | None:
+        """Which of the columns to show holds addresses, as its values say; the tools of `lapse export` find people by it."""
+        columns = [column for table in self.tables if table.table == "customers" for column in table.file.columns]
+        return next((column.name for column in columns if column.name in self.for_eyes and column.is_email), None)
 
     @property
     def is_usable(self) -> bool:
@@ -83,7 +89,7 @@ class Proposal:
         """Return the proposal as a person reads it, with three values of each column."""
         lines = []
         for table in self.tables:
-            lines.append(f"{table.file.path} ({table.file.rows:,} rows) -> {table.table}")
+            lines.append(f"{table.file.title} ({table.file.rows:,} rows) -> {table.table}")
             values = {column.name: [value[:MOST_SHOWN] for value in column.values] for column in table.file.columns}
             for ours, theirs in table.columns.items():
                 shown = f"e.g. {sample_keys(values[theirs][:3])}" if values.get(theirs) else ""
@@ -95,6 +101,7 @@ class Proposal:
             lines += [f"    not used         {', '.join(left)}"] if left else []
             lines += [f"    look at          {question}" for question in table.questions]
         lines += [f"lists.columns        {', '.join(self.for_eyes)}"] if self.for_eyes else []
+        lines += [f"lists.contact        email: {self.email}"] if self.email else []
         return "\n".join([*lines, *self.unused])
 
 
@@ -112,11 +119,11 @@ def propose(folder: Path) -> Proposal:
         for file in [file for file in files if file not in without]:
             proposed = _by_order(file, without) or _tables_of(engine, file)
             tables += proposed
-            without = [other for other in without if other.path not in {table.file.path for table in proposed}]
+            without = [other for other in without if other.title not in {table.file.title for table in proposed}]
             if not proposed:
-                unused.append(f"{file.path}: not used. It has a customer, but neither a day with an order, an event or a "
+                unused.append(f"{file.title}: not used. It has a customer, but neither a day with an order, an event or a "
                               "rating, nor one row per customer.")  # fmt: skip
-        unused += [f"{file.path}: not used. No column has the name of a customer's id, nor of an order's that another file "
+        unused += [f"{file.title}: not used. No column has the name of a customer's id, nor of an order's that another file "
                    "gives a customer." for file in without]  # fmt: skip
         _let_customers_meet(engine, tables)
     customers = [table.file for table in tables if table.table == "customers"]
@@ -140,8 +147,8 @@ def _by_order(orders: DeliveredFile, without: Sequence[DeliveredFile]) -> list[P
     found: list[ProposedTable] = []
     for other in (other for other in without if order in other.names):
         further = [column for column in orders.columns if column.name not in other.names]
-        joined = DeliveredFile(other.path, other.rows, (*other.columns, *further), other.staged)
-        joins = {"joins": [{"path": orders.path, "on": [order]}]}
+        joined = DeliveredFile(other.path, other.rows, (*other.columns, *further), other.staged, other.sheet)
+        joins = {"joins": [{**orders.place, "on": [order]}]}
         if any(best(other, name, other.columns) for name in ("product_id", "unit_price")):
             found.append(replace(_order_lines(joined, _mapped(joined, "transactions"), joins), holder=orders))
         elif "rating" in (ratings := _mapped(joined, "feedback")):
@@ -258,7 +265,7 @@ def _let_customers_meet(engine: DuckEngine, tables: list[ProposedTable]) -> None
     if orders is None:
         return
     for place, other in enumerate(tables):
-        if other.file.path == orders.file.path or other.settings.get("joins"):
+        if other.file.title == orders.file.title or other.settings.get("joins"):
             continue
         table, key = other, other.columns["customer_id"]
         candidates = [key, *(_keys(table.file) if table.table == "customers" else [])]
@@ -267,7 +274,7 @@ def _let_customers_meet(engine: DuckEngine, tables: list[ProposedTable]) -> None
         if met != key:
             table = tables[place] = _customers(table.file, _mapped(table.file, "customers") | {"customer_id": met})
         if shares[met] < MEETING:
-            table.questions.append(f"{shares[met]:.0%} of the customers are in this file and in {orders.file.path}: see "
+            table.questions.append(f"{shares[met]:.0%} of the customers are in this file and in {orders.file.title}: see "
                                    f"whether {met} is what is called a customer there")  # fmt: skip
         elif "customer_id" in (derived := orders.settings.get("derive", {})):
             del table.columns["customer_id"]

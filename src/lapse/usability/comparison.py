@@ -68,6 +68,8 @@ class Comparison:
     comeback: float | None
     """Of the silent, the share who come back at all (the comeback share of the table of windows); None if not known."""
     max_comeback: float
+    days: int
+    """The horizon that is set, which all of this holds for; with the one that is proposed, silence may be a loss."""
 
     @property
     def recommended(self) -> ComparedDefinition:
@@ -83,7 +85,7 @@ class Comparison:
     def reason(self) -> str:
         """Why, in a sentence or two."""
         chosen, silence, limit = self.recommended, self.rows[0], share_text(self.max_comeback)
-        back = f"{share_text(self.comeback)} of the silent come back"
+        back = f"{share_text(self.comeback)} of those silent for the {self.days} days that are set come back"
         if chosen is not silence:
             return (f"Recommended: {chosen.params}. Silence is a pause here ({back}), while of those who {chosen.what} only "
                     f"{share_text(chosen.recovered)} recover.")  # fmt: skip
@@ -136,7 +138,7 @@ def compare_definitions(
             fell = ((level > 0) & (rows[f"outcome{ending}"] * DIGITS < level * round(held.share * DIGITS))).to_numpy()
             what = f"{less_than_usual(of, held.share, past=True)} in {days} days"
             found.append(_compared(what, "decline", of, rows, (fell, ending, lost, numbers)))
-    return Comparison(tuple(found), comeback, max_comeback)
+    return Comparison(tuple(found), comeback, max_comeback, days)
 
 
 def _rows(delivery: CheckedDelivery, cutoffs: Sequence[date], windows: ChurnWindows) -> pd.DataFrame | None:

@@ -67,7 +67,8 @@ def test_a_german_delivery_is_mapped_whole_and_read(tmp_path: Path) -> None:
 
     (tmp_path / "params.yaml").write_text(params_of(None, "in"))
     write_mapping(tmp_path / "params.yaml", proposal)
-    assert load_settings(tmp_path / "params.yaml").lists.columns == ["Firma", "E-Mail"]
+    lists = load_settings(tmp_path / "params.yaml").lists
+    assert lists.columns == ["Firma", "E-Mail"] and lists.contact.email == "E-Mail"
     write_settings(tmp_path / "params.yaml", {"sources.max_reject_share": 0.0})
     assert "# with a larger share of rejects" in (tmp_path / "params.yaml").read_text()
 
@@ -216,3 +217,29 @@ def test_customers_by_other_names(tmp_path: Path) -> None:
         )
         (found,) = propose(folder).tables
         assert (found.table, found.columns["customer_id"], found.columns["order_id"]) == ("transactions", who, order)
+
+
+def test_every_filled_sheet_of_a_workbook_is_looked_at_as_a_file_of_its_own(tmp_path: Path) -> None:
+    from xlsxwriter import Workbook
+
+    (tmp_path / "in").mkdir()
+    book = Workbook(tmp_path / "in" / "agenda.xlsx")
+    visits, holders, _ = (book.add_worksheet(name) for name in ("Afspraken", "Klanten", "Leeg"))
+    for number, row in enumerate((["Salon De Natte Neus"], [], ["Afspraaknr.", "Klantnr.", "Datum", "Behandeling", "Bedrag incl. btw", "Status"],
+                ["1", "K1", "14-09-2026", "Wassen", "€ 38,00", "Voltooid"],
+                ["2", "K2", "15-09-2026", "Knippen", "€ 15,00", "No-show"])):  # fmt: skip
+        visits.write_row(number, 0, row)
+    for number, row in enumerate((["Klantnr.", "Naam", "Ras"], ["K1", "Ann", "Poedel"], ["K2", "Bo", "Teckel"])):
+        holders.write_row(number, 0, row)
+    book.close()
+    sources = propose(tmp_path / "in").sources()
+    assert sources["transactions"] == {"path": "agenda.xlsx", "sheet": "Afspraken", "columns": {
+        "customer_id": "Klantnr.", "ordered_at": "Datum", "order_id": "Afspraaknr.", "product_id": "Behandeling",
+        "amount": "Bedrag incl. btw"}, "where": """COALESCE(TRIM("Status"), '') NOT IN ('No-show')"""}  # fmt: skip
+    assert sources["customers"] == {"path": "agenda.xlsx", "sheet": "Klanten", "columns": {"customer_id": "Klantnr."},
+                                    "attributes": ["Ras"]}  # fmt: skip
+
+
+def test_an_amount_with_tax_is_the_amount_and_a_tax_is_none() -> None:
+    assert rank_of("Bedrag (incl. BTW)", "amount") == rank_of("bedrag", "amount") is not None
+    assert rank_of("BTW-bedrag", "amount") is None

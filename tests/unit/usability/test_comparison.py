@@ -49,11 +49,13 @@ def test_a_log_without_two_windows_after_a_cutoff_compares_nothing(engine: Engin
 def test_the_rule_of_the_recommendation() -> None:
     silence = ComparedDefinition("did not order", "lapse", "", 1000, 100, 0.3, 0.2, "silent", 0.8)
     decline = ComparedDefinition("bought less", "decline", "purchase_days", 1000, 200, 0.2, 0.5, "silent", 0.7)
-    assert Comparison((silence, decline), 0.2, 0.25).recommended is silence, "silence is a loss"
-    assert Comparison((silence, decline), 0.9, 0.25).recommended is decline
-    assert Comparison((silence, replace(decline, recovered=0.3)), 0.9, 0.25).recommended is silence, "no loss either"
-    assert Comparison((silence, replace(decline, auroc=0.55)), 0.9, 0.25).recommended is silence, "cannot be told beforehand"
-    assert "cannot tell how many" in Comparison((silence, replace(decline, recovered=None)), None, 0.25).reason
+    assert Comparison((silence, decline), 0.2, 0.25, 30).recommended is silence, "silence is a loss"
+    assert Comparison((silence, decline), 0.9, 0.25, 30).recommended is decline
+    assert Comparison((silence, replace(decline, recovered=0.3)), 0.9, 0.25, 30).recommended is silence, "no loss either"
+    assert Comparison((silence, replace(decline, auroc=0.55)), 0.9, 0.25, 30).recommended is silence, (
+        "cannot be told beforehand"
+    )
+    assert "cannot tell how many" in Comparison((silence, replace(decline, recovered=None)), None, 0.25, 30).reason
     by_spend = replace(decline, of="spend", lost_spend=0.6)
-    chosen = Comparison((silence, decline, by_spend), 0.9, 0.25)
+    chosen = Comparison((silence, decline, by_spend), 0.9, 0.25, 30)
     assert chosen.recommended is by_spend and chosen.to_json()["recommended"] == "churn.mode: decline, churn.of: spend"

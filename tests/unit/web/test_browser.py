@@ -48,7 +48,7 @@ def test_from_opening_the_page_to_a_list_whose_rows_are_counted(
     page.goto(f"http://localhost:{served.port}/")
     page.get_by_role("link", name="At risk").click()
     assert page.locator("#said").inner_text().startswith(f"{LISTED} people")
-    page.get_by_label("At most so many contacts").fill("12")
+    page.get_by_label("At most this many contacts").fill("12")
     page.get_by_role("checkbox", name=re.compile("^high")).check()
     page.get_by_role("button", name="Show").click()
     assert "band=high" in page.url and "contacts=12" in page.url
