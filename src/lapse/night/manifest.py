@@ -20,6 +20,14 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class Document(Part):
+    """What is a file of its own."""
+
+    def write(self, path: Path) -> None:
+        """Write it as indented JSON."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
+
+
 class SourceRead(Part):
     """One source table as it was read."""
 
@@ -96,7 +104,7 @@ class Step(Part):
     peak_mib: int | None
 
 
-class Failure(Part):
+class Failure(Document):
     """A run that published nothing: it stands beside the last good one, never in its place."""
 
     format: Literal[1] = 1
@@ -116,10 +124,6 @@ class Failure(Part):
     started_at: str
     finished_at: str
 
-    def write(self, path: Path) -> None:
-        """Write it as indented JSON."""
-        write_text(path, self.model_dump_json(indent=2) + "\n")
-
     @classmethod
     def of(cls, out: Path) -> Failure | None:
         """Return how the last run of an archive failed; None when it did not, or the file is damaged."""
@@ -129,7 +133,7 @@ class Failure(Part):
             return None
 
 
-class Manifest(Part):
+class Manifest(Document):
     """All of it. Everything but run_id, started_at, finished_at and steps is the same for the same input."""
 
     format: Literal[1] = 1
@@ -157,10 +161,6 @@ class Manifest(Part):
     steps: list[Step]
     started_at: str
     finished_at: str
-
-    def write(self, path: Path) -> None:
-        """Write it as indented JSON."""
-        write_text(path, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Manifest:

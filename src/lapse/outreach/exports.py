@@ -14,7 +14,7 @@ from lapse.core.consent import GIVEN
 from lapse.core.engine import open_duckdb
 from lapse.core.errors import SettingsError
 from lapse.core.files import read_json
-from lapse.core.list_settings import Lists
+from lapse.core.list_settings import READY_MADE, Lists
 from lapse.core.source_settings import Sources
 from lapse.core.tables import CUSTOMERS, nearest
 from lapse.history.validation.customer_columns import read_consent
@@ -47,8 +47,9 @@ def export_list(
     customers, decisions = read_made(folder)
     heads = {head["name"]: head for head in read_json(folder / HEADS)}
     if name not in heads:
-        raise SettingsError(f"export: there is no list {name!r}. {nearest(name, heads)} Lists are declared in "
-                            "lists.declared of params.yaml.")  # fmt: skip
+        advice = (f"Add `{name}: {{}}` to lists.declared of params.yaml and make the lists anew." if name in READY_MADE
+                  else f"{nearest(name, heads)} Lists are declared in lists.declared of params.yaml.")  # fmt: skip
+        raise SettingsError(f"export: there is no list {name!r}. {advice}")
     if heads[name]["missing"]:
         raise SettingsError(f"export: {name} is off: it needs {'; and '.join(heads[name]['missing'])}.")
     since = 0
