@@ -18,7 +18,8 @@ from typing import Any
 
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
 from lapse.core.settings import Settings, load_settings
-from lapse.core.tables import DUCKDB_TYPES, SOURCES, TRANSACTIONS, Table
+from lapse.core.tables.contract import DUCKDB_TYPES, Table
+from lapse.core.tables.sources import SOURCES, TRANSACTIONS
 from lapse.core.windows import Period
 from lapse.features.leakage import up_to
 from lapse.history.profile import DataProfile
@@ -41,7 +42,7 @@ def shop(rows: int, density: float) -> Shop:
 def make(folder: str, rows: int, density: float, threads: int) -> dict[str, Any]:
     """Write `delivery/`, `validated/` and params.yaml to a folder, and return the rows of the delivery.
 
-    A delivery that is there already stays, and so does its cast as long as tables.py asks for the same columns.
+    A delivery that is there already stays, and so does its cast as long as `core/tables` asks for the same columns.
     """
     wanted, place = shop(rows, density), Path(folder)
     profile, settings = _first_customers(wanted, _made(place))

@@ -24,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.files import write_json, write_text
-from lapse.core.tables import ATTRIBUTE, LIST_DECISIONS, SCORED_CUSTOMERS
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.lists import LIST_DECISIONS, SCORED_CUSTOMERS
 from lapse.outreach.decisions import Decisions
 from lapse.outreach.heads import ListHead
 from lapse.outreach.plans import ListPlan

@@ -18,7 +18,7 @@ import pandas as pd
 
 from lapse.core.paths import Paths
 from lapse.core.settings import load_settings
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs

@@ -14,7 +14,8 @@ import pytest
 
 from lapse.core.engine import DuckEngine, Engine, open_engine
 from lapse.core.logging import log_to_console
-from lapse.core.tables import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS, Table
+from lapse.core.tables.contract import Table
+from lapse.core.tables.sources import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS
 from lapse.core.windows import ChurnWindows, Period
 from lapse.history.activity import rollup as activity
 

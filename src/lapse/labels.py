@@ -16,7 +16,7 @@ import ibis.expr.types as ir
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.files import prune
-from lapse.core.tables import LABELS
+from lapse.core.tables.modelling import LABELS
 from lapse.core.windows import SEASON_DAYS, ChurnWindows, Period, Window
 from lapse.decline import fell, levels_at
 from lapse.snapshots import cutoffs_in, in_window, is_eligible, is_leaving, subscriptions_at

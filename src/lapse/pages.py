@@ -14,7 +14,9 @@ from lapse.core.errors import SettingsError
 from lapse.core.files import write_text
 from lapse.core.process import run
 from lapse.core.settings import load_settings
-from lapse.core.tables import ALL, SOURCES, TRANSACTIONS, Table
+from lapse.core.tables.contract import Table
+from lapse.core.tables.dictionary import ALL
+from lapse.core.tables.sources import SOURCES, TRANSACTIONS
 from lapse.features.catalogue import FAMILIES
 from lapse.features.causes import CAUSES
 from lapse.features.family import Family, Inputs

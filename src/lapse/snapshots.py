@@ -14,7 +14,7 @@ from lapse.core.engine import Engine
 from lapse.core.errors import DataError
 from lapse.core.files import prune
 from lapse.core.logging import stage_logger
-from lapse.core.tables import SNAPSHOTS
+from lapse.core.tables.modelling import SNAPSHOTS
 from lapse.core.windows import ChurnWindows, Period, Window, mature_cutoffs
 
 LOG = stage_logger("snapshots")

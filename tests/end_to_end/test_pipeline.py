@@ -13,7 +13,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from lapse.core.files import read_json
-from lapse.core.tables import AT_RISK, SCORES
+from lapse.core.tables.lists import AT_RISK
+from lapse.core.tables.modelling import SCORES
 from lapse.evaluation.baselines import MEANING
 from tests.end_to_end.conftest import in_folder, new_project
 from tests.end_to_end.recounted import require_true_reasons

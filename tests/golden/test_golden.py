@@ -24,7 +24,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import Engine
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.features.build import build_features
 from lapse.features.family import Inputs

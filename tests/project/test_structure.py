@@ -140,8 +140,8 @@ def test_spark_is_asked_for_by_the_engine_alone() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
 def test_files_can_be_read_in_a_sitting(path: Path) -> None:
-    # tables.py is one long list on purpose: the single place. The workspace has a short method for every stage.
-    most = {"tables.py": 1250, "workspace.py": 420}.get(path.name, 360)
+    # The workspace has a short method for every stage.
+    most = {"workspace.py": 420}.get(path.name, 360)
     assert len(path.read_text(encoding="utf-8").splitlines()) <= most
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lapse.core.engine import Engine
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import ChurnWindows, Period
 from lapse.features.build import build_features
 from lapse.features.catalogue import FAMILIES, all_features

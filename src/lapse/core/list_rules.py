@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from lapse.core.errors import SettingsError
-from lapse.core.tables import Type, nearest
+from lapse.core.tables.contract import Type, nearest
 
 if TYPE_CHECKING:
     from sqlglot import expressions as sql

@@ -11,17 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from lapse.core.errors import SettingsError
 from lapse.core.list_rules import checked_order, checked_rule
 from lapse.core.source_settings import MOST_DAYS, Section, Share
-from lapse.core.tables import (
-    AT_RISK,
-    ATTRIBUTE,
-    CUSTOMERS,
-    LEAVING_LIST,
-    LIST_CHANGES,
-    LISTED,
-    SCORED_CUSTOMERS,
-    Type,
-    nearest,
-)
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.contract import Type, nearest
+from lapse.core.tables.lists import AT_RISK, LEAVING_LIST, LIST_CHANGES, LISTED, SCORED_CUSTOMERS
+from lapse.core.tables.sources import CUSTOMERS
 
 ReadyMade = Literal[
     "at_risk", "win_back", "leaving", "best_customers", "second_order", "trial_ending", "lukewarm", "milestones",

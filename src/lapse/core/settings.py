@@ -18,7 +18,7 @@ from lapse.core.retention_report_settings import RetentionReport
 from lapse.core.retention_settings import Retention
 from lapse.core.settings_problems import first_problem, shown
 from lapse.core.source_settings import MOST_DAYS, Days, Land, Name, Section, Share, Sources
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 from lapse.core.why_settings import Why
 from lapse.core.windows import LATEST, MIN_ORDERS, ChurnWindows, parse_day
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lapse.core.source_settings import FORMS, Section, without_passwords
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from lapse.core.tables import SOURCES, Table, nearest, require_columns
+from lapse.core.tables.contract import Table, nearest
+from lapse.core.tables.sources import SOURCES, require_columns
 
 Share = Annotated[float, Field(ge=0, le=1)]
 MOST_DAYS = 36_500

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import expit
 
 from lapse.core.errors import HistoryTooShort
-from lapse.core.tables import ATTRIBUTE
+from lapse.core.tables.activity import ATTRIBUTE
 from lapse.model.logistic import Logistic, fit_logistics
 from lapse.model.split import fold_cutoffs, known_before
 from lapse.model.training_procedure import FOLD_ROWS, Experiment, contract_columns, sampled

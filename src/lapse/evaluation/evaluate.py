@@ -20,7 +20,7 @@ from lapse.core.files import atomic_write, write_json
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Promote, Train
-from lapse.core.tables import TEST_PREDICTIONS
+from lapse.core.tables.modelling import TEST_PREDICTIONS
 from lapse.evaluation import curves
 from lapse.evaluation.alarm import alarm_over, carriers_of
 from lapse.evaluation.backtest import Origin, Periods, backtest_cards, run_origin

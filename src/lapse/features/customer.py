@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapse.core.tables import ATTRIBUTE
+from lapse.core.tables.activity import ATTRIBUTE
 from lapse.features.family import Entry, Family
 
 customer = Family("customer", "attributes", "who they are", needs=("customers",))

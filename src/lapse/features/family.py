@@ -13,7 +13,7 @@ import ibis.expr.types as ir
 
 from lapse.core.errors import DataError, sample_keys
 from lapse.core.settings import Features
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import ChurnWindows, feature_windows
 from lapse.features.names import slug, slugs, turns_away
 from lapse.history.profile import DataProfile

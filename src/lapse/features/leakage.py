@@ -20,7 +20,7 @@ from lapse.core.engine import open_duckdb
 from lapse.core.process import temporary_folder
 from lapse.core.settings import Features
 from lapse.core.source_settings import Customers, Sources
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.core.windows import ChurnWindows
 from lapse.features.own_process import Job, copy_own_features, run
 from lapse.history.validation.validate import validate

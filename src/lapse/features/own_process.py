@@ -181,7 +181,7 @@ def main() -> None:
 def _write_features(job: Job, profile: DataProfile) -> None:
     from lapse.core.engine import open_engine
     from lapse.core.held_tables import HeldTables
-    from lapse.core.tables import SOURCES
+    from lapse.core.tables.sources import SOURCES
     from lapse.features.own import feature_inputs
     from lapse.features.query import FeatureQuery
     from lapse.history.activity.rollup import roll_up

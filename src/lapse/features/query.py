@@ -16,7 +16,7 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.held_tables import PREFIX, HeldTables
-from lapse.core.tables import FEATURES
+from lapse.core.tables.modelling import FEATURES
 from lapse.features.catalogue import FAMILIES, all_features, computed_features
 from lapse.features.family import Family, Feature, Inputs
 from lapse.features.people import PARAMETERS, fit_population, numbered, parameters

@@ -10,7 +10,7 @@ from typing import Any
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.files import intact, read_json, write_json
-from lapse.core.tables import CONTACTS, CUSTOMERS
+from lapse.core.tables.sources import CONTACTS, CUSTOMERS
 from lapse.core.windows import Period
 from lapse.history.reading.expressions import quoted
 from lapse.history.table_profile import TableProfile

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Literal
 
 from lapse.core.errors import sample_keys
-from lapse.core.tables import EVENTS, TRANSACTIONS
+from lapse.core.tables.sources import EVENTS, TRANSACTIONS
 from lapse.core.windows import YEAR_DAYS
 from lapse.history.table_profile import BLOCK_DAYS, UNDATED, TableProfile
 

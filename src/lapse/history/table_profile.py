@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core.engine import DuckEngine
-from lapse.core.tables import CUSTOMERS, EVENTS, SOURCES, SUBSCRIPTIONS, Table
+from lapse.core.tables.contract import Table
+from lapse.core.tables.sources import CUSTOMERS, EVENTS, SOURCES, SUBSCRIPTIONS
 from lapse.history.reading.expressions import literal, quoted
 
 BLOCK_DAYS, MOST_BLOCKS = 28, 13

@@ -17,7 +17,8 @@ import lapse
 from lapse.core.churn_meaning import ChurnMeaning
 from lapse.core.errors import ModelError
 from lapse.core.files import digest, write_text
-from lapse.core.tables import ATTRIBUTE, CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.sources import CUSTOMERS, FEEDBACK, SOURCES, TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.features.family import Inputs
 from lapse.history.profile import CONTRACT_COLUMNS

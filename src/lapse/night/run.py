@@ -17,7 +17,7 @@ from lapse.core.logging import stage_logger
 from lapse.core.process import temporary_folder
 from lapse.core.settings import Settings, load_settings
 from lapse.core.source_settings import Sources
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import LATEST, parse_day, resolve_as_of
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables

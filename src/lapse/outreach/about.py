@@ -9,7 +9,7 @@ import pandas as pd
 from lapse.core.churn_meaning import less_than_usual
 from lapse.core.consent import WITHDRAWN
 from lapse.core.risk_text import of_100
-from lapse.core.tables import AT_RISK
+from lapse.core.tables.lists import AT_RISK
 from lapse.core.windows import ChurnWindows
 from lapse.features.causes import CAUSES, NOTHING_UNUSUAL
 from lapse.outreach.rules import ListRules, ranked_by

@@ -9,7 +9,7 @@ from typing import Self
 
 import pandas as pd
 
-from lapse.core.tables import LIST_CHANGES
+from lapse.core.tables.lists import LIST_CHANGES
 from lapse.outreach.decisions import REASONS
 from lapse.outreach.stage import read_made
 

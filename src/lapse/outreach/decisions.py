@@ -12,7 +12,9 @@ import pandas as pd
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.list_settings import BY_REASON, OTHERWISE, Lists
-from lapse.core.tables import ATTRIBUTE, DUCKDB_TYPES, LIST_DECISIONS, SCORED_CUSTOMERS
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.contract import DUCKDB_TYPES
+from lapse.core.tables.lists import LIST_DECISIONS, SCORED_CUSTOMERS
 from lapse.history.reading.expressions import quoted
 from lapse.history.validation.validate import lock_down
 from lapse.outreach.plans import AT_RISK, ListPlan

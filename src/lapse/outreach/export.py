@@ -10,7 +10,7 @@ import pandas as pd
 
 from lapse.core.files import write_text
 from lapse.core.risk_text import risk_text
-from lapse.core.tables import AT_RISK, LEAVING_LIST, LISTED, SCORED_CUSTOMERS
+from lapse.core.tables.lists import AT_RISK, LEAVING_LIST, LISTED, SCORED_CUSTOMERS
 
 FORMULA_STARTS = "=+\\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
 """What begins a formula: = + - @, also of full width, small, and the mathematical minus."""

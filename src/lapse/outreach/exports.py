@@ -16,7 +16,8 @@ from lapse.core.errors import SettingsError
 from lapse.core.files import read_json
 from lapse.core.list_settings import READY_MADE, Lists
 from lapse.core.source_settings import Sources
-from lapse.core.tables import CUSTOMERS, nearest
+from lapse.core.tables.contract import nearest
+from lapse.core.tables.sources import CUSTOMERS
 from lapse.history.validation.customer_columns import read_consent
 from lapse.outreach.customer_columns import columns_on
 from lapse.outreach.decisions import Decisions

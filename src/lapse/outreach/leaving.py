@@ -8,7 +8,7 @@ import pandas as pd
 
 from lapse.core.errors import LapseError
 from lapse.core.logging import stage_logger
-from lapse.core.tables import LEAVING_LIST
+from lapse.core.tables.lists import LEAVING_LIST
 from lapse.outreach.customer_columns import with_columns
 from lapse.outreach.export import write_csv
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lapse.core.tables import ATTRIBUTE, LISTED, SCORED_CUSTOMERS
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.lists import LISTED, SCORED_CUSTOMERS
 from lapse.outreach.customer_columns import with_columns
 from lapse.outreach.decisions import Decisions
 

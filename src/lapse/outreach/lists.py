@@ -12,7 +12,7 @@ from lapse.core.errors import DataError
 from lapse.core.files import write_text
 from lapse.core.logging import stage_logger
 from lapse.core.risk_text import risk_text
-from lapse.core.tables import AT_RISK
+from lapse.core.tables.lists import AT_RISK
 from lapse.outreach.about import IN_SHORT, about_list, with_staleness
 from lapse.outreach.customer_columns import columns_on, with_columns
 from lapse.outreach.export import write_csv

@@ -19,7 +19,10 @@ from typing import Any
 from lapse.core.engine import open_duckdb
 from lapse.core.errors import PublishFailed, SettingsError
 from lapse.core.logging import stage_logger
-from lapse.core.tables import CRR, CUTOFF_DATE, DUCKDB_TYPES, LIST_DECISIONS, LISTED, SCORES, Column, Table
+from lapse.core.tables.contract import CUTOFF_DATE, DUCKDB_TYPES, Column, Table
+from lapse.core.tables.lists import LIST_DECISIONS, LISTED
+from lapse.core.tables.modelling import SCORES
+from lapse.core.tables.retention import CRR
 from lapse.history.landing.databases import driver_of, file_of, sql_engine
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.engine import DuckEngine
-from lapse.core.tables import DUCKDB_TYPES, Table, Type
+from lapse.core.tables.contract import DUCKDB_TYPES, Table, Type
 from lapse.history.landing.databases import file_of
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import literal

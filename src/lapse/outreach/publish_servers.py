@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.errors import SettingsError
-from lapse.core.tables import Table, Type
+from lapse.core.tables.contract import Table, Type
 from lapse.history.landing.secrets import Secret
 from lapse.outreach.publish_targets import ANSI_TYPES, LOCK_MS, DbApiTarget, locked
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lapse.core.errors import LapseError, Locked, PublishFailed
-from lapse.core.tables import DUCKDB_TYPES, Table, Type
+from lapse.core.tables.contract import DUCKDB_TYPES, Table, Type
 from lapse.history.landing.secrets import Secret
 from lapse.history.reading.expressions import quoted
 

@@ -15,7 +15,9 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.settings import Settings
-from lapse.core.tables import ATTRIBUTE, CONTACTS, CUSTOMERS, SCORED_CUSTOMERS, SUBSCRIPTIONS
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.lists import SCORED_CUSTOMERS
+from lapse.core.tables.sources import CONTACTS, CUSTOMERS, SUBSCRIPTIONS
 from lapse.core.windows import YEAR_DAYS, ChurnWindows, observation_window
 from lapse.features.names import slug
 from lapse.history.activity.rollup import EVER

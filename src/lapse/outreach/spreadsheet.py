@@ -12,7 +12,7 @@ import pandas as pd
 
 from lapse.core.files import atomic_write
 from lapse.core.risk_text import number_format
-from lapse.core.tables import AT_RISK
+from lapse.core.tables.lists import AT_RISK
 from lapse.outreach.about import CAUTION, HEAD
 from lapse.outreach.export import DAYS
 

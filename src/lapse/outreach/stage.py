@@ -16,7 +16,9 @@ from lapse.core.files import atomic_write, write_json
 from lapse.core.list_settings import OTHERWISE
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings
-from lapse.core.tables import ATTRIBUTE, LIST_DECISIONS, SCORED_CUSTOMERS, Column, Type, nearest
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.contract import Column, Type, nearest
+from lapse.core.tables.lists import LIST_DECISIONS, SCORED_CUSTOMERS
 from lapse.features.causes import CAUSES, NOTHING_UNUSUAL
 from lapse.outreach.customer_columns import VALID_FROM, columns_on
 from lapse.outreach.decisions import Decisions, decide, matching

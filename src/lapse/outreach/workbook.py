@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lapse.core.files import atomic_write
-from lapse.core.tables import LISTED
+from lapse.core.tables.lists import LISTED
 from lapse.outreach.about import CAUTION
 from lapse.outreach.heads import ListHead
 from lapse.outreach.spreadsheet import LINE, for_printing, width_of, write_table

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from lapse.core.tables import RETENTION_ALERTS
+from lapse.core.tables.retention import RETENTION_ALERTS
 
 FALSE_ALARMS_A_YEAR = 0.5
 LOOKS_A_YEAR = {"week": 52, "month": 12, "quarter": 4, "year": 1}

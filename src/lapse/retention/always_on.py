@@ -19,7 +19,7 @@ import pandas as pd
 from lapse.core.bootstrap import interval, resampled_counts
 from lapse.core.engine import Engine
 from lapse.core.metrics import wilson
-from lapse.core.tables import RETENTION, RETENTION_MOVES
+from lapse.core.tables.retention import RETENTION, RETENTION_MOVES
 from lapse.core.windows import Period, Window
 from lapse.history.activity.rollup import EVER
 from lapse.retention.spells import ALL, active_spells, stays

@@ -17,7 +17,7 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.metrics import wilson
-from lapse.core.tables import COHORTS, TIME_TO_SECOND_ORDER
+from lapse.core.tables.retention import COHORTS, TIME_TO_SECOND_ORDER
 from lapse.core.windows import Period
 
 How = Literal["period", "bracket", "unbounded"]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lapse.core.files import atomic_write
-from lapse.core.tables import Table
+from lapse.core.tables.contract import Table
 
 ARROW = {"text": pa.string(), "date": pa.date32(), "count": pa.int64(), "number": pa.float64(), "flag": pa.bool_()}
 DECIMALS = 6

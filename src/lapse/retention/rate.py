@@ -18,7 +18,7 @@ from lapse.core.engine import Engine
 from lapse.core.errors import HistoryTooShort, LapseError
 from lapse.core.files import atomic_write, write_json
 from lapse.core.logging import stage_logger
-from lapse.core.tables import CRR
+from lapse.core.tables.retention import CRR
 from lapse.core.windows import ChurnWindows, Period, Window, mature_cutoffs, observation_window, whole_periods
 from lapse.labels import ChurnCount, count_churners
 from lapse.snapshots import has_given_notice, ordered_in, subscriptions_at

@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 import pandas as pd
 
 from lapse.core.engine import Engine
-from lapse.core.tables import REVENUE_RETENTION
+from lapse.core.tables.retention import REVENUE_RETENTION
 from lapse.core.windows import YEAR_DAYS, Period, Window
 from lapse.snapshots import in_window
 

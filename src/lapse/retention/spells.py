@@ -15,7 +15,7 @@ import ibis
 import ibis.expr.types as ir
 
 from lapse.core.engine import Engine
-from lapse.core.tables import ATTRIBUTE
+from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.windows import Period
 from lapse.history.activity.rollup import EVER
 

@@ -14,15 +14,15 @@ from lapse.core.engine import Engine
 from lapse.core.errors import SettingsError
 from lapse.core.logging import stage_logger
 from lapse.core.retention_settings import Retention
-from lapse.core.tables import (
-    ATTRIBUTE,
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.contract import nearest
+from lapse.core.tables.retention import (
     COHORTS,
     RETENTION,
     RETENTION_ALERTS,
     RETENTION_MOVES,
     REVENUE_RETENTION,
     TIME_TO_SECOND_ORDER,
-    nearest,
 )
 from lapse.core.windows import Period
 from lapse.retention.alerts import BELOW, alerts, distance_to

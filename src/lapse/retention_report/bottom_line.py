@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.errors import LapseError
-from lapse.core.tables import BOTTOM_LINE, BOTTOM_LINE_ASSUMPTIONS, BOTTOM_LINE_SENSITIVITY
+from lapse.core.tables.retention_report import BOTTOM_LINE, BOTTOM_LINE_ASSUMPTIONS, BOTTOM_LINE_SENSITIVITY
 from lapse.retention_report.section import amount, whole
 
 POINTS = (1.0, 5.0, 10.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.retention_report_settings import Acquisition
-from lapse.core.tables import CLV_BACK_TEST
+from lapse.core.tables.retention_report import CLV_BACK_TEST
 from lapse.core.windows import YEAR_DAYS
 from lapse.retention_report.worth import Worth
 from lapse.value.lifetime import BG_NBD, CONTRACT, DIGITS, Buying, TriedOut, contract_days, last_year_goes_on, try_out

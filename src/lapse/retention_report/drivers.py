@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lapse.core.tables import WHY_DRIVERS
+from lapse.core.tables.retention_report import WHY_DRIVERS
 from lapse.features.causes import CAUSES, NOTHING_UNUSUAL, WITHOUT_WORDS
 
 REASONS = ("reason_1_code", "reason_2_code", "reason_3_code")

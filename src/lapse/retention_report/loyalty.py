@@ -23,7 +23,7 @@ import pandas as pd
 
 from lapse.core.bootstrap import interval, resamples
 from lapse.core.engine import Engine
-from lapse.core.tables import LOYALTY
+from lapse.core.tables.retention_report import LOYALTY
 from lapse.core.windows import Period, Window
 
 Floats = npt.NDArray[np.float64]

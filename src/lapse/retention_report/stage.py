@@ -14,7 +14,7 @@ from lapse.core.engine import Engine
 from lapse.core.files import write_json
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Settings
-from lapse.core.tables import (
+from lapse.core.tables.retention_report import (
     BOTTOM_LINE,
     BOTTOM_LINE_ASSUMPTIONS,
     BOTTOM_LINE_SENSITIVITY,

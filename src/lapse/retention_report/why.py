@@ -15,17 +15,9 @@ import pandas as pd
 from lapse.core.engine import Engine
 from lapse.core.errors import HistoryTooShort
 from lapse.core.settings import Settings
-from lapse.core.tables import (
-    ATTRIBUTE,
-    FEEDBACK,
-    LOYALTY,
-    SUBSCRIPTIONS,
-    WHY_BEHAVIOUR,
-    WHY_DRIVERS,
-    WHY_REASONS,
-    WHY_THEMES,
-    WHY_THEMES_AFTER,
-)
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.retention_report import LOYALTY, WHY_BEHAVIOUR, WHY_DRIVERS, WHY_REASONS, WHY_THEMES, WHY_THEMES_AFTER
+from lapse.core.tables.sources import FEEDBACK, SUBSCRIPTIONS
 from lapse.core.windows import Period, mature_cutoffs
 from lapse.features.family import Inputs
 from lapse.history.profile import DataProfile

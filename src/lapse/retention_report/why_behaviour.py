@@ -24,7 +24,7 @@ from scipy.stats import norm
 
 from lapse.core.bootstrap import resamples
 from lapse.core.engine import Engine
-from lapse.core.tables import WHY_BEHAVIOUR
+from lapse.core.tables.retention_report import WHY_BEHAVIOUR
 from lapse.core.windows import ChurnWindows, Period
 from lapse.features.family import Inputs
 from lapse.labels import churn_labels

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.metrics import wilson
-from lapse.core.tables import WHY_REASONS, WHY_THEMES, WHY_THEMES_AFTER
+from lapse.core.tables.retention_report import WHY_REASONS, WHY_THEMES, WHY_THEMES_AFTER
 from lapse.core.why_settings import Theme
 from lapse.core.windows import Period
 from lapse.labels import churn_labels

@@ -11,7 +11,8 @@ import pandas as pd
 
 from lapse.core.consent import GIVEN, REFUSED, UNKNOWN, WITHDRAWN
 from lapse.core.logging import stage_logger
-from lapse.core.tables import CUSTOMERS, EVENTS, nearest
+from lapse.core.tables.contract import nearest
+from lapse.core.tables.sources import CUSTOMERS, EVENTS
 from lapse.features.names import slug
 from lapse.history.activity.rollup import EVER
 from lapse.history.profile import DataProfile

@@ -11,19 +11,8 @@ from lapse.core.engine import open_duckdb
 from lapse.core.errors import StaleData
 from lapse.core.logging import stage_logger
 from lapse.core.settings import Score
-from lapse.core.tables import (
-    ATTRIBUTES,
-    CATEGORY_DAYS,
-    CUSTOMERS,
-    EVENT_DAYS,
-    EVENTS,
-    FEEDBACK,
-    FEEDBACK_DAYS,
-    PURCHASE_DAYS,
-    SUBSCRIPTION_DAYS,
-    SUBSCRIPTIONS,
-    TRANSACTIONS,
-)
+from lapse.core.tables.activity import ATTRIBUTES, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS, SUBSCRIPTION_DAYS
+from lapse.core.tables.sources import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS
 from lapse.features.catalogue import all_features
 from lapse.features.family import Feature
 from lapse.features.names import names_in

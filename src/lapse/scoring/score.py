@@ -21,7 +21,7 @@ from lapse.core.files import atomic_write
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Score, Settings, Value
-from lapse.core.tables import LEAVING, SCORES
+from lapse.core.tables.modelling import LEAVING, SCORES
 from lapse.core.windows import YEAR_DAYS, ChurnWindows, observation_window
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features, with_words

@@ -16,7 +16,7 @@ from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.files import intact, read_json, text_sha256, write_json, write_text
 from lapse.core.logging import shown
 from lapse.core.settings import load_settings
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 from lapse.history.reading.sources import files_there
 from lapse.setup.mapping import Proposal, propose
 from lapse.setup.order_lines import PRESETS, preset

@@ -14,7 +14,7 @@ from typing import Any
 
 from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.core.errors import DataError, sample_keys
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.history.reading.expressions import columns_in, quoted
 from lapse.setup.column_words import CUSTOMER, DAY, FOR_EYES, plain_name, rank_of
 from lapse.setup.delivered_files import DeliveredColumn, DeliveredFile, best, look_at

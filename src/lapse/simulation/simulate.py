@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.core.errors import SettingsError
 from lapse.core.settings import load_settings
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.core.windows import ChurnWindows, Period, last_complete_day, mature_cutoffs
 from lapse.simulation.orders import BLOCK_CUSTOMERS
 from lapse.simulation.rows import block_rows
@@ -147,7 +147,7 @@ def _period(engine: DuckEngine, folder: Path) -> Period:
 def _write_params(params: Path, folder: Path, delivered: Path) -> None:
     """Write a params.yaml with the simulated delivery as its sources; comments stay.
 
-    Every delivered column that tables.py knows is mapped to itself, so a source table that lapse learns of is read from
+    Every delivered column that `core/tables` knows is mapped to itself, so a source table that lapse learns of is read from
     then on without a change.
     """
     from ruamel.yaml import YAML

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from itertools import groupby
 from statistics import mean, median
 
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.core.windows import Window
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, Severity, plural, present, share_of

@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 
 from lapse.comeback import FollowUp, follow_days, follow_up
 from lapse.core.engine import DuckEngine
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.core.windows import ChurnWindows, Period
 from lapse.history.activity.purchases import purchase_days
 from lapse.history.activity.subscriptions import subscription_days

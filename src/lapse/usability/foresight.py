@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import date
 
-from lapse.core.tables import CUSTOMERS, TRANSACTIONS
+from lapse.core.tables.sources import CUSTOMERS, TRANSACTIONS
 from lapse.core.windows import ChurnWindows
 from lapse.history.reading.expressions import quoted
 from lapse.labels import ChurnCount, churn_labels

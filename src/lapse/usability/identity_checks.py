@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lapse.core.source_settings import ID_RULES, IdRule
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.history.reading.identity import joined_id
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, plural, present, share_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lapse.core.tables import SOURCES
+from lapse.core.tables.sources import SOURCES
 from lapse.usability.delivery import CheckedDelivery
 from lapse.usability.findings import Finding, plural, present, share_of
 

@@ -22,7 +22,8 @@ from lapse.core.engine import Engine
 from lapse.core.logging import stage_logger
 from lapse.core.retention_report_settings import CostToServe
 from lapse.core.settings import Settings
-from lapse.core.tables import CONTACTS, CUSTOMERS, TRANSACTIONS, nearest
+from lapse.core.tables.contract import nearest
+from lapse.core.tables.sources import CONTACTS, CUSTOMERS, TRANSACTIONS
 from lapse.core.windows import YEAR_DAYS, Window, observation_window
 from lapse.features.names import slug
 from lapse.history.activity.purchases import order_lines

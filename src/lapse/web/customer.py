@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lapse.core.tables import EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS
+from lapse.core.tables.activity import EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS
 from lapse.night.archive import LISTS, SCORES, Archive
 from lapse.outreach.decisions import OTHER_LIST, REASONS
 from lapse.outreach.stage import DECISIONS

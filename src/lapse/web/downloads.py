@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.process import temporary_folder
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 from lapse.outreach.export import list_as_csv
 from lapse.outreach.exports import SINCE, ExportFor, asks_consent, exported, of_customers, plain_rows, took_back
 from lapse.outreach.layouts import Exported

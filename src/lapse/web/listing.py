@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from lapse.core.errors import SettingsError
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 from lapse.web.selection import Filter, Index, Selection
 from lapse.web.view import FROM, REASONS, WHY, Ints
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lapse.core.errors import SettingsError
-from lapse.core.tables import ATTRIBUTE, nearest
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.contract import nearest
 from lapse.value.profit import best_subset
 from lapse.web.view import REASON, Ints, MadeList, View, values_of
 from lapse.web.wording import facet_name, value_text

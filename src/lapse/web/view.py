@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 
 from lapse.core.errors import DataError, LapseError
 from lapse.core.files import read_json, text_sha256
-from lapse.core.tables import ATTRIBUTE, LISTED, nearest
+from lapse.core.tables.activity import ATTRIBUTE
+from lapse.core.tables.contract import nearest
+from lapse.core.tables.lists import LISTED
 from lapse.core.windows import YEAR_DAYS, parse_day
 from lapse.history.staleness import LOG_AGE
 from lapse.outreach.decisions import Decisions

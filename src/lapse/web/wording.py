@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from lapse.core.risk_text import risk_text
-from lapse.core.tables import ATTRIBUTE
+from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.windows import YEAR_DAYS
 from lapse.features.causes import CAUSES, NOTHING_UNUSUAL
 from lapse.outreach.decisions import REASONS

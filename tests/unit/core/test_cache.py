@@ -10,7 +10,8 @@ import pytest
 
 from lapse.core.engine import Engine, open_engine
 from lapse.core.files import file_sha256
-from lapse.core.tables import ATTRIBUTES, CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS
+from lapse.core.tables.activity import ATTRIBUTES
+from lapse.core.tables.sources import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS
 from lapse.core.windows import ChurnWindows, Period
 from lapse.features.build import write_features
 from lapse.features.family import Inputs

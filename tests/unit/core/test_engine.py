@@ -17,7 +17,7 @@ from lapse.core.engine import DuckEngine, open_duckdb, open_engine
 from lapse.core.engine_errors import EngineError, explain_failure
 from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.source_settings import SourceSettings
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.history.validation.validate import translate_errors
 from tests.conftest import loaded
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import Engine
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import LADDER
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features, computed_features, learned_features, with_words

@@ -12,7 +12,7 @@ import pytest
 
 from lapse.core.engine import Engine
 from lapse.core.held_tables import HeldTables
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.features.family import Inputs
 from lapse.features.query import CutoffQuery, FeatureQuery
 from lapse.snapshots import eligible_customers

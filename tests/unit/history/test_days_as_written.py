@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.core.source_settings import SourceSettings
-from lapse.core.tables import TRANSACTIONS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.history.validation.days import Clocks, day_spelling
 from lapse.history.validation.spelling import PARSED, Delivered, Spelling
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import DuckEngine, Engine
-from lapse.core.tables import CUSTOMERS, EVENTS, SOURCES, SUBSCRIPTIONS
+from lapse.core.tables.sources import CUSTOMERS, EVENTS, SOURCES, SUBSCRIPTIONS
 from lapse.history.staleness import age_limit, compare_tables, differences
 from lapse.history.table_profile import TableProfile, measure
 

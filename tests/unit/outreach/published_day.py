@@ -11,7 +11,10 @@ from pathlib import Path
 
 import duckdb
 
-from lapse.core.tables import CRR, DUCKDB_TYPES, LIST_DECISIONS, SCORED_CUSTOMERS, SCORES, Column, Table
+from lapse.core.tables.contract import DUCKDB_TYPES, Column, Table
+from lapse.core.tables.lists import LIST_DECISIONS, SCORED_CUSTOMERS
+from lapse.core.tables.modelling import SCORES
+from lapse.core.tables.retention import CRR
 from lapse.history.landing.secrets import Secret
 from lapse.outreach.publish import Made, publish
 from lapse.outreach.stage import CUSTOMERS, DECISIONS

@@ -12,7 +12,8 @@ import pandas as pd
 
 from lapse.core.engine import Engine
 from lapse.core.settings import Settings, load_settings
-from lapse.core.tables import CONTACTS, CUSTOMERS, LEAVING, SCORES, SOURCES
+from lapse.core.tables.modelling import LEAVING, SCORES
+from lapse.core.tables.sources import CONTACTS, CUSTOMERS, SOURCES
 from lapse.core.windows import Period
 from lapse.history.profile import DataProfile
 from lapse.outreach.scored_customers import Told

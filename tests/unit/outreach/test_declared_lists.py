@@ -22,7 +22,7 @@ from lapse.core.engine import Engine, open_duckdb
 from lapse.core.errors import DataError, LapseError, SettingsError
 from lapse.core.list_settings import ACTIONS, READY_MADE, Lists
 from lapse.core.settings import load_settings
-from lapse.core.tables import LISTED
+from lapse.core.tables.lists import LISTED
 from lapse.outreach import workbook
 from lapse.outreach.budget import BestList, best_list
 from lapse.outreach.decisions import matching

@@ -13,7 +13,7 @@ import pytest
 
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.list_settings import ContactColumns
-from lapse.core.tables import LISTED
+from lapse.core.tables.lists import LISTED
 from lapse.outreach import layouts
 from lapse.outreach.layouts import TOOLS, Tool, in_layout
 

@@ -21,7 +21,8 @@ from lapse.core.errors import DataError, LapseError
 from lapse.core.files import write_json
 from lapse.core.list_settings import Lists
 from lapse.core.risk_text import number_format, of_100, risk_text
-from lapse.core.tables import AT_RISK, LEAVING, SCORES
+from lapse.core.tables.lists import AT_RISK
+from lapse.core.tables.modelling import LEAVING, SCORES
 from lapse.core.windows import ChurnWindows
 from lapse.outreach.about import about_list, with_staleness
 from lapse.outreach.customer_columns import columns_on

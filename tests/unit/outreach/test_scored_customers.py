@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import Engine
-from lapse.core.tables import SCORED_CUSTOMERS
+from lapse.core.tables.lists import SCORED_CUSTOMERS
 from lapse.outreach.scored_customers import scored_customers
 from tests.unit.outreach.shop import ACTIVE_DAYS, AS_OF, FIRST, Rows, money, raw_rows, settings, told
 

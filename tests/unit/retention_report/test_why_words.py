@@ -11,7 +11,7 @@ import pytest
 
 from lapse.core.engine import Engine
 from lapse.core.settings import Why
-from lapse.core.tables import FEEDBACK, SUBSCRIPTIONS
+from lapse.core.tables.sources import FEEDBACK, SUBSCRIPTIONS
 from lapse.core.windows import ChurnWindows, Period
 from lapse.features.family import Inputs
 from lapse.retention_report.themes import described_themes, embedder, sort_texts

@@ -17,7 +17,7 @@ from lapse.cli import app
 from lapse.core.engine import Engine
 from lapse.core.errors import LapseError
 from lapse.core.retention_report_settings import Acquisition
-from lapse.core.tables import BOTTOM_LINE_ASSUMPTIONS, CUSTOMER_WORTH
+from lapse.core.tables.retention_report import BOTTOM_LINE_ASSUMPTIONS, CUSTOMER_WORTH
 from lapse.retention.output import write_table
 from lapse.retention_report.bottom_line import (
     MEANINGS,

@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from lapse.core.engine import Engine
-from lapse.core.tables import DUCKDB_TYPES, SOURCES
+from lapse.core.tables.contract import DUCKDB_TYPES
+from lapse.core.tables.sources import SOURCES
 from lapse.core.windows import ChurnWindows, Period, long_gaps
 from lapse.history.profile import DataProfile
 from lapse.history.validation.counts import Count

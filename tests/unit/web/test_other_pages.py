@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.files import read_json
-from lapse.core.tables import EVENT_DAYS, PURCHASE_DAYS
+from lapse.core.tables.activity import EVENT_DAYS, PURCHASE_DAYS
 from lapse.outreach.stage import CUSTOMERS, DECISIONS
 from tests.conftest import ROOT
 from tests.unit.web.conftest import LISTED, PAGE, TODAY, Served, serving, workspace

@@ -12,7 +12,8 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.core.tables import CATEGORY_DAYS, PURCHASE_DAYS, TRANSACTIONS
+from lapse.core.tables.activity import CATEGORY_DAYS, PURCHASE_DAYS
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.history.activity.prices import line_prices, usual_prices
 
 RECENT_GAPS = 3

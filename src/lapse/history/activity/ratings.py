@@ -11,7 +11,8 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.core.tables import FEEDBACK, FEEDBACK_DAYS
+from lapse.core.tables.activity import FEEDBACK_DAYS
+from lapse.core.tables.sources import FEEDBACK
 
 SHRINKAGE = 5
 """A word or a product counts as if it had so many more ratings, all of them of the usual size."""

@@ -20,21 +20,17 @@ import ibis.expr.types as ir
 from lapse.core.cache import Cache, code_digest, key_of
 from lapse.core.engine import Engine
 from lapse.core.held_tables import HeldTables
-from lapse.core.tables import (
+from lapse.core.tables.activity import (
     ATTRIBUTE,
     ATTRIBUTES,
     CATEGORY_DAYS,
-    CUSTOMERS,
     EVENT_DAYS,
-    EVENTS,
-    FEEDBACK,
     FEEDBACK_DAYS,
     PURCHASE_DAYS,
     SUBSCRIPTION_DAYS,
-    SUBSCRIPTIONS,
-    TRANSACTIONS,
-    Table,
 )
+from lapse.core.tables.contract import Table
+from lapse.core.tables.sources import CUSTOMERS, EVENTS, FEEDBACK, SUBSCRIPTIONS, TRANSACTIONS
 from lapse.history.activity.codes import Codes, of_chunk
 from lapse.history.activity.prices import usual_prices
 from lapse.history.activity.purchases import category_days, order_lines, purchase_days

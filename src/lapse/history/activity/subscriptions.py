@@ -8,7 +8,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from lapse.core.tables import SUBSCRIPTION_DAYS
+from lapse.core.tables.activity import SUBSCRIPTION_DAYS
 
 COUNTS = ("starts", "trial_starts", "ends", "counted_ends", "notices", "noticed_ends")
 MONEY = "decimal(18, 4)"

@@ -9,7 +9,7 @@ import sqlglot
 from sqlglot import expressions as sql
 
 from lapse.core.errors import SettingsError
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 
 # What a derivation may consist of. Everything that is not named here is refused: sub-queries, tables, settings,
 # files, lambdas, and every function that we have not looked at.

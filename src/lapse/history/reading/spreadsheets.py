@@ -11,7 +11,7 @@ from typing import Any
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError, SettingsError, first_line
 from lapse.core.source_settings import Reading
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 from lapse.history.reading.expressions import quoted
 from lapse.history.reading.headers import header_place, set_totals_aside
 from lapse.history.reading.staging import Part, distinct_names, positions, text_of, translate_errors

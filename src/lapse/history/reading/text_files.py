@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from lapse.core.errors import DataError, SettingsError
-from lapse.core.tables import nearest
+from lapse.core.tables.contract import nearest
 
 CHUNK = 1 << 20
 SAMPLE = 1 << 16

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from lapse.core.source_settings import SourceSettings
-from lapse.core.tables import Table
+from lapse.core.tables.contract import Table
 from lapse.history.reading.expressions import literal
 from lapse.history.validation.amounts import Number, number_spelling
 from lapse.history.validation.casts import CANNOT_BE_DERIVED, Check

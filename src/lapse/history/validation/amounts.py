@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lapse.core.tables import DUCKDB_TYPES
+from lapse.core.tables.contract import DUCKDB_TYPES
 from lapse.history.reading.expressions import literal
 from lapse.history.validation.spelling import PARSED, Delivered, Doubt, Spelling, decides, full_match, replaced, text_of
 

@@ -9,7 +9,7 @@ from datetime import date
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import SettingsError
 from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions
-from lapse.core.tables import DUCKDB_TYPES, Column, Table
+from lapse.core.tables.contract import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
 from lapse.history.reading.identity import id_text, joined_id, lost_digits, trimmed
 from lapse.history.reading.staged import StagedTable

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
 from lapse.core.source_settings import Sources
-from lapse.core.tables import Table
+from lapse.core.tables.contract import Table
 from lapse.history.reading.joins import JoinCount
 from lapse.history.validation.casts import IN_THE_FUTURE
 from lapse.history.validation.rejects import JudgedFile, Reject, count_rejects, together

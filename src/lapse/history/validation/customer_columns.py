@@ -10,7 +10,7 @@ import pandas as pd
 
 from lapse.core.engine import DuckEngine
 from lapse.core.source_settings import Sources
-from lapse.core.tables import CUSTOMERS
+from lapse.core.tables.sources import CUSTOMERS
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.identity import SPACES
 from lapse.history.reading.staged import files_of

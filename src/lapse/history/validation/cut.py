@@ -6,7 +6,8 @@ from datetime import date
 
 from lapse.core.engine import DuckEngine
 from lapse.core.source_settings import SourceSettings
-from lapse.core.tables import SUBSCRIPTIONS, Table
+from lapse.core.tables.contract import Table
+from lapse.core.tables.sources import SUBSCRIPTIONS
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.staged import StagedTable
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from lapse.core.source_settings import SourceSettings
-from lapse.core.tables import DUCKDB_TYPES, Column
+from lapse.core.tables.contract import DUCKDB_TYPES, Column
 from lapse.history.reading.expressions import literal
 from lapse.history.validation.day_orders import decided_orders
 from lapse.history.validation.spelling import PARSED, TYPING_ERRORS, Delivered, Spelling, full_match, replaced, text_of

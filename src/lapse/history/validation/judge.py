@@ -8,7 +8,7 @@ from functools import partial
 
 from lapse.core.engine import DuckEngine
 from lapse.core.source_settings import Sources, SourceSettings
-from lapse.core.tables import Table
+from lapse.core.tables.contract import Table
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.identity import WRITTEN_AS_FLOAT, has_spaces, id_text, joined_id
 from lapse.history.reading.sources import setting_of, stage_source

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import sample_keys
 from lapse.core.source_settings import SourceSettings
-from lapse.core.tables import Table
+from lapse.core.tables.contract import Table
 from lapse.history.reading.expressions import columns_in, literal
 from lapse.history.reading.staged import StagedTable
 from lapse.history.validation.advice import advice_on

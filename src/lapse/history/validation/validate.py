@@ -19,7 +19,8 @@ from lapse.core.engine_errors import machine_fault
 from lapse.core.errors import DataError, LapseError, SettingsError, first_line
 from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
-from lapse.core.tables import CUSTOMERS, DUCKDB_TYPES, REJECTS, SOURCES, Table, nearest
+from lapse.core.tables.contract import DUCKDB_TYPES, Table, nearest
+from lapse.core.tables.sources import CUSTOMERS, REJECTS, SOURCES
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.staged import files_of
