@@ -24,7 +24,7 @@ def init(
 
     for line in make(folder, source, None if data is None else _as_seen_from(folder, data), scheduler):
         typer.echo(line)
-    typer.echo(f"Next: cd {folder}, look at params.yaml, then `lapse check` and `dvc repro`.")
+    typer.echo(f"Next: cd {folder}, look at params.yaml, then `lapse check --write` and `dvc repro`.")
 
 
 def _as_seen_from(folder: Path, data: str) -> str:

@@ -17,6 +17,11 @@ WITH_TAX = re.compile(
     r"(?<=\S)[\W_]+(?:incl|excl|inkl|exkl|including|excluding|inclusief|exclusief)\b[\W_]*(?:btw|mwst|ust|vat|tax|gst|iva|tva|mva|moms)\b"
 )
 """With or without tax, it is the same amount: Bedrag incl. btw. A tax alone is none: BTW-bedrag."""
+UNIT = re.compile(
+    r"(?<=\S)\s*[([（](?:utc|gmt|local|local time|eur|usd|gbp|chf|pln|nok|sek|dkk|jpy|[€$£¥円]|zl|kr|st\.?|stk\.?|pcs"
+    r"|税込|税抜)[)\]）]"
+)
+"""The clock or the currency behind a name: Start Date (UTC)."""
 
 
 def plain_name(name: str) -> str:
@@ -24,7 +29,7 @@ def plain_name(name: str) -> str:
 
     A percentage keeps its sign, since `discount %` is no amount.
     """
-    words = re.findall(r"%|[^\W_]+", WITH_TAX.sub(" ", plain_text(name)))
+    words = re.findall(r"%|[^\W_]+", WITH_TAX.sub(" ", UNIT.sub(" ", plain_text(name))))
     return "".join(word for word in words if word not in JOINING) or "".join(words)
 
 
@@ -39,7 +44,14 @@ def _words() -> dict[str, dict[str, int]]:
 
     text = (resources.files("lapse") / "setup" / "column_words.yaml").read_text(encoding="utf-8")
     entries = YAML(typ="safe").load(text)
+    ids = [plain_name(str(word)) for word in entries.pop("ids")]
     return {
-        meant: {plain_name(str(word)): place for place, word in reversed(list(enumerate(words)))}
+        meant: {name: place for place, word in reversed(list(enumerate(words))) for name in _names(str(word), ids)}
         for meant, words in entries.items()
     }
+
+
+def _names(word: str, ids: list[str]) -> list[str]:
+    """Return the names that a word of column_words.yaml stands for: `customer#` for customerid, nocustomer and so on."""
+    bare = plain_name(word)
+    return [name for of in ids for name in (bare + of, of + bare)] if word.endswith("#") else [bare]

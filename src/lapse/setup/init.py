@@ -117,7 +117,7 @@ def init(folder: Path, source: str | None, delivery: str | None, scheduler: Sche
 def _map_what_is_there(folder: Path, delivery: Path) -> list[str]:
     """Write into params.yaml what the delivered files are taken for, and return it in words."""
     if not files_there(delivery):
-        return []
+        return [f"params.yaml: no mapping yet, since {delivery} holds no file. Put yours there, then: lapse mapping --write"]
     try:
         proposal = propose(delivery)
     except DataError as error:
@@ -214,7 +214,7 @@ def _pipeline(text: str, *, lands_tables: bool) -> str:
 
 def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any] | None) -> list[str]:
     """Write the files that are new or not edited, and return which were renewed and which stay."""
-    done = []
+    done, new_ones = [], []
     written = dict(state["files"]) if state else {}
     for name, text in files.items():
         path, new = folder / name, text_sha256(text)
@@ -225,10 +225,14 @@ def _write_files(folder: Path, files: Mapping[str, str], state: Mapping[str, Any
             continue
         if there != new:
             write_text(path, text)
-            done.append(f"{name}: {'written' if there is None else 'renewed'}")
+            if there is None:
+                new_ones.append(name)
+            else:
+                done.append(f"{name}: renewed")
         written[name] = new
     write_json(folder / STATE, {"lapse": __version__, "files": dict(sorted(written.items()))})
-    return done
+    shown_as = list(dict.fromkeys(f"{name.split('/')[0]}/" if "/" in name else name for name in new_ones))
+    return [f"written: {', '.join(shown_as)}", *done] if new_ones else done
 
 
 def _what_changed(before: str) -> list[str]:

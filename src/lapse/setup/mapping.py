@@ -16,6 +16,7 @@ from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.core.errors import DataError, sample_keys
 from lapse.core.tables.sources import SOURCES
 from lapse.history.reading.expressions import columns_in, quoted
+from lapse.history.validation.flags import NO, YES
 from lapse.setup.column_words import CUSTOMER, DAY, FOR_EYES, plain_name, rank_of
 from lapse.setup.delivered_files import DeliveredColumn, DeliveredFile, best, look_at
 from lapse.setup.order_lines import MOST_GROUPS, export_of_a_shop, one_amount, open_questions, which_count, without_totals
@@ -31,6 +32,10 @@ AFTERWARDS = re.compile(
 )
 """A column with such a name may say who left, or what was bought up to the day of the export: a model that learned from it
 would know the future."""
+CONSENT = re.compile(
+    r"consent|optin|newsletter|mailing|marketing|einwillig|werbung|toestemming|samtykke|zgoda|gdpr|rgpd|dsgvo|accord|autoris|同意"
+)
+"""A column of yes and no with such a name says who may be reached."""
 MEETING = 0.5
 """So large a share of the customers in the smaller of two files must stand in the other, else they are named otherwise."""
 
@@ -183,6 +188,8 @@ def _tables_of(engine: DuckEngine, file: DeliveredFile) -> list[ProposedTable]:
     """Return which tables a file with a customer is: one, or events and feedback at once."""
     subscriptions = _mapped(file, "subscriptions")
     if "started_date" in subscriptions and subscriptions.keys() & {"ended_date", "plan", "monthly_price", "subscription_id"}:
+        own = next((name for name in _unique(file) if plain_name(name) == "id"), None)
+        subscriptions = subscriptions if own is None else {"subscription_id": own} | subscriptions
         return [ProposedTable("subscriptions", file, subscriptions)]
     if known := export_of_a_shop(file):
         name, columns, settings = known
@@ -204,8 +211,11 @@ def _tables_of(engine: DuckEngine, file: DeliveredFile) -> list[ProposedTable]:
 
 def _keys(file: DeliveredFile) -> list[str]:
     """Return the columns that may be a customers' file's key: one row per value."""
-    unique = [column.name for column in file.columns if column.different == file.rows]
-    return [name for name in unique if rank_of(name, CUSTOMER) is not None or plain_name(name) == "id"]
+    return [name for name in _unique(file) if rank_of(name, CUSTOMER) is not None or plain_name(name) == "id"]
+
+
+def _unique(file: DeliveredFile) -> list[str]:
+    return [column.name for column in file.columns if column.different == file.rows]
 
 
 def _transactions(engine: DuckEngine, file: DeliveredFile, columns: dict[str, str]) -> ProposedTable:
@@ -245,6 +255,10 @@ def _feedback_and_events(file: DeliveredFile, columns: dict[str, str], joins: di
 def _customers(file: DeliveredFile, columns: dict[str, str]) -> ProposedTable:
     if columns["customer_id"] not in (keys := _keys(file)):
         columns = columns | {"customer_id": keys[0]}
+    questions = []
+    if "consent" not in columns and (consent := next(filter(_may_say_consent, file.columns), None)):
+        columns = columns | {"consent": consent.name}
+        questions.append(f"{consent.name}: taken for the consent to being contacted; see whether its yes says that")
     attributes = [
         column.name
         for column in file.columns
@@ -255,8 +269,12 @@ def _customers(file: DeliveredFile, columns: dict[str, str]) -> ProposedTable:
     ]
     late = [name for name in attributes if AFTERWARDS.search(plain_name(name))]
     attributes = [name for name in attributes if name not in late]
-    questions = [f"left out of attributes, since they may know what came later: {', '.join(late)}"] if late else []
+    questions += [f"left out of attributes, since they may know what came later: {', '.join(late)}"] if late else []
     return ProposedTable("customers", file, columns, {"attributes": attributes} if attributes else {}, questions)
+
+
+def _may_say_consent(column: DeliveredColumn) -> bool:
+    return bool(CONSENT.search(plain_name(column.name))) and {value.casefold() for value in column.values} <= {*YES, *NO}
 
 
 def _let_customers_meet(engine: DuckEngine, tables: list[ProposedTable]) -> None:

@@ -243,3 +243,27 @@ def test_every_filled_sheet_of_a_workbook_is_looked_at_as_a_file_of_its_own(tmp_
 def test_an_amount_with_tax_is_the_amount_and_a_tax_is_none() -> None:
     assert rank_of("Bedrag (incl. BTW)", "amount") == rank_of("bedrag", "amount") is not None
     assert rank_of("BTW-bedrag", "amount") is None
+
+
+def test_numbers_of_pieces_articles_and_clients_are_known_by_any_word_for_an_id(tmp_path: Path) -> None:
+    sources = mapped(tmp_path / "in", {
+        "ventes.csv": "Code client;N° pièce;Date pièce;Réf. article;Famille;Qté;Montant HT\n"
+                      "C1;FA1;02/01/2023;A1;Sucres;6;124,96\nC2;FA2;13/01/2023;A2;Levures;1;17,17\n",
+        "clients.csv": "Code client;Raison sociale;Accord e-mailing;Type marketing\nC1;Un;Oui;x\nC2;Deux;Non;y\n",
+    })  # fmt: skip
+    assert sources["transactions"]["columns"] == {
+        "customer_id": "Code client", "ordered_at": "Date pièce", "order_id": "N° pièce", "product_id": "Réf. article",
+        "category": "Famille", "quantity": "Qté", "amount": "Montant HT"}  # fmt: skip
+    # Who agreed to be reached is told by a column of yes and no; a name alone does not make one.
+    assert sources["customers"]["columns"] == {"customer_id": "Code client", "consent": "Accord e-mailing"}
+    assert rank_of("Kd.-Nr.", "customer_id") is not None and rank_of("Ticket ID", "order_id") is None
+
+
+def test_contracts_as_a_billing_system_exports_them(tmp_path: Path) -> None:
+    head = "id,Customer ID,Plan,Start Date (UTC),Status,Canceled At (UTC),Ended At (UTC),Cancellation Reason\n"
+    rows = "s1,a,team,2025-08-09 00:00,canceled,2025-11-17 11:16,2025-12-09 00:00,unused\ns2,b,team,2025-09-01 00:00,active,,,\n"
+    found = mapped(tmp_path / "in", {"subscriptions.csv": head + rows})["subscriptions"]["columns"]
+    assert found == {
+        "customer_id": "Customer ID", "subscription_id": "id", "plan": "Plan", "started_date": "Start Date (UTC)",
+        "ended_date": "Ended At (UTC)", "end_recorded_date": "Canceled At (UTC)",
+        "end_reason": "Cancellation Reason"}  # fmt: skip

@@ -212,13 +212,13 @@ def test_init_writes_them_and_renews_what_was_chosen(tmp_path: Path, monkeypatch
     setting_up.init(folder, None, None)
     assert not (folder / "scheduler").exists()
     said = setting_up.init(folder, None, None, "systemd")
-    assert "scheduler/lapse.timer: written" in said and any(line.startswith("systemd: sudo cp") for line in said)
+    assert "written: scheduler/" in said and any(line.startswith("systemd: sudo cp") for line in said)
     assert f'ExecStart=/bin/sh "{folder}/scheduler/night.sh"' in (folder / "scheduler/lapse.service").read_text()
     night, timer = folder / "scheduler/night.sh", folder / "scheduler/lapse.timer"
     timer.write_text(timer.read_text().replace("03:30", "05:00"))
     night.unlink()
     said = setting_up.init(folder, None, None)
-    assert "scheduler/night.sh: written" in said and "05:00" in timer.read_text(), "renewed, and what was edited stays"
+    assert "written: scheduler/" in said and "05:00" in timer.read_text(), "renewed, and what was edited stays"
 
 
 def test_a_path_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
