@@ -98,7 +98,7 @@ def check(
         from lapse.core.settings import PARAMS
         from lapse.setup.params_file import write_settings
 
-        values = report.proposed.params | report.proposed.params_of_the_rhythm
+        values = report.proposed.params | report.further_params
         write_settings(PARAMS, values)
         typer.echo(f"Written to params.yaml: {', '.join(f'{name} {value}' for name, value in values.items())}.")
 

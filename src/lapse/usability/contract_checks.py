@@ -28,7 +28,7 @@ def check_contracts(
     """Return what stands in the way of learning from the subscriptions of a delivery."""
     period = delivery.period
     cutoffs = fitting_cutoffs(period, windows, step_days, max_cutoffs)
-    if independent_cutoffs(cutoffs, windows) < ROLES:
+    if len(independent_cutoffs(cutoffs, windows)) < ROLES:
         needed = windows.active_days + ROLES * (windows.horizon_days + windows.lead_days + windows.renewal_days)
         return [Finding(
             "stop", "too_short", *(("transactions", "ordered_at") if delivery.has_orders else

@@ -17,6 +17,8 @@ from lapse.usability.delivery import CheckedDelivery
 ROLES = 3
 # With 50 churners and 50 stayers the standard error of an AUROC is about 0.05 (Hanley and McNeil 1982).
 ENOUGH_OF_EACH = 50
+# The six test cutoffs of evaluate.origins lie half a horizon apart: half of them share no outcome.
+TESTED = 3
 # Of ten churners (or stayers) no metric says anything: one of them moves capture by ten points.
 TOO_FEW_OF_EACH = 10
 
@@ -28,7 +30,8 @@ class TriedDefinition:
     windows: ChurnWindows
     step_days: int
     cutoffs: tuple[ChurnCount, ...]
-    independent_cutoffs: int
+    independent: tuple[date, ...]
+    """Cutoffs each of whose outcomes are known at the next, newest first."""
     is_set: bool = False
     """Whether params say this now."""
     comeback: Comeback | None = None
@@ -55,20 +58,27 @@ class TriedDefinition:
         return self.comeback.share if self.comeback else None
 
     @property
+    def independent_cutoffs(self) -> int:
+        """How many cutoffs have outcomes that are known at the next."""
+        return len(self.independent)
+
+    @property
     def can_train(self) -> bool:
-        """Whether there are enough cutoffs for the roles, and enough of each class at the one to test on."""
-        return self.independent_cutoffs >= ROLES and self.cutoffs[-1].smaller_class >= ENOUGH_OF_EACH
+        """Whether there are enough cutoffs for the roles, and enough of each class at those to test on.
+
+        The back-test judges all its cutoffs together, so their churners and stayers count together; but the newest, which
+        is the nearest to the customers to be scored, must have some of its own.
+        """
+        tested = self.independent[: min(TESTED, len(self.independent) - ROLES + 1)]
+        churned = sum(cutoff.churned for cutoff in self.cutoffs if cutoff.cutoff_date in tested)
+        stayed = sum(cutoff.eligible - cutoff.churned for cutoff in self.cutoffs if cutoff.cutoff_date in tested)
+        return bool(tested) and min(churned, stayed) >= ENOUGH_OF_EACH and self.cutoffs[-1].smaller_class >= TOO_FEW_OF_EACH
 
     @property
     def params(self) -> dict[str, int]:
         """The settings to write into params.yaml for this definition."""
         return {"churn.active_days": self.windows.active_days, "churn.horizon_days": self.windows.horizon_days,
                 "snapshots.step_days": self.step_days}  # fmt: skip
-
-    @property
-    def params_of_the_rhythm(self) -> dict[str, int]:
-        """The settings that the same rhythm suggests: when a customer is active, and the days of margin at stake."""
-        return {"retention.active_days": self.windows.active_days, "value.value_days": self.windows.active_days}
 
     def to_json(self) -> dict[str, object]:
         """Return the row of the table of windows as plain values."""
@@ -98,8 +108,7 @@ def try_definitions(
         comeback = followed.comeback(windows) if followed else None
         if windows.mode == "decline":
             comeback = recovery(delivery.engine, delivery.activity["purchase_days"], delivery.period, windows)
-        independent = independent_cutoffs(cutoffs, windows)
-        tried.append(TriedDefinition(windows, step_days, counts, independent, not tried, comeback))
+        tried.append(TriedDefinition(windows, step_days, counts, independent_cutoffs(cutoffs, windows), not tried, comeback))
     return tried
 
 
@@ -111,10 +120,10 @@ def fitting_cutoffs(period: Period, windows: ChurnWindows, step_days: int, most:
         return []
 
 
-def independent_cutoffs(cutoffs: Sequence[date], windows: ChurnWindows) -> int:
-    """Return how many of the cutoffs can be chosen so that each one's outcome is known at the next one."""
-    count, later = 0, None
+def independent_cutoffs(cutoffs: Sequence[date], windows: ChurnWindows) -> tuple[date, ...]:
+    """Return as many cutoffs as can be chosen so that each one's outcome is known at the next one, newest first."""
+    chosen: list[date] = []
     for cutoff in sorted(cutoffs, reverse=True):
-        if later is None or windows.known_at(cutoff, later):
-            count, later = count + 1, cutoff
-    return count
+        if not chosen or windows.known_at(cutoff, chosen[-1]):
+            chosen.append(cutoff)
+    return tuple(chosen)

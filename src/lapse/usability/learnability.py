@@ -83,7 +83,7 @@ def too_short(delivery: CheckedDelivery, current: TriedDefinition) -> Finding | 
     windows, period, step = current.windows, delivery.period, current.step_days
     covered = period.history_days(period.last_complete_day)
     better = step_for(windows, period)
-    possible = independent_cutoffs(fitting_cutoffs(period, windows, better, covered), windows)
+    possible = len(independent_cutoffs(fitting_cutoffs(period, windows, better, covered), windows))
     needed = windows.active_days + ROLES * (windows.lead_days + windows.horizon_days)
     return Finding(
         "stop", "too_short", "transactions", "ordered_at", current.independent_cutoffs,

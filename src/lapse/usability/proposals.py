@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lapse.comeback import FOLLOWED_CUTOFFS, STEP_DAYS, FollowUp
@@ -91,7 +91,7 @@ def _can_be_followed(windows: ChurnWindows, step_days: int, period: Period, foll
         return False
     cutoffs = fitting_cutoffs(period, windows, step_days, ENOUGH_CUTOFFS * ROLES)
     rate = followed.churn_rate(windows)
-    return independent_cutoffs(cutoffs, windows) >= ROLES and rate is not None and rate <= MOSTLY_GONE
+    return len(independent_cutoffs(cutoffs, windows)) >= ROLES and rate is not None and rate <= MOSTLY_GONE
 
 
 def candidates(rhythm: Rhythm, current: ChurnWindows) -> list[ChurnWindows]:
@@ -124,14 +124,15 @@ def step_for(windows: ChurnWindows, period: Period) -> int:
 
 
 def propose(
-    tried: Sequence[TriedDefinition], best_first: Iterable[ChurnWindows], rhythm: Rhythm, max_comeback: float
+    tried: Sequence[TriedDefinition], best_first: Sequence[ChurnWindows], rhythm: Rhythm, max_comeback: float
 ) -> TriedDefinition | None:
     """Return the definition to propose, if any can be trained on.
 
-    The shortest horizon of whose churned at most `max_comeback` come back: then churn means leaving. Where none gets there,
-    the one that fits the rhythm best: a pause. Never a horizon that a third of the gaps reach, under which customers in
-    their normal rhythm would be called churned; and, if possible, none under which nearly everybody churns. Where the step
-    that is set suits the windows, it stays.
+    The shortest horizon of whose churned at most `max_comeback` come back: then churn means leaving. Active days beyond
+    the rhythm are a last resort for that: they make the share that comes back small by counting those who are long gone,
+    easy to name and late to keep. Where none gets there, the one that fits the rhythm best: a pause. Never a horizon that
+    a third of the gaps reach, under which customers in their normal rhythm would be called churned; and, if possible,
+    none under which nearly everybody churns. Where the step that is set suits the windows, it stays.
     """
     # Who is due on the last day of the horizon is not late: it has to be longer.
     normal = rhythm.gap_days[NORMAL_QUANTILE] if rhythm.is_known else 0
@@ -142,7 +143,10 @@ def propose(
     ordered = [trainable[windows] for windows in best_first if windows in trainable]
     telling = [each for each in ordered if (each.churn_rate or 0) <= MOSTLY_GONE]
     losses = [each for each in telling if is_loss(each, max_comeback)]
-    losses.sort(key=lambda each: each.windows.horizon_days)
+    usual = best_first[0].active_days if best_first else 0
+    losses.sort(
+        key=lambda each: (each.windows.active_days > max(usual, each.windows.horizon_days), each.windows.horizon_days)
+    )
     return next(iter([*losses, *telling, *ordered]), None)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lapse.core.churn_meaning import MAX_COMEBACK, RECOVERED, ChurnMeaning, share_text
 from lapse.core.errors import sample_keys
-from lapse.core.windows import ChurnWindows, Period
+from lapse.core.windows import YEAR_DAYS, ChurnWindows, Period
 from lapse.usability.calendar_checks import gaps_in_words
 from lapse.usability.comparison import ComparedDefinition, Comparison
 from lapse.usability.definitions import ROLES, TriedDefinition
@@ -47,6 +47,18 @@ class UsabilityReport:
     def meaning(self, tried: TriedDefinition) -> ChurnMeaning:
         """Return what churned means under one of the definitions tried."""
         return ChurnMeaning.of(tried.windows, tried.comeback, self.max_comeback)
+
+    @property
+    def further_params(self) -> dict[str, int]:
+        """The settings that follow from the proposal: when a customer is active, and the days of margin at stake.
+
+        Who leaves takes along what a year would have brought; who pauses, what they would have brought meanwhile.
+        """
+        if self.proposed is None:
+            return {}
+        active = self.proposed.windows.active_days
+        at_stake = max(YEAR_DAYS, active) if self.meaning(self.proposed).is_loss else active
+        return {"retention.active_days": active, "value.value_days": at_stake}
 
     @property
     def can_train(self) -> bool:
@@ -164,12 +176,13 @@ def rhythm_sentences(report: UsabilityReport) -> list[str]:
         return [*sentences, "Proposal: none. No windows that fit the rhythm leave enough cutoffs, churners and stayers to "
                 "learn from."]  # fmt: skip
     params = ", ".join(f"{name} {value}" for name, value in proposed.params.items())
-    active = proposed.windows.active_days
+    further = report.further_params
     return [
         *sentences,
         f"Proposal: {params}. That leaves {plural(proposed.snapshots, 'snapshot')} at "
         f"{plural(len(proposed.cutoffs), 'cutoff')}; {rate_text(proposed)} of them churned. "
-        f"The same rhythm suggests retention.active_days {active} and value.value_days {active} or more. "
+        f"With it go retention.active_days {further['retention.active_days']} and value.value_days "
+        f"{further['value.value_days']}{': who leaves takes the margin of that time along' if means_leaving else ''}. "
         "`lapse check --write` puts them into params.yaml.",
         *comeback_sentences(report, proposed),
     ]

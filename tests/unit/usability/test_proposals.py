@@ -48,7 +48,7 @@ def test_yearly_donors_are_proposed_more_than_a_year(engine: Engine, tmp_path: P
     assert donors.meaning(donors.proposed).is_loss
     assert "This is a loss: only" in report_text(donors)
     active = donors.proposed.params["churn.active_days"]
-    assert f"retention.active_days {active} and value.value_days {active} or more" in report_text(donors)
+    assert f"retention.active_days {active} and value.value_days {active}: who leaves takes" in report_text(donors)
 
 
 def test_half_yearly_visitors_are_proposed_less_than_a_year(engine: Engine, tmp_path: Path) -> None:
@@ -100,3 +100,14 @@ def test_the_proposal_says_how_many_snapshots_it_leaves(engine: Engine, tmp_path
     snapshots, cutoffs = report.proposed.snapshots, report.proposed.cutoffs
     assert snapshots == sum(cutoff.eligible for cutoff in cutoffs)
     assert f"That leaves {snapshots:,} snapshots at {len(cutoffs)} cutoffs" in report_text(report)
+
+
+def test_a_proposal_stays_when_it_is_set_and_reaches_no_further_back_than_the_rhythm(engine: Engine, tmp_path: Path) -> None:
+    """Professional buyers of every fortnight: few leave, but what is tested over several cutoffs is enough to judge."""
+    buyers = delivery(engine, tmp_path, regulars(14, 1300, customers=450, misses=0.1, leaves=0.03))
+    first = report_on(buyers)
+    assert first.proposed is not None and first.meaning(first.proposed).is_loss
+    assert first.proposed.cutoffs[-1].smaller_class < 50 <= sum(cutoff.churned for cutoff in first.proposed.cutoffs)
+    assert first.proposed.windows.active_days <= 90
+    again = report_on(buyers, first.proposed.windows)
+    assert again.proposed is not None and again.proposed.windows == first.proposed.windows

@@ -29,7 +29,7 @@ def report_of(name: str, folder: Path) -> UsabilityReport:
 
 @pytest.mark.parametrize(
     ("name", "horizon_days", "is_loss"),
-    [("weekly", 30, True), ("monthly", 180, True), ("mixed", 60, True), ("yearly", 730, False)],
+    [("weekly", 30, True), ("monthly", 180, True), ("mixed", 90, True), ("yearly", 730, False)],
 )
 def test_the_shortest_silence_that_means_leaving_is_proposed(
     tmp_path: Path, name: str, horizon_days: int, is_loss: bool
