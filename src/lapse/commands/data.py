@@ -59,7 +59,9 @@ def mapping(
                         "section sources; data/README.md lists ours.")  # fmt: skip
     if write:
         write_mapping(PARAMS, proposal)
-        typer.echo("Written to params.yaml, sections sources and lists. Next: `lapse check`.")
+        typer.echo(
+            "Written to params.yaml, sections sources, lists and, with contracts, churn and value. Next: `lapse check`."
+        )
     else:
         typer.echo("`lapse mapping --write` puts this into params.yaml.")
 

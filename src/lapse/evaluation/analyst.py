@@ -24,6 +24,7 @@ FOLDS = 2
 """The latest known cutoffs at which they are compared."""
 SPAN = re.compile(r"(order_count|net_spend)_\d+d")
 ORDERING = ("days_since_last_order", "tenure_days", "purchase_days_count", "gap_days_mean", "overdue_ratio")
+DOING = re.compile(r"(days_since|event_balance)_.+")
 CONTRACT_TENURE = ("days_since_last_start", "tenure_days")
 
 
@@ -39,6 +40,13 @@ def ordering_columns(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         if "mean_order_value" in known:
             frame["spend_ever"] = rows["mean_order_value"] * frame["orders_ever"]
     return frame.astype("float64")
+
+
+def doing_columns(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return how long ago the customer last did each kind of event, and how much of it lately; no column without events."""
+    chosen = [name for name in names if DOING.fullmatch(name) and name not in (*ORDERING, *CONTRACT_TENURE)]
+    with_events = any(name.startswith("event_balance_") for name in chosen)
+    return rows[chosen if with_events else []].astype("float64")
 
 
 def contract_and_customer(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy.special import expit
 
 from lapse.core.engine import Engine
-from lapse.evaluation.analyst import contract_and_customer, fitted_risk, ordering_columns
+from lapse.evaluation.analyst import contract_and_customer, doing_columns, fitted_risk, ordering_columns
 from lapse.evaluation.hazard import Hazard
 from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 from lapse.model.logistic import fit_logistic
@@ -92,6 +92,18 @@ def fitted(member: str) -> Callable[[ExperimentAt], Floats | None]:
 def analyst(at: ExperimentAt) -> Floats | None:
     """Return the risks of a regression on what an analyst would count of orders."""
     columns = ordering_columns(at.experiment.rows, at.experiment.names)
+    return fitted_risk(at.experiment, at.known, columns, columns.loc[at.test.index])
+
+
+def doing(at: ExperimentAt) -> Floats | None:
+    """Return the risks of a regression on orders, contract and what the customer did besides; None without events."""
+    rows, names = at.experiment.rows, at.experiment.names
+    did = doing_columns(rows, names)
+    if did.columns.empty:
+        return None
+    parts = (ordering_columns(rows, names), contract_and_customer(rows, names), did)
+    columns = pd.concat(parts, axis="columns")
+    columns = columns.loc[:, ~columns.columns.duplicated()]
     return fitted_risk(at.experiment, at.known, columns, columns.loc[at.test.index])
 
 
@@ -202,6 +214,11 @@ BASELINES = (
         "contract_logistic",
         "a regression on tenure, plan, price, the end of the term and the customer's attributes",
         contract,
+    ),
+    Baseline(
+        "events_logistic",
+        "a regression on orders, contract and attributes, and on how long ago and how often of late each kind of event was",
+        doing,
     ),
     Baseline(
         "ends_by_tenure", "the Kaplan-Meier chance that a subscription of this age ends in the horizon", ends_by_tenure

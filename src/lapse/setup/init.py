@@ -132,8 +132,13 @@ def _map_what_is_there(folder: Path, delivery: Path) -> list[str]:
 
 
 def write_mapping(params: Path, proposal: Proposal) -> None:
-    """Write the tables of a proposal into a params.yaml, and the columns that a person wants to see on the lists."""
+    """Write a proposal into a params.yaml: the tables, what churn is, and what a person wants to see on the lists.
+
+    Another churn.mode than lapse, with which params begin, is somebody's choice: it stays.
+    """
     values: dict[str, Any] = {f"sources.{name}": value for name, value in proposal.sources().items()}
+    if load_settings(params).churn.mode == "lapse":
+        values |= proposal.of_contracts
     if proposal.for_eyes:
         values["lists.columns"] = proposal.for_eyes
     if proposal.email:

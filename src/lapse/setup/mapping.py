@@ -19,7 +19,15 @@ from lapse.history.reading.expressions import columns_in, quoted
 from lapse.history.validation.flags import NO, YES
 from lapse.setup.column_words import CUSTOMER, DAY, FOR_EYES, plain_name, rank_of
 from lapse.setup.delivered_files import DeliveredColumn, DeliveredFile, best, look_at
-from lapse.setup.order_lines import MOST_GROUPS, export_of_a_shop, one_amount, open_questions, which_count, without_totals
+from lapse.setup.order_lines import (
+    MOST_GROUPS,
+    export_of_a_shop,
+    one_amount,
+    open_questions,
+    preset,
+    which_count,
+    without_totals,
+)
 
 DAYS_OF_OURS = ("timestamp", "date")
 SCALES = ((0, 1), (1, 5), (0, 5), (1, 10), (0, 10), (0, 100))
@@ -55,6 +63,12 @@ class ProposedTable:
     """The joined file that says whose an order is; None: the file itself."""
 
     @property
+    def customers(self) -> int:
+        """How many customers it holds; 0 where their id is put together from several columns."""
+        theirs = self.columns.get("customer_id")
+        return next((column.different for column in self.file.columns if column.name == theirs), 0)
+
+    @property
     def in_params(self) -> dict[str, Any]:
         """The file as a section of params.yaml."""
         return {**self.file.place, "columns": self.columns, **self.settings}
@@ -75,6 +89,16 @@ class Proposal:
         """Which of the columns to show holds addresses, as its values say; the tools of `lapse export` find people by it."""
         columns = [column for table in self.tables if table.table == "customers" for column in table.file.columns]
         return next((column.name for column in columns if column.name in self.for_eyes and column.is_email), None)
+
+    @property
+    def of_contracts(self) -> dict[str, Any]:
+        """The settings that contracts ask for, by dotted name, where half as many people hold one as have ordered."""
+        held, ordered = (sum(table.customers for table in self.tables if table.table == name)
+                         for name in ("subscriptions", "transactions"))  # fmt: skip
+        if not held or held < MEETING * ordered:
+            return {}
+        known = preset("subscriptions")
+        return {f"{section}.{name}": value for section in ("churn", "value") for name, value in known[section].items()}
 
     @property
     def is_usable(self) -> bool:
@@ -105,6 +129,8 @@ class Proposal:
             left = [name for name in table.file.names if name not in mapped]
             lines += [f"    not used         {', '.join(left)}"] if left else []
             lines += [f"    look at          {question}" for question in table.questions]
+        lines += [f"{name:<20} {value}" for name, value in self.of_contracts.items()]
+        lines += ["    look at          most customers hold contracts: churn is the end of one"] if self.of_contracts else []
         lines += [f"lists.columns        {', '.join(self.for_eyes)}"] if self.for_eyes else []
         lines += [f"lists.contact        email: {self.email}"] if self.email else []
         return "\n".join([*lines, *self.unused])

@@ -262,8 +262,18 @@ def test_numbers_of_pieces_articles_and_clients_are_known_by_any_word_for_an_id(
 def test_contracts_as_a_billing_system_exports_them(tmp_path: Path) -> None:
     head = "id,Customer ID,Plan,Start Date (UTC),Status,Canceled At (UTC),Ended At (UTC),Cancellation Reason\n"
     rows = "s1,a,team,2025-08-09 00:00,canceled,2025-11-17 11:16,2025-12-09 00:00,unused\ns2,b,team,2025-09-01 00:00,active,,,\n"
-    found = mapped(tmp_path / "in", {"subscriptions.csv": head + rows})["subscriptions"]["columns"]
-    assert found == {
+    invoices = "Invoice ID,Customer,Date (UTC),Amount\ni1,a,2025-08-09,79\ni2,b,2025-09-13,79\n"
+    proposal = propose(delivered(tmp_path / "in", {"subscriptions.csv": head + rows, "invoices.csv": invoices}))
+    assert proposal.sources()["subscriptions"]["columns"] == {
         "customer_id": "Customer ID", "subscription_id": "id", "plan": "Plan", "started_date": "Start Date (UTC)",
         "ended_date": "Ended At (UTC)", "end_recorded_date": "Canceled At (UTC)",
         "end_reason": "Cancellation Reason"}  # fmt: skip
+    # Who pays for contracts is lost when one ends, not when an invoice fails to come.
+    assert proposal.of_contracts["churn.mode"] == "subscription" and "churn is the end of one" in str(proposal)
+    (tmp_path / "params.yaml").write_text(params_of(None, "in"))
+    write_mapping(tmp_path / "params.yaml", proposal)
+    settings = load_settings(tmp_path / "params.yaml")
+    assert (settings.churn.mode, settings.churn.horizon_days, settings.value.value_days) == ("subscription", 90, 365)
+    write_settings(tmp_path / "params.yaml", {"churn.mode": "decline", "churn.horizon_days": 30})
+    write_mapping(tmp_path / "params.yaml", proposal)
+    assert load_settings(tmp_path / "params.yaml").churn.horizon_days == 30, "another mode is somebody's choice"
