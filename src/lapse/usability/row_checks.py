@@ -89,20 +89,34 @@ def unknown_ids(delivery: CheckedDelivery) -> list[Finding]:
     return present(found)
 
 
+def _tables_of_customers(delivery: CheckedDelivery) -> list[str]:
+    return ["transactions"] * delivery.has_orders + ["subscriptions"] * delivery.has("subscriptions")
+
+
+def _who_can_be_lost(delivery: CheckedDelivery) -> str:
+    """Return the query of everybody who ever ordered or held a subscription."""
+    checked = {"transactions": "checked_days", "subscriptions": "checked_subscriptions"}
+    return " UNION ".join(f"SELECT customer_id FROM {checked[name]}" for name in _tables_of_customers(delivery))
+
+
+def _lack(delivery: CheckedDelivery) -> str:
+    return " or ".join(name.removesuffix("s") for name in _tables_of_customers(delivery))
+
+
 def _without_transactions(delivery: CheckedDelivery, name: str) -> Finding | None:
     rows, ids, keys, total = delivery.row(
         f"SELECT count(*), count(DISTINCT t.customer_id), (list(DISTINCT t.customer_id ORDER BY t.customer_id))[:3], "
         f"(SELECT count(*) FROM checked_{name}) FROM checked_{name} t "
-        f"ANTI JOIN checked_{'days' if delivery.has_orders else 'subscriptions'} d ON t.customer_id = d.customer_id"
+        f"ANTI JOIN ({_who_can_be_lost(delivery)}) d ON t.customer_id = d.customer_id"
     )
     if not rows:
         return None
-    lack, never = ("transaction", "bought") if delivery.has_orders else ("subscription", "subscribed")
     return Finding(
         "warning" if rows > MANY_UNKNOWN * total else "note", "unknown_ids", name, "customer_id", int(rows),
-        f"{rows:,} of {total:,} rows ({share_of(rows, total)}) belong to {plural(ids, 'customer')} without any {lack}.",
-        f"Check that both tables use the same customer ids. If they do, these people never {never}, and their rows are not "
-        "used.",
+        f"{rows:,} of {total:,} rows ({share_of(rows, total)}) belong to {plural(ids, 'customer')} "
+        f"without any {_lack(delivery)}.",
+        "Check that both tables use the same customer ids. If they do, these people were never customers, and their rows "
+        "are not used.",
         tuple(keys or ()),
     )  # fmt: skip
 
@@ -110,15 +124,15 @@ def _without_transactions(delivery: CheckedDelivery, name: str) -> Finding | Non
 def _customers_in_no_transaction(delivery: CheckedDelivery) -> Finding | None:
     missing, keys, total = delivery.row(
         "SELECT count(*), (list(c.customer_id ORDER BY c.customer_id))[:3], (SELECT count(*) FROM checked_customers) "
-        "FROM checked_customers c ANTI JOIN checked_days d ON c.customer_id = d.customer_id"
+        f"FROM checked_customers c ANTI JOIN ({_who_can_be_lost(delivery)}) d ON c.customer_id = d.customer_id"
     )
     if not missing:
         return None
     return Finding(
         "warning" if missing == total else "note", "customers_without_transactions", "customers", "customer_id",
         int(missing),
-        f"{missing:,} of {total:,} customers ({share_of(missing, total)}) have no transaction.",
-        "They are never scored. If they should have bought, check that both tables use the same customer ids.",
+        f"{missing:,} of {total:,} customers ({share_of(missing, total)}) have no {_lack(delivery)}.",
+        "They are never scored. If they should have one, check that both tables use the same customer ids.",
         tuple(keys or ()),
     )  # fmt: skip
 
