@@ -15,7 +15,7 @@ from typing import Any
 from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.core.errors import DataError, sample_keys
 from lapse.core.tables.sources import SOURCES
-from lapse.history.reading.expressions import columns_in, quoted
+from lapse.history.reading.expressions import columns_in, literal, quoted
 from lapse.history.validation.flags import NO, YES
 from lapse.setup.column_words import CUSTOMER, DAY, FOR_EYES, plain_name, rank_of
 from lapse.setup.delivered_files import DeliveredColumn, DeliveredFile, best, look_at
@@ -41,7 +41,7 @@ AFTERWARDS = re.compile(
 """A column with such a name may say who left, or what was bought up to the day of the export: a model that learned from it
 would know the future."""
 CONSENT = re.compile(
-    r"consent|optin|newsletter|mailing|marketing|einwillig|werbung|toestemming|samtykke|zgoda|gdpr|rgpd|dsgvo|accord|autoris|同意"
+    r"consent|optin|newsletter|mailing|marketing|einwillig|werbung|toestemming|samtykke|zgoda|gdpr|rgpd|dsgvo|accord|autori[sz]|acept|accett|publicid|permis|同意"
 )
 """A column of yes and no with such a name says who may be reached."""
 MEETING = 0.5
@@ -145,20 +145,23 @@ def propose(folder: Path) -> Proposal:
             raise DataError(
                 f"{folder} holds no file that lapse can read.{why} Put your files there, or name another folder."
             )
-        tables, unused = [], list(failed)
+        tables, unused, visits = [], list(failed), []
         without = [file for file in files if _customer(file) is None]
         for file in [file for file in files if file not in without]:
             proposed = _by_order(file, without) or _tables_of(engine, file)
             tables += proposed
             without = [other for other in without if other.title not in {table.file.title for table in proposed}]
-            if not proposed:
+            if not proposed and (visit := _visits(file)):
+                visits.append(visit)
+            elif not proposed:
                 unused.append(f"{file.title}: not used. It has a customer, but neither a day with an order, an event or a "
                               "rating, nor one row per customer.")  # fmt: skip
         unused += [f"{file.title}: not used. No column has the name of a customer's id, nor of an order's that another file "
                    "gives a customer." for file in without]  # fmt: skip
+        tables += _as_orders_or_events(tables, visits)
         _let_customers_meet(engine, tables)
     customers = [table.file for table in tables if table.table == "customers"]
-    for_eyes = [column.name for file in customers for column in file.columns if rank_of(column.name, FOR_EYES) is not None]
+    for_eyes = [column.name for file in customers for column in file.columns if _is_for_eyes(column)]
     return Proposal(tables, list(dict.fromkeys(for_eyes)), unused)
 
 
@@ -213,7 +216,7 @@ def _mapped(file: DeliveredFile, table: str, taken: Iterable[str] = ()) -> dict[
 def _tables_of(engine: DuckEngine, file: DeliveredFile) -> list[ProposedTable]:
     """Return which tables a file with a customer is: one, or events and feedback at once."""
     subscriptions = _mapped(file, "subscriptions")
-    if "started_date" in subscriptions and subscriptions.keys() & {"ended_date", "plan", "monthly_price", "subscription_id"}:
+    if {"started_date", "ended_date"} <= subscriptions.keys():
         own = next((name for name in _unique(file) if plain_name(name) == "id"), None)
         subscriptions = subscriptions if own is None else {"subscription_id": own} | subscriptions
         return [ProposedTable("subscriptions", file, subscriptions)]
@@ -233,6 +236,36 @@ def _tables_of(engine: DuckEngine, file: DeliveredFile) -> list[ProposedTable]:
     if {"occurred_at", "event_type"} <= events.keys():
         return [ProposedTable("events", file, events)]
     return [_customers(file, _mapped(file, "customers"))] if _keys(file) else []
+
+
+def _visits(file: DeliveredFile) -> ProposedTable | None:
+    """Return a file of who came when, and of nothing else that orders or events have; None for others."""
+    columns = _mapped(file, "transactions")
+    if {"customer_id", "ordered_at"} <= columns.keys() and not _keys(file):
+        return ProposedTable("transactions", file, columns)
+    return None
+
+
+def _as_orders_or_events(tables: Sequence[ProposedTable], visits: Sequence[ProposedTable]) -> list[ProposedTable]:
+    """Return what visits are taken for: events beside orders or contracts; else the orders, as events are without either."""
+    if any(table.table in ("transactions", "subscriptions") for table in tables):
+        return [
+            ProposedTable("events", visit.file, {"customer_id": visit.columns["customer_id"],
+                                                 "occurred_at": visit.columns["ordered_at"]},
+                          {"derive": {"event_type": literal(Path(visit.file.path).stem)}})
+            for visit in visits
+        ]  # fmt: skip
+    if visits:
+        said = "there are no orders, so a day on which somebody came counts as one: churn is to stay away"
+        return [replace(visit, questions=[said]) for visit in visits]
+    said = ("there are no orders, so a day with an event counts as one: churn is to do nothing any more. Leave out by where "
+            "what happens without the customer")  # fmt: skip
+    return [
+        ProposedTable("transactions", table.file, {"customer_id": table.columns["customer_id"],
+                                                   "ordered_at": table.columns["occurred_at"]}, questions=[said])
+        for table in tables
+        if table.table == "events"
+    ]  # fmt: skip
 
 
 def _keys(file: DeliveredFile) -> list[str]:
@@ -289,7 +322,7 @@ def _customers(file: DeliveredFile, columns: dict[str, str]) -> ProposedTable:
         column.name
         for column in file.columns
         if column.name not in columns.values()
-        and rank_of(column.name, FOR_EYES) is None
+        and not _is_for_eyes(column)
         and not column.is_day
         and 1 < column.different <= MOST_GROUPS
     ]
@@ -297,6 +330,10 @@ def _customers(file: DeliveredFile, columns: dict[str, str]) -> ProposedTable:
     attributes = [name for name in attributes if name not in late]
     questions += [f"left out of attributes, since they may know what came later: {', '.join(late)}"] if late else []
     return ProposedTable("customers", file, columns, {"attributes": attributes} if attributes else {}, questions)
+
+
+def _is_for_eyes(column: DeliveredColumn) -> bool:
+    return rank_of(column.name, FOR_EYES) is not None or column.is_email
 
 
 def _may_say_consent(column: DeliveredColumn) -> bool:

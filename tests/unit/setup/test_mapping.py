@@ -277,3 +277,29 @@ def test_contracts_as_a_billing_system_exports_them(tmp_path: Path) -> None:
     write_settings(tmp_path / "params.yaml", {"churn.mode": "decline", "churn.horizon_days": 30})
     write_mapping(tmp_path / "params.yaml", proposal)
     assert load_settings(tmp_path / "params.yaml").churn.horizon_days == 30, "another mode is somebody's choice"
+
+
+GYM = {"accesos.csv": "Nº socio;Fecha entrada;Sala\nS1;04/08/2025 11:23;A\nS1;18/08/2025 10:19;B\nS2;17/08/2025 21:39;A\n",
+       "socios.csv": "Nº socio;Nombre;Correo;Fecha alta;Tarifa;Acepta publicidad\nS1;Uno;s1@ejemplo.example;01/02/2024;Anual;Sí\n"
+                     "S2;Dos;s2@ejemplo.example;13/05/2024;Anual;No\n"}  # fmt: skip
+
+
+def test_visits_are_orders_where_there_are_none_and_events_beside_them(tmp_path: Path) -> None:
+    proposal = propose(delivered(tmp_path / "gym", GYM))
+    sources = proposal.sources()
+    # Contracts of which nobody can say that they ended tell of no churn: a file of members is a file of customers.
+    assert "subscriptions" not in sources and proposal.email == "Correo"
+    assert sources["customers"]["columns"] == {"customer_id": "Nº socio", "consent": "Acepta publicidad"}
+    assert sources["transactions"]["columns"] == {"customer_id": "Nº socio", "ordered_at": "Fecha entrada"}
+    assert "a day on which somebody came counts as one" in str(proposal)
+    shop = {**GYM, "ventas.csv": "Nº socio;Fecha;Importe\nS1;04/08/2025;12,00\nS2;17/08/2025;3,00\n"}
+    beside = mapped(tmp_path / "shop", shop)
+    assert beside["transactions"]["path"] == "ventas.csv" and beside["events"]["derive"] == {"event_type": "'accesos'"}
+
+
+def test_events_alone_are_orders_too(tmp_path: Path) -> None:
+    events = '{"user_id":7,"ts":"2025-09-15T23:41:49Z","event_name":"share"}\n{"user_id":8,"ts":"2025-09-16T03:00:00Z","event_name":"open"}\n'
+    proposal = propose(delivered(tmp_path / "app", {"events.jsonl": events}))
+    assert proposal.sources()["transactions"]["columns"] == {"customer_id": "user_id", "ordered_at": "ts"}
+    assert proposal.sources()["events"]["columns"]["event_type"] == "event_name" and proposal.is_usable
+    assert "churn is to do nothing any more" in str(proposal)
