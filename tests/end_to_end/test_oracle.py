@@ -16,10 +16,10 @@ from lapse.core.metrics import auroc
 from lapse.core.settings import load_settings
 from lapse.core.windows import Period
 from lapse.evaluation.backtest import run_origin
-from lapse.evaluation.baselines import fit_bg_nbds
 from lapse.features.build import write_features
 from lapse.features.catalogue import learned_features
 from lapse.features.own import feature_inputs
+from lapse.features.people import fit_population
 from lapse.history.activity.purchases import purchase_days
 from lapse.history.activity.rollup import read_activity, write_activity
 from lapse.history.validation.validate import validate
@@ -96,12 +96,13 @@ def aurocs(shop, folder):
         write_labels(engine, folder / "snapshots", activity, folder / "labels", windows=windows, period=profile.period)
         inputs = feature_inputs(profile, windows, settings.features, Path())
         write_features(engine, activity, folder / "snapshots", folder / "features", profile.period, inputs)
-        fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs_in(folder / "labels")[-1:])
+        newest = cutoffs_in(folder / "labels")[-1]
+        model = fit_population(engine, activity["purchase_days"], newest)
     cutoffs = sorted(pd.Timestamp(path.stem).date() for path in (folder / "labels").iterdir())
     rows = read_rows(folder / "features", folder / "labels", cutoffs)
     before = known_before(cutoffs, cutoffs[-1], windows)
     experiment = Experiment(rows, learned_features(inputs), inputs=inputs, windows=windows, train=settings.train)
-    origin = run_origin(experiment, cutoffs[-1], fits[cutoffs[-1]], fit_bundle(experiment, before))
+    origin = run_origin(experiment, cutoffs[-1], model, fit_bundle(experiment, before))
     test = origin.rows.merge(truth[["customer_id", "true_risk"]], on="customer_id", validate="one_to_one", how="left")
     risks = {"oracle": test["true_risk"].to_numpy(), "model": origin.risks[OURS], **origin.risks}
     churned = test["churned"].to_numpy("int64")

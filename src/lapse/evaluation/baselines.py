@@ -5,23 +5,19 @@ A further one is a further entry of BASELINES.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Any
 
-import ibis
-import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit
 
-from lapse.core.engine import Engine
 from lapse.evaluation.analyst import contract_and_customer, doing_columns, fitted_risk, ordering_columns
 from lapse.evaluation.hazard import Hazard
-from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
+from lapse.features.buy_till_you_die import BgNbd
 from lapse.model.logistic import fit_logistic
 from lapse.model.scorers import values_of
 from lapse.model.split import known_before
@@ -236,33 +232,6 @@ def baseline_risks(at: ExperimentAt) -> dict[str, Floats]:
     """Return the churn risks of every baseline that can be fitted, by its name."""
     risks = {baseline.name: baseline.risks(at) for baseline in BASELINES}
     return {name: risk for name, risk in risks.items() if risk is not None}
-
-
-def fit_bg_nbds(engine: Engine, purchase_days: ir.Table, cutoffs: Sequence[date]) -> dict[date, BgNbd | None]:
-    """Return the BG/NBD fit of each cutoff on everybody who had ever ordered by then. It needs no labels.
-
-    Everybody, not only the customers who are looked at: these were chosen for having ordered lately, and a fit on them
-    alone believes that hardly anybody leaves.
-    """
-    fits = {}
-    for cutoff in cutoffs:
-        counted = engine.frame(_triples(purchase_days, cutoff))
-        columns = [counted[name].to_numpy("float64") for name in ("x", "tx", "age", "customers")]
-        fits[cutoff] = fit_bg_nbd(*columns)
-    return fits
-
-
-def _triples(purchase_days: ir.Table, cutoff: date) -> ir.Table:
-    """Return the distinct triples of BG/NBD at a cutoff, and how many customers have each."""
-    days: Any = purchase_days
-    last = ibis.literal(cutoff, type="date")
-    past = days.filter((days.activity_date <= last) & (days.orders > 0))
-    each = past.group_by("customer_id").aggregate(
-        x=past.activity_date.nunique() - 1, first=past.activity_date.min(), newest=past.activity_date.max()
-    )
-    spans = each.mutate(tx=each.newest.delta(each["first"], unit="day"), age=last.delta(each["first"], unit="day"))
-    table: ir.Table = spans.group_by(["x", "tx", "age"]).aggregate(customers=spans.count())
-    return table
 
 
 def _bg_nbd_columns(rows: pd.DataFrame) -> tuple[Floats, Floats, Floats]:

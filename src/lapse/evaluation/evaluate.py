@@ -24,11 +24,12 @@ from lapse.core.tables.modelling import TEST_PREDICTIONS
 from lapse.evaluation import curves
 from lapse.evaluation.alarm import alarm_over, carriers_of
 from lapse.evaluation.backtest import Origin, Periods, backtest_cards, run_origin
-from lapse.evaluation.baselines import MEANING, UNCOUNTED, UNRANKED, fit_bg_nbds
+from lapse.evaluation.baselines import MEANING, UNCOUNTED, UNRANKED
 from lapse.evaluation.grade import BacktestCards, CalibrationLimits, Floors, Grade, graded
 from lapse.evaluation.hazard import fit_hazards
 from lapse.evaluation.population import write_population
 from lapse.evaluation.wording import number, span
+from lapse.features.people import fit_population
 from lapse.history.activity.rollup import Activity, read_activity
 from lapse.history.profile import DataProfile
 from lapse.labels import churn_log_odds
@@ -105,7 +106,7 @@ def run_backtest(
             f"evaluate: the {len(experiment.cutoffs)} cutoffs with known outcomes do not give one to fit, one to calibrate "
             "and one to test, each over before the next. Deliver more history, or shorten churn.horizon_days."
         )
-    fits = fit_bg_nbds(engine, activity["purchase_days"], cutoffs)
+    fits = {day: fit_population(engine, activity["purchase_days"], day) for day in cutoffs}
     contracts = experiment.windows.mode == "subscription"
     hazards = fit_hazards(engine, activity["subscription_days"], cutoffs) if contracts else {}
     origins = []

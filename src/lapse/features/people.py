@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 
+from lapse.core.engine import Engine
 from lapse.features.buy_till_you_die import BgNbd, fit_bg_nbd
 
-FITTED_ON = 20_000
-"""Of so many customers the model of all of them is fitted: more would not move its four parameters."""
 PARAMETERS = {f"bg_{name}": name for name in ("r", "alpha", "a", "b")}
 """Column -> the parameter of the model of all customers."""
 
@@ -32,24 +33,27 @@ def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
     return people.select(snapshots.customer_id, snapshots.cutoff_date, *brief, number=number)
 
 
-def fit_population(people: Any) -> BgNbd | None:
-    """Return the BG/NBD model of the numbered customers who have ordered.
+def fit_population(engine: Engine, purchase_days: ir.Table, cutoff: date) -> BgNbd | None:
+    """Return the BG/NBD model of everybody who had ordered by a cutoff; None without orders, or where no fit is found.
 
-    Of more than FITTED_ON customers every n-th is taken. None without orders, or where no fit is found.
+    Everybody, not only the snapshot's customers: these are looked at because they ordered lately, and a fit on them alone
+    believes that hardly anybody leaves.
     """
-    customers = int(people.last_order.count().to_pyarrow().as_py())
-    some = people.filter((people.number % (customers // FITTED_ON + 1) == 0) & people.last_order.notnull())
-    seen = some.select(
-        "purchases",
-        first_age=some.cutoff_date.delta(some.first_order, unit="day").cast("int64"),
-        last_age=some.cutoff_date.delta(some.last_order, unit="day").cast("int64"),
+    counted = engine.frame(_triples(purchase_days, cutoff))
+    return fit_bg_nbd(*(counted[name].to_numpy("float64") for name in ("x", "tx", "age", "customers")))
+
+
+def _triples(purchase_days: ir.Table, cutoff: date) -> ir.Table:
+    """Return the distinct triples of BG/NBD at a cutoff, and how many customers have each."""
+    days: Any = purchase_days
+    last = ibis.literal(cutoff, type="date")
+    past = days.filter((days.activity_date <= last) & (days.orders > 0))
+    each = past.group_by("customer_id").aggregate(
+        x=past.activity_date.nunique() - 1, first=past.activity_date.min(), newest=past.activity_date.max()
     )
-    triples = seen.group_by("purchases", "first_age", "last_age").aggregate(customers=seen.count())
-    frame = triples.order_by(list(triples.columns)).to_pyarrow().to_pandas()
-    if frame.empty:
-        return None
-    purchases, first, last, weight = (frame[name].to_numpy("float64") for name in triples.columns)
-    return fit_bg_nbd(purchases - 1, first - last, first, weight)
+    spans = each.mutate(tx=each.newest.delta(each["first"], unit="day"), age=last.delta(each["first"], unit="day"))
+    table: ir.Table = spans.group_by(["x", "tx", "age"]).aggregate(customers=spans.count())
+    return table
 
 
 def parameters(model: BgNbd | None) -> Any:

@@ -102,7 +102,8 @@ class FeatureQuery:
         last: Any = ibis.literal(cutoff, type="date")
         people = held.hold(numbered(self.activity["purchase_days"], snapshots, last), "people")
         asked = not self._needed.isdisjoint(PARAMETERS)
-        model = held.hold(parameters(fit_population(people) if asked else None), "model")
+        population = fit_population(self.engine, self.activity["purchase_days"], cutoff) if asked else None
+        model = held.hold(parameters(population), "model")
         # Logs of different ages lack different features; up to the next of these ages they lack the same.
         age = max((f.days_needed for f in (*self.aggregated, *self.features) if f.days_needed <= history_days), default=0)
         found: list[Written] = []
