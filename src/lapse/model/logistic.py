@@ -15,6 +15,7 @@ from lapse.core.errors import ModelError
 Floats = npt.NDArray[np.float64]
 DIGITS = 9  # significant: linear algebra differs in its last digits from one kind of processor to the next
 TAIL = 0.005  # values beyond these quantiles of the rows to fit on are set to the quantile
+EDGE = 1e-9  # nobody's log-odds are infinite
 WEAK = 1.0  # the inverse penalty of a rule, which has too few columns to overfit
 EXACT = 1e-12  # a gradient of the mean loss below it ends the search: further digits than are kept
 MOST_STEPS = 500
@@ -39,11 +40,14 @@ class Logistic:
     null_weight: tuple[float, ...]
     base: float
     """Log-odds of a customer who is average in every feature."""
+    of_probabilities: bool = False
+    """Whether the features are probabilities, which are taken as log-odds instead of logged."""
 
     def contributions(self, values: Floats) -> Floats:
         """Return each feature's share of the log-odds, and the base."""
         null = np.isnan(values)
-        logged = _prepared(values, np.array(self.low), np.array(self.high), np.array(self.fill))
+        edges = np.array(self.low), np.array(self.high), np.array(self.fill)
+        logged = _prepared(values, *edges, of_probabilities=self.of_probabilities)
         shares = (logged - np.array(self.centre)) * np.array(self.weight)
         shares += (null - np.array(self.null_share)) * np.array(self.null_weight)
         return np.column_stack([shares, np.full(len(values), self.base)])
@@ -67,17 +71,27 @@ class Logistic:
 
 
 def fit_logistic(
-    rows: pd.DataFrame, names: Sequence[str], churned: npt.NDArray[np.int64], strength: float = WEAK
+    rows: pd.DataFrame,
+    names: Sequence[str],
+    churned: npt.NDArray[np.int64],
+    strength: float = WEAK,
+    *,
+    of_probabilities: bool = False,
 ) -> Logistic:
     """Return a regression of 0/1 labels on the columns `names` of feature rows.
 
     `strength` is scikit-learn's C (the smaller, the nearer to the base rate). ModelError when only one class is there.
     """
-    return fit_logistics(rows, names, churned, (strength,))[0]
+    return fit_logistics(rows, names, churned, (strength,), of_probabilities=of_probabilities)[0]
 
 
 def fit_logistics(
-    rows: pd.DataFrame, names: Sequence[str], churned: npt.NDArray[np.int64], strengths: Sequence[float]
+    rows: pd.DataFrame,
+    names: Sequence[str],
+    churned: npt.NDArray[np.int64],
+    strengths: Sequence[float],
+    *,
+    of_probabilities: bool = False,
 ) -> list[Logistic]:
     """Return a regression as `fit_logistic` does for each of `strengths`, for little more than one costs."""
     require_both_classes(churned)
@@ -88,8 +102,8 @@ def fit_logistics(
 
     values = rows[list(names)].to_numpy("float64")
     null = np.isnan(values)
-    low, high, fill = _edges(_logged(values))
-    logged = _prepared(values, low, high, fill)
+    low, high, fill = _edges(_scaled(values, of_probabilities=of_probabilities))
+    logged = _prepared(values, low, high, fill, of_probabilities=of_probabilities)
     centre, spread = logged.mean(axis=0), logged.std(axis=0)
     share = null.mean(axis=0)
     informative = _first_of_each_pattern(null) & (share > 0) & (share < 1)
@@ -110,7 +124,7 @@ def fit_logistics(
         fitted.append(Logistic(
             tuple(names), low=_rounded(low), high=_rounded(high), fill=_rounded(fill), centre=_rounded(centre),
             weight=_rounded(weight), null_share=_rounded(share), null_weight=_rounded(null_weight),
-            base=_round(float(coefficients[-1])),
+            base=_round(float(coefficients[-1])), of_probabilities=of_probabilities,
         ))  # fmt: skip
     return fitted
 
@@ -137,8 +151,15 @@ def require_both_classes(churned: npt.NDArray[np.int64]) -> None:
                          "learn. Choose another churn.horizon_days or churn.active_days.")  # fmt: skip
 
 
-def _logged(values: Floats) -> Floats:
-    """Return log(1 + |x|) with the sign of x: counts, days and money are skewed, and a balance may be negative."""
+def _scaled(values: Floats, *, of_probabilities: bool) -> Floats:
+    """Return log(1 + |x|) with the sign of x: counts, days and money are skewed, and a balance may be negative.
+
+    Of a probability, its log-odds: what adds up in the log-odds of churn.
+    """
+    if of_probabilities:
+        from scipy.special import logit
+
+        return np.asarray(logit(np.clip(values, EDGE, 1 - EDGE)))
     return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
 
 
@@ -154,8 +175,8 @@ def _edges(logged: Floats) -> tuple[Floats, Floats, Floats]:
     return edges[0], edges[1], edges[2]
 
 
-def _prepared(values: Floats, low: Floats, high: Floats, fill: Floats) -> Floats:
-    logged = np.clip(_logged(values), low, high)
+def _prepared(values: Floats, low: Floats, high: Floats, fill: Floats, *, of_probabilities: bool) -> Floats:
+    logged = np.clip(_scaled(values, of_probabilities=of_probabilities), low, high)
     return np.asarray(np.where(np.isnan(logged), fill, logged))
 
 

@@ -148,7 +148,7 @@ class Experiment:
             columns = rfm_columns(self.names, self.inputs.windows, self.windows.active_days)
         if member == CONTRACT:
             columns = contract_columns(self.names)
-        return fit_logistic(rows, columns, churned)
+        return fit_logistic(rows, columns, churned, of_probabilities=member == NO_ORDER)
 
     def _directions(self, rows: pd.DataFrame, cutoffs: tuple[date, ...], most: int | None) -> list[int]:
         """Return the dictionary's direction where the rows agree, alone and beside all other features; else 0.
@@ -231,7 +231,7 @@ def select(experiment: Experiment, folds: Sequence[date]) -> Selection:
         simple: (simple,),
     }
     if NO_ORDER in losses:
-        candidates |= {"bg_nbd": (NO_ORDER,), "average_with_bg_nbd": (trees, regression, simple, NO_ORDER)}
+        candidates |= {"bg_nbd": (NO_ORDER,), "average_with_bg_nbd": (trees, regression, NO_ORDER)}
     for name, members in candidates.items():
         losses[name] = fold_losses(experiment, members, folds)
     customers = pd.factorize(np.concatenate([experiment.at([day])["customer_id"].to_numpy() for day in folds]))[0]

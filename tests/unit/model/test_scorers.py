@@ -111,3 +111,15 @@ def test_a_large_booster_is_the_same_on_one_thread_and_two(monkeypatch: pytest.M
         with threadpool_limits(threads):
             texts.append(model_text(fit_booster(rows[NAMES], rows["churned"], TRAIN)))
     assert texts[0] == texts[1]
+
+
+def test_a_probability_enters_as_its_log_odds() -> None:
+    """BG/NBD's chance is a churn risk already: where it is right the regression takes it as it is."""
+    random = np.random.default_rng(1)
+    risk = random.beta(0.5, 2, 20_000)
+    churned = (random.random(len(risk)) < risk).astype("int64")
+    fitted = fit_logistic(pd.DataFrame({"risk": risk}), ["risk"], churned, 1e4, of_probabilities=True)
+    assert fitted.weight[0] == pytest.approx(1, abs=0.05)
+    assert fitted.log_odds(np.array([[0.5]]))[0] == pytest.approx(0, abs=0.05)
+    assert np.isfinite(fitted.log_odds(np.array([[0.0], [1.0], [np.nan]]))).all()
+    assert Logistic.from_json(fitted.to_json()) == fitted
