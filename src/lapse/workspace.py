@@ -8,6 +8,7 @@ import what they call, so that a stage loads, and depends on, no more than it ru
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -46,12 +47,15 @@ if TYPE_CHECKING:
 class Workspace:
     """A folder with a params.yaml, whose settings and data profile are read once, when first asked for.
 
-    `data`: where tables and reports are, `root/data` unless given; the nightly run works in a temporary folder.
+    `data`: where tables and reports are, `root/data` unless given; the nightly run works in a temporary folder. `kept`:
+    where it keeps validated tables and activity for the next night.
     """
 
-    def __init__(self, root: Path = Path(), *, settings: Settings | None = None, data: Path | None = None) -> None:
-        self.root = root
-        self.paths = Paths(root, data or root / "data")
+    def __init__(
+        self, root: Path = Path(), *, settings: Settings | None = None, data: Path | None = None, kept: Path | None = None
+    ) -> None:
+        self.root, self.kept = root, kept
+        self.paths = Paths(root, data or root / "data", kept)
         self._settings = settings
 
     @cached_property
@@ -157,9 +161,21 @@ class Workspace:
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(), list_columns=list_columns,
+            self.today(), list_columns=list_columns, by_file=self.kept is not None,
         )  # fmt: skip
         return counts
+
+    def validate_again(self) -> dict[str, Count]:
+        """As `validate_sources`, with what is kept of the last time; from nothing where that fails, for whatever reason."""
+        if self.kept is not None and self.kept.exists():
+            try:
+                with open_duckdb() as engine:
+                    return self.validate_sources(engine)
+            except Exception as problem:
+                stage_logger("validate").info(f"once more from nothing ({type(problem).__name__})")
+                shutil.rmtree(self.kept)
+        with open_duckdb() as engine:
+            return self.validate_sources(engine)
 
     def activity(self) -> None:
         """Roll the validated log up to one row per customer and day."""

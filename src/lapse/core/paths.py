@@ -9,15 +9,18 @@ NIGHTLY = Path("nightly")
 
 
 class Paths:
-    """The files and folders below `root`, which holds params.yaml and models, and `data`, which holds tables and reports."""
+    """The files and folders below `root`, which holds params.yaml and models, and `data`, which holds tables and reports.
 
-    def __init__(self, root: Path, data: Path) -> None:
+    `kept`: where validated tables and activity are, if not there.
+    """
+
+    def __init__(self, root: Path, data: Path, kept: Path | None = None) -> None:
         self.root, self.data = root, data
         self.raw = data / "raw"
-        self.validated = data / "validated"
+        self.validated = (kept or data) / "validated"
         self.profile = self.validated / "profile.json"
         self.customers = self.validated / "customers.parquet"
-        self.activity = data / "activity"
+        self.activity = (kept or data) / "activity"
         # One file per cutoff in each of these three.
         self.snapshots, self.features, self.labels = data / "snapshots", data / "features", data / "labels"
         self.reports = data / "reports"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lapse import __version__
-from lapse.core.engine import open_duckdb
 from lapse.core.errors import DataError, LapseError, ModelError
 from lapse.core.files import digest, file_sha256
 from lapse.core.logging import stage_logger
@@ -70,16 +69,15 @@ def score_once(
     if asked != LATEST:
         parse_day(asked, "--as-of" if as_of else "score.as_of")
     with archive.work_folder() as work:
-        night = Workspace(root, settings=settings, data=work)
+        night = Workspace(root, settings=settings, data=work, kept=archive.kept)
         # Whatever can be refused without the log is refused before it is read.
         with steps.step("model"):
             chosen = scoring_model(root, settings.evaluate.registered_model, model, work)
             verdict = Verdict.read(chosen.metrics, is_champion=chosen.origin["from"] == "champion")
             fitted, before = _fitted(night, chosen), _hashes(night.sources)
-        with steps.step("validate"):
+        with steps.step("validate"), archive.trusted():
             columns = night.delivered_columns(settings.lists.read_along)
-            with open_duckdb() as reader:
-                counts = night.validate_sources(reader)
+            counts = night.validate_again()
             _require_unchanged(before, _hashes(night.sources))
         for name, count in counts.items():
             LOG.info(f"{name}: {count}")
@@ -87,7 +85,7 @@ def score_once(
         # A day that somebody chose may be as old as they like; the newest day of a log that no longer grows may not.
         freshness = night.freshness(fitted.bundle, day, night.today() if asked == LATEST else None)
         stale_tables = freshness.require()
-        with night.engine() as engine:
+        with archive.trusted(), night.engine() as engine:
             with steps.step("activity"):
                 night.roll_up(engine)
             with steps.step("score"):

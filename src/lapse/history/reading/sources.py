@@ -115,19 +115,19 @@ def _require_inside(file: Path, folder: str, where: str) -> None:
 
 def stage_source(
     engine: DuckEngine, folder: str, where: str, source: SourceSettings, id_rules: Sequence[IdRule] = (), *,
-    held: bool = False,
+    held: bool = False, only: Sequence[Path] | None = None,
 ) -> StagedTable:  # fmt: skip
     """Stage the rows of one file of a source table, with their number of `copies`.
 
     `where`: its place in params, as `setting_of` gives it. `added` of the copies are there only because a joined file has
     several rows for a key. Text files are read as text throughout, so that what is unreadable is counted by us and not
-    swallowed by the reader. `held`: as a table in any case, whose rows can be changed. DataError for a missing, empty or
+    swallowed by the reader. `held`: as a table in any case, whose rows can be changed. `only`: of a folder these files. DataError for a missing, empty or
     unreadable file names the file and what to check.
     """
     name = where.removeprefix("sources.").replace(".", "_")
     with temporary_folder("read") as temporary, _order_kept(engine, source):
         parts = [
-            _read(engine, folder, where, reading, f"part_{name}_{place}", temporary / f"{place}", source)
+            _read(engine, folder, where, reading, f"part_{name}_{place}", temporary / f"{place}", source, only)
             for place, reading in enumerate([source, *source.joins])
         ]
         with translate_errors(where, source_path(folder, where, source), "Check the file; ask for the delivery again."):
@@ -137,7 +137,7 @@ def stage_source(
             staged, distinct = f"staged_{name}", source.duplicates == "drop"
             is_changed = held or source.where is not None or source.fill_down or joined.counts
             files = () if is_changed or not parts[0].numbered else tuple(
-                map(ReadFile.of, source_files(folder, where, source))
+                map(ReadFile.of, only or source_files(folder, where, source))
             )  # fmt: skip
             if files:
                 read_anew(engine, staged, parts[0], distinct=distinct)
@@ -154,10 +154,11 @@ def _order_kept(engine: DuckEngine, source: SourceSettings) -> AbstractContextMa
 
 
 def _read(
-    engine: DuckEngine, folder: str, where: str, reading: Reading, table: str, temporary: Path, source: SourceSettings
-) -> Part:
+    engine: DuckEngine, folder: str, where: str, reading: Reading, table: str, temporary: Path, source: SourceSettings,
+    only: Sequence[Path] | None,
+) -> Part:  # fmt: skip
     """Read the file or files of one table."""
-    files = source_files(folder, where, reading)
+    files = list(only or source_files(folder, where, reading))
     path = files[0]
     ending = path.name.casefold()
     if len(files) > 1 and reading is source and source.fill_down:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -140,13 +140,13 @@ def judging_query(
     mapped: Mapping[str, Mapped],
     spellings: Mapping[str, Spelling],
     *,
-    checks: Sequence[Check],
+    checks: Mapping[int, Check],
     sources: Sources,
     today: date,
 ) -> str:
     """Return the SQL that gives every staged row its typed columns `out_*` and its `faults`.
 
-    `faults` is a number whose n-th bit says that the n-th check holds; 0 for a row that can be used. Names from outside
+    `faults` is a number whose n-th bit says that the check under n holds; 0 for a row that can be used. Names from outside
     bear a prefix (`raw_`, `out_`, …) throughout, so that none can be mistaken for one of ours. A derivation that fails on
     a row, as a CAST of `abc` to a number does, is told from one that gives null by wrapping its value: the wrapper is
     null only when it failed.
@@ -169,7 +169,7 @@ def judging_query(
     cast = ", ".join(f"{expression} AS {quoted('out_' + name)}" for name, expression in typed.items())
     cast += f", {_belongs_to_nobody(mapped['customer_id'], sources)} AS is_nobody"
     kept = ", ".join(_known(table, name, sources.until, today) for name in typed)
-    faults = " + ".join(f"CASE WHEN {check.bad} THEN {1 << place} ELSE 0::BIGINT END" for place, check in enumerate(checks))
+    faults = " + ".join(f"CASE WHEN {check.bad} THEN {1 << place} ELSE 0::BIGINT END" for place, check in checks.items())
     return f"""
         WITH tried AS (SELECT {delivery.number} AS number, copies, {", ".join(tried)} FROM {delivery.staged}),
              mapped AS (SELECT number, copies, {", ".join(raw)} FROM tried),
