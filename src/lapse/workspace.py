@@ -26,6 +26,7 @@ from lapse.core.paths import Paths
 from lapse.core.process import held
 from lapse.core.settings import Settings, load_settings
 from lapse.core.source_settings import Sources
+from lapse.core.tables.sources import CUSTOMERS
 from lapse.core.windows import ChurnWindows, Period, resolve_as_of
 from lapse.history.profile import DataProfile
 
@@ -138,13 +139,17 @@ class Workspace:
 
         `list_columns`: columns that the delivered customers must have, because lists will show them.
         """
-        from lapse.history.validation.validate import DeliveryRefused
+        from lapse.history.validation.judge import staged_files
+        from lapse.history.validation.validate import DeliveryRefused, require_list_columns
         from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
 
         snapshots, churn = self.settings.snapshots, self.settings.churn
         with open_duckdb() as engine:
             try:
-                counts, is_refused = self.validate_sources(engine, list_columns), False
+                # Before it is validated: the engine reads no further file then.
+                given = self.sources.tables.get(CUSTOMERS.name, ()) if list_columns else ()
+                require_list_columns(staged_files(engine, self.sources, CUSTOMERS.name, given), list_columns)
+                counts, is_refused = self.validate_sources(engine), False
             except DeliveryRefused as refused:
                 counts, is_refused = refused.counts, True
             for name, count in counts.items():
@@ -155,13 +160,13 @@ class Workspace:
                 max_comeback=churn.max_comeback,
             )  # fmt: skip
 
-    def validate_sources(self, engine: DuckEngine, list_columns: Sequence[str] = ()) -> dict[str, Count]:
+    def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
         """Write the validated tables, the rejects and the data profile, and return the counts of every source."""
         from lapse.history.validation.validate import validate
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(), list_columns=list_columns, by_file=self.kept is not None,
+            self.today(), by_file=self.kept is not None,
         )  # fmt: skip
         return counts
 

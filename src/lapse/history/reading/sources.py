@@ -121,8 +121,8 @@ def stage_source(
 
     `where`: its place in params, as `setting_of` gives it. `added` of the copies are there only because a joined file has
     several rows for a key. Text files are read as text throughout, so that what is unreadable is counted by us and not
-    swallowed by the reader. `held`: as a table in any case, whose rows can be changed. `only`: of a folder these files. DataError for a missing, empty or
-    unreadable file names the file and what to check.
+    swallowed by the reader. `held`: as a table in any case, whose rows can be changed. `only`: of a folder, these
+    files. DataError for a missing, empty or unreadable file names the file and what to check.
     """
     name = where.removeprefix("sources.").replace(".", "_")
     with temporary_folder("read") as temporary, _order_kept(engine, source):

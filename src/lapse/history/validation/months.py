@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lapse.history.validation.by_file import FolderTable
 
 FILE, ROW, HASH = "source_file", "source_row", "source_hash"
-"""The columns of a validated month that say where a row comes from; and of the whole delivered row, where the same is one."""
+"""The columns of a validated month that say where a row comes from; and what of the delivered row, where the same is one."""
 ROW_BITS = 40
 """The number of a staged row is the place of its file, then so many bits for its own place in it."""
 EMPTY = "none"
@@ -76,8 +76,9 @@ class Months:
             self._cells,
             {file.number: paths[p] for p, file in self.opened.index.files.items()},
         )
+        number = self.opened.file.delivery.number
         self._run(f"CREATE OR REPLACE TEMP TABLE {staged}_hashed AS "
-                  f"SELECT {self.opened.file.delivery.number} AS number, hash({', '.join(cells)}) AS h FROM {staged}")  # fmt: skip
+                  f"SELECT {number} AS number, hash({', '.join(cells)}) AS h FROM {staged}")  # fmt: skip
         self._run(f"CREATE OR REPLACE TEMP TABLE {staged}_known (number BIGINT, file BIGINT)")
         if not self.opened.new or not kept:
             return
@@ -133,7 +134,7 @@ class Months:
         return files, dict(sorted(written.items()))
 
     def write_rejected(self, found: JudgedFile) -> str | None:
-        """Write the rejected rows of all files as they were delivered, hold them with their number, and return their file."""
+        """Write the rejected rows of all files as they were delivered, hold them for the counts, and return their file."""
         opened, staged = self.opened, self._staged
         folder, cells = rejected_folder(opened.folder, opened.table.name), ", ".join(self._cells)
         query = (f"SELECT {', '.join(f's.{cell}' for cell in self._cells)}, j.faults, j.copies, "
@@ -143,8 +144,8 @@ class Months:
             before = literal(str(folder / opened.index.rejected))
             query += f" UNION ALL SELECT * FROM read_parquet({before}) WHERE {self._stays}"
         self._run(f"CREATE OR REPLACE TEMP TABLE all_rejected AS {query}")
-        self._run(f"CREATE OR REPLACE TEMP TABLE {found.rejected} AS "
-                  f"SELECT {cells}, faults, sum(copies)::BIGINT AS copies FROM all_rejected GROUP BY {cells}, faults")  # fmt: skip
+        together = f"SELECT {cells}, faults, sum(copies)::BIGINT AS copies FROM all_rejected GROUP BY {cells}, faults"
+        self._run(f"CREATE OR REPLACE TEMP TABLE {found.rejected} AS {together}")
         name = None if opened.new or opened.gone else opened.index.rejected
         if name is None and number_of(self.engine, "all_rejected"):
             name = f"{key_of(opened.index.key, *opened.new.items(), *opened.gone.items())[:16]}.parquet"
@@ -171,7 +172,7 @@ class Months:
         return count_table(self.engine, table, [found], sources, [whole])
 
     def _new_files(self, found: JudgedFile, known: Sequence[tuple[str, int]]) -> dict[str, KeptFile]:
-        """Return what is known of the new files, given the months of each; and of the kept ones that are linked with them."""
+        """Return what is known of the new files, given the months of each, and of those that stay, with their links."""
         import pyarrow.parquet as pq
 
         opened = self.opened

@@ -20,7 +20,7 @@ from lapse.core.errors import DataError, LapseError, SettingsError, first_line
 from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables.contract import DUCKDB_TYPES, Table, nearest
-from lapse.core.tables.sources import CUSTOMERS, REJECTS, SOURCES
+from lapse.core.tables.sources import REJECTS, SOURCES
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.staged import files_of
@@ -53,15 +53,13 @@ def validate(
     today: date,
     *,
     cutoff: date | None = None,
-    list_columns: Sequence[str] = (),
     by_file: bool = False,
 ) -> tuple[DataProfile, dict[str, Count]]:
     """Write typed Parquet, rejects and profile.json to `out`, and return the data profile and the counts of every source.
 
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart. With `cutoff`,
-    the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check. `list_columns`:
-    columns of the customers that lists will show (lists.columns), which must be there; nothing else is done with them.
+    the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check.
     `by_file`: `out` keeps what the next call can use (by_file.py), where a table may be a folder of months; Unfit where what
     it keeps does not fit.
     DeliveryRefused when a table cannot be used: `out` then holds the rejects and nothing else.
@@ -77,7 +75,6 @@ def validate(
     }
     for name in SOURCES.keys() - folders.keys():
         forget(out, name)
-    require_list_columns(deliveries.get(CUSTOMERS.name, ()), list_columns)
     kept = [path for folder in folders.values() for path in folder.paths]
     lock_down(engine, out.parent, [*files_of([file.delivery for files in deliveries.values() for file in files]), *kept])
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
