@@ -53,8 +53,6 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
     DataError when there is none, and for what is neither a file nor a folder.
     """
     path, folder = source_path(folder, where, source), os.path.normpath(folder)
-    missing = DataError(f"{where}: {path} is not there. {_what_is_there(Path(folder))} Check sources.folder and the path in "
-                        "params.yaml; `lapse mapping` proposes both, and `dvc repro` lands what is not a file.")  # fmt: skip
     try:
         if not os.path.lexists(path) and any(char in source.path for char in "*?["):
             found = sorted(Path(folder).glob(os.path.relpath(path, folder)))
@@ -70,13 +68,14 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
         for file in files:
             _require_inside(file, folder, where)
     except FileNotFoundError:
-        raise missing from None
+        raise _missing(where, path, folder) from None
     except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise DataError(
             f"{where}: {path} cannot be read ({first_line(error)}). Check the path and who may read it."
         ) from None
     if not files:
-        raise missing if not found else DataError(f"{where}: there is no file in {path}. Check the path in params.yaml.")
+        empty = DataError(f"{where}: there is no file in {path}. Check the path in params.yaml.")
+        raise empty if found else _missing(where, path, folder)
     other = [file for file in files if file.suffix.casefold() != ".parquet"]
     if other:
         raise DataError(f"{where}: {path} holds {other[0].name}, but a folder or pattern may hold Parquet only. Give the "
@@ -91,6 +90,11 @@ def files_there(folder: Path) -> list[Path]:
         path for path in folder.rglob("*")
         if path.name.casefold().endswith(known) and path.is_file() and not _is_hidden(path, folder)
     )  # fmt: skip
+
+
+def _missing(where: str, path: Path, folder: str) -> DataError:
+    return DataError(f"{where}: {path} is not there. {_what_is_there(Path(folder))} Check sources.folder and the path in "
+                     "params.yaml; `lapse mapping` proposes both, and `dvc repro` lands what is not a file.")  # fmt: skip
 
 
 def _what_is_there(folder: Path) -> str:
