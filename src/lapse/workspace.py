@@ -8,7 +8,6 @@ import what they call, so that a stage loads, and depends on, no more than it ru
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -26,7 +25,6 @@ from lapse.core.paths import Paths
 from lapse.core.process import held
 from lapse.core.settings import Settings, load_settings
 from lapse.core.source_settings import Sources
-from lapse.core.tables.sources import CUSTOMERS
 from lapse.core.windows import ChurnWindows, Period, resolve_as_of
 from lapse.history.profile import DataProfile
 
@@ -48,15 +46,12 @@ if TYPE_CHECKING:
 class Workspace:
     """A folder with a params.yaml, whose settings and data profile are read once, when first asked for.
 
-    `data`: where tables and reports are, `root/data` unless given; the nightly run works in a temporary folder. `kept`:
-    where it keeps validated tables and activity for the next night.
+    `data`: where tables and reports are, `root/data` unless given; the nightly run works in a temporary folder.
     """
 
-    def __init__(
-        self, root: Path = Path(), *, settings: Settings | None = None, data: Path | None = None, kept: Path | None = None
-    ) -> None:
-        self.root, self.kept = root, kept
-        self.paths = Paths(root, data or root / "data", kept)
+    def __init__(self, root: Path = Path(), *, settings: Settings | None = None, data: Path | None = None) -> None:
+        self.root = root
+        self.paths = Paths(root, data or root / "data")
         self._settings = settings
 
     @cached_property
@@ -139,16 +134,14 @@ class Workspace:
 
         `list_columns`: columns that the delivered customers must have, because lists will show them.
         """
-        from lapse.history.validation.judge import staged_files
-        from lapse.history.validation.validate import DeliveryRefused, require_list_columns
+        from lapse.history.validation.customer_columns import stage_customers
+        from lapse.history.validation.validate import DeliveryRefused
         from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
 
         snapshots, churn = self.settings.snapshots, self.settings.churn
         with open_duckdb() as engine:
             try:
-                # Before it is validated: the engine reads no further file then.
-                given = self.sources.tables.get(CUSTOMERS.name, ()) if list_columns else ()
-                require_list_columns(staged_files(engine, self.sources, CUSTOMERS.name, given), list_columns)
+                stage_customers(engine, self.sources, list_columns)  # A locked engine reads no further file.
                 counts, is_refused = self.validate_sources(engine), False
             except DeliveryRefused as refused:
                 counts, is_refused = refused.counts, True
@@ -166,21 +159,9 @@ class Workspace:
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(), by_file=self.kept is not None,
+            self.today(), by_file=self.paths.kept is not None,
         )  # fmt: skip
         return counts
-
-    def validate_again(self) -> dict[str, Count]:
-        """As `validate_sources`, with what is kept of the last time; from nothing where that fails, for whatever reason."""
-        if self.kept is not None and self.kept.exists():
-            try:
-                with open_duckdb() as engine:
-                    return self.validate_sources(engine)
-            except Exception as problem:
-                stage_logger("validate").info(f"once more from nothing ({type(problem).__name__})")
-                shutil.rmtree(self.kept)
-        with open_duckdb() as engine:
-            return self.validate_sources(engine)
 
     def activity(self) -> None:
         """Roll the validated log up to one row per customer and day."""

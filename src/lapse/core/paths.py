@@ -11,11 +11,11 @@ NIGHTLY = Path("nightly")
 class Paths:
     """The files and folders below `root`, which holds params.yaml and models, and `data`, which holds tables and reports.
 
-    `kept`: where validated tables and activity are, if not there.
+    `kept`: where a night keeps validated tables and activity for the next one.
     """
 
     def __init__(self, root: Path, data: Path, kept: Path | None = None) -> None:
-        self.root, self.data = root, data
+        self.root, self.data, self.kept = root, data, kept
         self.raw = data / "raw"
         self.validated = (kept or data) / "validated"
         self.profile = self.validated / "profile.json"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from lapse.core import tables
 from lapse.core.cache import code_digest, key_of
 from lapse.core.files import write_text
 from lapse.core.source_settings import Sources, SourceSettings
-from lapse.history import reading
+from lapse.core.tables import sources as contracts
+from lapse.history.reading import sources as reading
 from lapse.history.validation.casts import Limits
 
 
@@ -128,6 +128,6 @@ def forget(folder: Path, name: str) -> None:
 
 def key_of_table(source: SourceSettings, sources: Sources, limits: Limits) -> str:
     """Return a key of whatever decides what becomes of a row, but for the row itself and the day."""
-    rooms = [Path(__file__).parent, *map(Path, reading.__path__), *map(Path, tables.__path__)]
+    rooms = [Path(file).parent for file in (__file__, reading.__file__, contracts.__file__)]
     code = code_digest(*sorted(path for room in rooms for path in room.glob("*.py")))
     return key_of(code, source.model_dump_json(), sources.id_rules, sources.nobody, limits.earliest, limits.timezone)

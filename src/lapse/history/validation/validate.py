@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.engine_errors import machine_fault
-from lapse.core.errors import DataError, LapseError, SettingsError, first_line
+from lapse.core.errors import DataError, LapseError, first_line
 from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
-from lapse.core.tables.contract import DUCKDB_TYPES, Table, nearest
+from lapse.core.tables.contract import DUCKDB_TYPES, Table
 from lapse.core.tables.sources import REJECTS, SOURCES
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
@@ -104,16 +104,6 @@ def validate(
         "tables": {name: asdict(count) for name, count in counts.items()},
     })  # fmt: skip
     return profile, counts
-
-
-def require_list_columns(files: Sequence[StagedFile], wanted: Sequence[str]) -> None:
-    """Raise SettingsError for a column of lists.columns that none of the customers' files has, with those that there are."""
-    names = list(dict.fromkeys(name for file in files for name in file.delivery.names))
-    folded = {name.casefold() for name in names}
-    for name in wanted:
-        if name.casefold() not in folded:
-            raise SettingsError(f"lists.columns: the delivered customers have no column {name!r}. {nearest(name, names)} "
-                                f"They have: {', '.join(names)}.")  # fmt: skip
 
 
 def _profile(engine: DuckEngine, sources: Sources, today: date) -> DataProfile:
