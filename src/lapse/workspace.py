@@ -134,13 +134,15 @@ class Workspace:
 
         `list_columns`: columns that the delivered customers must have, because lists will show them.
         """
+        from lapse.history.validation.customer_columns import stage_customers
         from lapse.history.validation.validate import DeliveryRefused
         from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
 
         snapshots, churn = self.settings.snapshots, self.settings.churn
         with open_duckdb() as engine:
             try:
-                counts, is_refused = self.validate_sources(engine, list_columns), False
+                stage_customers(engine, self.sources, list_columns)  # A locked engine reads no further file.
+                counts, is_refused = self.validate_sources(engine), False
             except DeliveryRefused as refused:
                 counts, is_refused = refused.counts, True
             for name, count in counts.items():
@@ -151,13 +153,13 @@ class Workspace:
                 max_comeback=churn.max_comeback,
             )  # fmt: skip
 
-    def validate_sources(self, engine: DuckEngine, list_columns: Sequence[str] = ()) -> dict[str, Count]:
+    def validate_sources(self, engine: DuckEngine) -> dict[str, Count]:
         """Write the validated tables, the rejects and the data profile, and return the counts of every source."""
         from lapse.history.validation.validate import validate
 
         self.profile, counts = validate(
             engine, self.sources, self.settings.business_timezone, self.paths.validated, self.paths.usability,
-            self.today(), list_columns=list_columns,
+            self.today(), by_file=self.paths.kept is not None,
         )  # fmt: skip
         return counts
 

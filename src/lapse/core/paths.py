@@ -9,15 +9,18 @@ NIGHTLY = Path("nightly")
 
 
 class Paths:
-    """The files and folders below `root`, which holds params.yaml and models, and `data`, which holds tables and reports."""
+    """The files and folders below `root`, which holds params.yaml and models, and `data`, which holds tables and reports.
 
-    def __init__(self, root: Path, data: Path) -> None:
-        self.root, self.data = root, data
+    `kept`: where a night keeps validated tables and activity for the next one.
+    """
+
+    def __init__(self, root: Path, data: Path, kept: Path | None = None) -> None:
+        self.root, self.data, self.kept = root, data, kept
         self.raw = data / "raw"
-        self.validated = data / "validated"
+        self.validated = (kept or data) / "validated"
         self.profile = self.validated / "profile.json"
         self.customers = self.validated / "customers.parquet"
-        self.activity = data / "activity"
+        self.activity = (kept or data) / "activity"
         # One file per cutoff in each of these three.
         self.snapshots, self.features, self.labels = data / "snapshots", data / "features", data / "labels"
         self.reports = data / "reports"

@@ -29,6 +29,8 @@ from lapse.outreach.stage import HEADS
 LOG = stage_logger("score")
 WORK = ".lapse-score-"
 LOCK = "score"
+KEPT = ".lapse-kept"
+"""What a night keeps for the next one: validated tables and activity. It can be deleted at any time."""
 DAY, LATEST = "as_of=", "latest"
 THROUGH_LATEST = {
     "scores/scores.parquet": "../latest/scores.parquet", "scores/leaving.parquet": "../latest/leaving.parquet",
@@ -89,6 +91,20 @@ class Archive:
                 shutil.rmtree(left, ignore_errors=True)
             with TemporaryDirectory(prefix=WORK, dir=self.folder) as work:
                 yield Path(work)
+
+    @property
+    def kept(self) -> Path:
+        """Where a night keeps what the next one can use."""
+        return self.folder / KEPT
+
+    @contextmanager
+    def trusted(self) -> Iterator[None]:
+        """Forget what was kept when a block fails that reads it: the next night starts from nothing."""
+        try:
+            yield
+        except Exception:
+            shutil.rmtree(self.kept, ignore_errors=True)
+            raise
 
     def publish(self, finished: Path, day: date, work: Path) -> Path:
         """Put a finished run in its place by one rename, and lead `latest` to the newest day by another."""

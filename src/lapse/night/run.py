@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
@@ -14,6 +15,7 @@ from lapse.core.engine import open_duckdb
 from lapse.core.errors import DataError, LapseError, ModelError
 from lapse.core.files import digest, file_sha256
 from lapse.core.logging import stage_logger
+from lapse.core.paths import Paths
 from lapse.core.process import temporary_folder
 from lapse.core.settings import Settings, load_settings
 from lapse.core.source_settings import Sources
@@ -71,15 +73,15 @@ def score_once(
         parse_day(asked, "--as-of" if as_of else "score.as_of")
     with archive.work_folder() as work:
         night = Workspace(root, settings=settings, data=work)
+        night.paths = Paths(root, work, archive.kept)
         # Whatever can be refused without the log is refused before it is read.
         with steps.step("model"):
             chosen = scoring_model(root, settings.evaluate.registered_model, model, work)
             verdict = Verdict.read(chosen.metrics, is_champion=chosen.origin["from"] == "champion")
             fitted, before = _fitted(night, chosen), _hashes(night.sources)
-        with steps.step("validate"):
+        with steps.step("validate"), archive.trusted():
             columns = night.delivered_columns(settings.lists.read_along)
-            with open_duckdb() as reader:
-                counts = night.validate_sources(reader)
+            counts = _validated(night, archive.kept)
             _require_unchanged(before, _hashes(night.sources))
         for name, count in counts.items():
             LOG.info(f"{name}: {count}")
@@ -87,7 +89,7 @@ def score_once(
         # A day that somebody chose may be as old as they like; the newest day of a log that no longer grows may not.
         freshness = night.freshness(fitted.bundle, day, night.today() if asked == LATEST else None)
         stale_tables = freshness.require()
-        with night.engine() as engine:
+        with archive.trusted(), night.engine() as engine:
             with steps.step("activity"):
                 night.roll_up(engine)
             with steps.step("score"):
@@ -191,6 +193,19 @@ def _fitted(night: Workspace, chosen: Scoring) -> ScoringModel:
                          "one (`dvc repro`); to score by it at once: --model latest.")  # fmt: skip
     bundle, settings = night.with_own_features(chosen.bundle), night.settings
     return ScoringModel.of(bundle, chosen.value, score=settings.score, value=settings.value)
+
+
+def _validated(night: Workspace, kept: Path) -> dict[str, Count]:
+    """Validate the sources with what is kept of the last night; from nothing where that fails, for whatever reason."""
+    if kept.exists():
+        try:
+            with open_duckdb() as engine:
+                return night.validate_sources(engine)
+        except Exception as problem:
+            LOG.info(f"validate: once more from nothing ({type(problem).__name__})")
+            shutil.rmtree(kept)
+    with open_duckdb() as engine:
+        return night.validate_sources(engine)
 
 
 def _log_state(night: Workspace, day: date) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lapse.core.process import held
 from lapse.night import run as night
 from lapse.night import watch
 from lapse.night.alerts import URLS
-from lapse.night.archive import Archive
+from lapse.night.archive import KEPT, Archive
 from lapse.night.manifest import FAILURE, Failure, Manifest
 from lapse.night.prometheus import FILE
 from lapse.night.publish import publish_latest
@@ -84,6 +84,7 @@ def test_a_manifest_tells_the_truth_and_a_run_that_fails_changes_nothing(
     Workspace().score()
     assert content(run) == told.outputs
     assert sorted(path.name for path in OUT.iterdir() if not path.name.endswith(".lock")) == [
+        KEPT,
         run.name,
         "latest",
         "lists",

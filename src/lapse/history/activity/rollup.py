@@ -46,6 +46,9 @@ PURCHASES_AT_ONCE, EVENTS_AT_ONCE = 2_000_000, 25_000_000
 """Source rows that are rolled up at once, where customers can be taken chunk by chunk. More, and what is grouped no longer
 fits the memory; of 20 M order lines at once every one costs twice as much, since it no longer fits the caches."""
 
+FEW = 8
+"""Where fewer than one in so many rows are rolled up, their texts are grouped as they are."""
+
 RollUp = Callable[[Any, date | None, Any], Any]
 """Given the log, the first day that is wanted (None: the log's) and the days rolled up before it, returns the activity
 since then."""
@@ -114,17 +117,20 @@ def _logs(
         engine.read(validated / f"{table.name}.parquet")
         for table in (TRANSACTIONS, EVENTS, FEEDBACK, SUBSCRIPTIONS, CUSTOMERS)
     )
+    # A month that is validated by file says more of a row.
+    lines, happened, rated = lines.select(TRANSACTIONS.names), happened.select(EVENTS.names), rated.select(FEEDBACK.names)
     codes = Codes(held, (lines, happened))
     bought = engine.fingerprints(lines, TRANSACTIONS.day)
 
     @cache
-    def prices() -> Any:
-        return held.hold(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
+    def prices(*, coded: bool) -> Any:
+        return held.hold(usual_prices(order_lines(codes.coded(lines) if coded else lines)), f"usual_prices_{coded}")
+
+    def purchases(rows: Any, since: date | None, earlier: Any) -> Any:
+        return purchase_days(rows, since, earlier, prices(coded=rows.customer_id.type().is_integer()))
 
     return (
-        Log(PURCHASE_DAYS, lines, TRANSACTIONS.day, bought,
-            lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes,
-            PURCHASES_AT_ONCE),
+        Log(PURCHASE_DAYS, lines, TRANSACTIONS.day, bought, purchases, codes, PURCHASES_AT_ONCE),
         Log(CATEGORY_DAYS, lines, TRANSACTIONS.day, bought, lambda rows, since, _: category_days(rows, since), codes,
             EVENTS_AT_ONCE),
         Log(EVENT_DAYS, happened, EVENTS.day, engine.fingerprints(happened, EVENTS.day), _since(event_days), codes,
@@ -220,10 +226,11 @@ def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
 
 def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
     """Yield the activity from a day on, a chunk of customers at a time, given the days rolled up before it."""
-    if log.codes is None:
+    new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
+    # To code a long log costs more than it saves on a few new rows.
+    if log.codes is None or new * FEW < sum(count for count, _ in log.prints.values()):
         yield log.roll_up(log.rows, since, earlier)
         return
-    new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
     for chunk in log.codes.chunks(-(-new // log.at_once) if log.at_once and engine.in_chunks else 1):
         before = None if earlier is None else log.codes.coded(of_chunk(earlier, chunk))
         yield log.codes.decoded(log.roll_up(log.codes.coded(of_chunk(log.rows, chunk)), since, before))

@@ -53,8 +53,6 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
     DataError when there is none, and for what is neither a file nor a folder.
     """
     path, folder = source_path(folder, where, source), os.path.normpath(folder)
-    missing = DataError(f"{where}: {path} is not there. {_what_is_there(Path(folder))} Check sources.folder and the path in "
-                        "params.yaml; `lapse mapping` proposes both, and `dvc repro` lands what is not a file.")  # fmt: skip
     try:
         if not os.path.lexists(path) and any(char in source.path for char in "*?["):
             found = sorted(Path(folder).glob(os.path.relpath(path, folder)))
@@ -70,13 +68,14 @@ def source_files(folder: str, where: str, source: Reading) -> list[Path]:
         for file in files:
             _require_inside(file, folder, where)
     except FileNotFoundError:
-        raise missing from None
+        raise _missing(where, path, folder) from None
     except (OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise DataError(
             f"{where}: {path} cannot be read ({first_line(error)}). Check the path and who may read it."
         ) from None
     if not files:
-        raise missing if not found else DataError(f"{where}: there is no file in {path}. Check the path in params.yaml.")
+        empty = DataError(f"{where}: there is no file in {path}. Check the path in params.yaml.")
+        raise empty if found else _missing(where, path, folder)
     other = [file for file in files if file.suffix.casefold() != ".parquet"]
     if other:
         raise DataError(f"{where}: {path} holds {other[0].name}, but a folder or pattern may hold Parquet only. Give the "
@@ -91,6 +90,11 @@ def files_there(folder: Path) -> list[Path]:
         path for path in folder.rglob("*")
         if path.name.casefold().endswith(known) and path.is_file() and not _is_hidden(path, folder)
     )  # fmt: skip
+
+
+def _missing(where: str, path: Path, folder: str) -> DataError:
+    return DataError(f"{where}: {path} is not there. {_what_is_there(Path(folder))} Check sources.folder and the path in "
+                     "params.yaml; `lapse mapping` proposes both, and `dvc repro` lands what is not a file.")  # fmt: skip
 
 
 def _what_is_there(folder: Path) -> str:
@@ -115,19 +119,19 @@ def _require_inside(file: Path, folder: str, where: str) -> None:
 
 def stage_source(
     engine: DuckEngine, folder: str, where: str, source: SourceSettings, id_rules: Sequence[IdRule] = (), *,
-    held: bool = False,
+    held: bool = False, only: Sequence[Path] | None = None,
 ) -> StagedTable:  # fmt: skip
     """Stage the rows of one file of a source table, with their number of `copies`.
 
     `where`: its place in params, as `setting_of` gives it. `added` of the copies are there only because a joined file has
     several rows for a key. Text files are read as text throughout, so that what is unreadable is counted by us and not
-    swallowed by the reader. `held`: as a table in any case, whose rows can be changed. DataError for a missing, empty or
-    unreadable file names the file and what to check.
+    swallowed by the reader. `held`: as a table in any case, whose rows can be changed. `only`: of a folder, these
+    files. DataError for a missing, empty or unreadable file names the file and what to check.
     """
     name = where.removeprefix("sources.").replace(".", "_")
     with temporary_folder("read") as temporary, _order_kept(engine, source):
         parts = [
-            _read(engine, folder, where, reading, f"part_{name}_{place}", temporary / f"{place}", source)
+            _read(engine, folder, where, reading, f"part_{name}_{place}", temporary / f"{place}", source, only)
             for place, reading in enumerate([source, *source.joins])
         ]
         with translate_errors(where, source_path(folder, where, source), "Check the file; ask for the delivery again."):
@@ -137,7 +141,7 @@ def stage_source(
             staged, distinct = f"staged_{name}", source.duplicates == "drop"
             is_changed = held or source.where is not None or source.fill_down or joined.counts
             files = () if is_changed or not parts[0].numbered else tuple(
-                map(ReadFile.of, source_files(folder, where, source))
+                map(ReadFile.of, only or source_files(folder, where, source))
             )  # fmt: skip
             if files:
                 read_anew(engine, staged, parts[0], distinct=distinct)
@@ -154,10 +158,11 @@ def _order_kept(engine: DuckEngine, source: SourceSettings) -> AbstractContextMa
 
 
 def _read(
-    engine: DuckEngine, folder: str, where: str, reading: Reading, table: str, temporary: Path, source: SourceSettings
-) -> Part:
+    engine: DuckEngine, folder: str, where: str, reading: Reading, table: str, temporary: Path, source: SourceSettings,
+    only: Sequence[Path] | None,
+) -> Part:  # fmt: skip
     """Read the file or files of one table."""
-    files = source_files(folder, where, reading)
+    files = list(only or source_files(folder, where, reading))
     path = files[0]
     ending = path.name.casefold()
     if len(files) > 1 and reading is source and source.fill_down:

@@ -109,9 +109,8 @@ def _hold_copies(engine: DuckEngine, staged: str, part: Part, hashed: str, cells
     )
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE {staged}_copies AS
-        SELECT number, CASE WHEN place = 1 THEN copies ELSE 0 END AS copies FROM (
-            SELECT number, row_number() OVER (PARTITION BY {cells} ORDER BY number) AS place,
-                   count(*) OVER (PARTITION BY {cells}) AS copies
+        SELECT number, first, CASE WHEN number = first THEN copies ELSE 0 END AS copies FROM (
+            SELECT number, min(number) OVER (PARTITION BY {cells}) AS first, count(*) OVER (PARTITION BY {cells}) AS copies
             FROM ({part.numbered}) WHERE hash({cells}) IN (SELECT h FROM {staged}_hashes)
         ) WHERE copies > 1
     """)

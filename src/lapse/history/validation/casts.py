@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -17,7 +17,7 @@ from lapse.history.validation.amounts import Number, number_spelling
 from lapse.history.validation.days import KNOWN_DAYS, Clocks, day_spelling
 from lapse.history.validation.flags import flag_value
 from lapse.history.validation.nobody import is_nobody
-from lapse.history.validation.spelling import PARSED, Delivered, Spelling, text_of
+from lapse.history.validation.spelling import PARSED, Delivered, Spelling, is_blank
 
 PRICED = "out_quantity * out_unit_price"
 """The SQL of the amount of a line whose file gives the price of one unit."""
@@ -140,13 +140,13 @@ def judging_query(
     mapped: Mapping[str, Mapped],
     spellings: Mapping[str, Spelling],
     *,
-    checks: Sequence[Check],
+    checks: Mapping[int, Check],
     sources: Sources,
     today: date,
 ) -> str:
     """Return the SQL that gives every staged row its typed columns `out_*` and its `faults`.
 
-    `faults` is a number whose n-th bit says that the n-th check holds; 0 for a row that can be used. Names from outside
+    `faults` is a number whose n-th bit says that the check under n holds; 0 for a row that can be used. Names from outside
     bear a prefix (`raw_`, `out_`, …) throughout, so that none can be mistaken for one of ours. A derivation that fails on
     a row, as a CAST of `abc` to a number does, is told from one that gives null by wrapping its value: the wrapper is
     null only when it failed.
@@ -169,7 +169,7 @@ def judging_query(
     cast = ", ".join(f"{expression} AS {quoted('out_' + name)}" for name, expression in typed.items())
     cast += f", {_belongs_to_nobody(mapped['customer_id'], sources)} AS is_nobody"
     kept = ", ".join(_known(table, name, sources.until, today) for name in typed)
-    faults = " + ".join(f"CASE WHEN {check.bad} THEN {1 << place} ELSE 0::BIGINT END" for place, check in enumerate(checks))
+    faults = " + ".join(f"CASE WHEN {check.bad} THEN {1 << place} ELSE 0::BIGINT END" for place, check in checks.items())
     return f"""
         WITH tried AS (SELECT {delivery.number} AS number, copies, {", ".join(tried)} FROM {delivery.staged}),
              mapped AS (SELECT number, copies, {", ".join(raw)} FROM tried),
@@ -185,7 +185,7 @@ def _belongs_to_nobody(who: Mapped, sources: Sources) -> str:
     if who.type != "VARCHAR" or sources.id_rules:
         return f"out_customer_id IS NULL OR {is_nobody('out_customer_id', sources.nobody)}"
     # Asked of the text itself, for the engine works that out once for all rows that share a text in a dictionary.
-    text = trimmed("raw_customer_id")
+    text = "raw_customer_id" if who.is_bare else trimmed("raw_customer_id")
     return f"raw_customer_id IS NULL OR strlen({text}) = 0 OR {is_nobody(text, sources.nobody)}"
 
 
@@ -257,7 +257,7 @@ def checks_of(
             continue
         # What is not a text is never blank; and to trim millions of numbers takes longer than all the rest.
         is_text = mapped[column.name].type == "VARCHAR"
-        blank = f"({raw} IS NULL OR {text_of(raw, 'VARCHAR')} = '')" if is_text else f"{raw} IS NULL"
+        blank = f"({raw} IS NULL OR {is_blank(raw)})" if is_text else f"{raw} IS NULL"
         if mapped[column.name].is_derived:
             checks.append(Check(column.name, CANNOT_BE_DERIVED, quoted("failed_" + column.name)))
         if column.name == "customer_id":

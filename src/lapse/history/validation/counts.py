@@ -89,13 +89,20 @@ class Count:
         return text + "".join(f"\n    {note}" for note in self.notes)
 
 
-def count_table(engine: DuckEngine, table: Table, files: Sequence[JudgedFile], sources: Sources) -> Count:
+def count_table(
+    engine: DuckEngine,
+    table: Table,
+    files: Sequence[JudgedFile],
+    sources: Sources,
+    by_file: Sequence[FileCount] | None = None,
+) -> Count:
     """Return the checked row equation of a table and of each of its files, with a refusal when too few rows are usable.
 
-    What came in is counted in the staged delivery, what became of it in the tables that are written.
+    What came in is counted in the staged delivery, unless it is known `by_file`; what became of it in the tables that are
+    written.
     """
     after_until = number_of(engine, f"set_aside_{table.name} WHERE is_after_until", COPIES)
-    by_file = [_count_file(engine, table, file) for file in files]
+    by_file = [_count_file(engine, table, file) for file in files] if by_file is None else by_file
     kept, rejected = number_of(engine, f"valid_{table.name}"), number_of(engine, f"rejects_{table.name}", COPIES)
     rows_in, duplicates = sum(file.rows_in for file in by_file), sum(file.rows_duplicate for file in by_file)
     left_out, added = sum(file.rows_left_out for file in by_file), sum(file.rows_added for file in by_file)
@@ -108,7 +115,7 @@ def count_table(engine: DuckEngine, table: Table, files: Sequence[JudgedFile], s
         rows_in=rows_in, rows_kept=kept, rows_rejected=rejected, rows_duplicate=duplicates, rows_after_until=after_until,
         rejects=rejects, notes=list(dict.fromkeys(note for file in files for note in file.notes)), rows_added=added,
         joins=tuple(join for file in files for join in file.delivery.joins), id_rules=sources.id_rules,
-        rows_left_out=left_out, files=by_file if len(by_file) > 1 else [],
+        rows_left_out=left_out, files=list(by_file) if len(by_file) > 1 else [],
         refusal=_refusal(table, sources, whole, rejects, after_until=after_until, paths=[file.path for file in by_file]),
     )  # fmt: skip
 

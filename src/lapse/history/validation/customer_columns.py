@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from lapse.core.engine import DuckEngine
+from lapse.core.errors import SettingsError
 from lapse.core.source_settings import Sources
+from lapse.core.tables.contract import nearest
 from lapse.core.tables.sources import CUSTOMERS
 from lapse.history.reading.expressions import matching_column, quoted
 from lapse.history.reading.identity import SPACES
@@ -17,7 +19,7 @@ from lapse.history.reading.staged import files_of
 from lapse.history.validation.casts import Limits
 from lapse.history.validation.judge import StagedFile, judge, staged_files
 from lapse.history.validation.left_out import leave_out
-from lapse.history.validation.validate import lock_down, require_list_columns
+from lapse.history.validation.validate import lock_down
 
 DAY = CUSTOMERS.day or "valid_from"
 
@@ -39,9 +41,20 @@ def read_consent(engine: DuckEngine, sources: Sources, timezone: str, today: dat
     return _read(engine, sources, None, Limits(timezone, sources.earliest, today), data)
 
 
+def stage_customers(engine: DuckEngine, sources: Sources, wanted: Sequence[str]) -> list[StagedFile]:
+    """Stage the customers' files; SettingsError for a wanted column that none of them has, with those that there are."""
+    files = staged_files(engine, sources, CUSTOMERS.name, sources.tables.get(CUSTOMERS.name, ()))
+    names = list(dict.fromkeys(name for file in files for name in file.delivery.names))
+    folded = {name.casefold() for name in names}
+    for name in wanted:
+        if name.casefold() not in folded:
+            raise SettingsError(f"lists.columns: the delivered customers have no column {name!r}. {nearest(name, names)} "
+                                f"They have: {', '.join(names)}.")  # fmt: skip
+    return files
+
+
 def _read(engine: DuckEngine, sources: Sources, wanted: Sequence[str] | None, limits: Limits, data: Path) -> pd.DataFrame:
-    files = staged_files(engine, sources, CUSTOMERS.name, sources.tables[CUSTOMERS.name])
-    require_list_columns(files, wanted or ())
+    files = stage_customers(engine, sources, wanted or ())
     lock_down(engine, data, files_of([file.delivery for file in files]))
     return pd.concat([_rows(engine, file, sources, wanted, limits) for file in files], ignore_index=True)
 

@@ -52,19 +52,22 @@ def judge(engine: DuckEngine, table: Table, file: StagedFile, number: int, sourc
     spellings = spellings_of(engine, table, source, delivery, mapped, limits, file.where)
     checks = checks_of(table, source, mapped, spellings, limits)
     by = partial(judging_query, table, source, delivery, mapped, spellings, sources=sources, today=limits.today)
-    rows, kind = f"judged_{table.name}_{number}", "TABLE"
+    rows, kind, asked = f"judged_{table.name}_{number}", "TABLE", dict(enumerate(checks))
     if delivery.files and _is_quickly_judged(mapped, spellings):
-        # Most checks find fault with no row, and most texts have no spaces around them. Each is a question to one column,
-        # which the reader of Parquet answers from its dictionaries; what is left of them is asked of every row.
-        kind, checks = "VIEW", [check for check in checks if _has(engine, f"({by(checks=[check])})", "faults <> 0")]
-        mapped.update(
-            {
-                name: replace(value, is_bare=True)
-                for name, value in mapped.items()
-                if value.type == "VARCHAR" and not _has(engine, delivery.staged, has_spaces(value.expression))
-            }
-        )
-    query = by(checks=checks)
+        # Most checks find fault with no row, and most texts have no spaces around them; what is left is asked of every row.
+        kind = "VIEW"
+        for name in [name for name, value in mapped.items() if value.type == "VARCHAR"]:
+            texts = f"(SELECT DISTINCT {mapped[name].expression} AS t FROM {delivery.staged})"
+            if not number_of(engine, texts, f"count(*) FILTER ({has_spaces('t')})"):
+                mapped[name] = replace(mapped[name], is_bare=True)
+        if len(delivery.files) > 1:
+            # To open many files for every question costs more than to ask all of them at once.
+            faults = number_of(engine, f"({by(checks=asked)})", "coalesce(bit_or(faults), 0)")
+            asked = {place: check for place, check in asked.items() if faults >> place & 1}
+        else:
+            # Each is a question to one column, which the reader of Parquet answers from its dictionaries.
+            asked = {n: check for n, check in asked.items() if _has(engine, f"({by(checks={n: check})})", "faults <> 0")}
+    query = by(checks=asked)
     engine.connection.execute(f"CREATE OR REPLACE TEMP {kind} {rows} AS SELECT {number} AS file, * FROM ({query})")
     notes = (*delivery.notes, *(note for spelling in spellings.values() for note in spelling.notes))
     return JudgedFile(number, source, file.where, delivery, rows, mapped, checks, notes)

@@ -85,6 +85,11 @@ def text_of(raw: str, raw_type: str) -> str:
     return f"({raw})::VARCHAR"
 
 
+def is_blank(raw: str) -> str:
+    """Return the SQL of whether a delivered text has nothing but spaces of any kind in it."""
+    return full_match(raw, f"[ {ODD_SPACES}]*")
+
+
 def full_match(text: str, pattern: str) -> str:
     """Return the SQL that says whether a whole text fits a pattern."""
     return f"regexp_full_match({text}, {literal(pattern)})"

@@ -16,19 +16,21 @@ from tempfile import TemporaryDirectory
 
 from lapse.core.engine import DuckEngine
 from lapse.core.engine_errors import machine_fault
-from lapse.core.errors import DataError, LapseError, SettingsError, first_line
+from lapse.core.errors import DataError, LapseError, first_line
 from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
-from lapse.core.tables.contract import DUCKDB_TYPES, Table, nearest
-from lapse.core.tables.sources import CUSTOMERS, REJECTS, SOURCES
+from lapse.core.tables.contract import DUCKDB_TYPES, Table
+from lapse.core.tables.sources import REJECTS, SOURCES
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.staged import files_of
 from lapse.history.table_profile import measure
+from lapse.history.validation.by_file import open_folder, update
 from lapse.history.validation.casts import Limits
 from lapse.history.validation.counts import Count, count_table, number_of
 from lapse.history.validation.cut import cut_staged
 from lapse.history.validation.judge import StagedFile, judge, put_together, staged_files
+from lapse.history.validation.kept_index import forget
 from lapse.history.validation.left_out import leave_out
 from lapse.history.validation.period import period_of
 from lapse.history.validation.rejects import JudgedFile, hold_rejects, set_aside
@@ -51,26 +53,38 @@ def validate(
     today: date,
     *,
     cutoff: date | None = None,
-    list_columns: Sequence[str] = (),
+    by_file: bool = False,
 ) -> tuple[DataProfile, dict[str, Count]]:
     """Write typed Parquet, rejects and profile.json to `out`, and return the data profile and the counts of every source.
 
     `today` is the calendar day on which this runs: rows after it have not happened and are rejected. With
     `sources.until`, rows after that day are left out as if the log ended there; they are counted apart. With `cutoff`,
-    the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check. `list_columns`:
-    columns of the customers that lists will show (lists.columns), which must be there; nothing else is done with them.
+    the delivery is first cut to what stood in it at the end of that day (cut.py): for the leakage check.
+    `by_file`: `out` keeps what the next call can use (by_file.py), where a table may be a folder of months; Unfit where what
+    it keeps does not fit.
     DeliveryRefused when a table cannot be used: `out` then holds the rejects and nothing else.
     """
-    deliveries = {
-        name: staged_files(engine, sources, name, files, held=cutoff is not None) for name, files in sources.tables.items()
-    }
-    require_list_columns(deliveries.get(CUSTOMERS.name, ()), list_columns)
-    lock_down(engine, out.parent, files_of([file.delivery for files in deliveries.values() for file in files]))
     limits = Limits(timezone, sources.earliest, today)
+    opened = {name: open_folder(engine, sources, name, limits, out) for name in sources.tables} if by_file else {}
+    folders = {name: folder for name, folder in opened.items() if folder}
+    deliveries = {
+        name: [folders[name].file]
+        if name in folders
+        else staged_files(engine, sources, name, files, held=cutoff is not None)
+        for name, files in sources.tables.items()
+    }
+    for name in SOURCES.keys() - folders.keys():
+        forget(out, name)
+    kept = [path for folder in folders.values() for path in folder.paths]
+    lock_down(engine, out.parent, [*files_of([file.delivery for files in deliveries.values() for file in files]), *kept])
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         work, counts = Path(folder), dict[str, Count]()
         for name, files in deliveries.items():
-            counts[name] = _validate_table(engine, SOURCES[name], files, sources, limits, cutoff, work)
+            count = update(engine, folders[name], sources, limits) if name in folders else None
+            if count is None:
+                forget(out, name)
+                count = _validate_table(engine, SOURCES[name], files, sources, limits, cutoff, work)
+            counts[name] = count
         with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
             for name in [name for name in SOURCES if name not in deliveries]:
                 _write_valid(engine, SOURCES[name], _nothing(SOURCES[name]), [], work)
@@ -90,16 +104,6 @@ def validate(
         "tables": {name: asdict(count) for name, count in counts.items()},
     })  # fmt: skip
     return profile, counts
-
-
-def require_list_columns(files: Sequence[StagedFile], wanted: Sequence[str]) -> None:
-    """Raise SettingsError for a column of lists.columns that none of the customers' files has, with those that there are."""
-    names = list(dict.fromkeys(name for file in files for name in file.delivery.names))
-    folded = {name.casefold() for name in names}
-    for name in wanted:
-        if name.casefold() not in folded:
-            raise SettingsError(f"lists.columns: the delivered customers have no column {name!r}. {nearest(name, names)} "
-                                f"They have: {', '.join(names)}.")  # fmt: skip
 
 
 def _profile(engine: DuckEngine, sources: Sources, today: date) -> DataProfile:
@@ -232,8 +236,10 @@ def _write_rejects(engine: DuckEngine, given: list[str], folder: Path) -> None:
 def _publish_rejects_only(work: Path, out: Path) -> None:
     """Leave nothing in `out` but the rejects: what an earlier run left there is not what this delivery says."""
     # The profile goes first: without it no later stage takes the rest for a result.
-    for name in ("profile.json", *(f"{name}.parquet" for name in SOURCES)):
-        (out / name).unlink(missing_ok=True)
+    (out / "profile.json").unlink(missing_ok=True)
+    for name in SOURCES:
+        forget(out, name)
+        (out / f"{name}.parquet").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     publish(work / "rejects.parquet", out / "rejects.parquet")
 
