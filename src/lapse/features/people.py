@@ -12,6 +12,8 @@ FITTED_ON = 20_000
 """Of so many customers the model of all of them is fitted: more would not move its four parameters."""
 PARAMETERS = {f"bg_{name}": name for name in ("r", "alpha", "a", "b")}
 """Column -> the parameter of the model of all customers."""
+HISTORY_DAYS = "history_days"
+"""Column: how many days of log there are up to the cutoff."""
 
 
 def numbered(purchase_days: Any, snapshots: Any, last: Any) -> Any:
@@ -52,11 +54,11 @@ def fit_population(people: Any) -> BgNbd | None:
     return fit_bg_nbd(purchases - 1, first - last, first, weight)
 
 
-def parameters(model: BgNbd | None) -> Any:
-    """Return one row with a BG/NBD model's parameters as columns; nulls without a model."""
+def parameters(model: BgNbd | None, history_days: int) -> Any:
+    """Return one row of what holds for everybody: a BG/NBD model's parameters, null without one, and the log's days."""
     null = ibis.null("float64")
-    one_row = ibis.literal(1).name("one").as_table()
-    return one_row.select(**{
+    one_row = ibis.literal(history_days, "int64").name(HISTORY_DAYS).as_table()
+    return one_row.mutate(**{
         column: null if model is None else ibis.literal(getattr(model, name), "float64")
         for column, name in PARAMETERS.items()
     })  # fmt: skip

@@ -19,7 +19,7 @@ from lapse.core.held_tables import PREFIX, HeldTables
 from lapse.core.tables.modelling import FEATURES
 from lapse.features.catalogue import FAMILIES, all_features, computed_features
 from lapse.features.family import Family, Feature, Inputs
-from lapse.features.people import PARAMETERS, fit_population, numbered, parameters
+from lapse.features.people import HISTORY_DAYS, PARAMETERS, fit_population, numbered, parameters
 
 AT_ONCE = 16
 """Features of one pass: in DuckDB each filtered sum makes every other one of its pass dearer."""
@@ -102,9 +102,7 @@ class FeatureQuery:
         last: Any = ibis.literal(cutoff, type="date")
         people = held.hold(numbered(self.activity["purchase_days"], snapshots, last), "people")
         asked = not self._needed.isdisjoint(PARAMETERS)
-        model = held.hold(parameters(fit_population(people) if asked else None), "model")
-        # Logs of different ages lack different features; up to the next of these ages they lack the same.
-        age = max((f.days_needed for f in (*self.aggregated, *self.features) if f.days_needed <= history_days), default=0)
+        model = held.hold(parameters(fit_population(people) if asked else None, history_days), "model")
         found: list[Written] = []
 
         def aggregated() -> Iterator[str]:
@@ -112,7 +110,7 @@ class FeatureQuery:
                 chunk = held.hold(whom, "chunk")
                 cut = self._cut(held, chunk, last)
                 if not found:
-                    found.append(self._written(held, cut, chunk, people, model, age))
+                    found.append(self._written(held, cut, chunk, people, model))
                 yield found[0].aggregated.replace(PLACEHOLDER, held.prefix)
 
         self.engine.materialize_queries(aggregated(), held.name("aggregated"))
@@ -151,56 +149,54 @@ class FeatureQuery:
         chunk: ir.Table,
         people: ir.Table,
         model: ir.Table,
-        history_days: int,
     ) -> Written:
         """Return the SQL of the aggregated features, and of those derived from them, written once per process."""
         columns = tuple((source.table, *table.schema().items()) for source, table in cut.items())
         names = tuple(feature.name for feature in self.features)
-        key = (type(self.engine), repr(self.inputs), names, columns, history_days)
+        key = (type(self.engine), repr(self.inputs), names, columns)
         # What a custom family reads besides its rows is not known here: its SQL is written anew.
         reusable = self._families == FAMILIES
         if reusable and key in _WRITTEN:
             return _WRITTEN[key]
-        rows = self._aggregated(cut, chunk, model, history_days)
+        rows = self._aggregated(cut, chunk, model)
         aggregated = ibis.table(rows.schema(), name=held.name("aggregated"))
-        texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people, history_days))
+        texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people))
         written = Written(*(text.replace(held.prefix, PLACEHOLDER) for text in texts))
         if reusable:
             _WRITTEN[key] = written
         return written
 
-    def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table, history_days: int) -> ir.Table:
+    def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table) -> ir.Table:
         """Return one row per customer (`customer_id`: the number) with every aggregate feature.
 
-        A feature that looks back further than the log reaches (`history_days`) is null for everybody. The parameters of
-        the model of all customers stand beside them.
+        A feature that looks back further than the log reaches is null for everybody. The parameters of the model of all
+        customers, and how far the log reaches, stand beside them.
         """
         joined: Any = people.cross_join(model)
         values: dict[str, Any] = {}
-        for source, wanted in self._passes(history_days):
+        for source, wanted in self._passes():
             days: Any = cut[source]
             found = days.group_by("customer_id").aggregate(**{f.name: f.compute(days).cast("float64") for f in wanted})
             # Its own name for the key, so that no join has to tell two columns of one name apart.
             found = found.rename({f"customer_of_{len(values)}": "customer_id"})
             joined = joined.left_join(found, joined.number == found[found.columns[0]])
-            values |= {f.name: _present(f, found[f.name]) for f in wanted}
-        missing = {f.name: ibis.null("float64") for f in self.aggregated if f.name not in values}
+            values |= {f.name: _known(f, _present(f, found[f.name]), model) for f in wanted}
         rows: ir.Table = joined.select(
-            customer_id=people.number, **values, **missing, **{name: model[name] for name in model.columns}
+            customer_id=people.number, **values, **{name: model[name] for name in model.columns}
         )
         return rows
 
-    def _derived(self, rows: Any, people: ir.Table, history_days: int) -> ir.Table:
+    def _derived(self, rows: Any, people: ir.Table) -> ir.Table:
         """Return one row per snapshot with every feature as float64."""
         worked_out = {f.name: f for f in self.features if f.kind == "derived"}
-        values = {name: _known(f, f.compute(rows), history_days) for name, f in worked_out.items()}
+        values = {name: _known(f, f.compute(rows), rows) for name, f in worked_out.items()}
         # A rank carries all columns of its table through a sort: so those that it asks for, in a table of their own.
         ranks = [name for name, value in values.items() if value.op().find(ops.WindowFunction)]
         asked = {one.name for name in ranks for one in values[name].op().find(ops.Field) if one.rel == rows.op()}
-        narrow = rows.select(sorted(asked | {"customer_id"}))
+        narrow = rows.select(sorted(asked | {"customer_id", HISTORY_DAYS}))
         ranked = narrow.select(
             ranked="customer_id",
-            **{name: _known(worked_out[name], worked_out[name].compute(narrow), history_days) for name in ranks},
+            **{name: _known(worked_out[name], worked_out[name].compute(narrow), narrow) for name in ranks},
         )
         named = people.select("number", person="customer_id", cutoff_date="cutoff_date")
         joined = rows.inner_join(named, rows.customer_id == named.number)
@@ -212,12 +208,11 @@ class FeatureQuery:
         table: ir.Table = joined.select(customer_id=named.person, cutoff_date=named.cutoff_date, **in_order)
         return table
 
-    def _passes(self, history_days: int) -> Iterator[tuple[Source, list[Feature]]]:
-        """Yield the aggregate features that share a pass, of those that the log is old enough for."""
+    def _passes(self) -> Iterator[tuple[Source, list[Feature]]]:
+        """Yield the aggregate features that share a pass."""
         for source, features in self.by_source.items():
-            known = [feature for feature in features if feature.days_needed <= history_days]
-            for first in range(0, len(known), AT_ONCE):
-                yield source, known[first : first + AT_ONCE]
+            for first in range(0, len(features), AT_ONCE):
+                yield source, features[first : first + AT_ONCE]
 
 
 def _days(table: Any, people: Any, last: Any) -> Any:
@@ -243,8 +238,11 @@ def _fields(features: Sequence[Feature], every: Sequence[Feature]) -> set[str]:
     return {field.name for value in values for field in value.op().find(ops.Field)}
 
 
-def _known(feature: Feature, value: Any, history_days: int) -> Any:
-    return value.cast("float64") if feature.days_needed <= history_days else ibis.null("float64")
+def _known(feature: Feature, value: Any, log: Any) -> Any:
+    """Return the value, null where the log reaches less far back than the feature looks."""
+    number = value.cast("float64")
+    known = log[HISTORY_DAYS] >= feature.days_needed
+    return ibis.ifelse(known, number, ibis.null("float64")) if feature.days_needed else number
 
 
 def _present(feature: Feature, value: Any) -> Any:
