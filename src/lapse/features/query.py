@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -99,6 +100,7 @@ class FeatureQuery:
         self._held = HeldTables(engine)
         self._days: dict[str, ir.Table] = {}
         self._codes: Any = None
+        self._written_here: dict[tuple[Any, ...], Written] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -199,19 +201,15 @@ class FeatureQuery:
         columns = tuple((name, *table.schema().items()) for name, table in self._days.items())
         names = tuple(feature.name for feature in self.features)
         key = (type(self.engine), repr(self.inputs), names, columns)
-        # What a custom family reads besides its rows is not known here: its SQL is written anew.
-        reusable = self._families == FAMILIES
-        if reusable and key in _WRITTEN:
-            return _WRITTEN[key]
-        rows = self._aggregated(cut, chunk, model)
-        aggregated = ibis.table(rows.schema(), name=held.name("aggregated"))
-        texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people))
-        written = Written(
-            *(text.replace(held.prefix, PLACEHOLDER).replace(self._held.prefix, DAYS_PLACEHOLDER) for text in texts)
-        )
-        if reusable:
-            _WRITTEN[key] = written
-        return written
+        # What a custom family reads besides its rows is not known here: its SQL is written anew by each of these.
+        written = _WRITTEN if self._families == FAMILIES else self._written_here
+        if key not in written:
+            rows = self._aggregated(cut, chunk, model)
+            aggregated = ibis.table(rows.schema(), name=held.name("aggregated"))
+            texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people))
+            names = (held.prefix, PLACEHOLDER), (self._held.prefix, DAYS_PLACEHOLDER)
+            written[key] = Written(*(reduce(lambda text, name: text.replace(*name), names, text) for text in texts))
+        return written[key]
 
     def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table) -> ir.Table:
         """Return one row per customer (`customer_id`: the number) with every aggregate feature.
