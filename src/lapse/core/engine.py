@@ -11,9 +11,10 @@ import itertools
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +60,39 @@ class Engine(ABC):
         """
 
     def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
-        """Hold the rows of tables of the same columns for `write_partition`, by the text in column `partition`."""
+        """Hold the rows of tables of the same columns for `write_partitions`, by the whole number in column `partition`."""
         first, *others = chunks
-        return self.materialize(first.union(*others) if others else first, name).drop(partition)
+        return self.materialize(first.union(*others) if others else first, name, order_by=partition).drop(partition)
 
-    def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
-        """Write the rows that `materialize_partitions` holds and whose `partition` is a value."""
-        held = self.table(name)
-        return self.write(held.filter(held[partition] == value).drop(partition), path, key)
+    def write_partitions(
+        self,
+        rows: ir.Table,
+        name: str,
+        partition: str,
+        files: Mapping[int, Path],
+        key: Sequence[str],
+        finish: Callable[[ir.Table], ir.Table],
+    ) -> None:
+        """Write a file for each value of `partition` of the `rows` that `materialize_partitions` holds under `name`.
+
+        `finish` makes of rows those that are written; its SQL is the same for all files.
+        """
+        import ibis
+
+        part = f"{name}_part"
+        query = self.query(finish(ibis.table(rows.schema(), name=part)))
+        for value, path in files.items():
+            self._name_part(part, name, partition, value)
+            self.write_query(query, path, key)
+        self._forget_part(part)
+
+    @abstractmethod
+    def _name_part(self, part: str, name: str, partition: str, value: int) -> None:
+        """Give a name to the rows of one value of what `materialize_partitions` holds."""
+
+    @abstractmethod
+    def _forget_part(self, part: str) -> None:
+        """Take the name back."""
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -146,7 +172,6 @@ class Engine(ABC):
         rows = self._rewritten(compiler.to_sqlglot(expression)).subquery("rows")
         return sg.select(*columns).from_(rows).sql(dialect=compiler.dialect)
 
-
     def _rewritten(self, tree: Any) -> Any:
         """Return the syntax tree of a query as this engine computes it fastest."""
         return tree
@@ -197,11 +222,14 @@ class DuckEngine(Engine):
         return self.table(name)
 
     def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
-        """As `Engine.materialize_partitions`, chunk by chunk in files: together they may far exceed the memory."""
+        """As `Engine.materialize_partitions`; several chunks lie in files, as together they may far exceed the memory."""
+        few = list(islice(chunks := iter(chunks), 2))
+        if len(few) == 1:
+            return super().materialize_partitions(few, name, partition)
         folder = self._spill / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        for number, chunk in enumerate(chunks):
+        for number, chunk in enumerate(chain(few, chunks)):
             query = self.query(chunk)
             with explain_failure(name, query):
                 if not number:
@@ -209,11 +237,17 @@ class DuckEngine(Engine):
                 self._copy(query, folder, f"PARTITION_BY ({partition}), APPEND")
         return self.read_files(sorted(folder.rglob("*.parquet")))
 
-    def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
-        """As `Engine.write_partition`."""
+    def _name_part(self, part: str, name: str, partition: str, value: int) -> None:
         folder = self._spill / name
-        files = [folder / "columns.parquet", *sorted((folder / f"{partition}={value}").glob("*.parquet"))]
-        return self.write(self.read_files(files), path, key)
+        rows = f'SELECT * EXCLUDE ("{partition}") FROM "{name}" WHERE "{partition}" = {value:d}'
+        if folder.exists():
+            files = [folder / "columns.parquet", *sorted((folder / f"{partition}={value}").glob("*.parquet"))]
+            listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+            rows = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+        self.connection.execute(f'CREATE OR REPLACE TEMP VIEW "{part}" AS {rows}')
+
+    def _forget_part(self, part: str) -> None:
+        self.connection.execute(f'DROP VIEW IF EXISTS "{part}"')
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
@@ -280,6 +314,13 @@ class SparkEngine(Engine):
         if before is not None:
             before.unpersist()
         return self._view(rows, name)
+
+    def _name_part(self, part: str, name: str, partition: str, value: int) -> None:
+        rows = self._cached[name]
+        self._view(rows.where(f"`{partition}` = {value:d}").drop(partition), part)
+
+    def _forget_part(self, part: str) -> None:
+        self.backend.session.catalog.dropTempView(part)
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""

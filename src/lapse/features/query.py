@@ -207,8 +207,8 @@ class FeatureQuery:
             rows = self._aggregated(cut, chunk, model)
             aggregated = ibis.table(rows.schema(), name=held.name("aggregated"))
             texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people))
-            names = (held.prefix, PLACEHOLDER), (self._held.prefix, DAYS_PLACEHOLDER)
-            written[key] = Written(*(reduce(lambda text, name: text.replace(*name), names, text) for text in texts))
+            here = ((held.prefix, PLACEHOLDER), (self._held.prefix, DAYS_PLACEHOLDER))
+            written[key] = Written(*(reduce(lambda text, name: text.replace(*name), here, text) for text in texts))
         return written[key]
 
     def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table) -> ir.Table:

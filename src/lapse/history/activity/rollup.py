@@ -66,6 +66,10 @@ class Log:
     at_once: int | None = None
     """Source rows that are rolled up at once, where a customer's days depend on no other customer's rows."""
 
+    def finished(self, days: Any) -> Any:
+        """Return rolled-up days as they are written, with texts in place of codes."""
+        return self.codes.decoded(days) if self.codes else days
+
 
 class Activity(Mapping[str, ir.Table]):
     """The activity tables by name, and what identifies their rows up to a day."""
@@ -210,29 +214,35 @@ def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
             name = held.name(log.table.name)
             chunks = (_with_partition(days, keys) for days in _rolled(engine, log, since, earlier))
             made = engine.materialize_partitions(chunks, name, PARTITION)
-            for d, (_, value) in engine.fingerprints(made, "activity_date").items():
+            for d, (_, value) in engine.fingerprints(log.finished(made), "activity_date").items():
                 notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
-            for month in stale:
-                engine.write_partition(name, PARTITION, month, folder / f"{month}.parquet", log.table.key)
+            files = {_number(month): folder / f"{month}.parquet" for month in stale}
+            engine.write_partitions(made, name, PARTITION, files, log.table.key, log.finished)
         cached.note_all({month: (keys[month], notes[month]) for month in stale})
     return engine.count(engine.read(folder))
 
 
 def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
-    """Yield the activity from a day on, a chunk of customers at a time, given the days rolled up before it."""
+    """Yield the activity from a day on, still in codes, a chunk of customers at a time, given the days before it."""
     if log.codes is None:
         yield log.roll_up(log.rows, since, earlier)
         return
     new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
     for chunk in log.codes.chunks(-(-new // log.at_once) if log.at_once and engine.in_chunks else 1):
         before = None if earlier is None else log.codes.coded(of_chunk(earlier, chunk))
-        yield log.codes.decoded(log.roll_up(log.codes.coded(of_chunk(log.rows, chunk)), since, before))
+        yield log.roll_up(log.codes.coded(of_chunk(log.rows, chunk)), since, before)
 
 
 def _with_partition(days: Any, keys: Mapping[str, str]) -> Any:
-    """Return the days with the name of the file that each goes to."""
-    month = days.activity_date.strftime("%Y-%m") if WHOLE not in keys else ibis.literal(WHOLE)
-    return days.mutate(**{PARTITION: month})
+    """Return the days with the number of the file that each goes to."""
+    day = days.activity_date
+    month = day.year() * 12 + day.month() if WHOLE not in keys else ibis.literal(_number(WHOLE))
+    return days.mutate(**{PARTITION: month.cast("int32")})
+
+
+def _number(month: str) -> int:
+    """Return what stands for a month, or for the whole log, in PARTITION."""
+    return 0 if month == WHOLE else int(month[:4]) * 12 + int(month[5:])
 
 
 def _keys_of_months(base_key: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
