@@ -11,10 +11,9 @@ import itertools
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,7 @@ class Engine(ABC):
         """Return one table over Parquet files of the same columns."""
 
     @abstractmethod
-    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+    def materialize_queries(self, queries: Iterable[str], name: str, order_by: str | None = None) -> ir.Table:
         """As `materialize_query`, the rows of several queries of the same columns, computed one after the other."""
 
     @abstractmethod
@@ -58,41 +57,6 @@ class Engine(ABC):
 
         `order_by` only makes later reads faster: rows of like values in it lie side by side.
         """
-
-    def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
-        """Hold the rows of tables of the same columns for `write_partitions`, by the whole number in column `partition`."""
-        first, *others = chunks
-        return self.materialize(first.union(*others) if others else first, name, order_by=partition).drop(partition)
-
-    def write_partitions(
-        self,
-        rows: ir.Table,
-        name: str,
-        partition: str,
-        files: Mapping[int, Path],
-        key: Sequence[str],
-        finish: Callable[[ir.Table], ir.Table],
-    ) -> None:
-        """Write a file for each value of `partition` of the `rows` that `materialize_partitions` holds under `name`.
-
-        `finish` makes of rows those that are written; its SQL is the same for all files.
-        """
-        import ibis
-
-        part = f"{name}_part"
-        query = self.query(finish(ibis.table(rows.schema(), name=part)))
-        for value, path in files.items():
-            self._name_part(part, name, partition, value)
-            self.write_query(query, path, key)
-        self._forget_part(part)
-
-    @abstractmethod
-    def _name_part(self, part: str, name: str, partition: str, value: int) -> None:
-        """Give a name to the rows of one value of what `materialize_partitions` holds."""
-
-    @abstractmethod
-    def _forget_part(self, part: str) -> None:
-        """Take the name back."""
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -185,7 +149,6 @@ class DuckEngine(Engine):
     def __init__(self, spill: Path, threads: int | None = None) -> None:
         import ibis
 
-        self._spill = spill
         self.backend = ibis.duckdb.connect(temp_directory=str(spill))
         # Settled at the door: the clock is UTC whatever the machine's zone is.
         self.connection.execute("SET TimeZone = 'UTC'")
@@ -212,49 +175,19 @@ class DuckEngine(Engine):
             self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
         return self.table(name)
 
-    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+    def materialize_queries(self, queries: Iterable[str], name: str, order_by: str | None = None) -> ir.Table:
         """As `Engine.materialize_queries`."""
+        order = f' ORDER BY "{order_by}"' if order_by else ""
         self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
         for number, rows in enumerate(queries):
             into = f'INSERT INTO "{name}"' if number else f'CREATE TEMP TABLE "{name}" AS'
             with explain_failure(name, rows):
-                self.connection.execute(f"{into} {rows}")
+                self.connection.execute(f"{into} {rows}{order}")
         return self.table(name)
-
-    def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
-        """As `Engine.materialize_partitions`; several chunks lie in files, as together they may far exceed the memory."""
-        few = list(islice(chunks := iter(chunks), 2))
-        if len(few) == 1:
-            return super().materialize_partitions(few, name, partition)
-        folder = self._spill / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for number, chunk in enumerate(chain(few, chunks)):
-            query = self.query(chunk)
-            with explain_failure(name, query):
-                if not number:
-                    self._copy(f"SELECT * EXCLUDE ({partition}) FROM ({query}) AS chunk LIMIT 0", folder / "columns.parquet")
-                self._copy(query, folder, f"PARTITION_BY ({partition}), APPEND")
-        return self.read_files(sorted(folder.rglob("*.parquet")))
-
-    def _name_part(self, part: str, name: str, partition: str, value: int) -> None:
-        folder = self._spill / name
-        rows = f'SELECT * EXCLUDE ("{partition}") FROM "{name}" WHERE "{partition}" = {value:d}'
-        if folder.exists():
-            files = [folder / "columns.parquet", *sorted((folder / f"{partition}={value}").glob("*.parquet"))]
-            listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-            rows = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
-        self.connection.execute(f'CREATE OR REPLACE TEMP VIEW "{part}" AS {rows}')
-
-    def _forget_part(self, part: str) -> None:
-        self.connection.execute(f'DROP VIEW IF EXISTS "{part}"')
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
-        if (self._spill / name).exists():
-            shutil.rmtree(self._spill / name)
-        else:
-            self.backend.drop_table(name, force=True)
+        self.backend.drop_table(name, force=True)
 
     def _rewritten(self, tree: Any) -> Any:
         """Return a query with CASE in place of FILTER: in DuckDB each filtered aggregate makes every other one dearer."""
@@ -301,7 +234,7 @@ class SparkEngine(Engine):
         """As `Engine.read_files`."""
         return self._view(self.backend.parquet(files), f"files_{next(self._numbers)}")
 
-    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+    def materialize_queries(self, queries: Iterable[str], name: str, order_by: str | None = None) -> ir.Table:
         """As `Engine.materialize_queries`."""
         return self.materialize_query(" UNION ALL ".join(f"({query})" for query in queries), name)
 
@@ -314,13 +247,6 @@ class SparkEngine(Engine):
         if before is not None:
             before.unpersist()
         return self._view(rows, name)
-
-    def _name_part(self, part: str, name: str, partition: str, value: int) -> None:
-        rows = self._cached[name]
-        self._view(rows.where(f"`{partition}` = {value:d}").drop(partition), part)
-
-    def _forget_part(self, part: str) -> None:
-        self.backend.session.catalog.dropTempView(part)
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""

@@ -38,8 +38,10 @@ from lapse.history.activity.ratings import feedback_days
 from lapse.history.activity.subscriptions import subscription_days
 
 TABLES = (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES)
-PARTITION, WHOLE = "file_month", "all"
-"""The column that says which file a day goes to, and the one file of a log that is rolled up whole."""
+MONTH, WHOLE = "file_month", "all"
+"""The column with the number of the month whose file a day goes to, and the one file of a log that is rolled up whole."""
+ANY_MONTH = 1_900_000_001
+"""Stands for the number of a month in SQL that is written once."""
 EVER = date(1900, 1, 1)
 """Stands for the day from which on an attribute was known, where the delivery does not say."""
 PURCHASES_AT_ONCE, EVENTS_AT_ONCE = 2_000_000, 25_000_000
@@ -212,12 +214,15 @@ def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
         notes: dict[str, dict[str, str]] = {month: {} for month in stale}
         with HeldTables(engine) as held:
             name = held.name(log.table.name)
-            chunks = (_with_partition(days, keys) for days in _rolled(engine, log, since, earlier))
-            made = engine.materialize_partitions(chunks, name, PARTITION)
-            for d, (_, value) in engine.fingerprints(log.finished(made), "activity_date").items():
+            chunks = (engine.query(_with_month(days, keys)) for days in _rolled(engine, log, since, earlier))
+            made: Any = engine.materialize_queries(chunks, name, order_by=MONTH)
+            for d, (_, value) in engine.fingerprints(log.finished(made.drop(MONTH)), "activity_date").items():
                 notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
-            files = {_number(month): folder / f"{month}.parquet" for month in stale}
-            engine.write_partitions(made, name, PARTITION, files, log.table.key, log.finished)
+            # The same SQL for every month: to write it takes longer than to run it.
+            query = engine.query(log.finished(made.filter(made[MONTH] == ANY_MONTH).drop(MONTH)))
+            for month in stale:
+                of_month = query.replace(str(ANY_MONTH), str(_number(month)))
+                engine.write_query(of_month, folder / f"{month}.parquet", log.table.key)
         cached.note_all({month: (keys[month], notes[month]) for month in stale})
     return engine.count(engine.read(folder))
 
@@ -233,15 +238,15 @@ def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Itera
         yield log.roll_up(log.codes.coded(of_chunk(log.rows, chunk)), since, before)
 
 
-def _with_partition(days: Any, keys: Mapping[str, str]) -> Any:
+def _with_month(days: Any, keys: Mapping[str, str]) -> Any:
     """Return the days with the number of the file that each goes to."""
     day = days.activity_date
     month = day.year() * 12 + day.month() if WHOLE not in keys else ibis.literal(_number(WHOLE))
-    return days.mutate(**{PARTITION: month.cast("int32")})
+    return days.mutate(**{MONTH: month.cast("int32")})
 
 
 def _number(month: str) -> int:
-    """Return what stands for a month, or for the whole log, in PARTITION."""
+    """Return what stands for a month, or for the whole log, in MONTH."""
     return 0 if month == WHOLE else int(month[:4]) * 12 + int(month[5:])
 
 
