@@ -67,6 +67,8 @@ class Log:
     """What stands for the texts, where the roll-up asks of them only whether they are the same."""
     at_once: int | None = None
     """Source rows that are rolled up at once, where a customer's days depend on no other customer's rows."""
+    coded_rows: Callable[[], Any] | None = None
+    """The rows in codes, held, where several tables are rolled up from them."""
 
     def finished(self, days: Any) -> Any:
         """Return rolled-up days as they are written, with texts in place of codes."""
@@ -124,15 +126,19 @@ def _logs(
     bought = engine.fingerprints(lines, TRANSACTIONS.day)
 
     @cache
+    def coded_lines() -> Any:
+        return held.hold(codes.coded(lines), "lines", order_by="customer_id")
+
+    @cache
     def prices() -> Any:
-        return held.hold(usual_prices(order_lines(codes.coded(lines))), "usual_prices")
+        return held.hold(usual_prices(order_lines(coded_lines())), "usual_prices")
 
     return (
         Log(PURCHASE_DAYS, lines, TRANSACTIONS.day, bought,
             lambda rows, since, earlier: purchase_days(rows, since, earlier, prices()), codes,
-            PURCHASES_AT_ONCE),
+            PURCHASES_AT_ONCE, coded_lines),
         Log(CATEGORY_DAYS, lines, TRANSACTIONS.day, bought, lambda rows, since, _: category_days(rows, since), codes,
-            EVENTS_AT_ONCE),
+            EVENTS_AT_ONCE, coded_lines),
         Log(EVENT_DAYS, happened, EVENTS.day, engine.fingerprints(happened, EVENTS.day), _since(event_days), codes,
             EVENTS_AT_ONCE),
         Log(FEEDBACK_DAYS, rated, FEEDBACK.day, engine.fingerprints(rated, FEEDBACK.day),
@@ -235,7 +241,8 @@ def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Itera
     new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
     for chunk in log.codes.chunks(-(-new // log.at_once) if log.at_once and engine.in_chunks else 1):
         before = None if earlier is None else log.codes.coded(of_chunk(earlier, chunk))
-        yield log.roll_up(log.codes.coded(of_chunk(log.rows, chunk)), since, before)
+        rows = of_chunk(log.coded_rows(), chunk) if log.coded_rows else log.codes.coded(of_chunk(log.rows, chunk))
+        yield log.roll_up(rows, since, before)
 
 
 def _with_month(days: Any, keys: Mapping[str, str]) -> Any:
