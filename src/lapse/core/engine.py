@@ -40,13 +40,15 @@ class Engine(ABC):
     """The Ibis backend."""
     in_chunks = False
     """Whether what is too much for the memory is to be taken chunk by chunk, or the engine sees to that itself."""
+    in_one_pass = False
+    """Whether hundreds of aggregates cost least in one pass, which makes its rows anew, or in several over held rows."""
 
     @abstractmethod
     def read_files(self, files: Sequence[Path]) -> ir.Table:
         """Return one table over Parquet files of the same columns."""
 
     @abstractmethod
-    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+    def materialize_queries(self, queries: Iterable[str], name: str, order_by: str | None = None) -> ir.Table:
         """As `materialize_query`, the rows of several queries of the same columns, computed one after the other."""
 
     @abstractmethod
@@ -55,16 +57,6 @@ class Engine(ABC):
 
         `order_by` only makes later reads faster: rows of like values in it lie side by side.
         """
-
-    def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
-        """Hold the rows of tables of the same columns for `write_partition`, by the text in column `partition`."""
-        first, *others = chunks
-        return self.materialize(first.union(*others) if others else first, name).drop(partition)
-
-    def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
-        """Write the rows that `materialize_partitions` holds and whose `partition` is a value."""
-        held = self.table(name)
-        return self.write(held.filter(held[partition] == value).drop(partition), path, key)
 
     @abstractmethod
     def drop(self, name: str) -> None:
@@ -141,19 +133,22 @@ class Engine(ABC):
             column = sg.column(name, quoted=True)
             typed = dtype.is_numeric() or dtype.is_date()
             columns.append(compiler.cast(column, dtype).as_(name, quoted=True) if typed else column)
-        rows = compiler.to_sqlglot(expression).subquery("rows")
+        rows = self._rewritten(compiler.to_sqlglot(expression)).subquery("rows")
         return sg.select(*columns).from_(rows).sql(dialect=compiler.dialect)
+
+    def _rewritten(self, tree: Any) -> Any:
+        """Return the syntax tree of a query as this engine computes it fastest."""
+        return tree
 
 
 class DuckEngine(Engine):
     """One DuckDB database in memory, spilling to a temporary folder, and the only door to it."""
 
-    in_chunks = True
+    in_chunks = in_one_pass = True
 
     def __init__(self, spill: Path, threads: int | None = None) -> None:
         import ibis
 
-        self._spill = spill
         self.backend = ibis.duckdb.connect(temp_directory=str(spill))
         # Settled at the door: the clock is UTC whatever the machine's zone is.
         self.connection.execute("SET TimeZone = 'UTC'")
@@ -180,40 +175,31 @@ class DuckEngine(Engine):
             self.connection.execute(f'CREATE OR REPLACE TEMP TABLE "{name}" AS {query}{order}')
         return self.table(name)
 
-    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+    def materialize_queries(self, queries: Iterable[str], name: str, order_by: str | None = None) -> ir.Table:
         """As `Engine.materialize_queries`."""
+        order = f' ORDER BY "{order_by}"' if order_by else ""
         self.connection.execute(f'DROP TABLE IF EXISTS "{name}"')
         for number, rows in enumerate(queries):
             into = f'INSERT INTO "{name}"' if number else f'CREATE TEMP TABLE "{name}" AS'
             with explain_failure(name, rows):
-                self.connection.execute(f"{into} {rows}")
+                self.connection.execute(f"{into} {rows}{order}")
         return self.table(name)
-
-    def materialize_partitions(self, chunks: Iterable[ir.Table], name: str, partition: str) -> ir.Table:
-        """As `Engine.materialize_partitions`, chunk by chunk in files: together they may far exceed the memory."""
-        folder = self._spill / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        for number, chunk in enumerate(chunks):
-            query = self.query(chunk)
-            with explain_failure(name, query):
-                if not number:
-                    self._copy(f"SELECT * EXCLUDE ({partition}) FROM ({query}) AS chunk LIMIT 0", folder / "columns.parquet")
-                self._copy(query, folder, f"PARTITION_BY ({partition}), APPEND")
-        return self.read_files(sorted(folder.rglob("*.parquet")))
-
-    def write_partition(self, name: str, partition: str, value: str, path: Path, key: Sequence[str]) -> int:
-        """As `Engine.write_partition`."""
-        folder = self._spill / name
-        files = [folder / "columns.parquet", *sorted((folder / f"{partition}={value}").glob("*.parquet"))]
-        return self.write(self.read_files(files), path, key)
 
     def drop(self, name: str) -> None:
         """As `Engine.drop`."""
-        if (self._spill / name).exists():
-            shutil.rmtree(self._spill / name)
-        else:
-            self.backend.drop_table(name, force=True)
+        self.backend.drop_table(name, force=True)
+
+    def _rewritten(self, tree: Any) -> Any:
+        """Return a query with CASE in place of FILTER: in DuckDB each filtered aggregate makes every other one dearer."""
+        import sqlglot.expressions as sge
+
+        for node in list(tree.find_all(sge.Filter)):
+            found, condition = node.this, node.expression.this
+            if isinstance(found, (sge.Sum, sge.Min, sge.Max, sge.Count)) and not isinstance(found.this, sge.Distinct):
+                value = sge.Literal.number(1) if isinstance(found.this, sge.Star) else found.this
+                found.set("this", sge.Case(ifs=[sge.If(this=condition, true=value)]))
+                node.replace(found)
+        return tree
 
     def fingerprints(self, expression: ir.Table, day: str) -> dict[date, tuple[int, str]]:
         """As `Engine.fingerprints`."""
@@ -248,7 +234,7 @@ class SparkEngine(Engine):
         """As `Engine.read_files`."""
         return self._view(self.backend.parquet(files), f"files_{next(self._numbers)}")
 
-    def materialize_queries(self, queries: Iterable[str], name: str) -> ir.Table:
+    def materialize_queries(self, queries: Iterable[str], name: str, order_by: str | None = None) -> ir.Table:
         """As `Engine.materialize_queries`."""
         return self.materialize_query(" UNION ALL ".join(f"({query})" for query in queries), name)
 

@@ -41,20 +41,20 @@ def write_features(
     cache.prune(map(str, cutoffs))
     names = [feature.name for feature in computed_features(inputs, families)]
     base_key = key_of(code_digest(*sorted(Path(__file__).parent.glob("*.py"))), inputs.to_json(), names)
-    features = FeatureQuery(engine, activity, inputs, families)
     written = {}
-    for cutoff in cutoffs:
-        file = snapshots / f"{cutoff}.parquet"
-        history_days = period.history_days(cutoff)
-        key = key_of(base_key, history_days, activity.up_to(cutoff), file_sha256(file))
-        if cache.has(str(cutoff), key):
-            written[cutoff] = engine.count(engine.read(file))
-            LOG.info(f"{cutoff}: {written[cutoff]:,} customers, cached: nothing up to this day has changed")
-            continue
-        with features.at(engine.read(file), cutoff, history_days) as query:
-            written[cutoff] = query.write(out / f"{cutoff}.parquet")
-        cache.note(str(cutoff), key)
-        LOG.info(f"{cutoff}: {written[cutoff]:,} customers × {len(names)} features")
+    with FeatureQuery(engine, activity, inputs, families) as features:
+        for cutoff in cutoffs:
+            file = snapshots / f"{cutoff}.parquet"
+            history_days = period.history_days(cutoff)
+            key = key_of(base_key, history_days, activity.up_to(cutoff), file_sha256(file))
+            if cache.has(str(cutoff), key):
+                written[cutoff] = engine.count(engine.read(file))
+                LOG.info(f"{cutoff}: {written[cutoff]:,} customers, cached: nothing up to this day has changed")
+                continue
+            with features.at(engine.read(file), cutoff, history_days) as query:
+                written[cutoff] = query.write(out / f"{cutoff}.parquet")
+            cache.note(str(cutoff), key)
+            LOG.info(f"{cutoff}: {written[cutoff]:,} customers × {len(names)} features")
     return written
 
 
@@ -72,5 +72,6 @@ def build_features(
 
     `activity` maps the names of the activity tables to them; `wanted`: the features, None for those of `features.set`.
     """
-    with FeatureQuery(engine, activity, inputs, families, wanted).at(snapshots, cutoff, history_days) as query:
+    features = FeatureQuery(engine, activity, inputs, families, wanted)
+    with features, features.at(snapshots, cutoff, history_days) as query:
         return query.frame()

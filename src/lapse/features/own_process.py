@@ -192,11 +192,11 @@ def _write_features(job: Job, profile: DataProfile) -> None:
         rolled = roll_up(log, profile.rating_scale, job.counted_reasons)
         activity = {name: held.hold(table, name) for name, table in rolled.items()}
         inputs = feature_inputs(profile, job.windows, job.section, job.workspace)
-        features = FeatureQuery(engine, activity, inputs)
-        for cutoff in job.cutoffs:
-            eligible = held.hold(population(activity, cutoff, job.windows, profile.period), "eligible")
-            with features.at(eligible, cutoff, profile.period.history_days(cutoff)) as query:
-                query.write(job.out / f"{cutoff}.parquet")
+        with FeatureQuery(engine, activity, inputs) as features:
+            for cutoff in job.cutoffs:
+                eligible = held.hold(population(activity, cutoff, job.windows, profile.period), "eligible")
+                with features.at(eligible, cutoff, profile.period.history_days(cutoff)) as query:
+                    query.write(job.out / f"{cutoff}.parquet")
 
 
 def _load_what_reads_files() -> None:

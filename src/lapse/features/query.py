@@ -6,8 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import ibis
 import ibis.expr.operations as ops
@@ -19,10 +21,10 @@ from lapse.core.held_tables import PREFIX, HeldTables
 from lapse.core.tables.modelling import FEATURES
 from lapse.features.catalogue import FAMILIES, all_features, computed_features
 from lapse.features.family import Family, Feature, Inputs
-from lapse.features.people import PARAMETERS, fit_population, numbered, parameters
+from lapse.features.people import HISTORY_DAYS, PARAMETERS, fit_population, numbered, parameters
 
 AT_ONCE = 16
-"""Features of one pass: in DuckDB each filtered sum makes every other one of its pass dearer."""
+"""Features of one pass, where an engine does not take all of a table's at once."""
 CHUNK = 250_000
 """At most so many customers' activity is held, and aggregated to features, at once, where that bounds the memory."""
 
@@ -44,7 +46,10 @@ class Written(NamedTuple):
 _WRITTEN: dict[tuple[Any, ...], Written] = {}
 """To write hundreds of features out as SQL takes longer than to compute them for some thousand customers; the same
 features of tables of the same columns have the same SQL, at every cutoff and in every run of a process."""
-PLACEHOLDER = PREFIX.format(0)
+PLACEHOLDER, DAYS_PLACEHOLDER = PREFIX.format("of_cutoff"), PREFIX.format("of_log")
+PEOPLE = {"number": "int64", "code": "int32", "last_order": "date", "cutoff_date": "date"}
+WHOLE_ROWS = (ops.Distinct, ops.Set, ops.DropNull, ops.FillNull, ops.CountDistinctStar)
+"""What looks at all columns of its rows without naming them."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class CutoffQuery:
 class FeatureQuery:
     """The features of a log at one cutoff after the other.
 
-    What differs between cutoffs is held in tables of the engine, which each cutoff owns: several may be open at once.
+    The days of all cutoffs are held from the first cutoff until the block of this ends: the columns that are asked for,
+    by numbered customers. What differs between cutoffs each cutoff holds itself: several may be open at once.
     `wanted`: the columns, in the order of the catalogue; None: as `features.set` says. What they follow from is computed
     as well, and is no column.
     """
@@ -91,6 +97,16 @@ class FeatureQuery:
         self.by_source: dict[Source, list[Feature]] = {}
         for feature in self.aggregated:
             self.by_source.setdefault(source_of[feature.family], []).append(feature)
+        self._held = HeldTables(engine)
+        self._days: dict[str, ir.Table] = {}
+        self._codes: Any = None
+        self._written_here: dict[tuple[Any, ...], Written] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._held.close()
 
     @contextmanager
     def at(self, snapshots: ir.Table, cutoff: date, history_days: int) -> Iterator[CutoffQuery]:
@@ -99,25 +115,27 @@ class FeatureQuery:
             yield CutoffQuery(held, self._query(held, snapshots, cutoff, history_days))
 
     def _query(self, held: HeldTables, snapshots: ir.Table, cutoff: date, history_days: int) -> str:
+        if not self._days:
+            self._hold_days()
         last: Any = ibis.literal(cutoff, type="date")
-        people = held.hold(numbered(self.activity["purchase_days"], snapshots, last), "people")
+        people = held.hold(numbered(self._days["purchase_days"], snapshots, self._codes, last), "people")
         asked = not self._needed.isdisjoint(PARAMETERS)
-        population = fit_population(self.engine, self.activity["purchase_days"], cutoff) if asked else None
-        model = held.hold(parameters(population), "model")
-        # Logs of different ages lack different features; up to the next of these ages they lack the same.
-        age = max((f.days_needed for f in (*self.aggregated, *self.features) if f.days_needed <= history_days), default=0)
+        population = (
+            fit_population(self.engine, self._days["purchase_days"].rename(customer_id="code"), cutoff) if asked else None
+        )
+        model = held.hold(parameters(population, history_days), "model")
         found: list[Written] = []
 
         def aggregated() -> Iterator[str]:
             for whom in self._chunks(people):
                 chunk = held.hold(whom, "chunk")
-                cut = self._cut(held, chunk, last)
+                cut = self._cut(held, chunk)
                 if not found:
-                    found.append(self._written(held, cut, chunk, people, model, age))
-                yield found[0].aggregated.replace(PLACEHOLDER, held.prefix)
+                    found.append(self._written(held, cut, chunk, people, model))
+                yield self._named(found[0].aggregated, held)
 
         self.engine.materialize_queries(aggregated(), held.name("aggregated"))
-        return found[0].derived.replace(PLACEHOLDER, held.prefix)
+        return self._named(found[0].derived, held)
 
     def _chunks(self, people: ir.Table) -> Iterator[ir.Table]:
         """Yield as many people at a time as fit the memory; nobody once where there is nobody."""
@@ -129,21 +147,50 @@ class FeatureQuery:
         for after in range(0, everybody or 1, alike):
             yield people.filter((people.number > after) & (people.number <= after + alike))
 
-    def _cut(self, held: HeldTables, chunk: ir.Table, last: Any) -> dict[Source, ir.Table]:
+    def _hold_days(self) -> None:
+        """Hold the number of each customer, and what is asked of the days, customer by customer."""
+        read = {source.table: source for source in self.by_source}
+        tables = {name: self.activity[name] for name in ("purchase_days", *read)}
+        ids = [table.select("customer_id").distinct() for table in tables.values()]
+        every = ibis.union(*ids, distinct=True) if len(ids) > 1 else ids[0]
+        code = (ibis.row_number().over(order_by=every.customer_id) + 1).cast("int32")
+        self._codes = self._held.hold(every.select(code=code, person="customer_id"), "codes")
+        for name, table in tables.items():
+            used = self._used(name) | {"activity_date"} | ({"orders"} if name == "purchase_days" else set())
+            rows: Any = table.inner_join(self._codes, table.customer_id == self._codes.person)
+            columns = {column: table[column] for column in table.columns if column in used}
+            rows = rows.select(code=self._codes.code, **columns)
+            self._days[name] = self._held.hold(rows, name, order_by="code")
+
+    def _used(self, name: str) -> set[str]:
+        """Return the columns of an activity table that the features read; all where `prepare` may compare whole rows."""
+        table, used = self.activity[name], {"customer_id"}
+        days = _days(ibis.table({"code": "int32", **table.schema()}, name="days"), ibis.table(PEOPLE, name="people"))
+        days = ibis.table(days.schema(), name="days")
+        for source, features in self.by_source.items():
+            if source.table != name:
+                continue
+            made = source.prepare(days, self.inputs) if source.prepare else days
+            asked = [made.op(), *(feature.compute(made).op() for feature in features)]
+            if any(one.find(WHOLE_ROWS) for one in asked):
+                return set(table.columns)
+            used |= {field.name for one in asked for field in one.find(ops.Field)}
+        return used
+
+    def _cut(self, held: HeldTables, chunk: ir.Table) -> dict[Source, ir.Table]:
         """Return the rows of a chunk of the people up to the cutoff by source, held until the next chunk's are.
 
         Here the future is cut off, once, before any feature sees it.
         """
-        # Files of activity are sorted by customer: what lies before and after these is not read.
-        ends = self.engine.frame(chunk.aggregate(first=chunk.customer_id.min(), last=chunk.customer_id.max())).iloc[0]
         cut = {}
         for number, source in enumerate(self.by_source):
-            rows: Any = self.activity[source.table]
-            rows = rows.filter(rows.customer_id.between(*ends)) if isinstance(ends["first"], str) else rows
-            days = _days(rows, chunk, last)
+            days = _days(self._days[source.table], chunk)
             made = source.prepare(days, self.inputs) if source.prepare else days
-            cut[source] = held.hold(made, f"rows_{number}", order_by="customer_id")
+            cut[source] = made if self.engine.in_one_pass else held.hold(made, f"rows_{number}", order_by="customer_id")
         return cut
+
+    def _named(self, written: str, held: HeldTables) -> str:
+        return written.replace(PLACEHOLDER, held.prefix).replace(DAYS_PLACEHOLDER, self._held.prefix)
 
     def _written(
         self,
@@ -152,56 +199,50 @@ class FeatureQuery:
         chunk: ir.Table,
         people: ir.Table,
         model: ir.Table,
-        history_days: int,
     ) -> Written:
         """Return the SQL of the aggregated features, and of those derived from them, written once per process."""
-        columns = tuple((source.table, *table.schema().items()) for source, table in cut.items())
+        columns = tuple((name, *table.schema().items()) for name, table in self._days.items())
         names = tuple(feature.name for feature in self.features)
-        key = (type(self.engine), repr(self.inputs), names, columns, history_days)
-        # What a custom family reads besides its rows is not known here: its SQL is written anew.
-        reusable = self._families == FAMILIES
-        if reusable and key in _WRITTEN:
-            return _WRITTEN[key]
-        rows = self._aggregated(cut, chunk, model, history_days)
-        aggregated = ibis.table(rows.schema(), name=held.name("aggregated"))
-        texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people, history_days))
-        written = Written(*(text.replace(held.prefix, PLACEHOLDER) for text in texts))
-        if reusable:
-            _WRITTEN[key] = written
-        return written
+        key = (type(self.engine), repr(self.inputs), names, columns)
+        # What a custom family reads besides its rows is not known here: its SQL is written anew by each of these.
+        written = _WRITTEN if self._families == FAMILIES else self._written_here
+        if key not in written:
+            rows = self._aggregated(cut, chunk, model)
+            aggregated = ibis.table(rows.schema(), name=held.name("aggregated"))
+            texts = self.engine.query(rows), self.engine.query(self._derived(aggregated, people))
+            here = ((held.prefix, PLACEHOLDER), (self._held.prefix, DAYS_PLACEHOLDER))
+            written[key] = Written(*(reduce(lambda text, name: text.replace(*name), here, text) for text in texts))
+        return written[key]
 
-    def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table, history_days: int) -> ir.Table:
+    def _aggregated(self, cut: Mapping[Source, ir.Table], people: ir.Table, model: ir.Table) -> ir.Table:
         """Return one row per customer (`customer_id`: the number) with every aggregate feature.
 
-        A feature that looks back further than the log reaches (`history_days`) is null for everybody. The parameters of
-        the model of all customers stand beside them.
+        A feature that looks back further than the log reaches is null for everybody. The parameters of the model of all
+        customers, and how far the log reaches, stand beside them.
         """
         joined: Any = people.cross_join(model)
         values: dict[str, Any] = {}
-        for source, wanted in self._passes(history_days):
+        for source, wanted in self._passes():
             days: Any = cut[source]
             found = days.group_by("customer_id").aggregate(**{f.name: f.compute(days).cast("float64") for f in wanted})
             # Its own name for the key, so that no join has to tell two columns of one name apart.
             found = found.rename({f"customer_of_{len(values)}": "customer_id"})
             joined = joined.left_join(found, joined.number == found[found.columns[0]])
-            values |= {f.name: _present(f, found[f.name]) for f in wanted}
-        missing = {f.name: ibis.null("float64") for f in self.aggregated if f.name not in values}
-        rows: ir.Table = joined.select(
-            customer_id=people.number, **values, **missing, **{name: model[name] for name in model.columns}
-        )
+            values |= {f.name: _known(f, _present(f, found[f.name]), model) for f in wanted}
+        rows: ir.Table = joined.select(customer_id=people.number, **values, **{name: model[name] for name in model.columns})
         return rows
 
-    def _derived(self, rows: Any, people: ir.Table, history_days: int) -> ir.Table:
+    def _derived(self, rows: Any, people: ir.Table) -> ir.Table:
         """Return one row per snapshot with every feature as float64."""
         worked_out = {f.name: f for f in self.features if f.kind == "derived"}
-        values = {name: _known(f, f.compute(rows), history_days) for name, f in worked_out.items()}
+        values = {name: _known(f, f.compute(rows), rows) for name, f in worked_out.items()}
         # A rank carries all columns of its table through a sort: so those that it asks for, in a table of their own.
         ranks = [name for name, value in values.items() if value.op().find(ops.WindowFunction)]
         asked = {one.name for name in ranks for one in values[name].op().find(ops.Field) if one.rel == rows.op()}
-        narrow = rows.select(sorted(asked | {"customer_id"}))
+        narrow = rows.select(sorted(asked | {"customer_id", HISTORY_DAYS}))
         ranked = narrow.select(
             ranked="customer_id",
-            **{name: _known(worked_out[name], worked_out[name].compute(narrow), history_days) for name in ranks},
+            **{name: _known(worked_out[name], worked_out[name].compute(narrow), narrow) for name in ranks},
         )
         named = people.select("number", person="customer_id", cutoff_date="cutoff_date")
         joined = rows.inner_join(named, rows.customer_id == named.number)
@@ -213,25 +254,27 @@ class FeatureQuery:
         table: ir.Table = joined.select(customer_id=named.person, cutoff_date=named.cutoff_date, **in_order)
         return table
 
-    def _passes(self, history_days: int) -> Iterator[tuple[Source, list[Feature]]]:
-        """Yield the aggregate features that share a pass, of those that the log is old enough for."""
+    def _passes(self) -> Iterator[tuple[Source, list[Feature]]]:
+        """Yield the aggregate features that share a pass."""
         for source, features in self.by_source.items():
-            known = [feature for feature in features if feature.days_needed <= history_days]
-            for first in range(0, len(known), AT_ONCE):
-                yield source, known[first : first + AT_ONCE]
+            at_once = len(features) if self.engine.in_one_pass else AT_ONCE
+            for first in range(0, len(features), at_once):
+                yield source, features[first : first + at_once]
 
 
-def _days(table: Any, people: Any, last: Any) -> Any:
-    """Return the rows of an activity table up to the cutoff for these people, by number, with their age and the like."""
-    known = people.select("number", "last_order", person="customer_id")
-    rows = table.filter(table.activity_date <= last).inner_join(known, table.customer_id == known.person)
-    others = {name: table[name] for name in table.columns if name != "customer_id"}
-    return rows.select(
-        customer_id=known.number,
+def _days(rows: Any, people: Any) -> Any:
+    """Return the rows of held days up to the cutoff for these people, by number, with their age and the like."""
+    known = people.select("number", "last_order", "cutoff_date", person="code")
+    joined = rows.inner_join(known, rows.code == known.person)
+    joined = joined.filter(joined.activity_date <= joined.cutoff_date)
+    last: Any = joined.cutoff_date
+    others = {name: joined[name] for name in rows.columns if name not in ("code", "customer_id")}
+    return joined.select(
+        customer_id=joined.number,
         **others,
-        age=last.delta(table.activity_date, unit="day").cast("int64"),
-        silence=last.delta(known.last_order, unit="day").cast("int64"),
-        weekday=table.activity_date.day_of_week.index().cast("int64"),
+        age=last.delta(joined.activity_date, unit="day").cast("int64"),
+        silence=last.delta(joined.last_order, unit="day").cast("int64"),
+        weekday=joined.activity_date.day_of_week.index().cast("int64"),
         cutoff_date=last,
     )
 
@@ -244,8 +287,11 @@ def _fields(features: Sequence[Feature], every: Sequence[Feature]) -> set[str]:
     return {field.name for value in values for field in value.op().find(ops.Field)}
 
 
-def _known(feature: Feature, value: Any, history_days: int) -> Any:
-    return value.cast("float64") if feature.days_needed <= history_days else ibis.null("float64")
+def _known(feature: Feature, value: Any, log: Any) -> Any:
+    """Return the value, null where the log reaches less far back than the feature looks."""
+    number = value.cast("float64")
+    known = log[HISTORY_DAYS] >= feature.days_needed
+    return ibis.ifelse(known, number, ibis.null("float64")) if feature.days_needed else number
 
 
 def _present(feature: Feature, value: Any) -> Any:

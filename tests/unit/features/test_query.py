@@ -30,8 +30,9 @@ def at(features: FeatureQuery, cutoff: date) -> Iterator[CutoffQuery]:
 
 
 @pytest.fixture
-def features(engine: Engine, golden_log: dict[str, Any]) -> FeatureQuery:
-    return FeatureQuery(engine, roll_up(golden_log), INPUTS)
+def features(engine: Engine, golden_log: dict[str, Any]) -> Iterator[FeatureQuery]:
+    with FeatureQuery(engine, roll_up(golden_log), INPUTS) as features:
+        yield features
 
 
 def held_in(engine: Engine) -> list[str]:
@@ -48,7 +49,7 @@ def test_cutoffs_may_be_open_at_once_and_be_read_twice(features: FeatureQuery) -
 
 
 def test_nothing_is_held_after_the_block_not_even_when_it_fails(engine: Engine, features: FeatureQuery) -> None:
-    with pytest.raises(ValueError, match="broken"), at(features, GOLDEN_CUTOFF):
+    with pytest.raises(ValueError, match="broken"), features, at(features, GOLDEN_CUTOFF):
         assert held_in(engine)
         raise ValueError("broken")
     assert held_in(engine) == []

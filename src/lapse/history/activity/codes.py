@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import ibis
 
 from lapse.core.held_tables import HeldTables
 
 CODED = ("customer_id", "product_id", "category", "store_id", "channel", "event_type")
-Chunk = tuple[str | None, str | None]
-"""Customers from one up to before another; None: from the first, to the last."""
+
+
+class Chunk(NamedTuple):
+    """Customers from one up to before another, by their texts and by their numbers; None: from the first, to the last."""
+
+    texts: tuple[str | None, str | None] = (None, None)
+    codes: tuple[int | None, int | None] = (None, None)
 
 
 class Codes:
@@ -36,12 +41,13 @@ class Codes:
     def chunks(self, count: int) -> list[Chunk]:
         """Return the customers in a number of chunks of equal size."""
         if count <= 1:
-            return [(None, None)]
+            return [Chunk()]
         codes = self._of("customer_id")
         size = -(-self._held.engine.count(codes) // count)
         first = codes.filter((codes.code > 1) & (codes.code % size == 1 % size)).order_by("code")
-        borders = [None, *self._held.engine.frame(first)["text"], None]
-        return list(pairwise(borders))
+        found = self._held.engine.frame(first)
+        texts, numbers = ([None, *found[name].tolist(), None] for name in ("text", "code"))
+        return [Chunk(*ends) for ends in zip(pairwise(texts), pairwise(numbers), strict=True)]
 
     def _exchanged(self, rows: Any, given: str, wanted: str) -> Any:
         names = [name for name in CODED if name in rows.columns]
@@ -63,7 +69,7 @@ class Codes:
 
 
 def of_chunk(rows: Any, chunk: Chunk) -> Any:
-    """Return the rows of a chunk of the customers."""
-    first, after = chunk
+    """Return the rows of a chunk of the customers, whether these are texts or numbers."""
+    first, after = chunk.texts if rows.customer_id.type().is_string() else chunk.codes
     rows = rows if first is None else rows.filter(rows.customer_id >= first)
     return rows if after is None else rows.filter(rows.customer_id < after)

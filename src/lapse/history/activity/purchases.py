@@ -123,11 +123,13 @@ def _with_gaps(days: Any, earlier: ir.Table | None) -> Any:
         bought = bought.union(carried.mutate(**nothing).select(bought.columns))
     by_day = ibis.window(group_by="customer_id", order_by="activity_date")
     before = [bought.activity_date.lag(n).over(by_day) for n in range(1, RECENT_GAPS + 1)]
-    so_far = ibis.cumulative_window(group_by="customer_id", order_by="activity_date")
-    first = bought.number_before.max().over(so_far).coalesce(0)
-    counted = bought.number_before.isnull().cast("int64").sum().over(so_far)
+    number = ibis.row_number().over(by_day) + 1
+    if carried is not None:
+        so_far = ibis.cumulative_window(group_by="customer_id", order_by="activity_date")
+        counted = bought.number_before.isnull().cast("int64").sum().over(so_far)
+        number = bought.number_before.max().over(so_far).coalesce(0) + counted
     gaps = bought.mutate(
-        purchase_number=(first + counted).cast("int64"),
+        purchase_number=number.cast("int64"),
         gap_days=bought.activity_date.delta(before[0], unit="day").cast("int64"),
         earlier_gap_days=before[0].delta(before[1], unit="day").cast("int64"),
         days_since_third=bought.activity_date.delta(ibis.coalesce(before[2], before[1], before[0]), unit="day"),

@@ -38,8 +38,10 @@ from lapse.history.activity.ratings import feedback_days
 from lapse.history.activity.subscriptions import subscription_days
 
 TABLES = (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS, ATTRIBUTES)
-PARTITION, WHOLE = "file_month", "all"
-"""The column that says which file a day goes to, and the one file of a log that is rolled up whole."""
+MONTH, WHOLE = "file_month", "all"
+"""The column with the number of the month whose file a day goes to, and the one file of a log that is rolled up whole."""
+ANY_MONTH = 1_900_000_001
+"""Stands for the number of a month in SQL that is written once."""
 EVER = date(1900, 1, 1)
 """Stands for the day from which on an attribute was known, where the delivery does not say."""
 PURCHASES_AT_ONCE, EVENTS_AT_ONCE = 2_000_000, 25_000_000
@@ -68,6 +70,20 @@ class Log:
     """What stands for the texts, where the roll-up asks of them only whether they are the same."""
     at_once: int | None = None
     """Source rows that are rolled up at once, where a customer's days depend on no other customer's rows."""
+    coded_rows: Callable[[], Any] | None = None
+    """The rows in codes, held, where several tables are rolled up from them."""
+
+    def new_rows(self, since: date | None) -> int:
+        """Return how many source rows there are from a day on."""
+        return sum(count for day, (count, _) in self.prints.items() if since is None or day >= since)
+
+    def takes_codes(self, since: date | None) -> bool:
+        """Whether codes stand for texts: to code a long log costs more than it saves on a few new rows."""
+        return self.codes is not None and self.new_rows(since) * FEW >= self.new_rows(None)
+
+    def finished(self, days: Any, since: date | None) -> Any:
+        """Return days rolled up from a day on as they are written, with texts in place of codes."""
+        return self.codes.decoded(days) if self.codes and self.takes_codes(since) else days
 
 
 class Activity(Mapping[str, ir.Table]):
@@ -123,16 +139,20 @@ def _logs(
     bought = engine.fingerprints(lines, TRANSACTIONS.day)
 
     @cache
+    def coded_lines() -> Any:
+        return held.hold(codes.coded(lines), "lines", order_by="customer_id")
+
+    @cache
     def prices(*, coded: bool) -> Any:
-        return held.hold(usual_prices(order_lines(codes.coded(lines) if coded else lines)), f"usual_prices_{coded}")
+        return held.hold(usual_prices(order_lines(coded_lines() if coded else lines)), f"usual_prices_{coded}")
 
     def purchases(rows: Any, since: date | None, earlier: Any) -> Any:
         return purchase_days(rows, since, earlier, prices(coded=rows.customer_id.type().is_integer()))
 
     return (
-        Log(PURCHASE_DAYS, lines, TRANSACTIONS.day, bought, purchases, codes, PURCHASES_AT_ONCE),
+        Log(PURCHASE_DAYS, lines, TRANSACTIONS.day, bought, purchases, codes, PURCHASES_AT_ONCE, coded_lines),
         Log(CATEGORY_DAYS, lines, TRANSACTIONS.day, bought, lambda rows, since, _: category_days(rows, since), codes,
-            EVENTS_AT_ONCE),
+            EVENTS_AT_ONCE, coded_lines),
         Log(EVENT_DAYS, happened, EVENTS.day, engine.fingerprints(happened, EVENTS.day), _since(event_days), codes,
             EVENTS_AT_ONCE),
         Log(FEEDBACK_DAYS, rated, FEEDBACK.day, engine.fingerprints(rated, FEEDBACK.day),
@@ -214,32 +234,41 @@ def _write_months(engine: Engine, log: Log, folder: Path, base_key: str) -> int:
         notes: dict[str, dict[str, str]] = {month: {} for month in stale}
         with HeldTables(engine) as held:
             name = held.name(log.table.name)
-            chunks = (_with_partition(days, keys) for days in _rolled(engine, log, since, earlier))
-            made = engine.materialize_partitions(chunks, name, PARTITION)
-            for d, (_, value) in engine.fingerprints(made, "activity_date").items():
+            chunks = (engine.query(_with_month(days, keys)) for days in _rolled(engine, log, since, earlier))
+            made: Any = engine.materialize_queries(chunks, name, order_by=MONTH)
+            for d, (_, value) in engine.fingerprints(log.finished(made.drop(MONTH), since), "activity_date").items():
                 notes[_month(d) if WHOLE not in notes else WHOLE][str(d)] = value
+            # The same SQL for every month: to write it takes longer than to run it.
+            query = engine.query(log.finished(made.filter(made[MONTH] == ANY_MONTH).drop(MONTH), since))
             for month in stale:
-                engine.write_partition(name, PARTITION, month, folder / f"{month}.parquet", log.table.key)
+                of_month = query.replace(str(ANY_MONTH), str(_number(month)))
+                engine.write_query(of_month, folder / f"{month}.parquet", log.table.key)
         cached.note_all({month: (keys[month], notes[month]) for month in stale})
     return engine.count(engine.read(folder))
 
 
 def _rolled(engine: Engine, log: Log, since: date | None, earlier: Any) -> Iterator[Any]:
-    """Yield the activity from a day on, a chunk of customers at a time, given the days rolled up before it."""
-    new = sum(count for d, (count, _) in log.prints.items() if since is None or d >= since)
-    # To code a long log costs more than it saves on a few new rows.
-    if log.codes is None or new * FEW < sum(count for count, _ in log.prints.values()):
+    """Yield the activity from a day on, a chunk of customers at a time, given the days before it; mostly still in codes."""
+    new = log.new_rows(since)
+    if log.codes is None or not log.takes_codes(since):
         yield log.roll_up(log.rows, since, earlier)
         return
     for chunk in log.codes.chunks(-(-new // log.at_once) if log.at_once and engine.in_chunks else 1):
         before = None if earlier is None else log.codes.coded(of_chunk(earlier, chunk))
-        yield log.codes.decoded(log.roll_up(log.codes.coded(of_chunk(log.rows, chunk)), since, before))
+        rows = of_chunk(log.coded_rows(), chunk) if log.coded_rows else log.codes.coded(of_chunk(log.rows, chunk))
+        yield log.roll_up(rows, since, before)
 
 
-def _with_partition(days: Any, keys: Mapping[str, str]) -> Any:
-    """Return the days with the name of the file that each goes to."""
-    month = days.activity_date.strftime("%Y-%m") if WHOLE not in keys else ibis.literal(WHOLE)
-    return days.mutate(**{PARTITION: month})
+def _with_month(days: Any, keys: Mapping[str, str]) -> Any:
+    """Return the days with the number of the file that each goes to."""
+    day = days.activity_date
+    month = day.year() * 12 + day.month() if WHOLE not in keys else ibis.literal(_number(WHOLE))
+    return days.mutate(**{MONTH: month.cast("int32")})
+
+
+def _number(month: str) -> int:
+    """Return what stands for a month, or for the whole log, in MONTH."""
+    return 0 if month == WHOLE else int(month[:4]) * 12 + int(month[5:])
 
 
 def _keys_of_months(base_key: str, prints: Mapping[date, tuple[int, str]]) -> dict[str, str]:
