@@ -24,7 +24,7 @@ from lapse.core.files import intact, read_json
 from lapse.core.process import temporary_folder
 from lapse.core.source_settings import without_passwords
 from lapse.model.bundle import DAY, LIBRARIES, Bundle, content_hash
-from lapse.registry.answers import require_answer
+from lapse.registry.answers import require_answer, require_login
 from lapse.registry.moved import follow_the_workspace
 from lapse.registry.record import description, feature_dictionary, flat_metrics, flat_params, input_example
 from lapse.value.value_model import ValueModel, value_beside, value_hash
@@ -253,7 +253,11 @@ def _mlflow(root: Path) -> Iterator[Any]:
         named = os.environ.get(TRACKING_URI)
         mlflow.set_tracking_uri(tracking_uri(root))
         try:
+            require_login(tracking_uri(root))
             yield mlflow
+        except ModuleNotFoundError as error:
+            raise ModelError(f"MLflow at {shown_uri(root)} needs a driver, {error.name}, which is not installed. Install "
+                             "it, or name another in MLFLOW_TRACKING_URI, like mysql+pymysql://.") from None  # fmt: skip
         except mlflow.exceptions.MlflowException as error:
             cause = _cause(error)
             if "sqlite3." in cause:  # MLflow hands some faults of its database on as its own
