@@ -1,4 +1,4 @@
-"""Whether somebody answers where MLflow is said to be, before it asks for minutes in silence."""
+"""Whether somebody answers where MLflow is said to be, before it asks for minutes in silence; and what a database says."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ def require_login(uri: str) -> None:
             engine.connect().close()
         finally:
             engine.dispose()
+
+
+def database_advice(cause: str) -> str:
+    if "locked" in cause:
+        return "Another process holds it, e.g. an MLflow UI or a training: wait for it or close it, and try again."
+    if "readonly" in cause or "unable to open" in cause:
+        return "It may not be written: check the rights of the user on the file and its folder, and how the disk is mounted."
+    if "full" in cause:
+        return "Free some space on its disk."
+    if "malformed" in cause or "not a database" in cause:
+        return (
+            "The file is damaged: bring back a copy of it; without one, move it away and run `dvc repro --force evaluate`."
+        )
+    return "Check that it runs, MLFLOW_TRACKING_URI, and the rights of the user."
 
 
 def _ask(connection: HTTPConnection, path: str) -> None:
