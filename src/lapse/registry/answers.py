@@ -53,6 +53,7 @@ def require_login(uri: str) -> None:
 
 
 def database_advice(cause: str) -> str:
+    """Return what to do about what a database said."""
     if "locked" in cause:
         return "Another process holds it, e.g. an MLflow UI or a training: wait for it or close it, and try again."
     if "readonly" in cause or "unable to open" in cause:
