@@ -17,14 +17,17 @@ from lapse.core.cache import key_of
 from lapse.core.errors import ModelError, SettingsError
 from lapse.core.files import digest
 from lapse.core.settings import Features, SqlFeature
+from lapse.core.tables.activity import CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS, SUBSCRIPTION_DAYS
 from lapse.core.windows import ChurnWindows
 from lapse.features.catalogue import FAMILIES
 from lapse.features.family import Entry, Family, Feature, Inputs, OwnFeatures
+from lapse.features.query import empty_days
 from lapse.features.sql import aggregate, parsed
 from lapse.history.profile import DataProfile
 
 FOLDER = Path("pipelines") / "own_features"
 SQL_FAMILY = "own_sql"
+DAY_TABLES = {table.name: table for table in (PURCHASE_DAYS, CATEGORY_DAYS, EVENT_DAYS, FEEDBACK_DAYS, SUBSCRIPTION_DAYS)}
 
 
 def feature_inputs(profile: DataProfile, churn: ChurnWindows, section: Features, root: Path) -> Inputs:
@@ -46,6 +49,13 @@ def own_features(root: Path, sql: Mapping[str, SqlFeature]) -> OwnFeatures:
         raise SettingsError(f"features: {taken[0]!r} names two families. Give yours a name of its own.")
     key = key_of(digest(*files), sorted((name, sorted(one.model_dump().items())) for name, one in sql.items()))
     return OwnFeatures(tuple(families), key if files or sql else "")
+
+
+def require_sql(sql: Mapping[str, SqlFeature]) -> None:
+    """Raise SettingsError for SQL of features.sql that stage features would refuse, before there are any rows."""
+    for name, spec in sql.items():
+        where = f"features.sql.{name}"
+        aggregate(where, parsed(where, spec.expression), empty_days(DAY_TABLES[spec.table]))
 
 
 def with_own_features(inputs: Inputs, root: Path, sql: Mapping[str, SqlFeature]) -> Inputs:

@@ -15,9 +15,11 @@ import ibis
 import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pandas as pd
+from ibis.backends.sql.datatypes import DuckDBType
 
 from lapse.core.engine import Engine
 from lapse.core.held_tables import PREFIX, HeldTables
+from lapse.core.tables.contract import DUCKDB_TYPES, Table
 from lapse.core.tables.modelling import FEATURES
 from lapse.features.catalogue import FAMILIES, all_features, computed_features
 from lapse.features.family import Family, Feature, Inputs
@@ -277,6 +279,13 @@ def _days(rows: Any, people: Any) -> Any:
         weekday=joined.activity_date.day_of_week.index().cast("int64"),
         cutoff_date=last,
     )
+
+
+def empty_days(table: Table) -> Any:
+    """Return an activity table as features get it, by its contract alone: for what is asked before there are rows."""
+    types = {column.name: DuckDBType.from_string(DUCKDB_TYPES[column.type]) for column in table.columns}
+    people = ibis.table({"number": "int64", "last_order": "date", "customer_id": "string"}, name="people")
+    return _days(ibis.table(types, name=table.name), people, ibis.literal(date.max))
 
 
 def _fields(features: Sequence[Feature], every: Sequence[Feature]) -> set[str]:

@@ -21,6 +21,8 @@ from lapse.core.settings import Settings, load_settings
 from lapse.core.source_settings import Sources
 from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import LATEST, parse_day, resolve_as_of
+from lapse.features.catalogue import all_features
+from lapse.features.own import require_sql
 from lapse.history.reading.sources import setting_of, source_files
 from lapse.history.staleness import compare_tables
 from lapse.history.validation.counts import Count
@@ -163,11 +165,13 @@ def check_delivery(here: Workspace) -> UsabilityReport | RefusedReport:
     """Return the usability report, with what the night would find when it holds the tables against its model's.
 
     Without a model they are held against their own past, by the ages that params allow; a delivery that cannot be read is
-    held against nothing. Nothing is published.
+    held against nothing. Nothing is published. SettingsError for features of one's own that stage features would refuse.
     """
+    require_sql(here.settings.features.sql)
     report, today = here.check(here.settings.lists.delivered), here.today()
     if isinstance(report, RefusedReport):
         return report
+    all_features(here.inputs)
     alone = findings_of(compare_tables(here.profile.tables, None, max_ages=here.settings.score.max_log_age, today=today))
     if not any(path.exists() for path in (here.paths.final_model, here.root / PROMOTIONS)):
         return report.with_staleness(alone)

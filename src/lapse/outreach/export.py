@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lapse.core.cells import without_formula
 from lapse.core.files import write_text
+from lapse.core.logging import printable
 from lapse.core.risk_text import risk_text
 from lapse.core.tables.lists import AT_RISK, LEAVING_LIST, LISTED, SCORED_CUSTOMERS
 
-FORMULA_STARTS = "=+\\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
-"""What begins a formula: = + - @, also of full width, small, and the mathematical minus."""
-UNSEEN = (
-    r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb"
-)
-"""Spaces, control and invisible characters: an importer may drop them before it looks at what begins a cell."""
-BREAKS = r",;|\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029\uff0c\uff1b"
-"""Where an importer that is told, or believes, another separator or does without quotes begins a cell inside a text."""
-CELL_START = re.compile(f'(^|[{BREAKS}])(?=["{UNSEEN}]*[{FORMULA_STARTS}])|^(?=[\\t\\r])')
 OURS = frozenset({*AT_RISK.names, *LEAVING_LIST.names, *LISTED.names, *SCORED_CUSTOMERS.names})
 """Names of columns that need no quotes; all others are the delivery's."""
 DAYS = tuple(column.name for column in (*LEAVING_LIST.columns, *SCORED_CUSTOMERS.columns) if column.type == "date")
@@ -51,10 +42,11 @@ def list_as_table(listed: pd.DataFrame) -> str:
              f"{'back':>5}  reasons"]  # fmt: skip
     for row in listed.to_dict("records"):
         spend = "" if pd.isna(row["spend_last_year"]) else f"{row['spend_last_year']:,.2f}"
+        customer = printable(row["customer_id"])
         reasons = "; ".join(row[name] for name in ("reason_1", "reason_2", "reason_3") if pd.notna(row[name]))
         back = "" if pd.isna(row["comeback_chance"]) else risk_text(row["comeback_chance"], 0)
         last = "" if pd.isna(row["last_order_date"]) else f"{row['last_order_date']:%Y-%m-%d}"
-        lines.append(f"{row['rank']:>5}  {row['customer_id']:<16} {risk_text(row['churn_risk']):>7}  {row['risk_band']:<6}  "
+        lines.append(f"{row['rank']:>5}  {customer:<16} {risk_text(row['churn_risk']):>7}  {row['risk_band']:<6}  "
                      f"{last:<10} {spend:>12}  {back:>5}  {reasons}")  # fmt: skip
     return "\n".join(lines) + "\n" if len(listed) else "Nobody is on the list.\n"
 
@@ -78,8 +70,3 @@ def _csv_cell(name: str, value: Any) -> str:
 
 def _quoted(text: str) -> str:
     return f'"{without_formula(text).replace(chr(34), chr(34) * 2)}"'
-
-
-def without_formula(text: str) -> str:
-    """Return a text that no spreadsheet runs: an apostrophe stands where a cell might begin with a formula."""
-    return CELL_START.sub(lambda found: f"{found.group(1) or ''}'", text)

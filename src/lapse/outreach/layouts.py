@@ -9,10 +9,11 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from lapse.core.cells import without_formula
 from lapse.core.consent import GIVEN
 from lapse.core.errors import LapseError, SettingsError
 from lapse.core.list_settings import ContactColumns
-from lapse.outreach.export import DAYS, without_formula
+from lapse.outreach.export import DAYS
 from lapse.outreach.survey import ANSWERS
 
 Tool = Literal["klaviyo", "mailchimp", "hubspot", "brevo", "google_ads", "survey"]

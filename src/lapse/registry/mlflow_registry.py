@@ -24,7 +24,7 @@ from lapse.core.files import intact, read_json
 from lapse.core.process import temporary_folder
 from lapse.core.source_settings import without_passwords
 from lapse.model.bundle import DAY, LIBRARIES, Bundle, content_hash
-from lapse.registry.answers import require_answer
+from lapse.registry.answers import database_advice, require_answer, require_login
 from lapse.registry.moved import follow_the_workspace
 from lapse.registry.record import description, feature_dictionary, flat_metrics, flat_params, input_example
 from lapse.value.value_model import ValueModel, value_beside, value_hash
@@ -217,21 +217,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _database_fault(root: Path, cause: str) -> ModelError:
-    return ModelError(f"MLflow's database {shown_uri(root)} cannot be used: {cause}. {_database_advice(cause)}")
-
-
-def _database_advice(cause: str) -> str:
-    if "locked" in cause:
-        return "Another process holds it, e.g. an MLflow UI or a training: wait for it or close it, and try again."
-    if "readonly" in cause or "unable to open" in cause:
-        return "It may not be written: check the rights of the user on the file and its folder, and how the disk is mounted."
-    if "full" in cause:
-        return "Free some space on its disk."
-    if "malformed" in cause or "not a database" in cause:
-        return (
-            "The file is damaged: bring back a copy of it; without one, move it away and run `dvc repro --force evaluate`."
-        )
-    return "Check that it runs, MLFLOW_TRACKING_URI, and the rights of the user."
+    return ModelError(f"MLflow's database {shown_uri(root)} cannot be used: {cause}. {database_advice(cause)}")
 
 
 @contextmanager
@@ -253,7 +239,11 @@ def _mlflow(root: Path) -> Iterator[Any]:
         named = os.environ.get(TRACKING_URI)
         mlflow.set_tracking_uri(tracking_uri(root))
         try:
+            require_login(tracking_uri(root))
             yield mlflow
+        except ModuleNotFoundError as error:
+            raise ModelError(f"MLflow at {shown_uri(root)} needs a driver, {error.name}, which is not installed. Install "
+                             "it, or name another in MLFLOW_TRACKING_URI, like mysql+pymysql://.") from None  # fmt: skip
         except mlflow.exceptions.MlflowException as error:
             cause = _cause(error)
             if "sqlite3." in cause:  # MLflow hands some faults of its database on as its own

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from lapse.core.cells import without_formula
 from lapse.core.markdown import table
 from lapse.features.catalogue import all_features
 from lapse.model.bundle import Bundle
@@ -72,9 +73,8 @@ def feature_dictionary(bundle: Bundle) -> str:
             writer.writerow([name, *[""] * (len(DICTIONARY) - 1)])
             continue
         entry = known[name].entry
-        writer.writerow(
-            [name, known[name].family, entry.meaning, entry.unit, entry.nulls, entry.risk, entry.cause, entry.reason]
-        )
+        cells = (name, known[name].family, entry.meaning, entry.unit, entry.nulls, entry.risk, entry.cause, entry.reason)
+        writer.writerow(map(without_formula, cells))
     return out.getvalue()
 
 

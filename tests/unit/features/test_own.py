@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+import ibis
 import pytest
 
 from lapse.core.engine import Engine
@@ -15,9 +17,13 @@ from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs, OwnFeatures
 from lapse.features.leakage import moved_features, up_to
-from lapse.features.own import own_features, with_own_features
+from lapse.features.own import DAY_TABLES, own_features, require_sql, with_own_features
+from lapse.features.query import _days, empty_days
+from lapse.features.sql import kind_of
+from lapse.night.run import check_delivery
 from lapse.pages import data_dictionary, own_families
 from lapse.snapshots import eligible_customers
+from lapse.workspace import Workspace
 from tests.conftest import GOLDEN_CUTOFF, GOLDEN_PERIOD, GOLDEN_WINDOWS, ROOT, roll_up
 
 EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "pipelines/own_features/README.md").read_text("utf-8"), re.S).group(1)
@@ -86,13 +92,20 @@ def test_the_example_of_contributing_joins_the_table(engine, golden_log, tmp_pat
     assert made.loc["anna", "largest_day"] == float(most) > 0
 
 
+def write_params(workspace: Path, expression: str) -> None:
+    mine = f"  sql: {{mine: {json.dumps(sql(expression).model_dump())}}}\n"
+    params = (ROOT / "params.yaml").read_text("utf-8").replace("  sql: {}\n", mine)
+    (workspace / "params.yaml").write_text(params, encoding="utf-8")
+
+
+def test_the_check_refuses_sql_before_it_reads_anything(workspace) -> None:
+    write_params(workspace, "sum(nothing)")
+    with pytest.raises(SettingsError, match=r"features\.sql\.mine: no column 'nothing'"):
+        check_delivery(Workspace(workspace))
+
+
 def test_the_dictionary_holds_ones_own(workspace) -> None:
-    (workspace / "params.yaml").write_text(
-        (ROOT / "params.yaml")
-        .read_text("utf-8")
-        .replace("  sql: {}\n", f"  sql: {{mine: {json.dumps(sql('count(*)').model_dump())}}}\n"),
-        encoding="utf-8",
-    )
+    write_params(workspace, "count(*)")
     page = data_dictionary(own_families(workspace))
     assert "| `big_basket_share_90d` | ratio | Share of purchase days in the last 90 days with ten lines or more. |" in page
     assert "| `mine` | lines | Made. |" in page
@@ -137,8 +150,20 @@ def test_which_days_sql_takes_it_says_itself(engine, golden_log, tmp_path) -> No
     ],
 )
 def test_other_sql_is_refused(engine, golden_log, tmp_path, expression, says) -> None:
-    with pytest.raises(SettingsError, match=re.escape(says)):
+    with pytest.raises(SettingsError, match=re.escape(says)) as of_the_stage:
         values(engine, golden_log, own_features(tmp_path, {"mine": sql(expression)}))
+    with pytest.raises(SettingsError) as of_the_check:
+        require_sql({"mine": sql(expression)})
+    assert str(of_the_check.value) == str(of_the_stage.value)
+
+
+def test_the_check_knows_the_columns_of_the_days_without_any(engine, golden_log) -> None:
+    """`lapse check` judges SQL by the contracts, stage features by the tables."""
+    tables, last = roll_up(golden_log), ibis.literal(GOLDEN_CUTOFF)
+    people = ibis.table({"number": "int64", "last_order": "date", "customer_id": "string"}, name="people")
+    for name, table in DAY_TABLES.items():
+        days, expected = _days(tables[name], people, last), empty_days(table)
+        assert {one: kind_of(days[one]) for one in days.columns} == {one: kind_of(expected[one]) for one in expected.columns}
 
 
 def test_a_file_that_does_not_run_or_makes_nothing_is_refused(workspace) -> None:

@@ -29,6 +29,9 @@ GOOD = {
     "a::DECIMAL(18, 2)": 'CAST("c1" AS DECIMAL(18, 2))',
     "to_timestamp(CAST(a AS BIGINT))": 'TO_TIMESTAMP(CAST("c1" AS BIGINT))',
     "CASE WHEN a = 'x' THEN 1 ELSE 0 END": "CASE WHEN \"c1\" = 'x' THEN 1 ELSE 0 END",
+    "replace(replace(replace(a, 'ä', 'ae'), 'ß', 'ss'), 'ae', 'e')": (
+        "REPLACE(REPLACE(REPLACE(\"c1\", 'ä', 'ae'), 'ß', 'ss'), 'ae', 'e')"
+    ),
     "replace(a, ',', '.')": "REPLACE(\"c1\", ',', '.')",
     "a /* what? */ + 1": '"c1" + 1',
     "try_strptime(a, '%d.%m.%Y')": "TRY_STRPTIME(\"c1\", '%d.%m.%Y')",
@@ -61,6 +64,8 @@ FORBIDDEN = [
     "list_concat([a], [a])", "string_split(a, '')", "a::INT[1000000000]", "a::INT[]", "a::STRUCT(x INT)", "a::JSON",
     "a::BLOB",
     "a::ENUM('x')", "CAST(a AS no_such_type)", "a::BIT", "printf('%1000000000d', 1)", "format('{:1000000000}', a)",
+    "replace(replace(replace(a, 'x', 'xxxxxxxx'), 'x', 'xxxxxxxx'), 'x', 'xx')",
+    "replace(coalesce(replace(a || replace(a, B, 'xxxxx'), 'x', 'xxxx'), B), 'xx', 'yyyyyyyy')",
     "replace(a, '', B)", "replace(a, 'x', 'a text that is long')", "replace(replace(replace(replace(replace(replace(replace("
     "a, 'x', 'xx'), 'x', 'xx'), 'x', 'xx'), 'x', 'xx'), 'x', 'xx'), 'x', 'xx'), 'x', 'xx')", "2 ** 1000000",
     "factorial(1000)",

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import python_calamine
 
+from lapse.core.cells import without_formula
 from lapse.core.churn_meaning import ChurnMeaning, Comeback
 from lapse.core.errors import DataError, LapseError
 from lapse.core.files import write_json
@@ -26,7 +27,7 @@ from lapse.core.tables.modelling import LEAVING, SCORES
 from lapse.core.windows import ChurnWindows
 from lapse.outreach.about import about_list, with_staleness
 from lapse.outreach.customer_columns import columns_on
-from lapse.outreach.export import list_as_csv, list_as_json, list_as_table, without_formula
+from lapse.outreach.export import list_as_csv, list_as_json, list_as_table
 from lapse.outreach.lists import at_risk_list, write_every_list
 from lapse.outreach.rules import ListRules
 from lapse.outreach.spreadsheet import write_spreadsheet
@@ -434,3 +435,5 @@ def test_json_and_table() -> None:
         None,
     )
     assert "no orders in the last 30 days" in list_as_table(listed)
+    odd = listing(scores(churn_risk=[0.5], customer_id=["a\n9  b"]))
+    assert "  a 9  b " in list_as_table(odd), "a line per customer"

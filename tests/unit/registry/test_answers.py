@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
 from lapse.core.errors import ModelError
 from lapse.registry import answers
 from lapse.registry.answers import require_answer
+from lapse.registry.mlflow_registry import _mlflow
 
 
 @pytest.fixture
@@ -33,6 +36,28 @@ def test_a_closed_port_and_a_silent_server(listening: socket.socket, monkeypatch
     with pytest.raises(ModelError, match="Connection refused"):
         require_answer(f"http://127.0.0.1:{port}", "http://somewhere")
     require_answer("sqlite:///mlflow.db", "a file")
+    with pytest.raises(ModelError, match="Invalid IPv6 URL"):
+        require_answer("http://[", "http://[")
+
+
+def test_a_database_that_lets_nobody_in_is_asked_once(
+    listening: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            while True:
+                talker, who = listening.accept()
+                asked.append(who)
+                talker.close()
+
+    threading.Thread(target=hang_up, daemon=True).start()
+    address = f"127.0.0.1:{listening.getsockname()[1]}/db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://lapse:s3cret@{address}")
+    with pytest.raises(ModelError, match=rf"database postgresql://lapse:\*\*\*@{address} cannot be used"), _mlflow(tmp_path):
+        pass
+    assert len(asked) < 6, "MLflow would have asked ten times"
 
 
 def test_a_server_that_refuses_has_answered() -> None:

@@ -33,8 +33,9 @@ ALLOWED_TYPES = frozenset(
 LONGEST = 1_000
 MOST_SHOWN = 30
 MOST_REPLACED = 6
-"""REPLACE can make a text longer; so many of them in one expression cannot fill the memory."""
 LONGEST_REPLACEMENT = 8
+MOST_GROWTH = 64
+"""REPLACE can make a text longer, one inside another many times so: up to this cannot fill the memory."""
 HELP = "Use columns, arithmetic, comparisons, CASE, CAST and simple text, number and date functions."
 
 
@@ -91,9 +92,21 @@ def _refuse_growth(nodes: list[sql.Expression], where: str, text: str) -> None:
         isinstance(new := node.args.get("replacement"), sql.Literal) and len(new.name) <= LONGEST_REPLACEMENT
         for node in replaced
     )
-    if len(replaced) > MOST_REPLACED or not short:
+    if len(replaced) > MOST_REPLACED or not short or max(map(_growth, replaced), default=1) > MOST_GROWTH:
         raise SettingsError(f"{where}: {text!r} may hold {MOST_REPLACED} REPLACE at most, each with a replacement of at "
-                            f"most {LONGEST_REPLACEMENT} characters in quotes.")  # fmt: skip
+                            f"most {LONGEST_REPLACEMENT} characters in quotes, which one inside another make a text up to "
+                            f"{MOST_GROWTH} times as long.")  # fmt: skip
+
+
+def _growth(node: sql.Expression | None) -> float:
+    """Return how many times as long a REPLACE and those around it make a text at most."""
+    grown = 1.0
+    while node is not None:
+        if isinstance(node, sql.Replace):
+            old, new = node.expression, node.args["replacement"]
+            grown *= max(1.0, len(new.name) / (len(old.name) or 1 if isinstance(old, sql.Literal) else 1))
+        node = node.parent
+    return grown
 
 
 def _without_quotes(text: str) -> str:
