@@ -84,14 +84,14 @@ def monitor(
 ) -> None:
     """Say whether the risks of past runs came true, and whether the model still ranks as it did when it was tested.
 
-    Reads the sources anew; a run counts once its outcome window lies whole in the log. Writes monitor.html and
-    monitor.json beside the runs.
+    Reads the sources anew; a run counts once its outcome window lies whole in the log. Before that it says how far the
+    features have moved from those that the model learned from. Writes monitor.html and monitor.json beside the runs, and
+    records the figures in MLflow.
     """
-    from lapse.night.monitor import print_summary
     from lapse.night.watch import monitor_night
 
     with reporting("monitor", log):
-        print_summary(monitor_night(Path(), out), out)
+        monitor_night(Path(), out).log(out)
 
 
 def retrain(reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None) -> None:

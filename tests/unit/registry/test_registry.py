@@ -253,13 +253,13 @@ def test_a_damaged_database_is_one_message(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_read_only_database_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may run as a user who can write everywhere, so what SQLite then says is raised here."""
-    from lapse.registry.mlflow_registry import _mlflow
+    from lapse.registry.mlflow_registry import mlflow_of
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     said = "(sqlite3.OperationalError) attempt to write a readonly database\n[SQL: INSERT …]"
     with (
         pytest.raises(ModelError, match=r"cannot be used: .*readonly database\. It may not be written"),
-        _mlflow(tmp_path) as mlflow,
+        mlflow_of(tmp_path) as mlflow,
     ):
         raise mlflow.exceptions.MlflowException(said)
 
