@@ -39,9 +39,8 @@ class MovedFeature(Part):
         if abs(self.missing_now - self.missing_then) >= 0.005:
             parts.append(f"{self.missing_now:.0%} of the customers have none, it was {self.missing_then:.0%}")
         found = "; ".join(parts) or "its median and the share without a value are what they were"
-        return (
-            f"{self.feature} ({self.meaning.rstrip('.')}) has moved {much} (PSI {self.psi:.2f}, KS {self.ks:.2f}): {found}"
-        )
+        measures = f"{self.feature}, PSI {self.psi:.2f}, KS {self.ks:.2f}"
+        return f"{self.meaning.rstrip('.')}: moved {much}; {found} ({measures})"
 
 
 def moved_features(profile: Mapping[str, FeatureSpread], rows: pd.DataFrame, inputs: Inputs) -> list[MovedFeature]:

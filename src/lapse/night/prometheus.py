@@ -17,7 +17,12 @@ Sample = tuple[Mapping[str, str], float]
 
 def write_metrics(out: Path) -> None:
     """Write lapse.prom of an archive: its newest run, the failure since then, and the monitor's alarms."""
-    write_text(out / FILE, "".join(_lines(out)))
+    write_text(out / FILE, metrics_text(out))
+
+
+def metrics_text(out: Path) -> str:
+    """Return the same as Prometheus reads it: what lapse.prom holds, and what the page answers at /metrics."""
+    return "".join(_lines(out))
 
 
 def _lines(out: Path) -> Iterator[str]:

@@ -25,6 +25,10 @@ from lapse.night.prometheus import FILE
 from lapse.night.publish import publish_latest
 from lapse.night.run import score_once
 from lapse.pages import manifest_schema
+from lapse.web.access import Access
+from lapse.web.probes import Probes
+from lapse.web.shelf import Shelf
+from lapse.web.site import Site
 from lapse.workspace import Workspace
 from tests.unit.night.conftest import Hook, texts
 from tests.unit.scoring.test_freshness import set_params, shop
@@ -183,6 +187,8 @@ def test_a_night_that_fails_is_written_down_told_and_measured(
     assert (OUT / "latest/manifest.json").read_bytes() == manifest, "the last good one stands beside it"
     measured = (OUT / FILE).read_text()
     assert f"lapse_last_exit_code {failure.exit_code}\n" in measured
+    page = Probes(Site(Path(), Shelf(Path(), OUT), Access.for_host("127.0.0.1", [], {})))
+    assert bytes(page.metrics().body).decode() == measured, "`lapse serve` answers the same"
     assert f'lapse_customers{{what="scored"}} {good.customers.scored}\n' in measured
     assert len(hook.taken) == told_before + 1 and f"(exit code {failure.exit_code})" in texts(hook)[-1]
     assert f"The last good run stays: {OUT}/as_of={good.as_of}" in texts(hook)[-1]
