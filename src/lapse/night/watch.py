@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lapse import __version__
-from lapse.core.errors import LapseError, unusable
+from lapse.core.errors import LapseError, Locked, unusable
 from lapse.core.logging import stage_logger
 from lapse.core.settings import PARAMS
-from lapse.night.alerts import Alerts, watched
+from lapse.night.alerts import Alerts, hangs, watched
 from lapse.night.archive import Archive
 from lapse.night.manifest import FAILURE, Failure, Manifest
 from lapse.night.monitor import monitor
@@ -46,7 +46,8 @@ def score_night(
                 started_at=started.isoformat(timespec="seconds"),
                 finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )  # fmt: skip
-            if (root / PARAMS).exists():  # else nobody meant to score here
+            in_turn = isinstance(error, Locked) and not hangs(out)  # then the run that holds the lock says how it ended
+            if (root / PARAMS).exists() and not in_turn:  # else nobody meant to score here
                 with suppress(OSError):  # the disk may be what failed
                     failure.write(out / FAILURE)
                 _measure(out)

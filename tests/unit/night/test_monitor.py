@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from datetime import date, timedelta
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +21,7 @@ from lapse.cli import app
 from lapse.core.distribution import FeatureSpread
 from lapse.core.errors import LapseError
 from lapse.night import retrain
+from lapse.night.alerts import URLS
 from lapse.night.archive import Archive
 from lapse.night.manifest import Costs, Manifest
 from lapse.night.monitor import area_error, measured, monitor
@@ -26,6 +31,7 @@ from lapse.night.run import score_once
 from lapse.registry.mlflow_registry import mlflow_of
 from lapse.scoring.score import feature_rows
 from lapse.workspace import Workspace
+from tests.unit.night.conftest import Hook, texts
 from tests.unit.night.test_run import at_risk
 from tests.unit.scoring.test_freshness import set_params, shop
 from tests.unit.scoring.test_required_inputs import trained
@@ -148,15 +154,22 @@ def test_a_model_that_is_right_is_left_alone_for_years() -> None:
     assert alarmed < 6
 
 
-def test_to_train_anew_is_to_run_the_stages_and_ask_the_gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_to_train_anew_is_to_run_the_stages_and_ask_the_gate(
+    hook: Hook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(URLS, f"http://{hook.address}")
     asked: list[list[str]] = []
+    process = subprocess.Popen
 
-    class Failed:
-        returncode = 3
+    def failing(words: list[str], **options: Any) -> Any:
+        asked.append(words)
+        return process([sys.executable, "-c", "print('Running stage train'); raise SystemExit(3)"], **options)
 
-    monkeypatch.setattr(retrain.subprocess, "run", lambda words, **_: asked.append(words) or Failed())
-    with pytest.raises(LapseError, match=r"`dvc repro evaluate` failed \(exit code 3\)"):
-        retrain.train_anew(tmp_path)
+    monkeypatch.setattr(retrain.subprocess, "Popen", failing)
+    failed = CliRunner().invoke(app, ["retrain"])  # away from a terminal
+    [line], error = [json.loads(one) for one in failed.stdout.splitlines()], json.loads(failed.stderr)
     assert asked[0][1:] == ["-m", "dvc", "repro", "evaluate"]
-    failed = CliRunner().invoke(app, ["retrain"])
-    assert isinstance(failed.exception, LapseError)
+    assert (line["stage"], line["message"]) == ("retrain", "Running stage train")
+    assert failed.exit_code == error["exit_code"] == 1 and "`dvc repro evaluate` failed (exit code 3)" in error["message"]
+    assert "lapse retrain failed" in texts(hook)[0]
