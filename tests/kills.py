@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ class Killer:
         began = time.monotonic()
         assert self._ask("-", words) == "0", words
         self.spans.append(time.monotonic() - began)
+
+    def fails(self, *words: str) -> int:
+        """Run the command, which must fail, and return its exit code; below 0: the signal that ended it."""
+        code = int(self._ask("-", words))
+        assert code, words
+        return code
 
     def kill(self, *words: str) -> bool:
         """Kill the command somewhere between its start and its end; return whether it had not ended before."""
@@ -76,6 +83,29 @@ class Commands:
         return lambda out, day: score_once(Path(), Path(out), as_of=day)
 
     @staticmethod
+    def score_short_of() -> Any:
+        """As `score`, with so many bytes of memory more than now, in files of so many bytes, or so many days ago."""
+        import resource
+
+        from lapse.night.run import score_once
+        from lapse.workspace import Workspace
+
+        def short(out: str, day: str, what: str = "", much: str = "0") -> Any:
+            if what == "memory":
+                held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+                resource.setrlimit(resource.RLIMIT_AS, (held + int(much), held + int(much)))
+            if what == "files":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (int(much), int(much)))
+            if what == "clock":
+                real = Workspace.today
+                Workspace.today = lambda self: real(self) - timedelta(days=int(much))  # type: ignore[method-assign]
+            if what == "DuckDB":
+                os.environ["LAPSE_MEMORY_LIMIT"] = much
+            return score_once(Path(), Path(out), as_of=day)
+
+        return short
+
+    @staticmethod
     def publish() -> Any:
         from lapse.night.publish import publish_latest
 
@@ -112,8 +142,8 @@ def serve(command: str) -> None:
             try:
                 function(*words)
             except BaseException as error:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr)
-                os._exit(1)
+                print(f"{type(error).__name__}: {error}"[:400], file=sys.stderr)
+                os._exit(getattr(error, "exit_code", 1))
             os._exit(0)
         until = time.monotonic() + (600 if seconds == "-" else float(seconds))
         while not (done := os.waitpid(child, os.WNOHANG))[0]:
