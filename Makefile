@@ -14,7 +14,7 @@ unexport PYTHONPATH
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONHOME
 
-.PHONY: run test check test-long lint benchmark lock clean
+.PHONY: run test check test-long test-kills lint benchmark lock clean
 
 run: $(SETUP_DONE)
 	@echo "lapse: running the pipeline (dvc repro)"
@@ -38,6 +38,10 @@ check: $(SETUP_DONE) lint
 # Everything, on whole data sets and with many more examples: for a night.
 test-long: $(SPARK_DONE) lint
 	@PATH="$(CURDIR)/$(BIN):$$PATH" LAPSE_TESTS=long pytest --durations=25
+
+# The night killed at 200 random points of each of its commands.
+test-kills: $(SETUP_DONE)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" LAPSE_KILLS=$(or $(KILLS),200) pytest -s -k killed tests/unit/night tests/unit/registry
 
 lint: $(SETUP_DONE)
 	@echo "lapse: ruff, mypy"

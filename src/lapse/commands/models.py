@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from lapse.core.logging import stage_logger
 
 
 def promote(
@@ -30,8 +33,7 @@ def promote(
     evaluate = settings.evaluate
     gate = GateSettings(settings.churn.windows, settings.promote, evaluate.bootstrap_rounds, settings.train.seed)
     moved = move(Path(), evaluate.registered_model, version, gate, reason=reason, alarm_explained=explain_alarm, force=force)
-    for line in moved:
-        typer.echo(line)
+    _say(moved)
 
 
 def rollback(reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None) -> None:
@@ -39,8 +41,14 @@ def rollback(reason: Annotated[str | None, typer.Option(help="Why; recorded in t
     from lapse.core.settings import load_settings
     from lapse.registry.promotion import rollback as move
 
-    for line in move(Path(), load_settings().evaluate.registered_model, reason):
-        typer.echo(line)
+    _say(move(Path(), load_settings().evaluate.registered_model, reason))
+
+
+def _say(lines: Iterable[str]) -> None:
+    """Log lines that begin with the name of their command."""
+    for line in lines:
+        command, _, text = line.partition(": ")
+        stage_logger(command).info(text)
 
 
 def backtest(

@@ -84,22 +84,29 @@ def monitor(
 ) -> None:
     """Say whether the risks of past runs came true, and whether the model still ranks as it did when it was tested.
 
-    Reads the sources anew; a run counts once its outcome window lies whole in the log. Writes monitor.html and
-    monitor.json beside the runs.
+    Reads the sources anew; a run counts once its outcome window lies whole in the log. Before that it says how far the
+    features have moved from those that the model learned from. Writes monitor.html and monitor.json beside the runs, and
+    records the figures in MLflow.
     """
-    from lapse.night.monitor import print_summary
     from lapse.night.watch import monitor_night
 
     with reporting("monitor", log):
-        print_summary(monitor_night(Path(), out), out)
+        monitor_night(Path(), out).log(out)
 
 
-def retrain(reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None) -> None:
+def retrain(
+    reason: Annotated[str | None, typer.Option(help="Why; recorded in the history.")] = None,
+    out: Annotated[Path, typer.Option(help="The archive, which knows who was told of what.")] = NIGHTLY,
+    log: Log = "auto",
+) -> None:
     """Train and test anew on all that is known today, and make the model the champion if the gate lets it.
 
-    Runs `dvc repro evaluate`, then `lapse promote`. Exit code 5 when the gate refuses: the present champion stays.
+    Runs `dvc repro evaluate`, then `lapse promote`. Exit code 5 when the gate refuses: the present champion stays. Alerts go
+    out when it fails or is refused.
     """
+    from lapse.night.alerts import watched
     from lapse.night.retrain import train_anew
 
-    train_anew(Path())
-    promote(version=None, reason=reason or "lapse retrain", explain_alarm=None, force=False)
+    with reporting("retrain", log), watched(out, "retrain"):
+        train_anew(Path())
+        promote(version=None, reason=reason or "lapse retrain", explain_alarm=None, force=False)

@@ -1,4 +1,4 @@
-"""How risks are spread, and how far they have moved since.
+"""How risks and the values of features are spread, and how far they have moved since.
 
 The population stability index is sum((p - q) ln(p / q)) over ten bands that each held a tenth of the risks then (Siddiqi,
 Credit Risk Scorecards, 2006): below .1 nothing has moved to speak of, above .25 the population is another one.
@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 BANDS = 10
+LEAST = -1e300
+"""Below every value that is not null."""
 MODERATE, LARGE = 0.1, 0.25
 """A stability index from which a move is worth a sentence, and from which the population counts as another one."""
 
@@ -52,6 +54,52 @@ class RiskDistribution:
         from scipy.stats import chi2
 
         return float(chi2.ppf(0.999, max(len(self.shares) - 1, 1)) * (1 / self.size + 1 / size))
+
+
+@dataclass(frozen=True)
+class FeatureSpread:
+    """The values of a feature, null counting as a band of its own before all others."""
+
+    bands: RiskDistribution
+    median: float | None
+    """Of those that are not null; None where all are."""
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.float64]) -> FeatureSpread:
+        """Return the spread of values, NaN = null; the same whatever their order."""
+        known = rounded(values[~np.isnan(values)])
+        found = RiskDistribution.of(known).borders if len(known) else ()
+        shares = _shares(np.array([LEAST, *found]), _with_null_first(values))
+        median = float(np.quantile(known, 0.5, method="inverted_cdf")) if len(known) else None
+        return cls(RiskDistribution((LEAST, *found), tuple(map(float, shares)), len(values)), median)
+
+    @classmethod
+    def from_json(cls, spec: Mapping[str, Any]) -> FeatureSpread:
+        """Return the spread that `asdict` wrote."""
+        return cls(RiskDistribution.from_json(spec["bands"]), spec["median"])
+
+    @property
+    def missing(self) -> float:
+        """The share of nulls."""
+        return self.bands.shares[0]
+
+    def moved(self, now: npt.NDArray[np.float64]) -> tuple[float, float]:
+        """Return the stability index of other values, and the largest distance of the shares below a border.
+
+        The latter is the statistic of Kolmogorov and Smirnov as far as the borders show it: never more than the exact one.
+        """
+        values = _with_null_first(now)
+        shares = _shares(np.array(self.bands.borders), values)
+        return self.bands.stability_index(values), float(np.abs(np.cumsum(shares) - np.cumsum(self.bands.shares)).max())
+
+
+def rounded(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return values in about seven digits: the last bits differ from one kind of processor to the next."""
+    return values.astype("float32").astype("float64")
+
+
+def _with_null_first(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.where(np.isnan(values), -np.inf, rounded(values))
 
 
 def _shares(borders: npt.NDArray[np.float64], risks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -75,6 +75,14 @@ def held(folder: Path, name: str) -> Iterator[None]:
         lock.release()
 
 
+def held_since(folder: Path, name: str) -> datetime | None:
+    """Return since when another run has held a folder's outputs; None where none does, or it does not say."""
+    try:
+        return datetime.fromisoformat((folder / f".lapse-{name}.holder").read_text(encoding="utf-8").rpartition("since ")[2])
+    except (OSError, ValueError):
+        return None
+
+
 def _who(holder: Path) -> str:
     try:
         return f" ({holder.read_text(encoding='utf-8')[:200]})"

@@ -15,6 +15,7 @@ import pandas as pd
 
 import lapse
 from lapse.core.churn_meaning import ChurnMeaning
+from lapse.core.distribution import FeatureSpread
 from lapse.core.errors import ModelError
 from lapse.core.files import digest, write_text
 from lapse.core.tables.activity import ATTRIBUTE
@@ -33,7 +34,7 @@ OLD_FORMATS = (2, 3)
 """Still read, so that a champion outlives an upgrade: format 2 has no season, and both have other names (OLD_NAMES)."""
 OLD_NAMES = {"level": "calibration_intercept", "level_shifts": "calibration_intercepts"}
 DIGITS = 9  # of a risk: linear algebra differs in its last bits from one kind of processor to the next
-DESCRIPTION = "bundle.json"
+DESCRIPTION, PROFILE = "bundle.json", "feature_profile.json"
 _PLACES = {
     "comment": f"{FEEDBACK.name}.comment",
     **{name: f"subscriptions.{name}" for name in sorted(CONTRACT_COLUMNS)},
@@ -67,6 +68,8 @@ class Bundle:
     """The tables as they were when it was trained; None where an older lapse trained it and did not keep that."""
     meaning: ChurnMeaning | None = None
     """Whether its churn is a loss or a pause, counted on the whole log; None in bundles of older versions."""
+    feature_profile: Mapping[str, FeatureSpread] | None = None
+    """The values of each feature that it was fitted on; None where it was not kept."""
     version: str = ""
     """Content hash; empty until the bundle is written or read."""
 
@@ -179,6 +182,9 @@ class Bundle:
             texts[name] = text
             return name
 
+        scorer = scorer_to_json(self.scorer, store)
+        if self.feature_profile is not None:
+            texts[PROFILE] = json.dumps({name: asdict(one) for name, one in self.feature_profile.items()}) + "\n"
         description = {
             "format": FORMAT,
             "lapse": lapse.__version__,
@@ -188,7 +194,7 @@ class Bundle:
             "windows": asdict(self.windows),
             "kind": self.kind,
             "choice": self.choice,
-            "scorer": scorer_to_json(self.scorer, store),
+            "scorer": scorer,
             "files": sorted(texts),
             "calibrator": calibrator_to_json(self.calibrator),
             "season": self.season.to_json() if self.season else None,
@@ -231,6 +237,7 @@ class Bundle:
                 season=Season.from_json(spec["season"]) if spec.get("season") else None,
                 learned_from=_tables_from_json(spec.get("learned_from")),
                 meaning=ChurnMeaning.from_json(spec["meaning"]) if spec.get("meaning") else None,
+                feature_profile=_profile_in(folder) if PROFILE in spec["files"] else None,
                 version=content_hash(folder),
             )
         except (*_ODD, AttributeError, lgb.basic.LightGBMError) as error:
@@ -250,6 +257,11 @@ def _tables_to_json(tables: Mapping[str, TableProfile] | None) -> dict[str, Any]
 
 def _tables_from_json(spec: Mapping[str, Any] | None) -> dict[str, TableProfile] | None:
     return None if spec is None else {name: TableProfile.from_json(table) for name, table in spec.items()}
+
+
+def _profile_in(folder: Path) -> dict[str, FeatureSpread]:
+    spec = json.loads((folder / PROFILE).read_text(encoding="utf-8"))
+    return {name: FeatureSpread.from_json(one) for name, one in spec.items()}
 
 
 def _windows_of(spec: Mapping[str, Any]) -> ChurnWindows:

@@ -9,9 +9,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lapse.core.churn_meaning import ChurnMeaning
+from lapse.core.distribution import FeatureSpread
 from lapse.core.errors import DataError
 from lapse.core.files import intact, read_json
 from lapse.core.logging import stage_logger
@@ -61,8 +63,11 @@ def write_models(
     carried = carried or Carried()
     for folder, known in ((paths.evaluation_model, before), (paths.final_model, experiment.cutoffs)):
         fitted = fit_bundle(experiment, known)
-        choice = {**fitted.choice, "trials": trials}
-        replace(fitted, choice=choice, learned_from=carried.tables, meaning=carried.meaning).write(folder)
+        rows, choice = experiment.at(known), {**fitted.choice, "trials": trials}
+        seen = {name: FeatureSpread.of(rows[name].to_numpy("float64", na_value=np.nan)) for name in fitted.features}
+        replace(fitted, choice=choice, learned_from=carried.tables, meaning=carried.meaning, feature_profile=seen).write(
+            folder
+        )
     _write_backtest_models(experiment, paths.backtest_models, 1 if train.tuning_trials else origins)
     evaluation_model, final_model = Bundle.read(paths.evaluation_model), Bundle.read(paths.final_model)
     for model, bundle in (("evaluation model", evaluation_model), ("final model", final_model)):

@@ -13,20 +13,24 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from lapse.core.errors import LapseError, first_line, unusable
+from lapse.core.errors import LapseError, Locked, first_line, unusable
 from lapse.core.files import text_sha256, write_text
 from lapse.core.logging import printable, shown, stage_logger
+from lapse.core.process import held_since
+from lapse.night.archive import LOCK
 from lapse.night.channels import channels
 from lapse.night.manifest import Part
 
 LOG = stage_logger("alerts")
 URLS = "LAPSE_ALERT_URLS"
 STATE = "alerts.json"
+LONG_HOURS = 12
+"""Of a run that has held the archive for so long others say that it is in their way."""
 
 
 class Problem(Part):
@@ -119,6 +123,8 @@ def watched(out: Path, what: str, last_good: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, Locked) and not hangs(out):
+            raise  # whoever holds the lock does the work, and tells how it ends
         code = error.exit_code if isinstance(error, LapseError) else LapseError.exit_code
         # What lapse did not foresee may hold rows or a URL of somebody's: its text stays in the house.
         unforeseen = f"{type(error).__name__}, which lapse did not foresee. Its text is in the output of the run."
@@ -126,6 +132,12 @@ def watched(out: Path, what: str, last_good: str = "") -> Iterator[None]:
         alerts.problem(what, f"lapse {what} failed (exit code {code})", f"{said}\n\n{last_good}Where: {where}.".lstrip())
         raise
     alerts.solved(what, f"lapse {what} works again", f"Where: {where}.")
+
+
+def hangs(out: Path) -> bool:
+    """Return whether the run that holds an archive has held it longer than any night lasts."""
+    since = held_since(out, LOCK)
+    return since is not None and datetime.now(UTC) - since > timedelta(hours=LONG_HOURS)
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lapse.core.errors import LapseError, first_line
 from lapse.core.files import write_text
+from lapse.value.profit import CampaignCosts
 
 FAILURE = "failed.json"
 """In an archive: how its last run failed; gone when one succeeds."""
@@ -58,6 +60,26 @@ class RiskBands(Part):
 
     high: float
     medium: float
+
+
+class Costs(Part):
+    """What contacting a customer was taken to cost and do; see value/profit.py."""
+
+    contact_cost: float
+    incentive_cost: float
+    acceptance_rate: float
+    stayer_acceptance: float
+
+    @classmethod
+    def of(cls, costs: CampaignCosts) -> Costs | None:
+        """Return them as a manifest keeps them; None where the data have no amounts to set them by."""
+        found = {name: getattr(costs, name) for name in cls.model_fields}
+        return None if any(isnan(value) for value in found.values()) else cls(**found)
+
+    @property
+    def campaign(self) -> CampaignCosts:
+        """They as a campaign's."""
+        return CampaignCosts(**self.model_dump())
 
 
 class Counts(Part):
@@ -149,6 +171,8 @@ class Manifest(Document):
     """What churn means to it, by the names of ChurnWindows."""
     sources: dict[str, SourceRead]
     risk_bands: RiskBands
+    costs: Costs | None = None
+    """None where they are not known, and in manifests of an older lapse."""
     customers: Counts
     lists: dict[str, int]
     """How many customers are on each list."""

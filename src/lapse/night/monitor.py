@@ -19,22 +19,26 @@ import ibis.expr.types as ir
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import TypeAdapter
 
 from lapse.core.engine import Engine, open_duckdb
 from lapse.core.errors import LapseError
-from lapse.core.files import intact, write_text
-from lapse.core.html import rendered
+from lapse.core.files import write_text
 from lapse.core.logging import stage_logger
 from lapse.core.metrics import auroc, lift_at
 from lapse.core.process import temporary_folder
 from lapse.core.windows import ChurnWindows, Period
 from lapse.evaluation.level import measure_level
 from lapse.labels import churn_labels
+from lapse.model.bundle import Bundle
 from lapse.night.archive import LISTS, MANIFEST, Archive
-from lapse.night.manifest import Manifest, Part
+from lapse.night.manifest import Manifest
+from lapse.night.monitored import PAGE, RESULT, Monitored, MonitoredRun
+from lapse.night.moved import MovedFeature, moved_features
 from lapse.outreach.plans import AT_RISK
 from lapse.outreach.stage import read_made
+from lapse.registry.monitoring import record_monitoring
+from lapse.registry.promotion import scoring_model
+from lapse.scoring.score import feature_rows
 from lapse.snapshots import population
 from lapse.workspace import Workspace
 
@@ -43,73 +47,73 @@ MISTAKE = 0.05
 """The probability that any of all looks raises a false alarm."""
 FEWEST_OF_EACH = 20
 """With fewer who left, or stayed, nothing is said of the ranking."""
-RESULT, PAGE = "monitor.json", "monitor.html"
 
 
-class MonitoredRun(Part):
-    """One past run with what came of it."""
+def monitor(root: Path, out: Path) -> Monitored:
+    """Join the archive `out` with what the sources say today; write monitor.json and monitor.html, record it in MLflow.
 
-    as_of: str
-    model: str
-    customers: int
-    """Scored then, and still known as customers of that day."""
-    unknown: int
-    """Scored then, and by today's delivery no customers on that day: corrected, deleted or joined since."""
-    predicted: float
-    came: float
-    level: float | None
-    """Log-odds by which the risks were too low; None where nobody, or everybody, left."""
-    auroc: float | None
-    lift_at_10pct: float | None
-    listed: int
-    listed_churned: int
-    look: int | None
-    """Which look this was; None where its outcome window overlaps the one looked at before."""
-    alarms: list[str]
-
-    def __str__(self) -> str:
-        """Return the run in a sentence."""
-        ranks = "" if self.auroc is None else f"; AUROC {self.auroc:.3f}, lift in the top tenth {self.lift_at_10pct:.2f}"
-        return (f"{self.as_of}: {self.customers:,} customers, {self.predicted:.1%} predicted, {self.came:.1%} came{ranks}; "
-                f"of {self.listed:,} on the list {self.listed_churned:,} churned")  # fmt: skip
-
-
-RUNS = TypeAdapter(list[MonitoredRun])
-
-
-def monitor(root: Path, out: Path) -> list[MonitoredRun]:
-    """Join the archive `out` with what the sources say today; write monitor.json and monitor.html, return the runs.
-
-    LapseError where there is no archive, or no run whose outcome is known yet.
+    LapseError where there is no archive. MLflow that cannot be written to is said: the next look records all of it.
     """
     archive = Archive(out)
     if not archive.days():
         raise LapseError(f"monitor: {out} holds no scored day. Run `lapse score` first, or name the archive: --out.")
+    earlier = Monitored.of(out)
     with temporary_folder("monitor") as work:
         night = Workspace(root, data=work)
+        model = scoring_model(root, night.settings.evaluate.registered_model, None, work)
         with open_duckdb() as reader:
             night.validate_sources(reader)
         with night.engine() as engine:
             night.roll_up(engine)
-            runs = _earlier(out, archive)
-            runs += _followed(engine, night.activity_tables(engine), archive, night, runs)
-    if not runs:
-        first, last = archive.days()[0], night.period.last_complete_day
-        decided = night.windows.decided_on(first)
-        raise LapseError(f"monitor: of no run is the outcome known yet: that of {first} is decided on {decided}, and the "
-                         f"complete days of the log end on {last}. Come back then.")  # fmt: skip
-    write_text(out / RESULT, RUNS.dump_json(runs, indent=2).decode() + "\n")
-    write_text(out / PAGE, rendered(PAGE_TEMPLATE, runs=runs, verdict=verdict(runs), alarms=bool(alarms_of(runs))))
-    return runs
+            activity, last = night.activity_tables(engine), night.period.last_complete_day
+            runs = [run for run in earlier.runs if run.as_of < str(archive.days()[0])] if earlier else []
+            runs += _followed(engine, activity, archive, night, runs)
+            features, why = _moved(engine, activity, archive.days()[-1], night, model.bundle)
+    newest = Manifest.read(archive.run_of(archive.days()[-1]) / MANIFEST)
+    open_days = (night.windows.decided_on(day) for day in archive.days() if not night.windows.is_mature(day, last))
+    told = Monitored(
+        as_of=newest.as_of, model=model.bundle.version, runs=runs, next_known=next(map(str, open_days), None),
+        risks=newest.drift, features=features, not_compared=why,
+    )  # fmt: skip
+    told.write(out / RESULT)
+    write_text(out / PAGE, told.page())
+    _record(root, night.settings.evaluate.experiment, told, out / PAGE)
+    return told
 
 
-def _earlier(out: Path, archive: Archive) -> list[MonitoredRun]:
-    """Return what was found of runs that are older than all of the archive."""
-    if not (out / RESULT).exists():
-        return []
-    with intact(out / RESULT, "remove it, and run `lapse monitor`"):
-        found = RUNS.validate_json((out / RESULT).read_bytes())
-    return [run for run in found if run.as_of < str(archive.days()[0])]
+def _moved(
+    engine: Engine, activity: Mapping[str, ir.Table], day: date, night: Workspace, bundle: Bundle
+) -> tuple[list[MovedFeature], str | None]:
+    """Return how far the features of a day have moved from those that a model was fitted on, or why that is not known."""
+    if bundle.feature_profile is None:
+        return (
+            [],
+            "The model was trained by an older lapse, which did not keep its features' values. Train again: `dvc repro`.",
+        )
+    try:
+        with_own = night.with_own_features(bundle)
+        rows = feature_rows(engine, activity, day, with_own, night.profile)
+    except LapseError as error:
+        return [], str(error)
+    return moved_features(bundle.feature_profile, rows, with_own.inputs), None
+
+
+def _record(root: Path, experiment: str, told: Monitored, page: Path) -> None:
+    """Record the present model's days in MLflow, what has moved among them."""
+    left_out = {"as_of", "model", "look", "alarms"}
+    days = {
+        date.fromisoformat(run.as_of): {**run.model_dump(exclude=left_out), "alarms": len(run.alarms)}
+        for run in told.runs if run.model == told.model
+    }  # fmt: skip
+    today = date.fromisoformat(told.as_of)
+    days[today] = days.get(today, {}) | {
+        "psi": {one.feature: one.psi for one in told.features}, "ks": {one.feature: one.ks for one in told.features},
+        "risk_psi": {one.against: one.psi for one in told.risks},
+    }  # fmt: skip
+    try:
+        record_monitoring(root, f"{experiment}-monitoring", told.model, days, said=told.verdict, page=page)
+    except (LapseError, OSError) as error:
+        LOG.warning(f"WARNING not recorded in MLflow; the next look records all of it. {error}")
 
 
 def _followed(
@@ -117,8 +121,7 @@ def _followed(
 ) -> Iterator[MonitoredRun]:
     """Yield the runs of the archive whose outcome is known, the oldest first; `before`: those older than all of it."""
     last, most = night.period.last_complete_day, night.settings.promote.max_level
-    looked = [run for run in before if run.look is not None]
-    looked_at, looks = (date.fromisoformat(looked[-1].as_of), looked[-1].look or 0) if looked else (None, 0)
+    looked = {run.model: (date.fromisoformat(run.as_of), run.look) for run in before if run.look is not None}
     for day in archive.days():
         manifest = Manifest.read(archive.run_of(day) / MANIFEST)
         windows = ChurnWindows(**manifest.windows)
@@ -129,10 +132,11 @@ def _followed(
         if not scores["customer_id"].isin(came.index).any():
             LOG.warning(f"WARNING {day}: none of the {len(scores):,} customers of that day is known to the sources any more")
             continue
+        looked_at, looks = looked.get(manifest.model.version, (None, 0))
         apart = looked_at is None or (day - looked_at).days >= windows.lead_days + windows.horizon_days
         if apart:
-            looked_at, looks = day, looks + 1
-        yield measured(manifest, scores, listed, came, look=looks if apart else None, max_level=most)
+            looked[manifest.model.version] = (day, looks + 1)
+        yield measured(manifest, scores, listed, came, look=looks + 1 if apart else None, max_level=most)
 
 
 def outcomes(
@@ -160,6 +164,8 @@ def measured(
     still_known = listed.loc[listed["customer_id"].isin(came.index), "customer_id"]
     level = measure_level(list(known.index), churned, risk)
     area = auroc(churned, risk)
+    spread = None if area is None else 1.96 * area_error(area, int(churned.sum()), int((1 - churned).sum()))
+    profit, expected, reach = _profit(manifest, scores, came, still_known)
     alarms = []
     if look is not None:
         chance = MISTAKE * 6 / (pi * look) ** 2
@@ -171,10 +177,29 @@ def measured(
     return MonitoredRun(
         as_of=manifest.as_of, model=manifest.model.version, customers=len(known), unknown=len(scores) - len(known),
         predicted=round(float(risk.mean()), 6), came=round(float(churned.mean()), 6),
-        level=round(level.by, 6) if level else None, auroc=None if area is None else round(area, 6),
+        level=round(level.by, 6) if level else None, level_interval=_around(*level.interval()) if level else None,
+        auroc=_rounded(area), auroc_interval=_around(area - spread, min(area + spread, 1.0)) if area and spread else None,
         lift_at_10pct=_rounded(lift_at(churned, risk, 0.1)), listed=len(still_known),
-        listed_churned=int(came.loc[still_known].sum()), look=look, alarms=alarms,
+        listed_churned=int(came.loc[still_known].sum()), profit=_rounded(profit), profit_expected=_rounded(expected),
+        profit_interval=None if profit is None else _around(profit - reach, profit + reach), look=look, alarms=alarms,
     )  # fmt: skip
+
+
+def _profit(
+    manifest: Manifest, scores: pd.DataFrame, came: pd.Series, listed: pd.Series
+) -> tuple[float | None, float | None, float]:
+    """Return what contacting a list earned by who churned, what was expected, and half the 95% interval of the former.
+
+    The interval is that of a resample of all customers, of whom the list holds whom it holds.
+    """
+    rows = scores.set_index("customer_id").loc[listed]
+    if manifest.costs is None or rows["expected_margin"].isna().any():
+        return None, None, 0.0
+    earned = manifest.costs.campaign.expected_profit(
+        came.loc[listed].to_numpy("float64"), rows["expected_margin"].to_numpy("float64")
+    )
+    variance = float((earned**2).sum() - earned.sum() ** 2 / len(scores))
+    return float(earned.sum()), float(rows["expected_profit"].sum()), 1.96 * sqrt(max(variance, 0.0))
 
 
 def _ranks_worse(churned: npt.NDArray[np.int64], area: float | None, tested: float | None, chance: float) -> str | None:
@@ -199,54 +224,9 @@ def area_error(area: float, left: int, stayed: int) -> float:
     return sqrt(spread / (left * stayed))
 
 
-def alarms_of(runs: Sequence[MonitoredRun]) -> list[str]:
-    """Return the alarms of the newest run that was looked at: what is true of the model now."""
-    looked_at = [run for run in runs if run.look is not None]
-    return looked_at[-1].alarms if looked_at else []
-
-
-def verdict(runs: Sequence[MonitoredRun]) -> str:
-    """Return whether the model can still be believed, and what to do."""
-    looks = sum(run.look is not None for run in runs)
-    if found := alarms_of(runs):
-        return f"The model has aged: {'; '.join(found)}. Train it anew, and let the gate decide: `lapse retrain`."
-    return (f"No alarm: {'the one run' if looks == 1 else f'the {looks} runs'} whose outcomes are known and do not overlap "
-            "came out as the model said, as far as chance can tell.")  # fmt: skip
-
-
-def print_summary(runs: Sequence[MonitoredRun], out: Path) -> None:
-    """Log every run and the verdict."""
-    for run in runs:
-        LOG.info(f"{run}{''.join(f'. ALARM: {alarm}' for alarm in run.alarms)}")
-    (LOG.warning if alarms_of(runs) else LOG.info)(verdict(runs))
-    LOG.info(f"the same as a page: {out / PAGE}; for programs: {out / RESULT}")
-
-
 def _rounded(number: Any) -> float | None:
     return None if number is None else round(float(number), 6)
 
 
-PAGE_TEMPLATE = """{% extends "frame" %}
-{% block title %}Did the risks come true?{% endblock %}
-{% block body %}
-<h1>Did the risks come true?</h1>
-<p class="verdict {{ 'stop' if alarms else '' }}">{{ verdict }}</p>
-<h2>Every scored day whose outcome is known</h2>
-<p class="soft">AUROC: the chance that of two customers the one who churned had the higher risk; .5 is chance. Only days a
-whole outcome window apart are looked at for alarms.</p>
-<div class="wide"><table>
-<thead><tr><th>day</th><th>customers</th><th>predicted</th><th>came</th><th>AUROC</th><th>lift, top tenth</th>
-<th>on the list</th><th>of them churned</th><th>look</th><th class="text">alarm</th></tr></thead>
-<tbody>
-{% for run in runs|reverse %}
-<tr class="{{ '' if run.look else 'poor' }}"><td>{{ run.as_of }}</td><td>{{ "{:,}".format(run.customers) }}</td>
-<td>{{ "{:.1%}".format(run.predicted) }}</td><td>{{ "{:.1%}".format(run.came) }}</td>
-<td>{{ "–" if run.auroc is none else "{:.3f}".format(run.auroc) }}</td>
-<td>{{ "–" if run.lift_at_10pct is none else "{:.2f}".format(run.lift_at_10pct) }}</td>
-<td>{{ "{:,}".format(run.listed) }}</td><td>{{ "{:,}".format(run.listed_churned) }}</td><td>{{ run.look or "" }}</td>
-<td class="text">{{ run.alarms|join("; ") }}</td></tr>
-{% endfor %}
-</tbody>
-</table></div>
-{% endblock %}
-"""
+def _around(low: float, high: float) -> tuple[float, float]:
+    return round(low, 6), round(high, 6)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lapse.core.files import read_json, write_text
+from lapse.core.files import write_text
 from lapse.night.archive import MANIFEST, Archive
 from lapse.night.manifest import Failure, Manifest
-from lapse.night.monitor import RESULT
+from lapse.night.monitored import Monitored
 
 FILE = "lapse.prom"
 Sample = tuple[Mapping[str, str], float]
@@ -17,7 +17,12 @@ Sample = tuple[Mapping[str, str], float]
 
 def write_metrics(out: Path) -> None:
     """Write lapse.prom of an archive: its newest run, the failure since then, and the monitor's alarms."""
-    write_text(out / FILE, "".join(_lines(out)))
+    write_text(out / FILE, metrics_text(out))
+
+
+def metrics_text(out: Path) -> str:
+    """Return the same as Prometheus reads it: what lapse.prom holds, and what the page answers at /metrics."""
+    return "".join(_lines(out))
 
 
 def _lines(out: Path) -> Iterator[str]:
@@ -53,11 +58,11 @@ def metrics(out: Path) -> dict[str, tuple[str, list[Sample]]]:
             "step_seconds": ("Wall time of each step.", [({"step": step.name}, step.seconds) for step in told.steps]),
             "step_cpu_seconds": ("CPU time of each step.", [({"step": step.name}, step.cpu_seconds) for step in told.steps]),
         }  # fmt: skip
-    if (out / RESULT).exists():
-        looks = [look for look in read_json(out / RESULT, "`lapse monitor`") if look["look"] is not None]
-        found["monitor_alarms"] = (
-            "Alarms of lapse monitor's newest look at the model.", [({}, len(looks[-1]["alarms"]) if looks else 0)]
-        )  # fmt: skip
+    looked = Monitored.of(out)
+    if looked is not None:
+        found["monitor_alarms"] = ("Alarms of lapse monitor's newest look at the model.", [({}, len(looked.alarms))])
+        moved: list[Sample] = [({"feature": one.feature}, one.psi) for one in looked.most_moved]
+        found["feature_psi"] = ("Stability index of the features that moved most.", moved)
     return found
 
 

@@ -28,7 +28,7 @@ from lapse.history.staleness import compare_tables
 from lapse.history.validation.counts import Count
 from lapse.night.archive import DAY, LEAVING, LISTS, MANIFEST, SCORES, Archive
 from lapse.night.guards import drift_of, tested_auroc
-from lapse.night.manifest import Changes, Counts, Manifest, Model, RiskBands, SourceRead
+from lapse.night.manifest import Changes, Costs, Counts, Manifest, Model, RiskBands, SourceRead
 from lapse.night.steps import Steps
 from lapse.outreach.changes import NEW, STILL, ListChanges
 from lapse.outreach.export import write_csv
@@ -126,6 +126,7 @@ def score_once(
             windows=asdict(fitted.bundle.windows),
             sources=_sources_read(night.sources, before, counts),
             risk_bands=RiskBands(high=fitted.bands.high, medium=fitted.bands.medium),
+            costs=Costs.of(fitted.campaign_costs),
             customers=Counts(
                 scored=len(scores), at_risk=tally.at_risk, listed=tally.listed, leaving=len(leaving),
                 kept_off=tally.kept_off, consent_note=tally.consent_note,

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lapse import __version__
-from lapse.core.errors import LapseError, unusable
+from lapse.core.errors import LapseError, Locked, unusable
 from lapse.core.logging import stage_logger
 from lapse.core.settings import PARAMS
-from lapse.night.alerts import Alerts, watched
+from lapse.night.alerts import Alerts, hangs, watched
 from lapse.night.archive import Archive
 from lapse.night.manifest import FAILURE, Failure, Manifest
-from lapse.night.monitor import PAGE, MonitoredRun, alarms_of, monitor, verdict
+from lapse.night.monitor import monitor
+from lapse.night.monitored import PAGE, Monitored
 from lapse.night.prometheus import write_metrics
 from lapse.night.run import score_once
 from lapse.night.steps import Steps
@@ -45,7 +46,8 @@ def score_night(
                 started_at=started.isoformat(timespec="seconds"),
                 finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )  # fmt: skip
-            if (root / PARAMS).exists():  # else nobody meant to score here
+            in_turn = isinstance(error, Locked) and not hangs(out)  # then the run that holds the lock says how it ended
+            if (root / PARAMS).exists() and not in_turn:  # else nobody meant to score here
                 with suppress(OSError):  # the disk may be what failed
                     failure.write(out / FAILURE)
                 _measure(out)
@@ -60,16 +62,17 @@ def score_night(
     return told
 
 
-def monitor_night(root: Path, out: Path) -> list[MonitoredRun]:
-    """As `monitor`; alerts go out when its newest look raises an alarm, and when a later one does not."""
-    runs = monitor(root, out)
+def monitor_night(root: Path, out: Path) -> Monitored:
+    """As `monitor`; alerts go out when its newest look raises an alarm, when a later one does not, and when it fails."""
+    with watched(out, "monitor"):
+        told = monitor(root, out)
     _measure(out)
     alerts = Alerts.of(out)
-    if alarms_of(runs):
-        alerts.problem("monitor", "lapse monitor: the model has aged", f"{verdict(runs)}\nAll of it: {out / PAGE}.")
+    if told.alarms:
+        alerts.problem("model", "lapse monitor: the model has aged", f"{told.verdict}\nAll of it: {out / PAGE}.")
     else:
-        alerts.solved("monitor", "lapse monitor: no alarm any more", verdict(runs))
-    return runs
+        alerts.solved("model", "lapse monitor: no alarm any more", told.verdict)
+    return told
 
 
 def _measure(out: Path) -> None:

@@ -79,8 +79,8 @@ def record_training(
     customer is logged.
     """
     final_model = Bundle.read(models / "lapse")
-    with _mlflow(root) as mlflow:
-        _open_experiment(mlflow, tracking_uri(root), experiment)
+    with mlflow_of(root) as mlflow:
+        open_experiment(mlflow, tracking_uri(root), experiment)
         with mlflow.start_run(run_name=f"{registered_model} {metrics['test_cutoff']}") as run:
             text = description(metrics)
             mlflow.set_tags({**_tags(root, metrics), "model_version": final_model.version, "mlflow.note.content": text})
@@ -132,7 +132,7 @@ class Registry:
 
     def champion(self) -> tuple[int | None, str | None]:
         """Return the version that the alias points to and the chain hash of the last promotion, None where there is none."""
-        with _mlflow(self.root) as mlflow:
+        with mlflow_of(self.root) as mlflow:
             try:
                 found = mlflow.MlflowClient().get_registered_model(self.model)
             except mlflow.exceptions.MlflowException as error:
@@ -144,7 +144,7 @@ class Registry:
 
     def number_of(self, model_version: str) -> int:
         """Return the newest version with a bundle of this content hash; ModelError when there is none."""
-        with _mlflow(self.root) as mlflow:
+        with mlflow_of(self.root) as mlflow:
             rows = mlflow.MlflowClient().search_model_versions(f"name = '{self.model}'")
             numbers = [int(row.version) for row in rows if row.tags.get("model_version") == model_version]
         if not numbers:
@@ -158,7 +158,7 @@ class Registry:
         ModelError, too, where its files are not those that its tags name, or not those of the model version `recorded`
         in the history. Nothing else looks into a file before.
         """
-        with _mlflow(self.root) as mlflow, temporary_folder("registry") as temporary:
+        with mlflow_of(self.root) as mlflow, temporary_folder("registry") as temporary:
             try:
                 uri = f"models:/{self.model}/{number}"
                 tags = mlflow.MlflowClient().get_model_version(self.model, str(number)).tags
@@ -198,12 +198,12 @@ class Registry:
 
     def move_champion(self, number: int) -> None:
         """Point the alias to a version. Only promotion.py calls this, after it wrote why."""
-        with _mlflow(self.root) as mlflow:
+        with mlflow_of(self.root) as mlflow:
             mlflow.MlflowClient().set_registered_model_alias(self.model, CHAMPION, str(number))
 
     def chain_hash(self, hash_of_line: str) -> None:
         """Remember the hash of the newest record of the history."""
-        with _mlflow(self.root) as mlflow:
+        with mlflow_of(self.root) as mlflow:
             mlflow.MlflowClient().set_registered_model_tag(self.model, CHAIN_HASH, hash_of_line)
 
 
@@ -221,7 +221,7 @@ def _database_fault(root: Path, cause: str) -> ModelError:
 
 
 @contextmanager
-def _mlflow(root: Path) -> Iterator[Any]:
+def mlflow_of(root: Path) -> Iterator[Any]:
     """Yield MLflow, quiet and pointed at the project's runs; its errors become ModelError."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -258,7 +258,8 @@ def _mlflow(root: Path) -> Iterator[Any]:
                 os.environ.pop(TRACKING_URI, None)
 
 
-def _open_experiment(mlflow: Any, uri: str, experiment: str) -> None:
+def open_experiment(mlflow: Any, uri: str, experiment: str) -> None:
+    """Make an experiment the one that runs are recorded in; its files lie beside a database of the workspace."""
     if mlflow.get_experiment_by_name(experiment) is None:
         home = uri.removeprefix("sqlite:///")
         place = (Path(home).parent / "mlartifacts" / experiment).as_uri() if home != uri else None

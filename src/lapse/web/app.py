@@ -22,6 +22,7 @@ from lapse.web.access import COOKIE, HEADERS, SESSION_SECONDS, is_same_origin
 from lapse.web.answers import HERE, page, refused, suffix_of
 from lapse.web.list_pages import ListPages
 from lapse.web.other_pages import OtherPages
+from lapse.web.probes import HEALTH, METRICS, READY, Probes
 from lapse.web.site import Changed, NotAllowed, Site
 from lapse.web.view import NotFound
 
@@ -71,6 +72,9 @@ def create_app(site: Site) -> FastAPI:
     app.add_api_route("/reports/{name}", others.report, methods=["GET"])
     for path, handler in (("/model", others.model), ("/retention", others.retention), ("/exports", others.exports)):
         _add(app, path, handler)
+    probes = Probes(site)
+    for path, probe in ((HEALTH, probes.health), (READY, probes.ready), (METRICS, probes.metrics)):
+        app.add_api_route(path, probe, methods=["GET"])
     _add_login(app, site)
 
     @app.middleware("http")
@@ -126,7 +130,9 @@ def _add_login(app: FastAPI, site: Site) -> None:
 async def _guarded(site: Site, request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
     """Answer a request of somebody who may ask; whatever goes wrong is a page, and no customer's data are in the log."""
     try:
-        return _turned_away(site, request) or await call(request)
+        # Whoever keeps the page running asks by its number, without a token, and gets one word.
+        is_probe = request.scope["path"] in (HEALTH, READY)
+        return (None if is_probe else _turned_away(site, request)) or await call(request)
     except LapseError as error:
         status, title = REFUSALS.get(type(error), (503, "There is nothing to show yet"))
         return refused(request, status, title, str(error), again=_referer(request), is_empty=status == 503)

@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from lapse.core.files import intact, read_json
 from lapse.evaluation.wording import NOT_FOR, grade_rows, headline
+from lapse.night.monitored import PAGE, Monitored
 from lapse.outreach.about import came_true
 from lapse.outreach.verdict import Verdict
 from lapse.web.answers import as_csv, as_json, page, suffix_of
@@ -81,13 +82,22 @@ class OtherPages:
                     "aspects": grade_rows(metrics["grade"]), "version": metrics["final_model"]["version"],
                     "scored_by": next(iter(now.view.lists.values())).head.model_version,
                 }  # fmt: skip
+        archive = self.site.shelf.archive
+        since = None if archive is None else Monitored.of(archive.folder)
         if suffix_of(request) == "json":
-            return as_json(told)
+            return as_json(None if told is None else {**told, "since": since.model_dump() if since else None})
         if suffix_of(request) == "csv":
             rows = [] if told is None else [{"aspect": one, "found": found, "at_most": letter}
                                             for one, found, letter, _ in told["aspects"]]  # fmt: skip
             return as_csv(rows, "model")
-        return page(request, "model.html", model=told, reports=self._reports("report.html", "usability.html"), **frame(now))
+        return page(
+            request,
+            "model.html",
+            model=told,
+            since=since,
+            reports=self._reports("report.html", "usability.html"),
+            **frame(now),
+        )
 
     def retention(self, request: Request) -> Response:
         """Show who stays, month by month."""
@@ -120,7 +130,9 @@ class OtherPages:
         """Show a report that a stage wrote, as it is."""
         name = request.path_params["name"]
         path = self.site.shelf.current().view.workspace.paths.reports / name
-        if name not in REPORTS or not path.is_file():
+        if name == PAGE and self.site.shelf.archive is not None:
+            path = self.site.shelf.archive.folder / PAGE
+        if name not in (*REPORTS, PAGE) or not path.is_file():
             raise NotFound(f"There is no report {name!r}, or no stage has written it yet.")
         return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 

@@ -30,7 +30,7 @@ from lapse.night import watch
 from lapse.night.alerts import STATE, URLS, Alerts, watched
 from lapse.night.archive import Archive
 from lapse.night.channels import Channel
-from lapse.night.monitor import MonitoredRun
+from lapse.night.monitored import Monitored, MonitoredRun
 from tests.unit.night.conftest import Hook, texts
 
 
@@ -193,10 +193,12 @@ def test_a_wrong_folder_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_monitors_alarm_is_told_and_so_is_its_end(hook: Hook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(URLS, f"http://{hook.address}")
     run = MonitoredRun(as_of="2024-03-01", model="m", customers=9, unknown=0, predicted=0.1, came=0.5, level=None, auroc=None,
-                       lift_at_10pct=None, listed=1, listed_churned=1, look=1, alarms=["the level is off"])  # fmt: skip
+                       lift_at_10pct=None, listed=1, listed_churned=1, look=1, alarms=["the level is off"], level_interval=None,
+                       auroc_interval=None, profit=None, profit_expected=None, profit_interval=None)  # fmt: skip
     for alarms in (["the level is off"], ["the level is off"], []):
-        followed = run.model_copy(update={"alarms": alarms})
-        monkeypatch.setattr(watch, "monitor", lambda root, out, found=followed: [found])
+        followed = Monitored(as_of="2024-05-01", model="m", runs=[run.model_copy(update={"alarms": alarms})], next_known=None,
+                             risks=[], features=[], not_compared=None)  # fmt: skip
+        monkeypatch.setattr(watch, "monitor", lambda root, out, found=followed: found)
         watch.monitor_night(tmp_path, Archive(tmp_path).folder)
     aged, well = texts(hook)
     assert "The model has aged: the level is off" in aged and well.startswith("*lapse monitor: no alarm any more*")

@@ -25,6 +25,10 @@ from lapse.night.prometheus import FILE
 from lapse.night.publish import publish_latest
 from lapse.night.run import score_once
 from lapse.pages import manifest_schema
+from lapse.web.access import Access
+from lapse.web.probes import Probes
+from lapse.web.shelf import Shelf
+from lapse.web.site import Site
 from lapse.workspace import Workspace
 from tests.unit.night.conftest import Hook, texts
 from tests.unit.scoring.test_freshness import set_params, shop
@@ -184,9 +188,19 @@ def test_a_night_that_fails_is_written_down_told_and_measured(
     assert (OUT / "latest/manifest.json").read_bytes() == manifest, "the last good one stands beside it"
     measured = (OUT / FILE).read_text()
     assert f"lapse_last_exit_code {failure.exit_code}\n" in measured
+    page = Probes(Site(Path(), Shelf(Path(), OUT), Access.for_host("127.0.0.1", [], {})))
+    assert bytes(page.metrics().body).decode() == measured, "`lapse serve` answers the same"
     assert f'lapse_customers{{what="scored"}} {good.customers.scored}\n' in measured
     assert len(hook.taken) == told_before + 1 and f"(exit code {failure.exit_code})" in texts(hook)[-1]
     assert f"The last good run stays: {OUT}/as_of={good.as_of}" in texts(hook)[-1]
     delivered.write_bytes(whole)
+    # A second run at the same time is no failure of the first: nobody is told, and what went wrong before stays on record.
+    with held(OUT, "score"):
+        second = CliRunner().invoke(app, ["score", "--out", str(OUT)])
+        assert second.exit_code == 8 and Failure.of(OUT) == failure and len(hook.taken) == told_before + 1
+        holder = OUT / ".lapse-score.holder"
+        holder.write_text("process 1 on elsewhere, since 2024-01-01T00:00:00+00:00")
+        assert CliRunner().invoke(app, ["score", "--out", str(OUT)]).exit_code == 8
+        assert "(exit code 8)" in texts(hook)[-1], "one that hangs for a day is told of"
     watch.score_night(Path(), OUT)
     assert not (OUT / FAILURE).exists() and any("lapse score works again" in text for text in texts(hook))

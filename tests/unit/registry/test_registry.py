@@ -33,7 +33,9 @@ from lapse.registry.gate import GateSettings
 from lapse.registry.mlflow_registry import Registry, record_training, tracking_uri
 from lapse.registry.moved import follow_the_workspace
 from lapse.registry.promotion import promote, rollback, scoring_model
+from lapse.registry.promotion_history import PROMOTIONS, champions, read_history
 from tests.conftest import ROOT
+from tests.kills import KILLS, killer
 from tests.unit.registry.test_gate import LAST_DAY, TEST, WINDOWS
 
 INPUTS = Inputs((30, 90), frozenset({"amount"}))
@@ -253,13 +255,13 @@ def test_a_damaged_database_is_one_message(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_read_only_database_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may run as a user who can write everywhere, so what SQLite then says is raised here."""
-    from lapse.registry.mlflow_registry import _mlflow
+    from lapse.registry.mlflow_registry import mlflow_of
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     said = "(sqlite3.OperationalError) attempt to write a readonly database\n[SQL: INSERT …]"
     with (
         pytest.raises(ModelError, match=r"cannot be used: .*readonly database\. It may not be written"),
-        _mlflow(tmp_path) as mlflow,
+        mlflow_of(tmp_path) as mlflow,
     ):
         raise mlflow.exceptions.MlflowException(said)
 
@@ -278,3 +280,25 @@ def test_a_workspace_that_was_copied_or_moved_reads_its_own_champion(
     shutil.rmtree(there)
     assert Registry(moved, "lapse").fetch(3).number == 3
     assert not follow_the_workspace(moved) and not follow_the_workspace(recorded)
+
+
+def test_a_killed_promotion_is_none_or_is_finished(recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`lapse promote` of two versions in turn, killed anywhere: the history is whole, and the next one goes through."""
+    root = tmp_path / "copy"
+    shutil.copytree(recorded, root)
+    monkeypatch.chdir(root)
+    with killer("promote") as victim:
+        for number in ("3", "1", "3"):
+            victim.run(number)
+        del victim.spans[0]  # MLflow starts
+        for kill in range(KILLS or 3):
+            wanted = "1" if kill % 2 else "3"
+            before = len(read_history(root / PROMOTIONS))
+            victim.kill(wanted)
+            assert len(read_history(root / PROMOTIONS)) in (before, before + 1)
+            scoring = scoring_model(root, "lapse", None, tmp_path)
+            assert scoring.origin["registered_version"] in (1, 3), "somebody can always score"
+            victim.run(wanted)
+            stack = champions(read_history(root / PROMOTIONS))
+            assert stack[-1] == int(wanted) == Registry(root, "lapse").champion()[0]
+        assert victim.killed or not KILLS

@@ -51,11 +51,12 @@ def test_a_file_of_tokens_that_others_may_read_or_that_is_damaged_is_refused(
 
 def test_a_stranger_sees_the_login_alone(guarded: tuple[Served, dict[str, str]]) -> None:
     page, _ = guarded
-    for path in ("/", "/lists/at_risk", "/openapi.json/", "/exports", "/customers/c0000001"):
+    for path in ("/", "/lists/at_risk", "/openapi.json/", "/exports", "/customers/c0000001", "/metrics"):
         answer = page.ask(path)
         assert (answer.status, answer.headers.get("location")) == (303, "/login") and "c000" not in answer.text, path
     assert page.ask("/lists/at_risk.json").status == 401
     assert page.ask("/lists/at_risk", Authorization="Bearer wrong").status == 401
+    assert page.ask("/metrics", Authorization="Bearer wrong").status == 401 and page.ask("/healthz").status == 200
     assert "Your token" in page.ask("/login").text
 
 

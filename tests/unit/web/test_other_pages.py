@@ -14,6 +14,8 @@ import pytest
 
 from lapse.core.files import read_json
 from lapse.core.tables.activity import EVENT_DAYS, PURCHASE_DAYS
+from lapse.night.monitored import Monitored, MonitoredRun
+from lapse.night.moved import MovedFeature
 from lapse.outreach.stage import CUSTOMERS, DECISIONS
 from tests.conftest import ROOT
 from tests.unit.web.conftest import LISTED, PAGE, TODAY, Served, serving, workspace
@@ -79,6 +81,36 @@ def test_the_model_is_told_in_words_and_where_another_scored_that_is_said(full: 
     text = full.ask("/model").text
     assert f"Grade {metrics['grade']['grade']}" in text and "these lists were scored by made up" in text
     assert "AUROC" not in text and full.ask("/model.json").json["version"] == metrics["final_model"]["version"]
+
+
+def test_what_came_of_past_runs_stands_beside_the_grade(full: Served) -> None:
+    run = MonitoredRun(as_of=str(DAYS[0]), model="m", customers=90, unknown=0, predicted=0.25, came=0.5, level=1.1, auroc=None,
+                       lift_at_10pct=None, listed=40, listed_churned=21, look=1, alarms=["the level is off"],
+                       level_interval=(0.7, 1.5), auroc_interval=None, profit=-1234.0, profit_expected=80.0,
+                       profit_interval=(-2000.0, 0.0))  # fmt: skip
+    moved = MovedFeature(feature="order_count_90d", meaning="Orders.", psi=0.3, ks=0.2, median_then=4.0, median_now=2.0,
+                         missing_then=0.0, missing_now=0.1)  # fmt: skip
+    told = Monitored(
+        as_of=str(DAYS[1]), model="m", runs=[run], next_known=None, risks=[], features=[moved], not_compared=None
+    )
+    told.write(full.root / "nightly" / "monitor.json")
+    (full.root / "nightly" / "monitor.html").write_text(told.page(), encoding="utf-8")
+    text = full.ask("/model").text
+    assert "The model has aged: the level is off" in text and "-1,234" in text and "the median is 2, it was 4" in text
+    assert full.ask("/model.json").json["since"]["runs"][0]["profit"] == -1234
+    answer = full.ask("/reports/monitor.html")
+    assert "Did the risks come true?" in answer.text and "sandbox" in answer.headers["content-security-policy"]
+    (full.root / "nightly" / "monitor.json").unlink()
+    (full.root / "nightly" / "monitor.html").unlink()
+    assert full.ask("/reports/monitor.html").status == 404 and "What happened since" not in full.ask("/model").text
+
+
+def test_who_keeps_the_page_running_learns_whether_it_runs(full: Served, tmp_path: Path) -> None:
+    assert (full.ask("/healthz", Host="10.0.0.7:8050").text, full.ask("/readyz", Host="").text) == ("runs\n", "ready\n")
+    root = workspace(tmp_path / "here")
+    shutil.rmtree(root / "nightly")
+    with serving(root) as page:
+        assert page.ask("/healthz").status == 200 and page.ask("/readyz").status == 503
 
 
 def test_retention_is_that_of_the_report(full: Served) -> None:
