@@ -24,6 +24,7 @@ from lapse.core.tables.retention_report import (
     SEGMENT_RETENTION,
     SEGMENTS,
 )
+from lapse.core.windows import Window
 from lapse.history.activity.rollup import Activity
 from lapse.history.profile import DataProfile
 from lapse.retention.output import write_table
@@ -123,13 +124,17 @@ def period_ends(profile: DataProfile, settings: Settings, as_of: date) -> list[d
     """Return the days that are held against each other, the newest last: as_of, and up to PERIODS period lengths before.
 
     As far back as it is known who was active: retention.active_days after the first day of the log, with contracts from it
-    on.
+    on; and, without contracts, not over a gap in the log, after which everybody would look lost.
     """
     active = 1 if settings.churn.mode == "subscription" else settings.retention.active_days
     first = profile.period.first_day + timedelta(days=active - 1)
     length = timedelta(days=settings.retention_report.period_days)
     days = [as_of - length * back for back in range(PERIODS + 1)]
-    return [day for day in reversed(days) if day >= first or day == as_of]
+    known = [day for day in days if day >= first or day == as_of]
+    if settings.churn.mode != "subscription":
+        known = [day for day in known if day == as_of
+                 or not profile.period.has_gap_in(Window(day - timedelta(days=active), as_of))]  # fmt: skip
+    return known[::-1]
 
 
 def _with_the_period(

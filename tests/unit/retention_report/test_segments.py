@@ -13,13 +13,13 @@ import pytest
 
 from lapse.core.engine import Engine
 from lapse.core.retention_report_settings import RetentionReport
-from lapse.core.windows import Period
+from lapse.core.windows import Period, Window
 from lapse.history.profile import DataProfile
 from lapse.retention.always_on import GONE, always_on
 from lapse.retention.spells import ALL
 from lapse.retention_report.moves import moved_between
 from lapse.retention_report.segments import KINDS, Segmented, best_tenth, fifths
-from lapse.retention_report.stage import report
+from lapse.retention_report.stage import period_ends, report
 from tests.conftest import log_of, roll_up
 from tests.unit.outreach import shop
 
@@ -146,7 +146,19 @@ def test_contracts_without_orders_have_classes_too(engine: Engine) -> None:
     found = segmented(engine, {"subscriptions": held}, [], mode="subscription").at(LAST)
     assert found["rfm"].to_dict() == {"came": "new", "leaves": "about_to_lapse", "left": "lost", "old": "loyal",
                                       "tries": "trial", "young": "promising"}  # fmt: skip
+    here = segmented(engine, {"subscriptions": [contract("ever", 2000)]}, [], mode="subscription")
+    assert here.at(LAST)["tenure"].to_list() == ["over 2 years"], "its start is on record, before the log's first day"
     assert found.loc["old", "spend"] == 120 and pd.isna(found.loc["left", "spend"])
+
+
+def test_no_period_over_a_gap_in_the_log() -> None:
+    """Nobody ordered in the gap for want of a log: who was active before it is not lost."""
+    gap = Window(date(2023, 9, 1), date(2023, 11, 1))
+    given = shop.settings(retention_report={"period_days": 60})
+    days = {name: period_ends(DataProfile(replace(YEAR_AND_A_HALF, gaps=gaps), {}, [], None), given, LAST)
+            for name, gaps in (("whole", ()), ("broken", (gap,)))}  # fmt: skip
+    assert days["whole"] == [LAST - timedelta(days=60 * back) for back in range(4, -1, -1)]
+    assert days["broken"] == [LAST - timedelta(days=60 * back) for back in range(2, -1, -1)]
 
 
 def random_lines(seed: int) -> list[dict[str, Any]]:
