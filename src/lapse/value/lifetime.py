@@ -4,8 +4,8 @@ Two ways, fitted at a day to all customers up to it: BG/NBD purchase days (Fader
 margin of one (Fader & Hardie 2013); and last year's margin going on. Both are tried at an earlier day, on margins that came
 after it; the first is used, which knows how long a customer has been seen, unless its mean error is over a tenth larger.
 BG/NBD takes whoever has ordered once for alive, so that it expects too much of newcomers where many never return, and knows
-nothing of contracts that have ended: the values of newcomers, and of who is no longer active, are multiplied by what came of
-such customers in the test.
+nothing of contracts that have ended: the values of newcomers, and of who is no longer active, are multiplied by how much
+less (or more) came of them in the test than of all others.
 
 Contracts without orders bring their price while they run: that is as good as the churn risk, and not tested here.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,7 +93,8 @@ class TriedOut:
     rank_correlation: float
     """Spearman's."""
     level_of_new: float
-    """What newcomers brought, as a share of what the method says of them; 1 with fewer than FEWEST of them."""
+    """What newcomers brought by what the method says of them, as a share of the same of those who stayed; 1 with fewer
+    than FEWEST of either."""
     level_of_gone: float
     """The same of those who were no longer active."""
 
@@ -133,8 +135,7 @@ def try_out(
             continue
         expected = levelled(both[1], rows["standing"], levels.get(method, {}))
         ranks = pd.Series(expected).rank().corr(pd.Series(known).rank())
-        of_new, of_gone = (_level(both[1][there], known[there])
-                           for there in (rows["standing"].to_numpy() == name for name in (NEW, GONE)))  # fmt: skip
+        of_new, of_gone = (_level(both[1], known, rows["standing"].to_numpy(), name) for name in (NEW, GONE))
         found.append(TriedOut(method, cutoff, days, len(rows), float(expected.sum()), float(known.sum()),
                               float(np.abs(expected - known).mean()), float(ranks), of_new, of_gone))  # fmt: skip
     errors = {one.method: one.mean_absolute_error for one in found}
@@ -147,9 +148,18 @@ def levelled(values: Floats, standing: pd.Series[str], levels: Mapping[str, floa
     return np.asarray(values * standing.map(levels).astype("float64").fillna(1.0).to_numpy())
 
 
-def _level(expected: Floats, came: Floats) -> float:
-    total = float(expected.sum())
-    return max(float(came.sum()), 0.0) / total if len(came) >= FEWEST and total > 0 else 1.0
+def _level(expected: Floats, came: Floats, standing: npt.NDArray[Any], name: str) -> float:
+    """Return what came of customers who stand so, by what was expected, as a share of the same of those who stayed.
+
+    So a season, which all have in common, is no level. 1 with fewer than FEWEST of either.
+    """
+    shares = []
+    for there in (standing == name, standing == STAYED):
+        total = float(expected[there].sum())
+        known = there.sum() >= FEWEST and total > 0
+        shares.append(max(float(came[there].sum()), 0.0) / total if known else np.nan)
+    level = shares[0] / shares[1] if shares[1] else np.nan
+    return 1.0 if np.isnan(level) else level
 
 
 def contract_days(churn_risk: Floats, horizon_days: int, days: int) -> Floats:

@@ -123,8 +123,8 @@ CLV_BACK_TEST = Table(
         Column("mean_absolute_error", "number", "Mean over the customers of how far off each was.", "currency"),
         Column("rank_correlation", "number", "Spearman's, over the customers.", "", "null where all are equal"),
         Column("level_of_new", "number", "What customers who first ordered in the retention.active_days up to the cutoff "
-               "brought, as a share of what the way says of them: clv of such newcomers is multiplied by it; 1 with fewer "
-               "than 30.", "share"),
+               "brought by what the way says of them, as a share of the same of all others: clv of such newcomers is "
+               "multiplied by it; 1 with fewer than 30 of either.", "share"),
         Column("level_of_gone", "number", "The same of those who were no longer active on the cutoff.", "share"),
         Column("is_used", "flag", "This way tells clv: the first, unless its mean_absolute_error is over a tenth larger, at "
                "chosen_at."),
@@ -190,8 +190,9 @@ BOTTOM_LINE_SENSITIVITY = Table(
 
 SEGMENT_RETENTION = replace(
     RETENTION, name="segment_retention", path="data/retention_report/segment_retention.parquet",
-    grain="one row per period (up to four of retention_report.period_days, the newest up to as_of) and segment at its "
-    "start; also as segment_retention.csv", columns=(_BY_SEGMENT[0], *RETENTION.columns[1:]),
+    grain="one row per period (the retention_report.period_days up to as_of; each of the newest 24 whole months, and the "
+    "whole quarters and years in them) and segment at its start; also as segment_retention.csv",
+    columns=(_BY_SEGMENT[0], *RETENTION.columns[1:]),
 )  # fmt: skip
 
 SEGMENT_MOVES = replace(
