@@ -23,30 +23,37 @@ PLACES = ["place", "segment", "end_segment"]
 
 
 def moved_between(
-    start: pd.DataFrame, end: pd.DataFrame, kinds: Sequence[str], *, kind: Kind, last: date, trusted: date | None
+    pairs: Mapping[date, tuple[pd.DataFrame, pd.DataFrame]], kinds: Sequence[str], *, kind: Kind, trusted: date | None
 ) -> AlwaysOn:
-    """Return retention and moves, over the period of a kind that ends on `last`, of everybody (ALL) and by kind of segment.
+    """Return retention and moves, over periods of a kind, of everybody (ALL) and by kind of segment.
 
-    `start`, `end`: customer_id -> is_active and the kinds, of who had been seen by the day before the period, and by its
-    last day. Worked example: of 60 loyal customers 50 stay, 5 slip to at-risk and 5 lapse, of 40 at risk 30 stay and 10
-    lapse: 91.7% and 75.0%.
+    `pairs`: last day of the period -> customer_id -> is_active and the kinds, of who had been seen by the day before it, and
+    by its last day. Worked example: of 60 loyal customers 50 stay, 5 slip to at-risk and 5 lapse, of 40 at risk 30 stay and
+    10 lapse: 91.7% and 75.0%.
     """
-    number = kind.number(last)
-    was = start["is_active"].reindex(end.index, fill_value=False).astype(bool)
-    seen, still = end.index.isin(start.index), end["is_active"].astype(bool)
-    place = pd.Series(AWAY, index=end.index).mask(was, ACTIVE).mask(~seen, UNSEEN)
+    placed = {kind.number(last): (start, end, _places(start, end)) for last, (start, end) in pairs.items()}
     figures, moves = [], []
     for name in (ALL, *kinds):
-        before = pd.Series(ALL, index=start.index) if name == ALL else start[name].astype("object")
-        after = pd.Series(ALL, index=end.index) if name == ALL else end[name].astype("object")
-        rows = pd.DataFrame({"place": place, "segment": before.reindex(end.index).where(was, after), "end_segment": after})
-        # Everybody who was there or is new, whatever became of them; and again those who are there at the end.
-        counted = pd.concat([rows[place != AWAY].assign(end_segment=GONE), rows[still]])
-        counts = counted.groupby(PLACES).size().rename("customers").reset_index().assign(number=number)
-        figures.append(figures_of(counts, kind, [number], name, trusted))
+        counts = pd.concat([_counted(*one, name).assign(number=number) for number, one in placed.items()], ignore_index=True)
+        figures.append(figures_of(counts, kind, list(placed), name, trusted))
         if name != ALL:
-            moves.append(moves_of(counts, kind, [number], name))
+            moves.append(moves_of(counts, kind, list(placed), name))
     return AlwaysOn(pd.concat(figures, ignore_index=True), pd.concat(moves, ignore_index=True))
+
+
+def _places(start: pd.DataFrame, end: pd.DataFrame) -> pd.Series[str]:
+    """Return where each customer of the end was at the start."""
+    was = start["is_active"].reindex(end.index, fill_value=False).astype(bool)
+    return pd.Series(AWAY, index=end.index).mask(was, ACTIVE).mask(~end.index.isin(start.index), UNSEEN)
+
+
+def _counted(start: pd.DataFrame, end: pd.DataFrame, place: pd.Series[str], name: str) -> pd.DataFrame:
+    before, after = (pd.Series(ALL, index=day.index) if name == ALL else day[name].astype("object") for day in (start, end))
+    segment = before.reindex(end.index).where(place == ACTIVE, after)
+    rows = pd.DataFrame({"place": place, "segment": segment, "end_segment": after})
+    # Everybody who was there or is new, whatever became of them; and again those who are there at the end.
+    counted = pd.concat([rows[place != AWAY].assign(end_segment=GONE), rows[end["is_active"].astype(bool)]])
+    return counted.groupby(PLACES).size().rename("customers").reset_index()
 
 
 def month_ends(until: date) -> list[date]:
@@ -60,9 +67,9 @@ def by_calendar(states: Mapping[date, pd.DataFrame], kinds: Sequence[str], *, tr
     """Return `moved_between` of every month, quarter and year whose last day, and the day before it, are in `states`."""
     found = []
     for kind in (Kind("month"), Kind("quarter"), Kind("year")):
-        for last, end in states.items():
-            first, last_of_period = kind.days(kind.number(last))
-            start = states.get(first - timedelta(days=1))
-            if last == last_of_period and start is not None:
-                found.append(moved_between(start, end, kinds, kind=kind, last=last, trusted=trusted))
+        periods = {last: kind.days(kind.number(last)) for last in states}
+        pairs = {last: (states[first - timedelta(days=1)], states[last]) for last, (first, end) in periods.items()
+                 if last == end and first - timedelta(days=1) in states}  # fmt: skip
+        if pairs:
+            found.append(moved_between(pairs, kinds, kind=kind, trusted=trusted))
     return found

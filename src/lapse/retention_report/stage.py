@@ -95,7 +95,7 @@ def report(
     acquisition = acquisition_cost(now, as_of, trusted, section.acquisition)
     kinds = [kind for kind in KINDS if (now[kind] != UNKNOWN).any()]
     trailing = Kind(trailing_days=section.period_days)
-    found = [] if start is None else [moved_between(at[start], now, kinds, kind=trailing, last=as_of, trusted=trusted)]
+    found = [] if start is None else [moved_between({as_of: (at[start], now)}, kinds, kind=trailing, trusted=trusted)]
     states = {day: _placed(segmented.at(day), kinds) for day in months if day is not None}
     found += by_calendar(states, kinds, trusted=trusted)
     retention = pd.concat([one.figures for one in found]) if found else pd.DataFrame(columns=list(SEGMENT_RETENTION.names))

@@ -52,7 +52,7 @@ def test_customers_count_in_the_segment_where_they_were() -> None:
     end = pd.DataFrame(
         {"is_active": [after != "lost" for _, after in became], "rfm": [after for _, after in became]}, index=index
     )
-    found = moved_between(start, end, ["rfm"], kind=Kind(trailing_days=30), last=LAST, trusted=None)
+    found = moved_between({LAST: (start, end)}, ["rfm"], kind=Kind(trailing_days=30), trusted=None)
     rows = found.figures.set_index("segment")
     assert rows["strict_retention"].round(1).to_dict() == {"all": 85.0, "loyal": 91.7, "at_risk": 75.0}
     assert rows["lapsed"].to_dict() == {"all": 15, "loyal": 5, "at_risk": 10}
@@ -193,7 +193,7 @@ def test_segments_add_up_to_the_retention_rate_of_everybody(engine: Engine, seed
     here = segmented(engine, {"lines": random_lines(seed)}, [])
     start = LAST - timedelta(days=60)
     kinds = [kind for kind in KINDS if kind != "best_by_reviews"]
-    found = moved_between(here.at(start), here.at(LAST), kinds, kind=Kind(trailing_days=60), last=LAST, trusted=FIRST)
+    found = moved_between({LAST: (here.at(start), here.at(LAST))}, kinds, kind=Kind(trailing_days=60), trusted=FIRST)
     every = always_on(engine, here.activity, YEAR_AND_A_HALF, 90, trailing_days=[60], trusted=FIRST).figures
     (total,) = every[(every["period_kind"] == "trailing_60") & (every["period_end"] == LAST)].to_dict("records")
     counts = ("customers_at_start", "new_customers", "reactivated", "lapsed", "new_gone", "retained", "customers_at_end")
