@@ -117,7 +117,7 @@ def _moves(reported: Reported) -> list[Grid]:
     rows = [(named(row["segment"]), named(row["end_segment"]), whole(row["customers"])) for row in moves.to_dict("records")]
     top = rows[0]
     return [Grid(("from", "to", "customers"), rows, f"Most moved from {top[0]} to {top[1]}: {top[2]} customers since "
-                                                    f"{reported.start}")]  # fmt: skip
+                                                    f"{reported.start}", (1,))]  # fmt: skip
 
 
 def _months(reported: Reported) -> list[Grid]:
