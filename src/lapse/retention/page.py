@@ -17,6 +17,7 @@ from lapse.core.retention_settings import Retention
 from lapse.core.windows import Period
 from lapse.retention.alerts import BELOW, distance_to
 from lapse.retention.always_on import GONE
+from lapse.retention.cohorts import average
 from lapse.retention.rate import RetentionBesideChurn
 from lapse.retention.spells import ALL
 from lapse.retention.stage import Measured
@@ -221,20 +222,14 @@ def _cohorts(rows: pd.DataFrame, settings: Retention) -> dict[str, Any] | None:
         own = [by_cell.get((month, number)) for number in numbers]
         size = next(row["cohort_size"] for row in own if row is not None)
         triangle.append((f"{month:%Y-%m}", f"{size:,}", [_cell(row) for row in own]))
-    whole = rows[rows["is_complete"]]
-    average = []
-    for number in numbers:
-        cells = whole[whole["period_number"] == number]
-        kept, customers = float(cells["retained"].sum()), float(cells["customers"].sum())
-        average.append(_percent(100 * kept / customers) if customers else "–")
-    first = average[0]
+    of_all = [_percent(value) for value in average(rows)["retention"]]
     return {
-        "title": f"Of new customers, {first} {MEASURES[settings.cohort_measure].format(numbers[0])}",
+        "title": f"Of new customers, {of_all[0]} {MEASURES[settings.cohort_measure].format(numbers[0])}",
         "numbers": numbers,
         "rows": triangle,
-        "average": average,
+        "average": of_all,
         "note": f"Periods are of {settings.cohort_days} days, counted from each customer's first order. In italics: some of "
-        "the cohort are not that old yet, and only those who are count; the last line leaves such cells out.",
+        "the cohort are not that old yet, and only those who are count, in the last line as well.",
     }
 
 

@@ -63,10 +63,12 @@ def measure(engine: Engine, activity: Mapping[str, ir.Table], period: Period, se
     )  # fmt: skip
     rung = alerts(figures.figures, kind=settings.alert_period, warn_below=settings.warn_below)
     _say(rung, distance_to(settings.target_crr, figures.figures))
+    # Contracts' starts are on record, first orders from before the log are not.
+    ordered = trusted_from(engine, activity, period)
     triangle = cohorts(
-        engine, activity, period, trusted=trusted, period_days=settings.cohort_days, how=settings.cohort_measure
+        engine, activity, period, trusted=ordered, period_days=settings.cohort_days, how=settings.cohort_measure
     )
-    second = time_to_second_order(engine, activity, period, trusted=trusted)
+    second = time_to_second_order(engine, activity, period, trusted=ordered)
     revenue = revenue_retention(engine, activity["purchase_days"], period)
     return Measured(figures, rung, triangle, second, revenue, trusted)
 

@@ -93,6 +93,9 @@ def sensitivity(assumed: Assumptions, points: float) -> pd.DataFrame:
     """Return a row per known assumption and change (tables.BOTTOM_LINE_SENSITIVITY): one is changed at a time."""
     rows = []
     known = [name for name in OF_MARGIN if not np.isnan(getattr(assumed, name))]
+    if np.isnan(assumed.margin_of_new - assumed.acquisition_cost):
+        # What winning is worth is not known, whatever one of its two parts were.
+        known = [name for name in known if name not in ("margin_of_new", "acquisition_cost")]
     for name in known if not np.isnan(bottom_line(assumed, points).margin_after_cost) else []:
         for change in CHANGES:
             other = bottom_line(replace(assumed, **{name: getattr(assumed, name) * (1 + change)}), points)

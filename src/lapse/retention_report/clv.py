@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
@@ -12,7 +13,20 @@ from lapse.core.retention_report_settings import Acquisition
 from lapse.core.tables.retention_report import CLV_BACK_TEST
 from lapse.core.windows import YEAR_DAYS
 from lapse.retention_report.worth import Worth
-from lapse.value.lifetime import BG_NBD, CONTRACT, DIGITS, Buying, TriedOut, contract_days, last_year_goes_on, try_out
+from lapse.value.lifetime import (
+    BG_NBD,
+    CONTRACT,
+    DIGITS,
+    GONE,
+    NEW,
+    STAYED,
+    Buying,
+    TriedOut,
+    contract_days,
+    last_year_goes_on,
+    levelled,
+    try_out,
+)
 from lapse.value.spend import margin_between
 
 FEWEST_DAYS = 28
@@ -26,11 +40,15 @@ class LifetimeValues:
     method: str | None
     """None without money."""
     tried: tuple[TriedOut, ...]
+    """The one that is used first."""
+    chosen_at: date | None = None
+    """The earlier cutoff at which it was chosen; None: on the days of `tried`, the log being too short for two tests."""
 
     @property
     def table(self) -> pd.DataFrame:
         """The rows of tables.CLV_BACK_TEST."""
-        rows = [asdict(one) | {"error": one.error, "is_used": one.method == self.method} for one in self.tried]
+        rows = [asdict(one) | {"error": one.error, "is_used": one.method == self.method, "chosen_at": self.chosen_at}
+                for one in self.tried]  # fmt: skip
         return pd.DataFrame(rows, columns=list(CLV_BACK_TEST.names))
 
 
@@ -39,8 +57,9 @@ def with_lifetime_values(
 ) -> tuple[pd.DataFrame, LifetimeValues]:
     """Return the rows of `Worth.at(as_of)`, with churn_risk, and their clv and clv_after_cost of the next `days` days.
 
-    Both null without money. The back-test stands `days` days before as_of, or as many as leave half of the log, and
-    active_days of it, to learn from; where that is none, BG/NBD is used untried.
+    Both null without money. The way of telling is chosen, and the levels of newcomers and former customers are measured, on
+    days before those on which its error is shown; where the log is too short for that, on the same; where it is too short
+    to try anything, BG/NBD is used untried. The levels of the days ahead are those of the newest test.
     """
     rows = rows.assign(clv=np.nan, clv_after_cost=np.nan)
     if rows["by_price"].all() and rows["spend"].notna().any():
@@ -51,31 +70,48 @@ def with_lifetime_values(
     bought = rows[rows["first_order"].notna()]
     if rows["spend"].isna().all() or bought.empty:
         return rows, LifetimeValues(None, ())
-    tried = _tried(worth, as_of, days, active_days)
+    tried, chosen_at = _tried(worth, as_of, days, active_days)
     method = tried[0].method if tried else BG_NBD
     both = Buying.fit(bought).days_and_margin(bought, days) if method == BG_NBD else None
     expected, margin = both or last_year_goes_on(bought, days)
-    level = tried[0].level_of_new if tried else 1.0
-    is_new = bought["observed_days"].to_numpy("float64") < active_days
-    expected, margin = np.where(is_new, level * expected, expected), np.where(is_new, level * margin, margin)
+    levels, standing = tried[0].levels if tried else {}, _standing(bought, active_days)
+    expected, margin = (levelled(values, standing, levels) for values in (expected, margin))
     rows.loc[bought.index, "clv"] = np.round(margin, DIGITS)
     rows.loc[bought.index, "clv_after_cost"] = np.round(margin - expected * _cost_of_a_day(bought), DIGITS)
-    return rows, LifetimeValues(method if both or tried else None, tuple(tried))
+    return rows, LifetimeValues(method if both or tried else None, tuple(tried), chosen_at)
 
 
-def _tried(worth: Worth, as_of: date, days: int, active_days: int) -> list[TriedOut]:
-    period = worth.profile.period
-    length = min(days, (as_of - period.first_day).days // 2)
-    cutoff = as_of - timedelta(days=length)
-    if length < 1 or (cutoff - period.first_day).days < active_days:
-        return []
-    then = worth.at(cutoff)
-    then = then[then["first_order"].notna()]
-    if then.empty:
-        return []
-    days_table = worth.segmented.activity["purchase_days"]
-    came = worth.engine.frame(margin_between(days_table, cutoff, as_of, worth.margin_share))
-    return try_out(then, came.set_index("customer_id")["margin"].astype("float64"), cutoff, length, active_days)
+def _standing(rows: pd.DataFrame, active_days: int) -> pd.Series[str]:
+    names = np.select([~rows["is_active"].to_numpy(bool), rows["observed_days"] < active_days], [GONE, NEW], STAYED)
+    return pd.Series(names, index=rows.index)
+
+
+def _tried(worth: Worth, as_of: date, days: int, active_days: int) -> tuple[list[TriedOut], date | None]:
+    """Return how each way did over the newest days, the one to use first, and the cutoff at which that was chosen.
+
+    A test is as long as asked, or a third of the log, where that leaves active_days to learn from before two of them; else
+    as half of the log, once.
+    """
+    known = (as_of - worth.profile.period.first_day).days
+
+    def test(length: int, back: int, levels: Mapping[str, Mapping[str, float]]) -> list[TriedOut]:
+        cutoff, until = as_of - timedelta(days=length * back), as_of - timedelta(days=length * (back - 1))
+        if length < 1 or known - length * back < active_days:
+            return []
+        then = worth.at(cutoff)
+        then = then[then["first_order"].notna()]
+        if then.empty:
+            return []
+        then = then.assign(standing=_standing(then, active_days))
+        days_table = worth.segmented.activity["purchase_days"]
+        came = worth.engine.frame(margin_between(days_table, cutoff, until, worth.margin_share))
+        return try_out(then, came.set_index("customer_id")["margin"].astype("float64"), cutoff, length, levels)
+
+    length = min(days, known // 3)
+    if before := test(length, 2, {}):
+        shown = test(length, 1, {one.method: one.levels for one in before})
+        return sorted(shown, key=lambda one: one.method != before[0].method), before[0].cutoff
+    return test(min(days, known // 2), 1, {}), None
 
 
 def _cost_of_a_day(rows: pd.DataFrame) -> pd.Series:

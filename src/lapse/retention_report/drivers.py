@@ -6,6 +6,7 @@ import pandas as pd
 
 from lapse.core.tables.retention_report import WHY_DRIVERS
 from lapse.features.causes import CAUSES, NOTHING_UNUSUAL, WITHOUT_WORDS
+from lapse.retention_report.segments import UNKNOWN
 
 REASONS = ("reason_1_code", "reason_2_code", "reason_3_code")
 FEWEST, STANDS_OUT = 30, 1.25
@@ -48,6 +49,7 @@ def driver_sentences(drivers: pd.DataFrame) -> list[str]:
     customers = int(everybody["customers"].iloc[0])
     sentences = [f"Of {customers:,} customers with a reason, most often: {'; '.join(named)}."]
     others = drivers[(drivers["segmented_by"] != "all") & (drivers["customers"] >= FEWEST)]
+    others = others[others["segment"] != UNKNOWN]
     others = others.assign(above=others["share"] / others["cause"].map(usual).astype("float64"))
     others = others[(others["above"] >= STANDS_OUT) & (others["named"] >= FEWEST / 3)]
     for (by, segment), rows in others.groupby(["segmented_by", "segment"], sort=True):

@@ -14,7 +14,7 @@ from lapse.retention_report.segments import BEST, CLASSES, FEWEST_LINES, PRICE_D
 from lapse.retention_report.stage import Reported
 
 RFM = "rfm"
-MOST_MOVES = 6
+MOST_MOVES, MOST_MONTHS = 6, 6
 TITLES = {
     "price": "By price: who buys with money off",
     "service": "By service: who needed help or was not content",
@@ -62,7 +62,7 @@ def segment_sections(reported: Reported, settings: Settings) -> list[PageSection
     found = [PageSection(
         "Segments by recency, frequency and spend",
         bars=_bars(classes, reported),
-        tables=[_grid([*classes, *rows_of(reported.segments, ALL)]), *_moves(reported)],
+        tables=[_grid([*classes, *rows_of(reported.segments, ALL)]), *_moves(reported), *_months(reported)],
         notes=[
             f"Recency, orders and spend of the last 365 days, each in fifths of the active customers. Champions: recent, "
             "many orders, much spend; loyal: at least the middle fifth; promising: recent, but little so far; needs "
@@ -109,7 +109,7 @@ def _grid(rows: list[dict[Any, Any]], *, deals: bool = False) -> Grid:
 def _moves(reported: Reported) -> list[Grid]:
     """Return the most frequent moves between RFM segments in the last period; none where there were none."""
     moves = reported.moves
-    moves = moves[(moves["segmented_by"] == RFM) & (moves["period_end"] == reported.as_of)]
+    moves = moves[(moves["segmented_by"] == RFM) & moves["period_kind"].str.startswith("trailing")]
     moves = moves[moves["end_segment"].ne(GONE) & moves["segment"].ne(moves["end_segment"])]
     moves = moves.sort_values(["customers", "segment", "end_segment"], ascending=[False, True, True]).head(MOST_MOVES)
     if moves.empty:
@@ -117,7 +117,24 @@ def _moves(reported: Reported) -> list[Grid]:
     rows = [(named(row["segment"]), named(row["end_segment"]), whole(row["customers"])) for row in moves.to_dict("records")]
     top = rows[0]
     return [Grid(("from", "to", "customers"), rows, f"Most moved from {top[0]} to {top[1]}: {top[2]} customers since "
-                                                    f"{reported.start}")]  # fmt: skip
+                                                    f"{reported.start}", (1,))]  # fmt: skip
+
+
+def _months(reported: Reported) -> list[Grid]:
+    """Return the share of each RFM segment that stayed in each of the newest whole months; none where none is known."""
+    rows = reported.retention
+    rows = rows[rows["segmented_by"].isin((RFM, ALL)) & (rows["period_kind"] == "month")]
+    months = sorted(set(rows["period_start"]))[-MOST_MONTHS:]
+    shares = rows[rows["period_start"].isin(months)].pivot_table(
+        index="segment", columns="period_start", values="strict_retention"
+    )
+    shares = shares.reindex([name for name in (*CLASSES, ALL) if name in shares.index])
+    if shares.empty:
+        return []
+    of_all = rows.loc[(rows["segment"] == ALL) & rows["period_start"].isin(months), "strict_retention"]
+    title = f"Month by month, of all {percent(of_all.min())} to {percent(of_all.max())} stayed"
+    cells = [[named(str(name)), *map(percent, values)] for name, values in zip(shares.index, shares.to_numpy(), strict=True)]
+    return [Grid(["segment at its start", *(f"{month:%Y-%m}" for month in shares.columns)], cells, title)]
 
 
 def _said(kind: str, rows: list[dict[Any, Any]]) -> list[str]:

@@ -149,6 +149,9 @@ class Segmented:
         days = (today - rows["first_seen"]).dt.days
         names = np.select([days < most for most, _ in TENURES], [name for _, name in TENURES], LONGEST)
         known = rows["first_seen"] >= pd.Timestamp(self.trusted)
+        if self.mode == "subscription":
+            # Where they came by a contract, its start is on record.
+            known |= rows["first_seen"] == rows["first_paid"]
         return pd.Series(np.where(known, names, UNKNOWN), index=rows.index, dtype="object")
 
     def _counted(self, day: date) -> pd.DataFrame:

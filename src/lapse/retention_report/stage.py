@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +24,21 @@ from lapse.core.tables.retention_report import (
     SEGMENT_RETENTION,
     SEGMENTS,
 )
+from lapse.core.windows import Window
 from lapse.history.activity.rollup import Activity
 from lapse.history.profile import DataProfile
+from lapse.retention.always_on import Kind
 from lapse.retention.output import write_table
 from lapse.retention.spells import ALL, trusted_from
 from lapse.retention_report.assumptions import measured
 from lapse.retention_report.bottom_line import POINTS, Measured, lines_of, sensitivity, sentence
 from lapse.retention_report.clv import AcquisitionCost, LifetimeValues, acquisition_cost, with_lifetime_values
-from lapse.retention_report.moves import moved_between
+from lapse.retention_report.moves import by_calendar, month_ends, moved_between
 from lapse.retention_report.segments import KINDS, UNKNOWN, Segmented
 from lapse.retention_report.worth import OF_SCORES, Worth, acceptable_churn, by_segment
 from lapse.value.cost_to_serve import ServedCosts
 
 LOG = stage_logger("retention_report")
-PERIODS = 4
-"""So many periods of retention_report.period_days are looked back at, as far as the log goes."""
 OF_RETENTION = (
     "customers_at_start",
     "retained",
@@ -83,25 +83,26 @@ def report(
     trusted = trusted_from(engine, activity, until_then, settings.churn.mode)
     segmented = Segmented.of(engine, activity, profile, settings, trusted)
     worth = Worth(engine, segmented, ServedCosts.of(settings, profile, validated), settings.value.margin_share)
-    days = period_ends(profile, settings, as_of)
-    at = {day: worth.at(day) for day in days[-2:]} | {day: segmented.at(day) for day in days[:-2]}
-    now = at[as_of].join(scores.set_index("customer_id")[list(OF_SCORES)])
     section = settings.retention_report
+    known = [as_of - timedelta(days=section.period_days), *month_ends(as_of)]
+    start, *months = (day if is_known(day, as_of, profile, settings) else None for day in known)
+    at = {day: worth.at(day) for day in (start, as_of) if day is not None}
+    now = at[as_of].join(scores.set_index("customer_id")[list(OF_SCORES)])
     now, lifetime = with_lifetime_values(
         now, worth, as_of, days=section.clv_days, active_days=settings.retention.active_days,
         horizon_days=settings.churn.horizon_days,
     )  # fmt: skip
     acquisition = acquisition_cost(now, as_of, trusted, section.acquisition)
     kinds = [kind for kind in KINDS if (now[kind] != UNKNOWN).any()]
-    found = [
-        moved_between(at[start], at[end], kinds, period_days=section.period_days, last=end, trusted=trusted)
-        for start, end in pairwise(days)
-    ]
+    trailing = Kind(trailing_days=section.period_days)
+    found = [] if start is None else [moved_between({as_of: (at[start], now)}, kinds, kind=trailing, trusted=trusted)]
+    states = {day: _placed(segmented.at(day), kinds) for day in months if day is not None}
+    found += by_calendar(states, kinds, trusted=trusted)
     retention = pd.concat([one.figures for one in found]) if found else pd.DataFrame(columns=list(SEGMENT_RETENTION.names))
     moves = pd.concat([one.moves for one in found]) if found else pd.DataFrame(columns=list(SEGMENT_MOVES.names))
     segments = by_segment(now, kinds)
-    start = days[-2] if found else None
-    segments = _with_the_period(segments, retention, as_of, {} if start is None else {
+    newest = retention[retention["period_kind"] == trailing.name]
+    segments = _with_the_period(segments, newest, {} if start is None else {
         kind: acceptable_churn(at[start], now, None if kind == ALL else kind) for kind in (ALL, *kinds)
     })  # fmt: skip
     sizes = (
@@ -119,24 +120,26 @@ def report(
     return Reported(as_of, start, now.reset_index(), segments, retention, moves, lifetime, acquisition, assumed)
 
 
-def period_ends(profile: DataProfile, settings: Settings, as_of: date) -> list[date]:
-    """Return the days that are held against each other, the newest last: as_of, and up to PERIODS period lengths before.
+def is_known(day: date, as_of: date, profile: DataProfile, settings: Settings) -> bool:
+    """Return whether it is known who was active on a day, and what became of them by another.
 
-    As far back as it is known who was active: retention.active_days after the first day of the log, with contracts from it
-    on.
+    From retention.active_days after the first day of the log on, with contracts from it on; and, without contracts, not over
+    a gap in the log, after which everybody would look lost.
     """
-    active = 1 if settings.churn.mode == "subscription" else settings.retention.active_days
-    first = profile.period.first_day + timedelta(days=active - 1)
-    length = timedelta(days=settings.retention_report.period_days)
-    days = [as_of - length * back for back in range(PERIODS + 1)]
-    return [day for day in reversed(days) if day >= first or day == as_of]
+    contracts = settings.churn.mode == "subscription"
+    active = timedelta(days=1 if contracts else settings.retention.active_days)
+    if day - active < profile.period.first_day - timedelta(days=1):
+        return False
+    return contracts or not profile.period.has_gap_in(Window(day - active, as_of))
 
 
-def _with_the_period(
-    segments: pd.DataFrame, retention: pd.DataFrame, as_of: date, acceptable: dict[str, pd.Series]
-) -> pd.DataFrame:
+def _placed(rows: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """Return who is active and in which segments, in little memory: many days of it are held at once."""
+    return rows[["is_active", *kinds]].astype(dict.fromkeys(kinds, "category"))
+
+
+def _with_the_period(segments: pd.DataFrame, newest: pd.DataFrame, acceptable: dict[str, pd.Series]) -> pd.DataFrame:
     """Return the segments with what became of their customers in the last period; null where there is none."""
-    newest = retention[retention["period_end"] == as_of]
     joined = segments.merge(newest[["segmented_by", "segment", *OF_RETENTION]], on=["segmented_by", "segment"], how="left")
     joined["acceptable_churn"] = [
         acceptable[kind].get(name, np.nan) if kind in acceptable else np.nan

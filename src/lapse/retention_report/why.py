@@ -68,11 +68,10 @@ def why_they_leave(
     question = Question(settings.why.days, windows, inputs, settings.train.seed)
     cutoffs = _cutoffs(period, settings)
     every = segments.join(_attributes(engine, activity["attributes"], as_of, settings.retention.by), how="left")
-    said = comments(
-        engine, engine.read(validated / f"{FEEDBACK.name}.parquet"), profile.rating_scale, as_of,
-        described_themes(settings.why.themes), embedder(),
-    )  # fmt: skip
-    ended = cancellations(engine, engine.read(validated / f"{SUBSCRIPTIONS.name}.parquet"), as_of)
+    themes, embed = described_themes(settings.why.themes), embedder()
+    given, contracts = (engine.read(validated / f"{table.name}.parquet") for table in (FEEDBACK, SUBSCRIPTIONS))
+    said = comments(engine, given, profile.rating_scale, as_of, themes, embed)
+    ended = cancellations(engine, contracts, as_of, themes, embed)
     # RFM segments of the day of the scores say of everybody who has left that they have left.
     lasting = every.drop(columns="rfm", errors="ignore")
     event = settings.why.loyalty_event

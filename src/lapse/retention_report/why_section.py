@@ -72,7 +72,8 @@ def _cancelled(whys: Whys) -> PageSection | None:
     if whole.empty or set(whole["reason"]) == {"none"}:
         return None
     first = whole.sort_values(["ends", "reason"], ascending=[False, True]).iloc[0]
-    said = (f"Of {int(whole['ends'].sum()):,} subscriptions that ended, most for the reason {first['reason']}: "
+    reason = str(first["reason"]).replace("_", " ")
+    said = (f"Of {int(whole['ends'].sum()):,} subscriptions that ended, most for the reason {reason}: "
             f"{percent(first['share'])}.")  # fmt: skip
     return PageSection("Why they leave: reasons of cancellations", [said], tables=[
         _by_quarter(whys.reasons, "reason", "Share of the ends by quarter"),

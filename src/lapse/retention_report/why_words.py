@@ -64,8 +64,13 @@ def comments(
     return frame.drop(columns="rating")
 
 
-def cancellations(engine: Engine, subscriptions: ir.Table, until: date) -> pd.DataFrame:
-    """Return the paid subscriptions whose end was known and past by a day: customer_id, day, reason."""
+def cancellations(
+    engine: Engine, subscriptions: ir.Table, until: date, themes: Mapping[str, Theme], embed: Embed | None
+) -> pd.DataFrame:
+    """Return the paid subscriptions whose end was known and past by a day: customer_id, day, reason.
+
+    A reason that FEWEST_ENDS give is kept as it is; another is somebody's own words, and stands for its theme.
+    """
     rows: Any = subscriptions
     last = ibis.literal(until, type="date")
     paid = ~rows.is_trial.coalesce(ibis.literal(False))  # noqa: FBT003
@@ -73,8 +78,10 @@ def cancellations(engine: Engine, subscriptions: ir.Table, until: date) -> pd.Da
     frame = engine.frame(rows.filter(paid & known).select("customer_id", day=rows.ended_date, reason=rows.end_reason))
     frame["day"] = pd.to_datetime(frame["day"])
     reason = frame["reason"].astype("object").where(frame["reason"].notna(), NONE)
-    often = reason.map(reason.value_counts()) >= FEWEST_ENDS
-    frame["reason"] = reason.where(often | (reason == NONE), RARE)
+    own = (reason.map(reason.value_counts()) < FEWEST_ENDS) & (reason != NONE)
+    texts = sorted(set(reason[own]))
+    about = {text: theme for text, (theme, _) in zip(texts, sort_texts(texts, themes, embed), strict=True)}
+    frame["reason"] = reason.mask(own, reason.map(about).replace(OTHER, RARE))
     return frame.sort_values(["customer_id", "day", "reason"], ignore_index=True)
 
 

@@ -64,8 +64,10 @@ def _lifetime(reported: Reported, settings: Settings) -> PageSection:
     texts = [f"The margin that is expected of each customer in the next {days} days: {METHODS[lifetime.method]}."]
     texts += [f"Tried on the past, {one.sentence}." for one in lifetime.tried[:1]]
     if lifetime.tried:
-        texts.append("The way of telling was chosen, and what newcomers bring was measured, on those same days: the days to "
-                     "come may be told less well.")  # fmt: skip
+        when = "on those same days, for want of a longer log: the days to come may be told less well"
+        if lifetime.chosen_at is not None:
+            when = f"on the {lifetime.tried[0].days} days after {lifetime.chosen_at}, before those"
+        texts.append(f"The way of telling was chosen, and what newcomers and former customers bring was measured, {when}.")
     if not lifetime.tried and lifetime.method != CONTRACT:
         texts.append("The log is too short to try that on the past.")
     bars = []

@@ -3,16 +3,19 @@
 Two ways, fitted at a day to all customers up to it: BG/NBD purchase days (Fader, Hardie & Lee 2005) times the Gamma-Gamma
 margin of one (Fader & Hardie 2013); and last year's margin going on. Both are tried at an earlier day, on margins that came
 after it; the first is used, which knows how long a customer has been seen, unless its mean error is over a tenth larger.
-BG/NBD takes whoever has ordered once for alive, so that it expects too much of newcomers where many never return: their
-values are multiplied by what came of such newcomers in the test.
+BG/NBD takes whoever has ordered once for alive, so that it expects too much of newcomers where many never return, and knows
+nothing of contracts that have ended: the values of newcomers, and of who is no longer active, are multiplied by how much
+less (or more) came of them in the test than of all others.
 
 Contracts without orders bring their price while they run: that is as good as the churn risk, and not tested here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +27,9 @@ from lapse.value.spend_baselines import GammaGamma, fit_gamma_gamma
 Floats = npt.NDArray[np.float64]
 BG_NBD, LAST_YEAR, CONTRACT = "bg_nbd_gamma_gamma", "last_year", "contract"
 DIGITS = 4
-FEWEST_NEW = 30
+NEW, GONE, STAYED = "new", "gone", "stayed"
+"""How a customer stands on a day: first ordered lately, is no longer active, or neither."""
+FEWEST = 30
 TOLERANCE = 0.1
 """By how much more BG/NBD may err per customer than last year's margin before that is used."""
 
@@ -88,7 +93,15 @@ class TriedOut:
     rank_correlation: float
     """Spearman's."""
     level_of_new: float
-    """What newcomers brought, as a share of what was expected of them; 1 with fewer than FEWEST_NEW of them."""
+    """What newcomers brought by what the method says of them, as a share of the same of those who stayed; 1 with fewer
+    than FEWEST of either."""
+    level_of_gone: float
+    """The same of those who were no longer active."""
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """What values are multiplied by, by how the customer stands."""
+        return {NEW: self.level_of_new, GONE: self.level_of_gone}
 
     @property
     def error(self) -> float:
@@ -106,31 +119,47 @@ class TriedOut:
                 f"by {self.mean_absolute_error:,.2f} on average{ranks}")  # fmt: skip
 
 
-def try_out(rows: pd.DataFrame, came: pd.Series, cutoff: date, days: int, new_days: int) -> list[TriedOut]:
+def try_out(
+    rows: pd.DataFrame, came: pd.Series, cutoff: date, days: int, levels: Mapping[str, Mapping[str, float]]
+) -> list[TriedOut]:
     """Return how each way did, the one to use first, for customers as of a cutoff and what came of each after it.
 
-    Newcomers first ordered in the `new_days` up to the cutoff.
+    `rows`: with `standing`, NEW, GONE or STAYED. `levels`: by method, what values are multiplied by (`TriedOut.levels`),
+    as found on days before the cutoff; nothing where it is not there.
     """
-    new = rows["observed_days"].to_numpy("float64") < new_days
     known = came.reindex(rows.index).fillna(0.0).to_numpy("float64")
     told = {BG_NBD: Buying.fit(rows).days_and_margin(rows, days), LAST_YEAR: last_year_goes_on(rows, days)}
     found = []
     for method, both in told.items():
         if both is None:
             continue
-        expected = both[1]
+        expected = levelled(both[1], rows["standing"], levels.get(method, {}))
         ranks = pd.Series(expected).rank().corr(pd.Series(known).rank())
+        of_new, of_gone = (_level(both[1], known, rows["standing"].to_numpy(), name) for name in (NEW, GONE))
         found.append(TriedOut(method, cutoff, days, len(rows), float(expected.sum()), float(known.sum()),
-                              float(np.abs(expected - known).mean()), float(ranks),
-                              _level(expected[new], known[new])))  # fmt: skip
+                              float(np.abs(expected - known).mean()), float(ranks), of_new, of_gone))  # fmt: skip
     errors = {one.method: one.mean_absolute_error for one in found}
     better = errors[LAST_YEAR] * (1 + TOLERANCE) < errors.get(BG_NBD, np.inf)
     return sorted(found, key=lambda one: one.method != (LAST_YEAR if better else BG_NBD))
 
 
-def _level(expected: Floats, came: Floats) -> float:
-    total = float(expected.sum())
-    return max(float(came.sum()), 0.0) / total if len(came) >= FEWEST_NEW and total > 0 else 1.0
+def levelled(values: Floats, standing: pd.Series[str], levels: Mapping[str, float]) -> Floats:
+    """Return values multiplied by the level of how each customer stands; by 1 where there is none."""
+    return np.asarray(values * standing.map(levels).astype("float64").fillna(1.0).to_numpy())
+
+
+def _level(expected: Floats, came: Floats, standing: npt.NDArray[Any], name: str) -> float:
+    """Return what came of customers who stand so, by what was expected, as a share of the same of those who stayed.
+
+    So a season, which all have in common, is no level. 1 with fewer than FEWEST of either.
+    """
+    shares = []
+    for there in (standing == name, standing == STAYED):
+        total = float(expected[there].sum())
+        known = there.sum() >= FEWEST and total > 0
+        shares.append(max(float(came[there].sum()), 0.0) / total if known else np.nan)
+    level = shares[0] / shares[1] if shares[1] else np.nan
+    return 1.0 if np.isnan(level) else level
 
 
 def contract_days(churn_risk: Floats, horizon_days: int, days: int) -> Floats:

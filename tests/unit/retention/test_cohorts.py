@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from lapse.core.engine import Engine
+from lapse.core.retention_settings import Retention
 from lapse.core.windows import Period
 from lapse.retention.cohorts import How, average, cohorts, kaplan_meier, time_to_second_order
 from lapse.retention.revenue import revenue_retention
+from lapse.retention.stage import measure
 from tests.conftest import log_of, roll_up
 
 FIRST = date(2024, 1, 1)
@@ -99,6 +101,17 @@ def test_the_second_order_of_the_truly_new_alone(engine: Engine) -> None:
         "days"
     )
     assert found["share"].to_dict() == pytest.approx({10: 25, 20: 50, 30: 75})
+
+
+def test_members_of_old_are_not_new_when_the_log_of_orders_begins(engine: Engine) -> None:
+    """Contracts' starts are on record from before the log; their first order in it is not the first ever."""
+    lines = orders({f"old{n}": [0, 40, 80] for n in range(9)}) + orders({"new": [0, 10]}, date(2024, 3, 1))
+    held = [{"customer_id": f"old{n}", "started_date": "2019-05-01"} for n in range(9)]
+    held.append({"customer_id": "new", "started_date": "2024-03-01"})
+    activity = roll_up(log_of(engine, lines, subscriptions=held))
+    found = measure(engine, activity, until(130), Retention(active_days=30), mode="subscription")
+    assert found.second_order["share"].to_list() == [100.0] and found.cohorts["cohort_size"].unique().tolist() == [1]
+    assert found.trusted == FIRST
 
 
 def test_net_and_gross_revenue_retention_by_hand(engine: Engine) -> None:

@@ -27,4 +27,5 @@ def test_causes_are_counted_once_per_customer_and_by_segment() -> None:
     assert others == ["north (region): complaints, open tickets, failed payments is a reason for 75% of 40, against 33% of "
                       "everybody."]  # fmt: skip
     assert len(driver_sentences(model_drivers(scores, segments.head(0)))) == 1, "without segments"
+    assert len(driver_sentences(model_drivers(scores, segments.replace("north", "unknown")))) == 1, "says nothing of whom"
     assert driver_sentences(model_drivers(scores.iloc[90:], segments)) == []

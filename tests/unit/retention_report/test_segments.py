@@ -13,13 +13,13 @@ import pytest
 
 from lapse.core.engine import Engine
 from lapse.core.retention_report_settings import RetentionReport
-from lapse.core.windows import Period
+from lapse.core.windows import Period, Window
 from lapse.history.profile import DataProfile
-from lapse.retention.always_on import GONE, always_on
+from lapse.retention.always_on import GONE, Kind, always_on
 from lapse.retention.spells import ALL
-from lapse.retention_report.moves import moved_between
+from lapse.retention_report.moves import by_calendar, month_ends, moved_between
 from lapse.retention_report.segments import KINDS, Segmented, best_tenth, fifths
-from lapse.retention_report.stage import report
+from lapse.retention_report.stage import is_known, report
 from tests.conftest import log_of, roll_up
 from tests.unit.outreach import shop
 
@@ -52,7 +52,7 @@ def test_customers_count_in_the_segment_where_they_were() -> None:
     end = pd.DataFrame(
         {"is_active": [after != "lost" for _, after in became], "rfm": [after for _, after in became]}, index=index
     )
-    found = moved_between(start, end, ["rfm"], period_days=30, last=LAST, trusted=None)
+    found = moved_between({LAST: (start, end)}, ["rfm"], kind=Kind(trailing_days=30), trusted=None)
     rows = found.figures.set_index("segment")
     assert rows["strict_retention"].round(1).to_dict() == {"all": 85.0, "loyal": 91.7, "at_risk": 75.0}
     assert rows["lapsed"].to_dict() == {"all": 15, "loyal": 5, "at_risk": 10}
@@ -146,7 +146,40 @@ def test_contracts_without_orders_have_classes_too(engine: Engine) -> None:
     found = segmented(engine, {"subscriptions": held}, [], mode="subscription").at(LAST)
     assert found["rfm"].to_dict() == {"came": "new", "leaves": "about_to_lapse", "left": "lost", "old": "loyal",
                                       "tries": "trial", "young": "promising"}  # fmt: skip
+    here = segmented(engine, {"subscriptions": [contract("ever", 2000)]}, [], mode="subscription")
+    assert here.at(LAST)["tenure"].to_list() == ["over 2 years"], "its start is on record, before the log's first day"
     assert found.loc["old", "spend"] == 120 and pd.isna(found.loc["left", "spend"])
+
+
+def test_no_period_over_a_gap_in_the_log() -> None:
+    """Nobody ordered in the gap for want of a log: who was active before it is not lost."""
+    given = shop.settings(retention={"active_days": 90})
+    whole = DataProfile(YEAR_AND_A_HALF, {}, [], None)
+    broken = DataProfile(replace(YEAR_AND_A_HALF, gaps=(Window(date(2023, 9, 1), date(2023, 11, 1)),)), {}, [], None)
+    assert is_known(date(2023, 3, 31), LAST, whole, given) and not is_known(date(2023, 3, 30), LAST, whole, given)
+    assert is_known(date(2024, 1, 30), LAST, broken, given) and not is_known(date(2024, 1, 29), LAST, broken, given)
+    contracts = given.model_copy(update={"churn": given.churn.model_copy(update={"mode": "subscription"})})
+    assert is_known(FIRST, LAST, broken, contracts)
+
+
+def test_months_quarters_and_years_by_segment_add_up_to_everybody(engine: Engine) -> None:
+    """Each against the always-on figures of everybody, which are counted from spells."""
+    here = segmented(engine, {"lines": random_lines(3)}, [])
+    ends = month_ends(LAST)
+    assert ends[0] == date(2022, 6, 30) and ends[-1] == LAST and month_ends(date(2024, 7, 30)) == ends
+    kinds = ["rfm", "price", "tenure"]
+    found = by_calendar({day: here.at(day) for day in ends if day >= date(2023, 3, 31)}, kinds, trusted=FIRST)
+    figures = pd.concat([one.figures for one in found])
+    every = always_on(engine, here.activity, YEAR_AND_A_HALF, 90, trusted=FIRST).figures.set_index(
+        ["period_kind", "period_end"]
+    )
+    assert figures.drop_duplicates(["period_kind", "period_end"])["period_kind"].value_counts().to_dict() == {
+        "month": 15,
+        "quarter": 5,
+    }
+    counts = ["customers_at_start", "new_customers", "reactivated", "lapsed", "new_gone", "retained", "customers_at_end"]
+    for (_, kind, end), rows in figures.groupby(["segmented_by", "period_kind", "period_end"]):
+        assert rows[counts].sum().to_dict() == every.loc[(kind, end), counts].to_dict()
 
 
 def random_lines(seed: int) -> list[dict[str, Any]]:
@@ -160,7 +193,7 @@ def test_segments_add_up_to_the_retention_rate_of_everybody(engine: Engine, seed
     here = segmented(engine, {"lines": random_lines(seed)}, [])
     start = LAST - timedelta(days=60)
     kinds = [kind for kind in KINDS if kind != "best_by_reviews"]
-    found = moved_between(here.at(start), here.at(LAST), kinds, period_days=60, last=LAST, trusted=FIRST)
+    found = moved_between({LAST: (here.at(start), here.at(LAST))}, kinds, kind=Kind(trailing_days=60), trusted=FIRST)
     every = always_on(engine, here.activity, YEAR_AND_A_HALF, 90, trailing_days=[60], trusted=FIRST).figures
     (total,) = every[(every["period_kind"] == "trailing_60") & (every["period_end"] == LAST)].to_dict("records")
     counts = ("customers_at_start", "new_customers", "reactivated", "lapsed", "new_gone", "retained", "customers_at_end")

@@ -35,7 +35,7 @@ from lapse.retention_report.page import write_page
 from lapse.retention_report.section import PageSection
 from lapse.retention_report.stage import Reported, report, write_metrics, write_reported
 from tests.conftest import ROOT
-from tests.unit.outreach.shop import AS_OF, Rows, raw_rows, settings, told
+from tests.unit.outreach.shop import AS_OF, FIRST, Rows, raw_rows, settings, told
 
 HERE = Assumptions(2000, 400, 100, 20, 400, 100, 60)
 ODD = "<script>alert(1)</script>"
@@ -62,7 +62,8 @@ def test_one_assumption_is_changed_at_a_time() -> None:
     assert rows.loc[("margin", -0.5), "kept"] == 20 * (50 - 20) and rows.loc[("margin", -0.5), "won"] == 800
     assert rows.loc[("acquisition_cost", 0.5), "won"] == 20 * (100 - 90)
     assert "spend" not in rows.index.get_level_values(0), "no margin hangs on it"
-    assert "acquisition_cost" not in set(sensitivity(replace(HERE, acquisition_cost=np.nan), 1)["assumption"])
+    left = set(sensitivity(replace(HERE, acquisition_cost=np.nan), 1)["assumption"])
+    assert left == {"customers", "margin", "cost_to_keep"}, "nothing that is known hangs on the margin of the new"
 
 
 def test_what_is_not_known_is_said_and_not_made_up() -> None:
@@ -131,6 +132,17 @@ def test_lifetime_values_add_up_and_their_test_is_on_the_past(engine: Engine, tm
                and any(other["customer_id"] == line["customer_id"] and other["amount"] > 0
                        and other["ordered_at"][:10] <= str(used.cutoff) for other in rows["lines"]))  # fmt: skip
     assert used.came == pytest.approx(came, abs=1e-6), "what came after the cutoff, of those who had ordered by it"
+    assert found.lifetime.chosen_at == AS_OF - timedelta(days=360), "on days that were over by the cutoff"
+    changed = [line if line["ordered_at"][:10] <= str(used.cutoff) else {**line, "amount": 3 * line["amount"]}
+               for line in rows["lines"]]  # fmt: skip
+    (tmp_path / "other").mkdir()
+    other = reported(engine, tmp_path / "other", {**rows, "lines": changed}, clv_days=180).lifetime
+    assert [(one.method, one.expected) for one in other.tried] == [
+        (one.method, one.expected) for one in found.lifetime.tried
+    ]
+    assert other.tried[0].came != used.came
+    half = reported(engine, tmp_path, rows, clv_days=2000).lifetime
+    assert half.tried[0].days == (AS_OF - FIRST).days // 3 and half.chosen_at is not None
 
 
 def test_contracts_bring_their_price_while_they_run(engine: Engine, tmp_path: Path) -> None:

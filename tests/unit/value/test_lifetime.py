@@ -78,12 +78,27 @@ def shop(seed: int, customers: int = 1500) -> tuple[pd.DataFrame, pd.Series, np.
 
 def test_the_total_is_right_where_the_world_is_as_assumed() -> None:
     rows, came, _ = shop(3)
-    best, other = try_out(rows, came, CUTOFF, 200, 90)
+    best, other = try_out(rows.assign(standing="stayed"), came, CUTOFF, 200, {})
     assert (best.method, other.method) == (BG_NBD, LAST_YEAR)
     assert abs(best.error) < 15 and best.mean_absolute_error < other.mean_absolute_error and best.rank_correlation > 0.5
     assert best.came == pytest.approx(float(came.sum()))
     days, margin = Buying.fit(rows).days_and_margin(rows, 200) or (np.empty(0), np.empty(0))
     assert margin.sum() == pytest.approx(best.expected) and (days >= 0).all()
+
+
+def test_what_came_of_newcomers_and_of_who_was_gone_is_their_level() -> None:
+    """Last year's margin goes on: 20 expected of each of 40 newcomers, 40 gone and 40 others, of whom 10, 0 and 30 came."""
+    rows = pd.DataFrame({"standing": ["new"] * 40 + ["gone"] * 40 + ["stayed"] * 40, "purchase_days": 2.0,
+                         "margin_last_year": 20.0, "covered_days": 100.0, "first_order": pd.Timestamp(CUTOFF),
+                         "last_order": pd.Timestamp(CUTOFF), "repeat_days": 0.0, "observed_days": 0.0, "repeat_margin": 0.0,
+                         "margin_so_far": 20.0})  # fmt: skip
+    came = pd.Series([10.0] * 40 + [0.0] * 40 + [30.0] * 40)
+    (first,) = [one for one in try_out(rows, came, CUTOFF, 100, {}) if one.method == LAST_YEAR]
+    assert first.levels == pytest.approx({"new": 0.5 / 1.5, "gone": 0}) and first.expected == 2400
+    (then,) = [one for one in try_out(rows, came, CUTOFF, 100, {LAST_YEAR: first.levels}) if one.method == LAST_YEAR]
+    assert then.levels == first.levels, "levels are of what the way says, beside what came of the others"
+    assert then.expected == pytest.approx(40 * 20 / 3 + 40 * 20)
+    assert try_out(rows.tail(29), came, CUTOFF, 100, {})[-1].levels == {"new": 1, "gone": 1}, "too few to say"
 
 
 def test_last_year_goes_on_by_hand() -> None:
@@ -93,8 +108,8 @@ def test_last_year_goes_on_by_hand() -> None:
 
 
 def test_an_error_is_said_in_words() -> None:
-    tried = TriedOut(BG_NBD, CUTOFF, 90, 10, 110.0, 100.0, 3.5, 0.8, 1.0)
+    tried = TriedOut(BG_NBD, CUTOFF, 90, 10, 110.0, 100.0, 3.5, 0.8, 1.0, 1.0)
     assert tried.error == pytest.approx(10) and "110 expected and 100 came, 10.0% too much" in tried.sentence
-    nothing = TriedOut(BG_NBD, CUTOFF, 90, 10, 1.0, 0.0, 1.0, np.nan, 1.0)
+    nothing = TriedOut(BG_NBD, CUTOFF, 90, 10, 1.0, 0.0, 1.0, np.nan, 1.0, 1.0)
     assert np.isnan(nothing.error)
     assert nothing.sentence.endswith("1 expected and 0 came; per customer off by 1.00 on average")

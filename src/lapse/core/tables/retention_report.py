@@ -122,16 +122,17 @@ CLV_BACK_TEST = Table(
         Column("error", "number", "expected less came, in percent of came.", "percent", "null where nothing came"),
         Column("mean_absolute_error", "number", "Mean over the customers of how far off each was.", "currency"),
         Column("rank_correlation", "number", "Spearman's, over the customers.", "", "null where all are equal"),
-        Column(
-            "level_of_new",
-            "number",
-            "What customers who first ordered in the retention.active_days up to the cutoff brought, "
-            "as a share of what was expected of them: clv of such newcomers is multiplied by it; 1 with fewer than 30.",
-            "share",
-        ),
-        Column("is_used", "flag", "This way tells clv: the first, unless its mean_absolute_error is over a tenth larger."),
+        Column("level_of_new", "number", "What customers who first ordered in the retention.active_days up to the cutoff "
+               "brought by what the way says of them, as a share of the same of all others: clv of such newcomers is "
+               "multiplied by it; 1 with fewer than 30 of either.", "share"),
+        Column("level_of_gone", "number", "The same of those who were no longer active on the cutoff.", "share"),
+        Column("is_used", "flag", "This way tells clv: the first, unless its mean_absolute_error is over a tenth larger, at "
+               "chosen_at."),
+        Column("chosen_at", "date", "The earlier cutoff, whose days were over by this one, at which the way was chosen and "
+               "levels were measured that `expected` is multiplied by.", nulls="null where the log is too short for two "
+               "tests: chosen on these same days, and `expected` is without levels"),
     ),
-)
+)  # fmt: skip
 
 BOTTOM_LINE_ASSUMPTIONS = Table(
     "bottom_line_assumptions",
@@ -189,8 +190,9 @@ BOTTOM_LINE_SENSITIVITY = Table(
 
 SEGMENT_RETENTION = replace(
     RETENTION, name="segment_retention", path="data/retention_report/segment_retention.parquet",
-    grain="one row per period (up to four of retention_report.period_days, the newest up to as_of) and segment at its "
-    "start; also as segment_retention.csv", columns=(_BY_SEGMENT[0], *RETENTION.columns[1:]),
+    grain="one row per period (the retention_report.period_days up to as_of; each of the newest 24 whole months, and the "
+    "whole quarters and years in them) and segment at its start; also as segment_retention.csv",
+    columns=(_BY_SEGMENT[0], *RETENTION.columns[1:]),
 )  # fmt: skip
 
 SEGMENT_MOVES = replace(
@@ -286,8 +288,8 @@ WHY_REASONS = Table(
     ("segmented_by", "segment", "period_kind", "period_start", "reason"),
     (
         *_WHY_KEY,
-        Column("reason", "text", "end_reason as delivered; (rare) for those with fewer than 5 ends in the whole log, "
-               "none where none is given."),
+        Column("reason", "text", "end_reason as delivered, where it has at least 5 ends in the whole log; of others the "
+               "theme, (rare) where they have none; none where no reason is given."),
         Column("ends", "count", "Paid subscriptions that ended for it.", "subscriptions"),
         Column("share", "number", "ends of all ends of the segment and quarter.", "percent"),
     ),
