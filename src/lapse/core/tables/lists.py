@@ -43,7 +43,7 @@ SCORED_CUSTOMERS = Table(
                "percent", _UNSCORED),
         *(replace(SCORES.column(name), nulls=f"{SCORES.column(name).nulls}; {_UNSCORED}") for name in (
             "comeback_chance", "expected_margin", "value_at_stake", "expected_cost", "expected_profit",
-            "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1",
+            "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1", "told",
             "stale_tables", "model_version")),
         Column("first_seen_date", "date", "The day of the first order or, before it, the first subscription."),
         Column("days_since_first_seen", "count", "From that day to as_of.", "days"),
