@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.language import words
+from lapse.core.tables.sources import TRANSACTIONS
 from lapse.features.catalogue import all_features
 from lapse.features.names import names_in
 from lapse.scoring.reason_wording import fill_in, text_of

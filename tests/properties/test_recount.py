@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import Engine
-from lapse.core.windows import ChurnWindows, Period
 from lapse.core.language import words
+from lapse.core.windows import ChurnWindows, Period
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
 from lapse.features.family import Inputs
@@ -112,7 +112,8 @@ def said_of(rows: pd.DataFrame, seed: int) -> list[list[tuple[str, str]]]:
             for direction, group in ((1, why.reasons), (-1, why.protective))
             for reason in group
             for feature in FEATURES
-            if (text := text_of(feature, direction)) and words(fill_in(text, row, typical.get(feature.name, np.nan)) or [""]) == reason.text
+            if (text := text_of(feature, direction))
+            and words(fill_in(text, row, typical.get(feature.name, np.nan)) or [""]) == reason.text
         ]
         found.append(texts)
     return found

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -66,7 +66,7 @@ def words(told: Told) -> str:
     return say(message, *(words(one) if isinstance(one, list | tuple) else one for one in places))
 
 
-@lru_cache(maxsize=None)
+@cache
 def catalogue(language: Language) -> Mapping[str, str]:
     """Return the translations into a language by their English messages."""
     from babel.messages.pofile import read_po
@@ -128,6 +128,11 @@ def _form(shown: str, language: Language) -> int:
 def number(shown: str | float, digits: int = 0) -> str:
     """Return a number as the language spoken prints it: one given as a text with just the digits it has, and per cent."""
     return _number(shown if isinstance(shown, str) else f"{shown:.{digits}f}", spoken())
+
+
+def signed(value: float) -> str:
+    """Return a whole number with its sign, nought with a plus."""
+    return f"{'-' if value < 0 else '+'}{number(abs(value))}"
 
 
 @lru_cache(maxsize=65536)

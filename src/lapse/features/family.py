@@ -293,8 +293,10 @@ class Family:
                         window=window,
                         fact=_fact(function.__name__, arguments),
                         core=window is None or window in CORE_WINDOWS[entry.core_windows](inputs.windows),
-                        messages={_worded(text, arguments): message_of(text, arguments)
-                                  for text in (entry.reason, entry.protective_reason)},
+                        messages={
+                            _worded(text, arguments): message_of(text, arguments)
+                            for text in (entry.reason, entry.protective_reason)
+                        },
                     )
 
             self._makers.append(make)
@@ -326,7 +328,6 @@ def _fact(function: str, arguments: Mapping[str, Any]) -> str:
 
 def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
     """{window} and its like become numbers; braces that are not arguments stay, for the reason's own numbers."""
-
     meaning, nulls, cause, reference = (
         _plain(text, arguments) for text in (entry.meaning, entry.nulls, entry.cause, entry.reference_feature)
     )

@@ -134,7 +134,9 @@ def test_numbers_that_say_nothing_are_not_said() -> None:
     assert fill_in(change, {"order_count_30d": 20, "order_count_change_30d": -2}, 0) is None, "hardly a change"
     spend = BY_NAME["net_spend_30d"].entry.reason
     assert fill_in(spend, {"net_spend_30d": -5}, 100) is None, "nobody spends less than nothing"
-    assert words(fill_in(spend, {"net_spend_30d": 0}, 100) or [""]) == "spent nothing in the last 30 days, others typically 100"
+    assert (
+        words(fill_in(spend, {"net_spend_30d": 0}, 100) or [""]) == "spent nothing in the last 30 days, others typically 100"
+    )
 
 
 def test_a_share_is_said_only_of_enough_days_or_people() -> None:
