@@ -60,6 +60,11 @@ def say(message: str, /, *places: Any, **names: Any) -> str:
     return PRINTED.vformat(found, places, names) if "{" in found else found
 
 
+def tell(message: str, /, *places: Any) -> Told:
+    """Return a message with what stands in its places, to be put into words later."""
+    return [message, *places]
+
+
 def words(told: Told) -> str:
     """Return in words what was told, in the language spoken."""
     message, *places = told
@@ -91,7 +96,7 @@ class Printed(string.Formatter):
             return _with_noun(shown, format_spec[1:], zero=say("no"))
         if format_spec.startswith("+"):
             more, fewer = format_spec[1:].split("|")
-            return f"{number(shown.removeprefix('-'))} {fewer if shown.startswith('-') else more}"
+            return _joined(number(shown.removeprefix("-")), fewer if shown.startswith("-") else more)
         if format_spec == "ago":
             return say("{0:n day|days} ago", shown) if float(shown) else say("today")
         if format_spec == "every day":
@@ -112,7 +117,11 @@ def _with_noun(shown: str, forms: str, zero: str | None = None) -> str:
     if not forms:
         return printed
     given = forms.split("|") if "|" in forms else [forms, f"{forms}s"] if spoken() == "en" else [forms]
-    return f"{printed} {given[min(_form(shown, spoken()), len(given) - 1)]}"
+    return _joined(printed, given[min(_form(shown, spoken()), len(given) - 1)])
+
+
+def _joined(printed: str, word: str) -> str:
+    return f"{printed}{word}" if spoken() == "ja" else f"{printed} {word}"
 
 
 @lru_cache(maxsize=65536)

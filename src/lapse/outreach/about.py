@@ -6,9 +6,8 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from lapse.core.churn_meaning import less_than_usual
 from lapse.core.consent import WITHDRAWN
-from lapse.core.language import Told, say, words
+from lapse.core.language import Told, say, tell, words
 from lapse.core.risk_text import of_100
 from lapse.core.tables.lists import AT_RISK
 from lapse.core.windows import ChurnWindows
@@ -49,7 +48,8 @@ def about_list(scores: pd.DataFrame, listed: pd.DataFrame, rules: ListRules) -> 
         "Not on the list": " ".join(tally.sentences()) or say("Nobody at risk was left out."),
         "Consent": _consent_text(tally),
         **_costs(rules),
-        "As of": say("{day:day}: nothing after this day was used, except to leave out who no longer agrees to be contacted.", day=as_of),
+        "As of": say("{day:day}: nothing after this day was used, except to leave out who no longer agrees to be contacted.",
+                     day=as_of),
         "What is foretold": horizon_text(windows, as_of),
         **({"What churn means": " ".join(meaning.sentences)} if meaning and meaning.sentences else {}),
         "Model": scores.iloc[0]["model_version"],
@@ -69,29 +69,36 @@ def in_short(scores: pd.DataFrame, listed: pd.DataFrame, windows: ChurnWindows) 
 
 def foretold(windows: ChurnWindows) -> Told:
     """Return what those who churn will do, as a verb with its time."""
-    told = {"lapse": "will not order {0}", "subscription": "will let their subscription end {0}"}
+    days = _outcome_days(windows)
     if windows.mode == "decline":
-        return ["will {1} {0}", _outcome_days(windows), _less(windows)]
-    return [told[windows.mode], _outcome_days(windows)]
+        return tell("will {1} {0}", days, _less(windows))
+    if windows.mode == "lapse":
+        return tell("will not order {0}", days)
+    return tell("will let their subscription end {0}", days)
 
 
 def came_true(windows: ChurnWindows) -> Told:
     """Return what those who churned did, as a verb with its time."""
-    told = {"lapse": "did not order {0}", "subscription": "let their subscription end {0}"}
+    days = _outcome_days(windows)
     if windows.mode == "decline":
-        return ["went on to {1} {0}", _outcome_days(windows), _less(windows)]
-    return [told[windows.mode], _outcome_days(windows)]
+        return tell("went on to {1} {0}", days, _less(windows))
+    if windows.mode == "lapse":
+        return tell("did not order {0}", days)
+    return tell("let their subscription end {0}", days)
 
 
 def _less(windows: ChurnWindows) -> Told:
-    return [less_than_usual(windows.of, 0.5).replace("half", "{0}"),
-            ["half"] if windows.share == 0.5 else ["{0:n}", f"{100 * windows.share:g}%"]]  # fmt: skip
+    """Return as a message what less_than_usual says."""
+    share = tell("half") if windows.share == 0.5 else tell("{0:n}", f"{100 * windows.share:g}%")
+    if windows.of == "spend":
+        return tell("spend less than {0} of what they used to", share)
+    return tell("buy less than {0} of what they used to", share)
 
 
 def _outcome_days(windows: ChurnWindows) -> Told:
     if windows.lead_days:
-        return ["in the {0} days after the next {1}", windows.horizon_days, windows.lead_days]
-    return ["in the next {0} days", windows.horizon_days]
+        return tell("in the {0} days after the next {1}", windows.horizon_days, windows.lead_days)
+    return tell("in the next {0} days", windows.horizon_days)
 
 
 def _costs(rules: ListRules) -> dict[str, str]:
@@ -100,7 +107,7 @@ def _costs(rules: ListRules) -> dict[str, str]:
     if tried is None:
         return {}
     unsure = tried.profit_interval is not None and tried.profit_interval[0] < 0 < tried.profit_interval[1]
-    doubt = f" {say('Whether it pays is not shown: chance alone may have made that.')}" if unsure else ""
+    doubt = " " + say("Whether it pays is not shown: chance alone may have made that.") if unsure else ""
     earned = tried.earned[:1].upper() + tried.earned[1:]
     return {"Assumed costs": f"{tried.assumed}. {earned}.{doubt}"}
 
@@ -127,8 +134,9 @@ def horizon_text(windows: ChurnWindows, as_of: date) -> str:
         return say("Churn risk is the probability that from {days} the customer will {less}, by their own rate up to then.",
                    days=days, less=words(_less(windows)))  # fmt: skip
     if windows.renewal_days:
-        return say("Churn risk is the probability that the customer's last subscription ends in the days from {days}, and that "
-                   "none is taken out within {renewal} days after.", days=days, renewal=windows.renewal_days)  # fmt: skip
+        return say("Churn risk is the probability that the customer's last subscription ends in the days from {days}, and "
+                   "that none is taken out within {renewal} days after.", days=days,
+                   renewal=windows.renewal_days)  # fmt: skip
     return say(
         "Churn risk is the probability that the customer's last subscription ends in the days from {days}.", days=days
     )
@@ -137,8 +145,8 @@ def horizon_text(windows: ChurnWindows, as_of: date) -> str:
 def _consent_text(tally: Tally) -> str:
     withdrew = tally.no_contact[WITHDRAWN]
     if tally.agreed is not None:
-        return say("Only customers whose last word was a clear yes are listed. It is known for {agreed:n} of {active:n} active "
-                   "customers.", agreed=tally.agreed, active=tally.active)  # fmt: skip
+        return say("Only customers whose last word was a clear yes are listed. It is known for {agreed:n} of {active:n} "
+                   "active customers.", agreed=tally.agreed, active=tally.active)  # fmt: skip
     if withdrew:
         return say("The delivery does not say who agreed to be contacted, so nobody was left out for lack of a yes; "
                    "{withdrew:n} at risk who withdrew were.", withdrew=withdrew)  # fmt: skip

@@ -75,8 +75,9 @@ class ListHead:
     def sentences(self) -> dict[str, str]:
         """Return all that is to be said of it, by heading."""
         off = " ".join(f"{number(count)}: {say(REASONS[reason])}." for reason, count in self.kept_off.items())
-        order = "{rule}; ordered by {order}, the smallest first" if self.plan.ascending else (
-            "{rule}; ordered by {order}, the largest first")  # fmt: skip
+        who = {"rule": self.plan.said, "order": self.plan.order}
+        order = (say("{rule}; ordered by {order}, the smallest first", **who) if self.plan.ascending
+                 else say("{rule}; ordered by {order}, the largest first", **who))  # fmt: skip
         told = {
             "CAUTION": f"{self.caution}." if self.caution else "",
             "List": f"{self.title}. {self.summary}",
@@ -84,7 +85,7 @@ class ListHead:
             "Back-test": self.last_time or "",
             "What to expect": self.expected.text if self.expected else "",
             "Not on the list": off or say("Nobody whom the rule names was left out."),
-            "Who is on it": say(order, rule=self.plan.said, order=self.plan.order),
+            "Who is on it": order,
             "Not known": say("{what}: known of nobody.", what=", ".join(self.unknown)) if self.unknown else "",
             "Model": say("grade {grade}", grade=self.grade) if self.grade else "",
         }
@@ -98,7 +99,8 @@ class ListHead:
         return {
             "name": plan.name, "title": self.title, "summary": self.summary, "people": self.people,
             "at_stake": self.at_stake, "as_of": self.as_of, "model_version": self.model_version, "grade": self.grade,
-            "caution": self.caution, "last_time": self.last_time, "back_test": self.back_test, "kept_off": dict(self.kept_off),
+            "caution": self.caution, "last_time": self.last_time,
+            "back_test": self.back_test, "kept_off": dict(self.kept_off),
             "missing": list(plan.missing), "unknown": list(self.unknown), "rule": plan.said, "order": plan.order,
             "ascending": plan.ascending, "priority": plan.priority, "action": plan.action, "channel": plan.channel,
             "consent": plan.consent, "keep_off": list(plan.keep_off), "limit": plan.limit, "budget": plan.budget,

@@ -32,8 +32,8 @@ ACTIVE, LEAVING, LAPSED, GONE, TRIAL, NEW, PROSPECT = "active", "leaving", "laps
 STATES = (ACTIVE, LEAVING, LAPSED, GONE, TRIAL, NEW, PROSPECT)
 OF_SCORES = (
     "churn_risk", "risk_band", "comeback_chance", "expected_margin", "value_at_stake", "expected_cost", "expected_profit",
-    "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1", "told", "stale_tables",
-    "model_version",
+    "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1", "told",
+    "stale_tables", "model_version",
 )  # fmt: skip
 OF_LEAVING = ("notice_date", "end_date", "days_left")
 COUNTED_FROM = {

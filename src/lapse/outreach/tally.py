@@ -97,12 +97,16 @@ class Tally:
         if not self.no_profit:
             return None
         reachable = self.at_risk - sum(self.no_contact.values()) - sum(self.elsewhere.values())
-        none = ("None of the {reachable:n} customers at risk is worth contacting at the assumed costs (section value of "
-                "params.yaml), and nobody is listed at a loss unless lists.at_a_loss says so.")  # fmt: skip
-        some = ("{no_profit:n} of the {reachable:n} customers at risk are not worth contacting at the assumed costs (section "
-                "value of params.yaml), and nobody is listed at a loss unless lists.at_a_loss says so.")  # fmt: skip
-        message = none if self.no_profit == reachable else some
-        return say(message, reachable=reachable, no_profit=self.no_profit)
+        if self.no_profit == reachable:
+            return say(
+                "None of the {reachable:n} customers at risk is worth contacting at the assumed costs (section value of "
+                "params.yaml), and nobody is listed at a loss unless lists.at_a_loss says so.", reachable=reachable,
+            )  # fmt: skip
+        return say(
+            "{no_profit:n} of the {reachable:n} customers at risk are not worth contacting at the assumed costs (section "
+            "value of params.yaml), and nobody is listed at a loss unless lists.at_a_loss says so.", reachable=reachable,
+            no_profit=self.no_profit,
+        )  # fmt: skip
 
     @property
     def loss_note(self) -> str | None:

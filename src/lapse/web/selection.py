@@ -86,7 +86,8 @@ class Filter:
     @property
     def in_words(self) -> str:
         """Return it in words, for the file that it made; what was searched for stays out, as it may be a name."""
-        said = [f"{facet_name(column).lower()}: {say(' or ').join(value_text(column, one) for one in values)}"
+        either = say(" or ")
+        said = [f"{facet_name(column).lower()}: {either.join(value_text(column, one) for one in values)}"
                 for column, values in self.values]  # fmt: skip
         said += [] if self.min_value is None else [say("value at stake at least {value:n}", value=_exactly(self.min_value))]
         said += [] if self.budget is None else [say("expected cost at most {cost:n}", cost=_exactly(self.budget))]
