@@ -87,9 +87,9 @@ class ListPages:
                 say("The lists have been made anew since you opened the page. Look at the new numbers, then download.")
             )
         if view.is_stale(view.workspace.today()) and not forced and not is_preview:
-            raise StaleData(say("These lists are too old to act on: since then customers may have ordered, left, or asked not to "
-                                "be contacted. Score again (`lapse score`), or say that you want the old one: the box "
-                                "beside the button, or force=yes in the address."))  # fmt: skip
+            raise StaleData(say("These lists are too old to act on: since then customers may have ordered, left, or asked "
+                                "not to be contacted. Score again (`lapse score`), or say that you want the old one: the "
+                                "box beside the button, or force=yes in the address."))  # fmt: skip
         if head.plan.is_off:
             raise SettingsError(head.summary)
         got = download(view, index, listing.asked, wanted)

@@ -77,11 +77,12 @@ class OtherPages:
         if paths.metrics.exists():
             metrics, verdict = read_json(paths.metrics), Verdict.read(paths.metrics)
             tried, windows = verdict.back_test, now.view.workspace.windows
+            then = tried.last_time(came_true(windows)) if tried else None
             with intact(paths.metrics):
                 told = {
                     "grade": metrics["grade"]["grade"], "meaning": metrics["grade"]["meaning"],
                     "because": metrics["grade"]["because"], "caution": verdict.caution, "headline": headline(metrics),
-                    "last_time": words(last) if tried and (last := tried.last_time(came_true(windows))) else None, "not_for": NOT_FOR,
+                    "last_time": words(then) if then else None, "not_for": NOT_FOR,
                     "aspects": grade_rows(metrics["grade"]), "version": metrics["final_model"]["version"],
                     "scored_by": next(iter(now.view.lists.values())).head.model_version,
                 }  # fmt: skip
@@ -104,7 +105,8 @@ class OtherPages:
         if suffix_of(request) == "csv":
             return as_csv(months, "retention")
         strict = [one["strict_retention"] for one in months]
-        chart = line_of(say("Of the customers active at the start of each month, the share still active at its end, in per cent"),
+        chart = line_of(say("Of the customers active at the start of each month, the share still active at its end, in per "
+                            "cent"),
                         [one["period_start"][:7] for one in months], strict, unit="%",
                         least=max(0.0, min(strict, default=0.0) - 5))  # fmt: skip
         reports = self._reports("retention_report.html", "retention.html")

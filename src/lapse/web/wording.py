@@ -61,13 +61,11 @@ def cell(name: str, value: Any) -> str:
         return say("yes") if value else say("no")
     if name in ("churn_risk", "comeback_chance"):
         return risk_text(float(value), 0 if name == "comeback_chance" else 1)
-    if name in MONEY or name in ("net_spend",):
-        return number(value, 2)
     if isinstance(value, date | datetime):
         return day_text(value)
-    if isinstance(value, float):
-        return number(f"{value:.1f}".removesuffix(".0"))
-    return number(value) if isinstance(value, int) else say(value) if name in SAID else str(value)
+    if isinstance(value, float | int):
+        return number(value, 2) if name in (*MONEY, "net_spend") else number(f"{value:.1f}".removesuffix(".0"))
+    return str(say(value) if name in SAID else value)
 
 
 def day_text(day: date) -> str:
