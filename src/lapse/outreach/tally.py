@@ -12,6 +12,9 @@ from lapse.core.language import number, say
 from lapse.outreach.rules import ListRules, costs_more, is_at_risk
 
 ELSEWHERE = {
+    "no_channel_consent": "no consent for the channel of this list",
+    "holdout": "they are in the holdout, left alone to measure the effect",
+    "booked": "they have a booking",
     "contacted": "they were contacted lately (lists.cooldown_days)",
     "complaint_open": "a complaint of theirs is still open",
     "other_list": "they are on a list of higher priority",

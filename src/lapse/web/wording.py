@@ -11,6 +11,7 @@ from lapse.core.language import number, say, spoken
 from lapse.core.risk_text import risk_text
 from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.tables.lists import SCORED_CUSTOMERS
+from lapse.core.tables.sources import CHANNELS
 from lapse.core.windows import YEAR_DAYS
 from lapse.features.causes import CAUSES, NOTHING_UNUSUAL
 from lapse.outreach.decisions import REASONS
@@ -19,7 +20,7 @@ from lapse.outreach.spreadsheet import HEADINGS, MONEY
 
 OURS = frozenset({*HEADINGS, *SCORED_CUSTOMERS.names})
 """Columns that bear a name of lapse's own."""
-SAID = ("risk_band", "channel", "state", "consent")
+SAID = ("risk_band", "channel", "state", "consent", *(f"consent_{channel}" for channel in CHANNELS))
 """Columns of a few words of lapse's own."""
 FACET_NAMES = {"risk_band": "Risk", "reason_1_code": "Strongest reason", "segment": "Segment"}
 FORMATS: Mapping[str, str] = {
