@@ -148,8 +148,8 @@ def _refusal(
     future = max((reject.rows for reject in rejects if reject.reason.endswith(IN_THE_FUTURE)), default=0)
     if future + booked > max(MOST_FUTURE * (judged + booked), FEW_FUTURE):
         bookings = f" Where they are bookings, say so: sources.{table.name}.bookings: true." if booked else ""
-        return (f"sources.{table.name}: {future + booked:,} of {judged + booked:,} rows lie in the future. {why}Check the clock "
-                f"of this machine, then time_format and timezone in params.yaml.{bookings}")  # fmt: skip
+        return (f"sources.{table.name}: {future + booked:,} of {judged + booked:,} rows lie in the future. {why}Check the "
+                f"clock of this machine, then time_format and timezone in params.yaml.{bookings}")  # fmt: skip
     main = "subscriptions" if sources.transactions is None else "transactions"
     if whole.rows_kept == 0 and table.name == main:
         until = f" up to sources.until ({sources.until})" if after_until else ""
