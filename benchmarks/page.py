@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.files import write_json, write_text
+from lapse.core.language import as_text
 from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.tables.lists import LIST_DECISIONS, SCORED_CUSTOMERS
 from lapse.outreach.decisions import Decisions
@@ -56,6 +57,8 @@ def write_run(folder: Path, customers: int, as_of: date, *, listed: int, seed: i
     for number in (1, 2, 3):
         rows[f"reason_{number}_code"] = draw.choice(CAUSES, customers)
         rows[f"reason_{number}"] = [f"last ordered {day} days ago, usually orders every {number + 4} days" for day in days]
+    message = "last ordered {0:ago}, usually orders {1:every day}"
+    rows["told"] = [as_text({f"reason_{n}": [message, str(day), str(n + 4)] for n in (1, 2, 3)}) for day in days]
     rows["order_count"], rows["days_since_last_order"] = draw.integers(1, 60, customers), days
     rows["last_order_date"] = [as_of - timedelta(days=int(day)) for day in days]
     rows["spend_last_year"], rows["segment"] = draw.gamma(2, 300, customers), draw.choice(SEGMENTS, customers)

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from lapse.core.engine import DuckEngine, Engine, open_duckdb, open_engine
 from lapse.core.errors import DataError
 from lapse.core.files import write_json
+from lapse.core.language import speaking
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.process import held
@@ -345,7 +346,8 @@ class Workspace:
         model = ScoringModel.of(self.final_bundle(), value_model, score=score, value=self.settings.value)
         as_of = resolve_as_of(score.as_of, self.period)
         stale = self.freshness(model.bundle, as_of).require()
-        with held(self.paths.data, "score"), self.engine() as engine:
+        language = speaking(self.settings.language)
+        with language, held(self.paths.data, "score"), self.engine() as engine:
             activity = self.activity_tables(engine)
             scores, leaving = write_day(engine, activity, as_of, model, self.profile, self.settings, self.paths, stale)
         print_summary(scores, model.bands, len(leaving))
@@ -370,7 +372,7 @@ class Workspace:
         from lapse.outreach.scored_customers import Told
         from lapse.outreach.stage import log_heads, write_lists
 
-        with held(self.paths.data, "score"), self.engine() as engine:
+        with speaking(self.settings.language), held(self.paths.data, "score"), self.engine() as engine:
             leaving, activity = read_leaving(self.paths.leaving), self.activity_tables(engine)
             withdrawn_by = self.settings.consent.withdrawn_by
             told = Told(self.scores(), leaving, activity, self.paths.validated, self.profile, withdrawn_by)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lapse.core.language import words
 from lapse.core.tables.sources import TRANSACTIONS
 from lapse.features.catalogue import all_features
 from lapse.features.names import names_in
@@ -86,7 +87,7 @@ def require_true_reasons(root: Path, *, has_model: bool = True) -> int:
                     text: typical.get(feature.name, np.nan)
                     for feature in features
                     if (text := text_of(feature, direction))
-                    and fill_in(text, values, typical.get(feature.name, np.nan)) == reason.text
+                    and words(fill_in(text, values, typical.get(feature.name, np.nan)) or [""]) == reason.text
                 }
                 assert texts, reason.text
                 names = {name for text in texts for name in names_in(text)}
@@ -95,7 +96,7 @@ def require_true_reasons(root: Path, *, has_model: bool = True) -> int:
                     wrong = {name: (values[name], counted[name]) for name in names
                              if not np.isclose(values[name], counted[name], rtol=1e-9, atol=1e-9)}  # fmt: skip
                     assert not wrong, (reason.text, wrong)
-                    again = {fill_in(text, counted, other) for text, other in texts.items()}
+                    again = {words(fill_in(text, counted, other) or [""]) for text, other in texts.items()}
                     assert reason.text in again, (reason.text, again)
                     recounted += 1
     assert not unknown, f"nothing recounts {sorted(unknown)}"

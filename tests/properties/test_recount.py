@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from lapse.core.engine import Engine
+from lapse.core.language import words
 from lapse.core.windows import ChurnWindows, Period
 from lapse.features.build import build_features
 from lapse.features.catalogue import all_features
@@ -111,7 +112,8 @@ def said_of(rows: pd.DataFrame, seed: int) -> list[list[tuple[str, str]]]:
             for direction, group in ((1, why.reasons), (-1, why.protective))
             for reason in group
             for feature in FEATURES
-            if (text := text_of(feature, direction)) and fill_in(text, row, typical.get(feature.name, np.nan)) == reason.text
+            if (text := text_of(feature, direction))
+            and words(fill_in(text, row, typical.get(feature.name, np.nan)) or [""]) == reason.text
         ]
         found.append(texts)
     return found

@@ -27,7 +27,7 @@ SET_ELSEWHERE = {
     "leaving": "churn.notice and churn.reasons",
 }
 """Lists whose rule, order and length are settings of their own."""
-KeepOff = Literal["gone", "leaving", "contacted", "complaint_open", "no_profit"]
+KeepOff = Literal["gone", "leaving", "booked", "contacted", "complaint_open", "no_profit"]
 BY_REASON = "by_reason"
 """As the action of a list: what lists.actions says of each customer's strongest reason."""
 OTHERWISE = "otherwise"

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from lapse.core.churn_meaning import MAX_COMEBACK
 from lapse.core.distribution import LARGE
 from lapse.core.errors import SettingsError
+from lapse.core.language import Language
 from lapse.core.list_settings import Lists, require_rules
 from lapse.core.retention_report_settings import RetentionReport
 from lapse.core.retention_settings import Retention
@@ -200,6 +201,8 @@ class Settings(Section):
     """All of params.yaml."""
 
     business_timezone: str
+    language: Language = "en"
+    """Of reasons, lists and what is said of them; the page begins in it."""
     land: Land
     sources: Sources
     churn: Churn

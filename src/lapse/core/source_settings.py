@@ -167,6 +167,9 @@ class Transactions(SourceSettings):
     """The order lines."""
 
     max_amount: Annotated[float, Field(gt=0, lt=1e14)] = 1_000_000.0
+    bookings: bool | Literal["auto"] = "auto"
+    """Whether lines after today are bookings, which keep their customers off lists: auto refuses many of them, true takes
+    any number, false rejects each."""
 
     @property
     def is_priced_by_unit(self) -> bool:
@@ -295,6 +298,11 @@ class Sources(Section):
     def attributes(self) -> list[str]:
         """The further columns of the customers that are kept, of all files."""
         return list(dict.fromkeys(name for file in self.files(Customers) for name in file.attributes))
+
+
+def has_bookings(source: SourceSettings) -> bool:
+    """Return whether lines of a file that lie after today are bookings, and no errors."""
+    return isinstance(source, Transactions) and source.bookings is not False
 
 
 def given(source: SourceSettings) -> set[str]:

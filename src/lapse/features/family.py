@@ -15,6 +15,7 @@ from lapse.core.errors import DataError, sample_keys
 from lapse.core.settings import Features
 from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import ChurnWindows, feature_windows
+from lapse.features.messages import NAMES, Message, message_of, shown
 from lapse.features.names import slug, slugs, turns_away
 from lapse.history.profile import DataProfile
 
@@ -213,6 +214,8 @@ class Feature:
     """What it measures, whatever its window: features that differ in the window only say the same."""
     core: bool = True
     """Whether it is in the core: what looks at no window is, and what its entry's `core_windows` says."""
+    messages: Mapping[str, Message] = field(default_factory=dict, compare=False)
+    """Its texts as they are filled in, in which messages they are said; those of your own are their own messages."""
 
 
 class Family:
@@ -290,6 +293,10 @@ class Family:
                         window=window,
                         fact=_fact(function.__name__, arguments),
                         core=window is None or window in CORE_WINDOWS[entry.core_windows](inputs.windows),
+                        messages={
+                            _worded(text, arguments): message_of(text, arguments)
+                            for text in (entry.reason, entry.protective_reason)
+                        },
                     )
 
             self._makers.append(make)
@@ -321,29 +328,32 @@ def _fact(function: str, arguments: Mapping[str, Any]) -> str:
 
 def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
     """{window} and its like become numbers; braces that are not arguments stay, for the reason's own numbers."""
-
-    def fill(text: str) -> str:
-        for key, value in arguments.items():
-            text = text.replace("{" + key + "}", str(value))
-        return text
-
-    def worded(text: str) -> str:
-        # A delivered name may hold braces; in a format text they are doubled.
-        for key in ("event_type", "reply", "outreach", "opens", "closes", "column", "level"):
-            if key in arguments:
-                name = str(arguments[key]).replace("_", " ").replace("{", "{{").replace("}", "}}")
-                text = text.replace("{" + key + "}", name)
-        return fill(text)
-
+    meaning, nulls, cause, reference = (
+        _plain(text, arguments) for text in (entry.meaning, entry.nulls, entry.cause, entry.reference_feature)
+    )
     filled = replace(
-        entry, meaning=fill(entry.meaning), nulls=fill(entry.nulls), cause=fill(entry.cause),
-        reference_feature=fill(entry.reference_feature),
-        reason=worded(entry.reason), protective_reason=worded(entry.protective_reason),
+        entry, meaning=meaning, nulls=nulls, cause=cause, reference_feature=reference,
+        reason=_worded(entry.reason, arguments), protective_reason=_worded(entry.protective_reason, arguments),
     )  # fmt: skip
     if arguments.get("about") in ("trouble", "contacted"):
         # Fewer complaints, or fewer mails sent, are not a sign that a customer turns away: neither a direction nor words.
         return replace(filled, risk="either", reason="", protective_reason="")
     return filled
+
+
+def _plain(text: str, arguments: Mapping[str, Any]) -> str:
+    for key, value in arguments.items():
+        text = text.replace("{" + key + "}", str(value))
+    return text
+
+
+def _worded(text: str, arguments: Mapping[str, Any]) -> str:
+    # A delivered name may hold braces; in a format text they are doubled.
+    for key in NAMES:
+        if key in arguments:
+            name = shown(key, arguments[key]).replace("{", "{{").replace("}", "}}")
+            text = text.replace("{" + key + "}", name)
+    return _plain(text, arguments)
 
 
 def share(part: Any, whole: Any) -> Any:

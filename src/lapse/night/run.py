@@ -14,6 +14,7 @@ from lapse import __version__
 from lapse.core.engine import open_duckdb
 from lapse.core.errors import DataError, LapseError, ModelError
 from lapse.core.files import digest, file_sha256
+from lapse.core.language import speaking
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.process import temporary_folder
@@ -91,7 +92,7 @@ def score_once(
         # A day that somebody chose may be as old as they like; the newest day of a log that no longer grows may not.
         freshness = night.freshness(fitted.bundle, day, night.today() if asked == LATEST else None)
         stale_tables = freshness.require()
-        with archive.trusted(), night.engine() as engine:
+        with archive.trusted(), speaking(settings.language), night.engine() as engine:
             with steps.step("activity"):
                 night.roll_up(engine)
             with steps.step("score"):
@@ -103,7 +104,7 @@ def score_once(
         for warning in guards.warnings:
             LOG.warning(f"WARNING {warning}")
         guards.require()
-        with steps.step("lists"), night.engine() as engine:
+        with speaking(settings.language), steps.step("lists"), night.engine() as engine:
             withdrawn_by = settings.consent.withdrawn_by
             told = Told(scores, leaving, night.activity_tables(engine), night.paths.validated, night.profile, withdrawn_by)
             rules = ListRules(

@@ -15,19 +15,24 @@ from lapse.core.list_settings import BY_REASON, OTHERWISE, Lists
 from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.tables.contract import DUCKDB_TYPES
 from lapse.core.tables.lists import LIST_DECISIONS, SCORED_CUSTOMERS
+from lapse.core.tables.sources import CHANNELS
 from lapse.history.reading.expressions import quoted
 from lapse.history.validation.validate import lock_down
-from lapse.outreach.plans import AT_RISK, ListPlan
+from lapse.outreach.plans import AT_RISK, NOBODY, ListPlan
 from lapse.outreach.rules import ListRules, costs_more
 from lapse.outreach.scored_customers import GONE, LAPSED, LEAVING
 from lapse.outreach.tally import ELSEWHERE
+from lapse.scoring.consent import may_contact
 from lapse.value.profit import affordable_length, best_subset
 
 NO_CONSENT, OTHER_LIST = "no_consent", "other_list"
 REASONS: Mapping[str, str] = {
     NO_CONSENT: "they may not be contacted: no consent",
+    "no_channel_consent": ELSEWHERE["no_channel_consent"],
+    "holdout": ELSEWHERE["holdout"],
     "gone": "they have left already",
     "leaving": "they have given notice",
+    "booked": ELSEWHERE["booked"],
     "contacted": ELSEWHERE["contacted"],
     "complaint_open": ELSEWHERE["complaint_open"],
     "no_profit": "contacting them is not expected to pay",
@@ -37,7 +42,9 @@ REASONS: Mapping[str, str] = {
     "over_budget": "the list ends at its budget",
 }
 """Why a customer whom a list's rule names is not on it, in the order in which it is asked."""
-RULED_OUT = (NO_CONSENT, "gone", "leaving", "contacted", "complaint_open", "no_profit")
+ALWAYS = (NO_CONSENT, "no_channel_consent", "holdout")
+"""Asked of every list, whatever its keep_off."""
+RULED_OUT = (*ALWAYS, "gone", "leaving", "booked", "contacted", "complaint_open", "no_profit")
 """What is known of the customer alone."""
 
 
@@ -115,7 +122,12 @@ def decide(
 def _ruled_out(rows: pd.DataFrame, plan: ListPlan, lists: Lists) -> pd.Series:
     """Return the first reason, known of the customer alone, to keep each off a list; null where there is none."""
     may = {"given": rows["consent"] == "given", "not_refused": rows["may_contact"].fillna(value=False).astype(bool)}
+    own = rows[f"consent_{plan.channel}"] if plan.channel in CHANNELS else pd.Series(None, index=rows.index, dtype="object")
+    nobody = pd.Series(data=plan.channel == NOBODY, index=rows.index)
     holds = {
+        "no_channel_consent": ~may_contact(own),
+        "holdout": rows["holdout"].astype("boolean").fillna(value=False).astype(bool) & ~nobody,
+        "booked": rows["next_booking_date"].notna(),
         NO_CONSENT: ~may[plan.consent] if plan.consent in may else pd.Series(data=False, index=rows.index),
         "gone": rows["state"].isin([LAPSED, GONE]),
         "leaving": rows["state"] == LEAVING,
@@ -123,7 +135,7 @@ def _ruled_out(rows: pd.DataFrame, plan: ListPlan, lists: Lists) -> pd.Series:
         "complaint_open": rows["open_complaints"].astype("float64") > 0,
         "no_profit": costs_more(rows, lists),
     }
-    asked = [reason for reason in RULED_OUT if reason == NO_CONSENT or reason in plan.keep_off]
+    asked = [reason for reason in RULED_OUT if reason in ALWAYS or reason in plan.keep_off]
     found = np.select([holds[reason].to_numpy(dtype=bool) for reason in asked], asked, default="")
     return pd.Series(found, index=rows.index, dtype="object").replace("", None)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.bootstrap import Interval
+from lapse.core.language import say, signed
 from lapse.core.settings import Value
 from lapse.value.list_back_test import ListBackTest
 from lapse.value.profit import CampaignCosts
@@ -49,9 +50,12 @@ class Expected:
     def text(self) -> str:
         """Return it in a sentence."""
         (s0, s1), (f0, f1), (p0, p1) = self.saved_interval, self.false_alarms_interval, self.profit_interval
-        return (f"Of {self.contacts:,} contacted about {self.saved:,.0f} stay who would not have ({s0:,.0f} "
-                f"to {s1:,.0f}), {self.false_alarms:,.0f} would have stayed anyway ({f0:,.0f} to {f1:,.0f}); expected "
-                f"profit {self.profit:,.0f} ({p0:+,.0f} to {p1:+,.0f}), after costs of {self.cost:,.0f}.")  # fmt: skip
+        return say(
+            "Of {contacts:n} contacted about {saved:n} stay who would not have ({s0:n} to {s1:n}), {alarms:n} would have "
+            "stayed anyway ({f0:n} to {f1:n}); expected profit {profit:n} ({p0} to {p1}), after costs of {cost:n}.",
+            contacts=self.contacts, saved=self.saved, s0=s0, s1=s1, alarms=self.false_alarms, f0=f0, f1=f1,
+            profit=self.profit, p0=signed(p0), p1=signed(p1), cost=self.cost,
+        )  # fmt: skip
 
 
 def campaign_costs(value: Value, tried: ListBackTest | None) -> CampaignCosts:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import pandas as pd
 
+from lapse.core.language import Told, number, say, words
 from lapse.core.settings import Settings
 from lapse.outreach.about import came_true, with_staleness
 from lapse.outreach.decisions import REASONS, Decisions
@@ -31,7 +32,7 @@ class ListHead:
     kept_off: Mapping[str, int]
     """Whom its rule names and who is not on it, by reason (decisions.REASONS)."""
     expected: Expected | None
-    last_time: str | None
+    back_test: Told | None
     """What became of such a list in the back-test; None where it was not put to one."""
     unknown: Sequence[str]
     """Columns of its rule that are null for everybody."""
@@ -46,33 +47,47 @@ class ListHead:
             **{key: told[key] for key in of_plan}, rule=told["rule"], said=told["rule"], keep_off=tuple(told["keep_off"]),
             missing=tuple(told["missing"]),
         )  # fmt: skip
-        of_list = ("people", "at_stake", "as_of", "model_version", "grade", "caution", "kept_off", "last_time", "unknown")
+        of_list = ("people", "at_stake", "as_of", "model_version", "grade", "caution", "kept_off", "back_test", "unknown")
         expected = told["expected"] and Expected.from_json(told["expected"])
         return cls(plan=plan, expected=expected, **{key: told[key] for key in of_list})
+
+    @property
+    def last_time(self) -> str | None:
+        """What became of such a list in the back-test, in words."""
+        return words(self.back_test) if self.back_test else None
+
+    @property
+    def title(self) -> str:
+        """What the list is called, in the language spoken; a list of your own as you call it."""
+        return say(self.plan.title)
 
     @property
     def summary(self) -> str:
         """Return it in a sentence."""
         if self.plan.is_off:
-            return f"Off: it needs {'; and '.join(self.plan.missing)}."
-        stake = "" if self.at_stake is None else f", {self.at_stake:,.0f} at stake"
-        return f"{self.people:,} {'person' if self.people == 1 else 'people'}{stake}, as of {self.as_of}."
+            return say("Off: it needs {what}.", what=say("; and ").join(map(say, self.plan.missing)))
+        if self.at_stake is None:
+            return say("{people:n person|people}, as of {day:day}.", people=self.people, day=self.as_of)
+        return say("{people:n person|people}, {stake:n} at stake, as of {day:day}.", people=self.people, stake=self.at_stake,
+                   day=self.as_of)  # fmt: skip
 
     @property
     def sentences(self) -> dict[str, str]:
         """Return all that is to be said of it, by heading."""
-        off = " ".join(f"{count:,}: {REASONS[reason]}." for reason, count in self.kept_off.items())
+        off = " ".join(f"{number(count)}: {say(REASONS[reason])}." for reason, count in self.kept_off.items())
+        who = {"rule": self.plan.said, "order": self.plan.order}
+        order = (say("{rule}; ordered by {order}, the smallest first", **who) if self.plan.ascending
+                 else say("{rule}; ordered by {order}, the largest first", **who))  # fmt: skip
         told = {
             "CAUTION": f"{self.caution}." if self.caution else "",
-            "List": f"{self.plan.title}. {self.summary}",
+            "List": f"{self.title}. {self.summary}",
             "Chosen from it": f"{self.chosen_by}." if self.chosen_by else "",
             "Back-test": self.last_time or "",
             "What to expect": self.expected.text if self.expected else "",
-            "Not on the list": off or "Nobody whom the rule names was left out.",
-            "Who is on it": f"{self.plan.said}; ordered by {self.plan.order}, the "
-            f"{'smallest' if self.plan.ascending else 'largest'} first",
-            "Not known": f"{', '.join(self.unknown)}: known of nobody." if self.unknown else "",
-            "Model": f"grade {self.grade}" if self.grade else "",
+            "Not on the list": off or say("Nobody whom the rule names was left out."),
+            "Who is on it": order,
+            "Not known": say("{what}: known of nobody.", what=", ".join(self.unknown)) if self.unknown else "",
+            "Model": say("grade {grade}", grade=self.grade) if self.grade else "",
         }
         if self.plan.is_off:
             told = {"List": told["List"]}
@@ -82,9 +97,10 @@ class ListHead:
         """Return it as plain values."""
         plan = self.plan
         return {
-            "name": plan.name, "title": plan.title, "summary": self.summary, "people": self.people,
+            "name": plan.name, "title": self.title, "summary": self.summary, "people": self.people,
             "at_stake": self.at_stake, "as_of": self.as_of, "model_version": self.model_version, "grade": self.grade,
-            "caution": self.caution, "last_time": self.last_time, "kept_off": dict(self.kept_off),
+            "caution": self.caution, "last_time": self.last_time,
+            "back_test": self.back_test, "kept_off": dict(self.kept_off),
             "missing": list(plan.missing), "unknown": list(self.unknown), "rule": plan.said, "order": plan.order,
             "ascending": plan.ascending, "priority": plan.priority, "action": plan.action, "channel": plan.channel,
             "consent": plan.consent, "keep_off": list(plan.keep_off), "limit": plan.limit, "budget": plan.budget,

@@ -12,6 +12,7 @@ import pandas as pd
 from lapse.core.cells import without_formula
 from lapse.core.consent import GIVEN
 from lapse.core.errors import LapseError, SettingsError
+from lapse.core.language import number, say
 from lapse.core.list_settings import ContactColumns
 from lapse.outreach.export import DAYS
 from lapse.outreach.survey import ANSWERS
@@ -99,8 +100,9 @@ class Exported:
     @property
     def summary(self) -> str:
         """Return how many rows it has and who was left out, in a sentence."""
-        off = ", ".join(f"{count:,} {why}" for why, count in self.left_out.items() if count)
-        return f"{self.rows:,} {'row' if self.rows == 1 else 'rows'}{f'; left out: {off}' if off else ''}"
+        off = ", ".join(f"{number(count)} {say(why)}" for why, count in self.left_out.items() if count)
+        rows = say("{rows:n row|rows}", rows=self.rows)
+        return say("{rows}; left out: {off}", rows=rows, off=off) if off else rows
 
 
 def in_layout(listed: pd.DataFrame, contact: ContactColumns, tool: Tool, name: str) -> Exported:

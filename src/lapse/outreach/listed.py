@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pandas as pd
 
+from lapse.core.language import say, told_in, words
 from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.tables.lists import LISTED, SCORED_CUSTOMERS
 from lapse.outreach.customer_columns import with_columns
 from lapse.outreach.decisions import Decisions
+
+WORDED = ("reason_1", "reason_2", "reason_3", "protective_1")
+"""Columns of tables.SCORED_CUSTOMERS that hold words."""
+
+
+def reworded(customers: pd.DataFrame) -> pd.DataFrame:
+    """Return the scored customers with their reasons in the language spoken."""
+    told = [told_in(text) for text in customers["told"]]
+    said = {name: [words(one[name]) if name in one else None for one in told] for name in WORDED}
+    return customers.assign(**{name: pd.Series(texts, index=customers.index, dtype="str") for name, texts in said.items()})
 
 
 def listed_rows(
@@ -19,6 +30,7 @@ def listed_rows(
     """
     chosen = decisions.listed(name)[["customer_id", "rank", "action", "channel"]]
     rows = chosen.merge(customers, on="customer_id", how="left", validate="one_to_one")
+    rows["action"] = rows["action"].map(say, na_action="ignore")
     rows = rows.rename(columns={"protective_1": "reason_to_stay"}).sort_values("rank", ignore_index=True)
     return with_columns(rows[list(LISTED.names)], columns)
 

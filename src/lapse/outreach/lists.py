@@ -10,6 +10,7 @@ import pandas as pd
 
 from lapse.core.errors import DataError
 from lapse.core.files import write_text
+from lapse.core.language import say
 from lapse.core.logging import stage_logger
 from lapse.core.risk_text import risk_text
 from lapse.core.tables.lists import AT_RISK
@@ -90,7 +91,7 @@ def write_every_list(
     made = make_list(scores, rules, customer_columns)
     write_csv(made.listed, out / "at_risk.csv")
     write_spreadsheet(made.listed, out / "at_risk.xlsx", made.about)
-    write_text(out / "at_risk_about.txt", "".join(f"{heading}: {text}\n" for heading, text in made.about.items()))
+    write_text(out / "at_risk_about.txt", "".join(f"{say(heading)}: {text}\n" for heading, text in made.about.items()))
     write_leaving(leaving[~rules.is_off(leaving, "leaving")], out, columns_on(customer_columns, scores))
     return made
 

@@ -20,6 +20,8 @@ NOBODY = "none"
 SOON, LATELY, A_WHILE = 7, 30, 730
 """Days: what ends soon, who came or left lately, and after which a lapsed customer is no longer won back."""
 USUAL: tuple[KeepOff, ...] = ("gone", "leaving", "contacted", "complaint_open")
+UNLESS_BOOKED: tuple[KeepOff, ...] = ("gone", "leaving", "booked", "contacted", "complaint_open")
+"""Of lists that ask for an order: who has booked one needs no asking."""
 LAST_PRIORITY = 1_000
 
 
@@ -71,7 +73,7 @@ def _ready_made(settings: Settings, at_risk_order: str) -> Mapping[str, ListPlan
     """Return lapse's own lists by name."""
     lists, active_days = settings.lists, settings.churn.active_days
     at_least = "risk_band <> 'low'" if lists.min_risk == "auto" else f"churn_risk >= {lists.min_risk!r}"
-    of_gone: tuple[KeepOff, ...] = ("leaving", "contacted", "complaint_open")
+    of_gone: tuple[KeepOff, ...] = ("leaving", "booked", "contacted", "complaint_open")
     of_leaving: tuple[KeepOff, ...] = ("contacted", "complaint_open")
     of_risk: tuple[KeepOff, ...] = of_gone if lists.at_a_loss else (*of_gone, "no_profit")
     found = (
@@ -89,10 +91,11 @@ def _ready_made(settings: Settings, at_risk_order: str) -> Mapping[str, ListPlan
                  "ask what would have made it better, before it shows in their orders", ascending=True),
         ListPlan("just_seen", "New, or back after a pause, on the last day",
                  f"days_since_first_seen = 0 OR (days_since_last_order = 0 AND last_gap_days >= {active_days})",
-                 "last_gap_days", 60, "an offer within a day", ascending=True),
+                 "last_gap_days", 60, "an offer within a day", ascending=True, keep_off=UNLESS_BOOKED),
         ListPlan("second_order", "After the first order",
                  f"state IN ('{ACTIVE}', 'new') AND order_count = 1 AND days_since_last_order <= {LATELY}",
-                 "days_since_last_order", 70, "thanks, and an offer smaller than the first", ascending=True),
+                 "days_since_last_order", 70, "thanks, and an offer smaller than the first", ascending=True,
+                 keep_off=UNLESS_BOOKED),
         ListPlan("recent_leavers", "Left lately",
                  f"state IN ('{LAPSED}', '{GONE}') AND days_since_left <= {LATELY}", "days_since_left", 80,
                  "the survey: why did you leave?", ascending=True, keep_off=of_gone),
@@ -117,7 +120,8 @@ def _with_params(plan: ListPlan | None, name: str, settings: Settings) -> ListPl
     given = {key: value for key, value in (told.model_dump() if told else {}).items() if value is not None}
     if plan is None:
         title = name.replace("_", " ").capitalize()
-        plan = ListPlan(name, title, given["rule"], "value_at_stake", LAST_PRIORITY, BY_REASON, limit=lists.max_customers)
+        plan = ListPlan(name, title, given["rule"], "value_at_stake", LAST_PRIORITY, BY_REASON, limit=lists.max_customers,
+                        keep_off=UNLESS_BOOKED)  # fmt: skip
     order, ascending = plan.order, plan.ascending
     if "order" in given:
         order, ascending = checked_order(given.pop("order"), columns, f"lists.declared.{name}.order")

@@ -17,13 +17,13 @@ from lapse.core.engine import Engine
 from lapse.core.settings import Settings
 from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.tables.lists import SCORED_CUSTOMERS
-from lapse.core.tables.sources import CONTACTS, CUSTOMERS, SUBSCRIPTIONS
+from lapse.core.tables.sources import BOOKINGS, CHANNELS, CONTACTS, CUSTOMERS, SUBSCRIPTIONS
 from lapse.core.windows import YEAR_DAYS, ChurnWindows, observation_window
 from lapse.features.names import slug
 from lapse.history.activity.rollup import EVER
 from lapse.history.profile import DataProfile
 from lapse.retention.spells import trusted_from
-from lapse.scoring.consent import consent_record, may_contact
+from lapse.scoring.consent import channel_consent, consent_record, may_contact
 from lapse.scoring.score import recent_history
 from lapse.snapshots import subscriptions_at
 from lapse.value.cost_to_serve import ServedCosts, profit_of
@@ -32,8 +32,8 @@ ACTIVE, LEAVING, LAPSED, GONE, TRIAL, NEW, PROSPECT = "active", "leaving", "laps
 STATES = (ACTIVE, LEAVING, LAPSED, GONE, TRIAL, NEW, PROSPECT)
 OF_SCORES = (
     "churn_risk", "risk_band", "comeback_chance", "expected_margin", "value_at_stake", "expected_cost", "expected_profit",
-    "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1", "stale_tables",
-    "model_version",
+    "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1", "told",
+    "stale_tables", "model_version",
 )  # fmt: skip
 OF_LEAVING = ("notice_date", "end_date", "days_left")
 COUNTED_FROM = {
@@ -118,6 +118,8 @@ def scored_customers(engine: Engine, told: Told, settings: Settings, birthdays: 
     rows["profit_last_year"] = profit_of(_margin(rows, settings.value.margin_share), rows["cost_to_serve"], profile)
     consent = consent_record(told.validated, profile, as_of, told.withdrawn_by)
     rows["consent"] = consent.of(rows["customer_id"])
+    for channel in CHANNELS:
+        rows[f"consent_{channel}"] = channel_consent(told.validated, profile, as_of, channel).of(rows["customer_id"])
     rows["may_contact"] = may_contact(rows["consent"])
     return _typed(rows)
 
@@ -168,18 +170,25 @@ def _delivered(told: Told, as_of: date) -> tuple[pd.DataFrame, ...]:
     """Return what the validated tables that no activity holds say of each customer."""
     today = pd.Timestamp(as_of)
     customers = pd.read_parquet(told.validated / f"{CUSTOMERS.name}.parquet")
+    # As of consent, the newest word counts, whatever its day: it can only keep off.
+    newest = customers.sort_values(CUSTOMERS.day, na_position="first", kind="stable")
+    holdout = newest.groupby("customer_id")["holdout"].last().reset_index()
     day = pd.to_datetime(customers[CUSTOMERS.day].fillna(EVER))
     own = [name for name in customers.columns if name not in CUSTOMERS.names]
     customers = customers.assign(day=day)[day <= today].sort_values("day", kind="stable")
     customers = customers.drop_duplicates("customer_id", keep="last")[["customer_id", "segment", *own]]
     customers = customers.rename(columns={name: ATTRIBUTE + name for name in own})
     held = pd.read_parquet(told.validated / f"{SUBSCRIPTIONS.name}.parquet")
+    booked_path = told.validated / f"{BOOKINGS.name}.parquet"
+    booked = pd.read_parquet(booked_path) if booked_path.exists() else pd.DataFrame(columns=list(BOOKINGS.names))
+    booking = pd.to_datetime(booked["booked_for"]).groupby(booked["customer_id"]).min().rename("next_booking_date")
     contacts_path = told.validated / f"{CONTACTS.name}.parquet"
     contacts = (
         pd.read_parquet(contacts_path) if contacts_path.exists() else pd.DataFrame(columns=["customer_id", CONTACTS.day])
     )
     last = pd.to_datetime(contacts[CONTACTS.day]).groupby(contacts["customer_id"]).max()
-    return customers, _trial_ends(held, today), last.rename("last_contact_date").reset_index()
+    return (customers, holdout, booking.reset_index(), _trial_ends(held, today),
+            last.rename("last_contact_date").reset_index())  # fmt: skip
 
 
 def _trial_ends(held: pd.DataFrame, today: pd.Timestamp) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lapse.core.files import atomic_write
+from lapse.core.language import say
 from lapse.core.risk_text import number_format
 from lapse.core.tables.lists import AT_RISK
 from lapse.outreach.about import CAUTION, HEAD
@@ -39,6 +40,8 @@ WIDTHS = {"rank": 6, "customer_id": 16, "risk_band": 8, "reason_1": 36, "reason_
           "days_since_last_order": 9, "churn_risk": 8, "last_order_date": 11, "comeback_chance": 11,
           "reason_to_stay": 32, "risk_percentile": 9}  # fmt: skip
 MONEY = ("spend_last_year", "expected_margin", "value_at_stake", "expected_profit", "cost_to_serve", "profit_last_year")
+SAID = ("risk_band", "channel")
+"""Columns of a few words of lapse's own."""
 WIDTH, WIDEST = 12, 40
 """Characters of a column that has no width above; and the most that a long cell makes of one, before its text is wrapped."""
 TEXT = {"align": "left", "indent": 1}
@@ -63,15 +66,15 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: Mapping[str, str]
         book = xlsxwriter.Workbook(str(temporary), options)
         book.set_properties({"title": "Customers at risk", "created": datetime(2000, 1, 1)})  # noqa: DTZ001
         _write_customers(book, listed, about)
-        codes = book.add_worksheet("Codes")
+        codes = book.add_worksheet(say("Codes"))
         write_table(book, codes, listed[["rank", "customer_id", *(name for name in TECHNICAL if name in listed)]], 0)
         for_printing(codes, 0)
-        notes = book.add_worksheet("About this list")
+        notes = book.add_worksheet(say("About this list"))
         wrapped = book.add_format({"text_wrap": True, "valign": "top"})
         notes.set_column(0, 0, 26, wrapped)
         notes.set_column(1, 1, 110, wrapped)
         for row, (name, text) in enumerate(about.items()):
-            notes.write_string(row, 0, HEADINGS.get(name, name))
+            notes.write_string(row, 0, say(HEADINGS.get(name, name)))
             notes.write_string(row, 1, text)
         notes.set_landscape()
         notes.set_paper(9)
@@ -82,13 +85,13 @@ def write_spreadsheet(listed: pd.DataFrame, path: Path, about: Mapping[str, str]
 def _write_customers(book: Any, listed: pd.DataFrame, about: Mapping[str, str]) -> None:
     """Add the sheet of customers: what is to be said of all of them, then a row for each."""
     shown = listed[_shown(listed)]
-    sheet = book.add_worksheet("At risk")
+    sheet = book.add_worksheet(say("At risk"))
     widths = [width_of(shown, name) for name in shown.columns]
     said = [(name, about[name]) for name in HEAD if name in about]
     for row, (name, text) in enumerate(said):
         colour = {"font_color": "#b3261e"} if name == CAUTION else {}
         style = book.add_format({"text_wrap": True, "valign": "top", "bold": name != HEAD[-1], **colour})
-        words = f"{CAUTION}: {text}." if name == CAUTION else text
+        words = f"{say(CAUTION)}: {text}." if name == CAUTION else text
         sheet.merge_range(row, 0, row, len(widths) - 1, "", style)
         sheet.write_string(row, 0, words, style)
         sheet.set_row(row, LINE * ceil(1.15 * len(words) / sum(widths)))
@@ -120,14 +123,14 @@ def write_table(book: Any, sheet: Any, rows: pd.DataFrame, first: int) -> None:
     sheet.set_row(first, HEAD_HEIGHT)
     for column, name in enumerate(rows.columns):
         sheet.set_column(column, column, width_of(rows, name), formats[name])
-        sheet.write_string(first, column, HEADINGS.get(name, name), head)
+        sheet.write_string(first, column, say(HEADINGS[name]) if name in HEADINGS else name, head)
         for row, value in enumerate(rows[name], start=first + 1):
             if pd.isna(value):
                 continue
             if name in DAYS:
                 sheet.write_datetime(row, column, pd.Timestamp(value).to_pydatetime())
             elif isinstance(value, str):
-                sheet.write_string(row, column, value)
+                sheet.write_string(row, column, say(value) if name in SAID else value)
             else:
                 sheet.write_number(row, column, value)
     for row, lines in enumerate(_lines(rows), start=first + 1):

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lapse.core.consent import GIVEN, STATES, WITHDRAWN
+from lapse.core.language import number, say
 from lapse.outreach.rules import ListRules, costs_more, is_at_risk
 
 ELSEWHERE = {
+    "no_channel_consent": "no consent for the channel of this list",
+    "holdout": "they are in the holdout, left alone to measure the effect",
+    "booked": "they have a booking",
     "contacted": "they were contacted lately (lists.cooldown_days)",
     "complaint_open": "a complaint of theirs is still open",
     "other_list": "they are on a list of higher priority",
@@ -80,11 +84,15 @@ class Tally:
         off = sum(self.no_contact.values())
         if not off:
             return None
-        who = "none" if off == self.at_risk else f"{off:,}"
-        why = ", ".join(f"{count:,} {state}" for state, count in self.no_contact.items() if count)
-        known = ("the delivery does not say who agreed, only who withdrew" if self.agreed is None
-                 else f"consent is known for {self.agreed:,} of {self.active:,} active customers")  # fmt: skip
-        return f"{self.at_risk:,} at risk, {who} may {'' if off == self.at_risk else 'not '}be contacted: {known} ({why})."
+        why = ", ".join(f"{number(count)} {say(state)}" for state, count in self.no_contact.items() if count)
+        known = (say("the delivery does not say who agreed, only who withdrew") if self.agreed is None
+                 else say("consent is known for {agreed:n} of {active:n} active customers", agreed=self.agreed,
+                          active=self.active))  # fmt: skip
+        if off == self.at_risk:
+            return say("{at_risk:n} at risk, none may be contacted: {known} ({why}).", at_risk=self.at_risk, known=known,
+                       why=why)  # fmt: skip
+        return say("{at_risk:n} at risk, {off:n} may not be contacted: {known} ({why}).", at_risk=self.at_risk, off=off,
+                   known=known, why=why)  # fmt: skip
 
     @property
     def cost_note(self) -> str | None:
@@ -92,11 +100,16 @@ class Tally:
         if not self.no_profit:
             return None
         reachable = self.at_risk - sum(self.no_contact.values()) - sum(self.elsewhere.values())
-        nobody = self.no_profit == reachable
-        who = "None of the" if nobody else f"{self.no_profit:,} of the"
-        return (f"{who} {reachable:,} customers at risk {'is' if nobody else 'are not'} worth contacting at the assumed "
-                "costs (section value of params.yaml), and nobody is listed at a loss unless lists.at_a_loss says "
-                "so.")  # fmt: skip
+        if self.no_profit == reachable:
+            return say(
+                "None of the {reachable:n} customers at risk is worth contacting at the assumed costs (section value of "
+                "params.yaml), and nobody is listed at a loss unless lists.at_a_loss says so.", reachable=reachable,
+            )  # fmt: skip
+        return say(
+            "{no_profit:n} of the {reachable:n} customers at risk are not worth contacting at the assumed costs (section "
+            "value of params.yaml), and nobody is listed at a loss unless lists.at_a_loss says so.", reachable=reachable,
+            no_profit=self.no_profit,
+        )  # fmt: skip
 
     @property
     def loss_note(self) -> str | None:
@@ -104,13 +117,11 @@ class Tally:
         if self.lost is None:
             return None
         if self.whole_list:
-            return (f"Nobody is listed, because {self.lost}, by who really churned and at the assumed costs. "
-                    "lists.at_a_loss lists them all the same.")  # fmt: skip
-        return (
-            f"This list may lose money: {self.lost}, by who really churned and at the assumed costs."
-            if self.listed
-            else None
-        )
+            return say("Nobody is listed, because {lost}, by who really churned and at the assumed costs. lists.at_a_loss "
+                       "lists them all the same.", lost=self.lost)  # fmt: skip
+        if not self.listed:
+            return None
+        return say("This list may lose money: {lost}, by who really churned and at the assumed costs.", lost=self.lost)
 
     @property
     def notes(self) -> list[str]:
@@ -125,4 +136,4 @@ class Tally:
                    "such a list would have lost money as a whole": self.whole_list,
                    "the list ends at lists.max_customers": self.beyond_cap,
                    "the list ends at value.budget": self.beyond_budget}  # fmt: skip
-        return [f"{count:,}: {reason}." for reason, count in reasons.items() if count]
+        return [f"{number(count)}: {say(reason)}." for reason, count in reasons.items() if count]

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lapse.core.files import atomic_write
+from lapse.core.language import say
 from lapse.core.tables.lists import LISTED
 from lapse.outreach.about import CAUTION
 from lapse.outreach.heads import ListHead
@@ -52,7 +53,7 @@ def write_workbook(rows: Mapping[str, pd.DataFrame], heads: Sequence[ListHead], 
 
 
 def _write_overview(book: Any, heads: Sequence[ListHead]) -> None:
-    sheet = book.add_worksheet("Overview")
+    sheet = book.add_worksheet(say("Overview"))
     bold = book.add_format({"bold": True, "bg_color": "#0b6e4f", "font_color": "white", "valign": "top"})
     text, whole = (
         book.add_format({"text_wrap": True, "valign": "top", "indent": 1}),
@@ -60,18 +61,18 @@ def _write_overview(book: Any, heads: Sequence[ListHead]) -> None:
     )
     for column, (name, width) in enumerate(zip(OVERVIEW, (34, 16, 8, 12, 9, 10, 90), strict=True)):
         sheet.set_column(column, column, width)
-        sheet.write_string(0, column, name, bold)
+        sheet.write_string(0, column, say(name), bold)
     for row, head in enumerate(heads, start=1):
         said = " ".join(text for heading, text in head.sentences.items() if heading not in ("List", "Who is on it", "Model"))
-        sheet.write_string(row, 0, head.plan.title, text)
+        sheet.write_string(row, 0, head.title, text)
         sheet.write_string(row, 1, head.plan.name, text)
         sheet.write_number(row, 2, head.people, whole)
         if head.at_stake is not None:
             sheet.write_number(row, 3, head.at_stake, whole)
         sheet.write_number(row, 4, sum(head.kept_off.values()), whole)
-        sheet.write_string(row, 5, head.plan.channel, text)
+        sheet.write_string(row, 5, say(head.plan.channel), text)
         sheet.write_string(row, 6, said or head.summary, text)
-        sheet.set_row(row, LINE * max(ceil(1.15 * len(said or head.summary) / 90), ceil(1.15 * len(head.plan.title) / 34)))
+        sheet.set_row(row, LINE * max(ceil(1.15 * len(said or head.summary) / 90), ceil(1.15 * len(head.title) / 34)))
     for_printing(sheet, 0)
 
 
@@ -86,13 +87,14 @@ def _write_list(book: Any, head: ListHead, listed: pd.DataFrame) -> None:
     shown = listed[[*ours[:2], *delivered, *ours[2:]]].head(MOST_ROWS)
     sentences = head.sentences
     if len(listed) > MOST_ROWS:
-        sentences["Not all"] = f"The first {MOST_ROWS:,} of {len(listed):,} customers; {head.plan.name}.csv holds all."
+        sentences["Not all"] = say("The first {most:n} of {all:n} customers; {file} holds all.", most=MOST_ROWS,
+                                   all=len(listed), file=f"{head.plan.name}.csv")  # fmt: skip
     characters = max(CHARACTERS, sum(width_of(shown, name) for name in shown.columns))
     for row, (heading, words) in enumerate(sentences.items()):
         colour = {"font_color": "#b3261e"} if heading == CAUTION else {}
         style = book.add_format({"text_wrap": True, "valign": "top", "bold": row == 0 or heading == "List", **colour})
         sheet.merge_range(row, 0, row, len(shown.columns) - 1, "", style)
-        sheet.write_string(row, 0, f"{heading}: {words}", style)
+        sheet.write_string(row, 0, f"{say(heading)}: {words}", style)
         sheet.set_row(row, LINE * ceil(1.15 * len(words) / characters))
     first = len(sentences)
     write_table(book, sheet, shown, first)

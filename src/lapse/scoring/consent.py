@@ -57,6 +57,17 @@ def consent_record(validated: Path, profile: DataProfile, as_of: date, withdrawn
     return _record(pd.concat(words, ignore_index=True), as_of, is_delivered=is_delivered)
 
 
+def channel_consent(validated: Path, profile: DataProfile, as_of: date, channel: str) -> ConsentRecord:
+    """Return what the customers table says of consent to one channel, as `consent_record` does of all of them.
+
+    Null for everybody where that is not delivered. Withdrawals by event are of every channel, and not in it.
+    """
+    column = f"consent_{channel}"
+    if column not in profile.columns.get(CUSTOMERS.name, ()):
+        return ConsentRecord(is_delivered=False, states=pd.Series(dtype="object"))
+    return _record(_said(validated, column), as_of, is_delivered=True)
+
+
 def consent_of(delivered: pd.DataFrame, day: date) -> ConsentRecord:
     """Return what delivered rows of the customers (customer_id, consent, valid_from) say of consent on a day.
 
@@ -76,9 +87,10 @@ def _record(words: pd.DataFrame, as_of: date, *, is_delivered: bool) -> ConsentR
     return ConsentRecord(is_delivered=False, states=newest)
 
 
-def _said(validated: Path) -> pd.DataFrame:
+def _said(validated: Path, column: str = "consent") -> pd.DataFrame:
     """Return what the customers table says, a row per customer and valid_from."""
-    return _words(pd.read_parquet(validated / f"{CUSTOMERS.name}.parquet", columns=["customer_id", "consent", "valid_from"]))
+    given = pd.read_parquet(validated / f"{CUSTOMERS.name}.parquet", columns=["customer_id", column, "valid_from"])
+    return _words(given.rename(columns={column: "consent"}))
 
 
 def _words(given: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,6 @@ Python's: {x:#day} is `no days`, `1 day` or `23 days`; {x:ago} is `today` or `23
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,7 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lapse.core.language import PRINTED, Told
 from lapse.features.family import Feature
+from lapse.features.messages import KINDS, Message, kind_of, message_of
 from lapse.features.names import names_in
 
 CLEARLY = 0.25
@@ -30,29 +31,11 @@ KNOWN = ("last ordered {days_since_last_order:ago}", "ordered on {purchase_days_
 
 
 class Wording(string.Formatter):
-    """Python's format strings with the formats above."""
+    """Python's format strings with the formats above, in the language spoken."""
 
-    def format_field(self, value: Any, format_spec: str) -> Any:  # noqa: PLR0911
+    def format_field(self, value: Any, format_spec: str) -> Any:
         """Return a value in words."""
-        if format_spec.startswith("#"):
-            number = f"{value:,.0f}" if round(value) else "no"
-            return f"{number} {format_spec[1:]}{'' if number == '1' else 's'}"
-        if format_spec == "in days":
-            return f"in {value:,.0f} day{'' if round(value) == 1 else 's'}"
-        if format_spec == "ago":
-            return self.format_field(value, "#day") + " ago" if round(value) else "today"
-        if format_spec.startswith("every "):
-            thing = format_spec.removeprefix("every ")
-            return f"every {value:,.0f} {thing}s" if round(value) > 1 else f"every {thing}"
-        if format_spec == "amount":
-            return ("nothing" if abs(value) < 0.005 else f"{value:,.2f}") if abs(value) < 10 else f"{value:,.0f}"
-        if format_spec.startswith("per "):
-            return f"{value * int(format_spec.removeprefix('per ')) / 30:,.1f}"
-        if "|" in format_spec:
-            number_format, words = format_spec.split(" ", 1)
-            more, fewer = words.split("|")
-            return f"{self.format_field(abs(value), number_format)} {more if value > 0 else fewer}"
-        return super().format_field(value, format_spec)
+        return PRINTED.format_field(printed(value, format_spec), kind_of(format_spec))
 
 
 WORDING = Wording()
@@ -86,37 +69,58 @@ def risk_direction(feature: Feature, values: npt.NDArray[np.float64], typical: f
     return np.where(clear, sign * np.sign(np.nan_to_num(beyond)), 0).astype("int8")
 
 
-def fill_in(text: str, row: Mapping[str, float], typical: float) -> str | None:
-    """Return a text filled in with a customer's feature values and with what is typical of others.
+def fill_in(text: str, row: Mapping[str, float], typical: float, message: Message | None = None) -> Told | None:
+    """Return a text with a customer's feature values and with what is typical of others, to be put into words.
+
+    `message`: the one in which it is said; None: the text's own.
 
     None where it would say nothing or mislead: where a number in it is null, where the two numbers that it compares are
     printed alike, where a difference is printed as nothing, where a share of the customer's peers or own past is printed
     as 0%, and for a negative amount (more was returned than bought).
     """
     values = {**row, "others": typical}
-    printed: list[tuple[str, str]] = []
+    message = message or message_of(text, {})
+    numbers: list[tuple[str, str]] = []
     first: float | None = None
     for name, spec in _places(text):
         value = values.get(name, np.nan)
         if np.isnan(value) or (spec == "amount" and value < 0):
             return None
-        shown = WORDING.format_field(value, spec)
+        shown = printed(value, spec)
         if "|" in spec and (_number(shown)[0] == 0 or abs(value) < CLEARLY * max(first or 0, (first or 0) - value)):
             return None
         first = value if first is None else first
-        printed.append((shown, spec))
-    compared = [_number(shown) for shown, spec in printed if "|" not in spec]
+        numbers.append((shown, spec))
+    compared = [_number(shown) for shown, spec in numbers if "|" not in spec]
     if len(compared) > 1 and compared[0] == compared[1]:
         return None
-    if "{others" not in text and any(shown == "0%" for shown, _ in printed):
+    if "{others" not in text and any(shown == "0%" for shown, _ in numbers):
         return None
-    return WORDING.vformat(text, (), values)
+    own = iter(shown for shown, _ in numbers)
+    return [message.text, *(next(own) if constant is None else constant for constant in message.constants)]
 
 
-def nothing_unusual(row: Mapping[Any, Any]) -> str:
+def printed(value: float, spec: str) -> str:
+    """Return a number as a format prints it in English, without grouping and without its words."""
+    if "|" in spec:
+        shown = printed(abs(value), spec.split(" ", 1)[0])
+        return shown if value > 0 else f"-{shown}"
+    if spec == "amount":
+        size = abs(value)
+        return "0" if size < 0.005 else f"{value:.2f}" if size < 10 else f"{value:.0f}"
+    if spec.startswith("every "):
+        return f"{value:.0f}" if round(value) > 1 else "1"
+    if spec.startswith("per "):
+        return f"{value * int(spec.removeprefix('per ')) / 30:.1f}"
+    return f"{value:.0f}" if spec.startswith(KINDS) else format(value, spec.replace(",", ""))
+
+
+def nothing_unusual(row: Mapping[Any, Any]) -> Told:
     """Return what is known of a customer of whom nothing unusual can be said."""
-    said = [words for text in KNOWN if set(names_in(text)) <= set(row) and (words := fill_in(text, row, np.nan))]
-    return "; ".join(["nothing unusual about this customer", ", ".join(said)] if said else ["nothing unusual is known"])
+    said = [told for text in KNOWN if set(names_in(text)) <= set(row) and (told := fill_in(text, row, np.nan))]
+    if not said:
+        return ["nothing unusual is known"]
+    return ["nothing unusual about this customer; " + ", ".join(f"{{{place}}}" for place in range(len(said))), *said]
 
 
 def fact_of(feature: Feature, row: Mapping[str, float]) -> str:
@@ -127,8 +131,5 @@ def fact_of(feature: Feature, row: Mapping[str, float]) -> str:
 
 
 def _number(shown: str) -> tuple[float, bool]:
-    """Return the number in a printed value, and whether it is a percentage; `today` and `nothing` are 0."""
-    digits = re.sub(r"[^0-9.]", "", shown)
-    if digits.strip("."):
-        return float(digits), "%" in shown
-    return float(shown.startswith("every ")), False
+    """Return a printed number, and whether it is a percentage."""
+    return float(shown.rstrip("%")), shown.endswith("%")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lapse.core.language import Told, words
 from lapse.features.causes import WITHOUT_WORDS
 from lapse.features.family import Feature
 from lapse.features.names import names_in, slug
@@ -27,9 +28,14 @@ class Reason:
 
     code: str
     """The cause's slug, for machines."""
-    text: str
+    told: Told
     fact: str
     """What the text begins with: no two causes of a customer begin with the same fact."""
+
+    @property
+    def text(self) -> str:
+        """The cause in words."""
+        return words(self.told)
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,12 @@ class Explanation:
 
     reasons: tuple[Reason, ...] = ()
     protective: tuple[Reason, ...] = ()
+
+    @property
+    def told(self) -> dict[str, Told]:
+        """Return what is told in each column of scores."""
+        columns = (("reason", self.reasons), ("protective", self.protective))
+        return {f"{column}_{n}": one.told for column, causes in columns for n, one in enumerate(causes, start=1)}
 
 
 def typical_values(rows: pd.DataFrame, features: Sequence[Feature]) -> dict[str, float]:
@@ -187,10 +199,10 @@ class _Customer:
             beside_others = direction > 0 and feature.table in OF_ORDERS and "{others" in text
             if not text or not self._enough(feature) or (beside_others and self.as_usual):
                 continue
-            words = fill_in(text, self.row, self.typical[feature.name])
-            if words:
+            told = fill_in(text, self.row, self.typical[feature.name], feature.messages.get(text))
+            if told:
                 first = self.by_name.get(next(iter(names_in(text)), feature.name), feature)
-                yield Reason(slug(cause), words, fact_of(first, self.row))
+                yield Reason(slug(cause), told, fact_of(first, self.row))
 
     def _enough(self, feature: Feature) -> bool:
         """Return whether there is enough behind a feature's number to say it."""

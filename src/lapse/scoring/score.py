@@ -18,6 +18,7 @@ from lapse.core.churn_meaning import ChurnMeaning, gap_band
 from lapse.core.engine import Engine
 from lapse.core.errors import DataError, HistoryTooShort, LapseError
 from lapse.core.files import atomic_write
+from lapse.core.language import as_text
 from lapse.core.logging import stage_logger
 from lapse.core.paths import Paths
 from lapse.core.settings import Score, Settings, Value
@@ -230,6 +231,7 @@ def reason_columns(
     for i in range(MOST_PROTECTIVE):
         causes = [one.protective[i] if i < len(one.protective) else None for one in explanations]
         columns[f"protective_{i + 1}"] = [cause.text if cause else None for cause in causes]
+    columns["told"] = [as_text(told) if (told := one.told) else None for one in explanations]
     return columns
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lapse.core.bootstrap import interval
+from lapse.core.language import Told, say, signed, tell
 from lapse.core.settings import Value
 from lapse.value.profit import CampaignCosts, affordable_length, resampled_profit
 
@@ -43,24 +44,29 @@ class ListBackTest:
     def earned(self) -> str:
         """What it would have earned or lost, in words."""
         low, high = self.profit_interval or (self.profit, self.profit)
-        did = "lost" if self.loses else "earned"
-        return (f"at {self.test_cutoff} such a list of {self.listed:,} would have {did} {abs(self.profit):,.0f} in all "
-                f"(95% {low:+,.0f} to {high:+,.0f})")  # fmt: skip
+        told = {"day": self.test_cutoff, "people": self.listed, "amount": abs(self.profit), "low": signed(low),
+                "high": signed(high)}  # fmt: skip
+        if self.loses:
+            return say("at {day:day} such a list of {people:n} would have lost {amount:n} in all (95% {low} to {high})",
+                       **told)  # fmt: skip
+        return say("at {day:day} such a list of {people:n} would have earned {amount:n} in all (95% {low} to {high})",
+                   **told)  # fmt: skip
 
-    def last_time(self, did: str) -> str | None:
+    def last_time(self, did: Told) -> Told | None:
         """Return what became of the customers listed then; `did`: what churning was. None where it is not known."""
         if self.churned is None or not self.listed:
             return None
-        return f"Last time, at {self.test_cutoff}, {self.churned:,} of {self.listed:,} {did}."
+        return tell("Last time, at {0:day}, {1:n} of {2:n} {3}.", self.test_cutoff, self.churned, self.listed, did)
 
     @property
     def assumed(self) -> str:
         """The costs in words, and where they come from."""
-        costs = f"{self.contact_cost:,.6g} for a contact and {self.incentive_cost:,.6g} for the incentive"
+        costs = say("{contact:n} for a contact and {incentive:n} for the incentive", contact=f"{self.contact_cost:.6g}",
+                    incentive=f"{self.incentive_cost:.6g}")  # fmt: skip
         if self.usual_order is None:
-            return f"{costs} (section value of params.yaml)"
-        return (f"{costs}. Where section value of params.yaml says auto they follow a usual order of "
-                f"{self.usual_order:,.2f}: put in your own")  # fmt: skip
+            return say("{costs} (section value of params.yaml)", costs=costs)
+        return say("{costs}. Where section value of params.yaml says auto they follow a usual order of {order:n}: put in "
+                   "your own", costs=costs, order=f"{self.usual_order:.2f}")  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lapse import __version__
+from lapse.core.language import LANGUAGES, number, say, spoken
 from lapse.outreach.export import list_as_csv
 from lapse.web.wording import FORMATS, cell, facet_name, people, plain, value_text
 
@@ -26,13 +27,28 @@ PAGES = Environment(
     undefined=StrictUndefined,
 )
 PAGES.globals.update(
-    cell=cell, plain=plain, facet_name=facet_name, value_text=value_text, formats=FORMATS, version=__version__, people=people
+    say=say,
+    number=number,
+    languages=LANGUAGES,
+    cell=cell,
+    plain=plain,
+    facet_name=facet_name,
+    value_text=value_text,
+    formats=FORMATS,
+    version=__version__,
+    people=people,
 )
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Return an HTML page."""
-    told = {"user": getattr(request.state, "user", None), "path": request.url.path, "query": request.url.query, **values}
+    told = {
+        "language": spoken(),
+        "user": getattr(request.state, "user", None),
+        "path": request.url.path,
+        "query": request.url.query,
+        **values,
+    }
     return HTMLResponse(PAGES.get_template(template).render(told), status_code=status)
 
 

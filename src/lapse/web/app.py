@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from lapse import __version__
 from lapse.core.errors import LapseError, SettingsError, StaleData
+from lapse.core.language import known_language, say, speaking
 from lapse.core.logging import stage_logger
 from lapse.web.access import COOKIE, HEADERS, SESSION_SECONDS, is_same_origin
 from lapse.web.answers import HERE, page, refused, suffix_of
@@ -27,10 +28,11 @@ from lapse.web.site import Changed, NotAllowed, Site
 from lapse.web.view import NotFound
 
 LOG = stage_logger("serve")
-OPEN = ("/login", "/static/")
+OPEN = ("/login", "/language", "/static/")
 """What a stranger may ask for."""
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host")
 """What a proxy says of whom it asks for."""
+LANGUAGE_COOKIE, LANGUAGE_SECONDS = "lapse_language", 365 * 86400
 MOST_BODY, THREADS = 10_000, 8
 REFUSALS: Mapping[type[LapseError], tuple[int, str]] = {
     NotAllowed: (403, "Not with your token"), NotFound: (404, "There is nothing here"),
@@ -75,11 +77,13 @@ def create_app(site: Site) -> FastAPI:
     probes = Probes(site)
     for path, probe in ((HEALTH, probes.health), (READY, probes.ready), (METRICS, probes.metrics)):
         app.add_api_route(path, probe, methods=["GET"])
+    app.add_api_route("/language", _switch, methods=["GET"])
     _add_login(app, site)
 
     @app.middleware("http")
     async def guard(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        answer = await _guarded(site, request, call)
+        with speaking(known_language(request.cookies.get(LANGUAGE_COOKIE)) or site.shelf.language):
+            answer = await _guarded(site, request, call)
         for name, value in HEADERS.items():
             if name not in answer.headers:
                 answer.headers[name] = value
@@ -87,7 +91,8 @@ def create_app(site: Site) -> FastAPI:
 
     @app.exception_handler(404)
     async def not_found(request: Request, _: Exception) -> Response:
-        return refused(request, 404, "There is nothing here", f"No page has the address {request.url.path}.")
+        return refused(request, 404, say("There is nothing here"),
+                       say("No page has the address {path}.", path=request.url.path))  # fmt: skip
 
     return app
 
@@ -97,6 +102,14 @@ async def _few_threads(_: FastAPI) -> AsyncIterator[None]:
     """Answer few requests at the same time: more threads would wait for one another, each with memory of its own."""
     current_default_thread_limiter().total_tokens = THREADS
     yield
+
+
+def _switch(request: Request) -> Response:
+    """Show the page in another language from now on."""
+    answer = RedirectResponse(_referer(request) or "/", status_code=303)
+    if (language := known_language(request.query_params.get("to"))) is not None:
+        answer.set_cookie(LANGUAGE_COOKIE, language, max_age=LANGUAGE_SECONDS, httponly=True, samesite="lax")
+    return answer
 
 
 def _add_login(app: FastAPI, site: Site) -> None:
@@ -135,11 +148,12 @@ async def _guarded(site: Site, request: Request, call: Callable[[Request], Await
         return (None if is_probe else _turned_away(site, request)) or await call(request)
     except LapseError as error:
         status, title = REFUSALS.get(type(error), (503, "There is nothing to show yet"))
-        return refused(request, status, title, str(error), again=_referer(request), is_empty=status == 503)
+        return refused(request, status, say(title), str(error), again=_referer(request), is_empty=status == 503)
     except Exception as error:  # whatever it is, nobody gets to see a traceback
         where = traceback.extract_tb(error.__traceback__)[-1]
         LOG.error(f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}")
-        return refused(request, 500, "Something broke", "It is in the log of `lapse serve`. The lists are untouched.")
+        return refused(request, 500, say("Something broke"),
+                       say("It is in the log of `lapse serve`. The lists are untouched."))  # fmt: skip
 
 
 def _turned_away(site: Site, request: Request) -> Response | None:
@@ -155,7 +169,7 @@ def _turned_away(site: Site, request: Request) -> Response | None:
     )
     # A file that another page lets somebody's browser ask for would stand in the record as taken by them.
     if (request.method not in ("GET", "HEAD") or suffix_of(request) == "csv") and not is_same_origin(request.headers):
-        return refused(request, 403, "That came from elsewhere", "Only this page's own buttons do anything here.")
+        return refused(request, 403, say("That came from elsewhere"), say("Only this page's own buttons do anything here."))
     if user is not None or request.scope["path"].startswith(OPEN):
         return None
     if suffix_of(request) or "authorization" in request.headers:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
+from lapse.core.language import number
+
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 200, 52, 8, 10, 26
 MOST_LABELS = 12
 
@@ -55,8 +57,10 @@ def _chart(title: str, labels: Sequence[str], values: Sequence[float], unit: str
     xs = [LEFT + step * (number + 0.5) for number in range(len(values))]
     every = 1 + (len(labels) - 1) // MOST_LABELS
     shown = [(x, label) for number, (x, label) in enumerate(zip(xs, labels, strict=True)) if number % every == 0]
-    ticks = [(y(value), f"{value:,.6g}{unit}") for value in map(float, steps)]
-    points = [(x, y(value), f"{label}: {value:,.4g}{unit}") for x, value, label in zip(xs, values, labels, strict=True)]
+    ticks = [(y(value), number(f"{value:.6g}{unit}")) for value in map(float, steps)]
+    points = [
+        (x, y(value), f"{label}: {number(f'{value:.4g}{unit}')}") for x, value, label in zip(xs, values, labels, strict=True)
+    ]
     bars = [
         (x - step * 0.38, y(value), step * 0.76, HEIGHT - BOTTOM - y(value)) for x, value in zip(xs, values, strict=True)
     ]

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lapse.core.language import say, told_in, words
 from lapse.core.tables.activity import EVENT_DAYS, FEEDBACK_DAYS, PURCHASE_DAYS
 from lapse.night.archive import LISTS, SCORES, Archive
 from lapse.outreach.decisions import OTHER_LIST, REASONS
@@ -22,7 +23,7 @@ MOST_DAYS = 60
 """Past scorings that are looked at, the newest ones."""
 MOST_MONTHS = 24
 REASON_COLUMNS = ("reason_1", "reason_2", "reason_3")
-NOT_SHOWN = {"customer_id", "as_of", *REASON_COLUMNS, *(f"{name}_code" for name in REASON_COLUMNS), "protective_1"}
+NOT_SHOWN = {"customer_id", "as_of", *REASON_COLUMNS, *(f"{name}_code" for name in REASON_COLUMNS), "protective_1", "told"}
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,9 @@ def customer_of(view: View, place: int, archive: Archive | None) -> Customer:
     who = row["customer_id"]
     shown = {name: value for name, value in row.items() if name not in NOT_SHOWN and value is not None}
     facts = {name: value for name, value in shown.items() if not (isinstance(value, float) and isnan(value))}
-    reasons, against = (
-        [row[name] for name in REASON_COLUMNS if row[name]],
-        [row["protective_1"]] if row["protective_1"] else [],
-    )
+    told = told_in(row["told"])
+    reasons = [words(told[name]) for name in REASON_COLUMNS if name in told]
+    against = [words(told["protective_1"])] if "protective_1" in told else []
     past = [] if archive is None else _past(archive, who)
     return Customer(who, facts, reasons, against, _lists(view, place), _months(view, who), past)
 
@@ -62,19 +62,15 @@ def _lists(view: View, place: int) -> list[dict[str, Any]]:
     found = []
     for name, made in view.lists.items():
         plan, row = made.head.plan, decided.get(name)
-        why = (
-            f"the list is off: it needs {'; and '.join(plan.missing)}"
-            if plan.is_off
-            else f"its rule does not hold: {plan.said}"
-        )
+        why = made.head.summary if plan.is_off else say("its rule does not hold: {rule}", rule=plan.said)
         if row is not None and row["rank"] is None:
             other = view.lists.get(row["other_list"] or "")
-            why = REASONS[row["kept_off"]] + (
-                f": {other.head.plan.title}" if row["kept_off"] == OTHER_LIST and other else ""
+            why = say(REASONS[row["kept_off"]]) + (
+                f": {other.head.title}" if row["kept_off"] == OTHER_LIST and other else ""
             )
         rank = None if row is None else row["rank"]
-        found.append({"name": name, "title": plan.title, "rank": rank, "why_not": None if rank else why,
-                      "action": row["action"] if row is not None and rank else None})  # fmt: skip
+        found.append({"name": name, "title": made.head.title, "rank": rank, "why_not": None if rank else why,
+                      "action": say(row["action"]) if row is not None and rank and row["action"] else None})  # fmt: skip
     return sorted(found, key=lambda one: one["rank"] is None)
 
 

@@ -88,7 +88,7 @@ def download(view: View, index: Index, asked: Filter, wanted: Wanted) -> Downloa
         words = [one for one in (asked.in_words, "who still agrees" if len(chosen) < len(everybody) else "") if one]
         if words:
             at_stake = None if found.at_stake is None else float(np.nansum(index.numbers("value_at_stake")[chosen]))
-            head = replace(head, at_stake=at_stake, chosen_by="; ".join(words), expected=None, last_time=None)
+            head = replace(head, at_stake=at_stake, chosen_by="; ".join(words), expected=None, back_test=None)
         rows = listed_rows(customers, decisions, name, _delivered(view, customers))
         with temporary_folder("serve") as folder:
             write_workbook({name: rows}, [head], folder / file_name)

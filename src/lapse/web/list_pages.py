@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from lapse.core.errors import SettingsError, StaleData
+from lapse.core.language import say
 from lapse.outreach.expected import Expected, campaign_costs, expected_of
 from lapse.web.answers import as_csv, as_json, attached, page, suffix_of
 from lapse.web.downloads import download, record, taken_now, wanted_of
@@ -78,13 +79,17 @@ class ListPages:
         wanted, listing, forced = wanted_of(form.get("for", "csv")), Listing.of(index, query), form.get("force") == "yes"
         user = request.state.user
         if not user.may("exporter"):
-            raise NotAllowed("Your token lets you look, not download. Ask whoever runs this page for one of role exporter.")
+            raise NotAllowed(
+                say("Your token lets you look, not download. Ask whoever runs this page for one of role exporter.")
+            )
         if form.get("view", view.key) != view.key:
-            raise Changed("The lists have been made anew since you opened the page. Look at the new numbers, then download.")
+            raise Changed(
+                say("The lists have been made anew since you opened the page. Look at the new numbers, then download.")
+            )
         if view.is_stale(view.workspace.today()) and not forced and not is_preview:
-            raise StaleData("These lists are too old to act on: since then customers may have ordered, left, or asked not "
-                            "to be contacted. Score again (`lapse score`), or say that you want the old one: the box beside "
-                            "the button, or force=yes in the address.")  # fmt: skip
+            raise StaleData(say("These lists are too old to act on: since then customers may have ordered, left, or asked "
+                                "not to be contacted. Score again (`lapse score`), or say that you want the old one: the "
+                                "box beside the button, or force=yes in the address."))  # fmt: skip
         if head.plan.is_off:
             raise SettingsError(head.summary)
         got = download(view, index, listing.asked, wanted)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from lapse.core.errors import SettingsError
+from lapse.core.language import say, told_in, words
 from lapse.core.tables.contract import nearest
 from lapse.web.selection import Filter, Index, Selection
 from lapse.web.view import FROM, REASONS, WHY, Ints
@@ -80,8 +81,8 @@ class Listing:
 def rows_of(index: Index, chosen: Ints, columns: Sequence[str]) -> list[dict[str, Any]]:
     """Return some customers of a list, by their ranks less one, with rank, customer_id and these columns."""
     view, places = index.view, index.made.places[chosen]
-    wanted = [*(name for name in columns if name != WHY), *(REASONS if WHY in columns else ())]
-    held = {name: view.customers[source] for name in ("customer_id", *wanted)
+    wanted = [name for name in columns if name not in (WHY, "reason_to_stay")]
+    held = {name: view.customers[source] for name in ("customer_id", "told", *wanted)
             if (source := FROM.get(name, name)) in view.customers.column_names}  # fmt: skip
     if view.delivered is not None:
         held |= {name: view.delivered[name] for name in wanted if name in view.delivered_columns}
@@ -90,9 +91,12 @@ def rows_of(index: Index, chosen: Ints, columns: Sequence[str]) -> list[dict[str
     rows: list[dict[str, Any]] = []
     for number, rank in enumerate(chosen.tolist()):
         row = {"rank": rank + 1, **{name: _plain(column[number]) for name, column in values.items()}}
+        told = told_in(row.pop("told"))
         if WHY in columns:
-            row[WHY] = [text for text in (row.pop(name, None) for name in REASONS) if text]
-        rows.append({**row, "action": actions[number]})
+            row[WHY] = [words(told[name]) for name in REASONS if name in told]
+        if "reason_to_stay" in columns:
+            row["reason_to_stay"] = words(told["protective_1"]) if "protective_1" in told else None
+        rows.append({**row, "action": None if actions[number] is None else say(actions[number])})
     return rows
 
 

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from lapse.core.files import intact, read_json
+from lapse.core.language import say, words
 from lapse.evaluation.wording import NOT_FOR, grade_rows, headline
 from lapse.night.monitored import PAGE, Monitored
 from lapse.outreach.about import came_true
@@ -53,7 +54,10 @@ class OtherPages:
             place = now.view.place_of(who)
         if place is None:
             raise NotFound(
-                f"No customer has the id {who!r}. It is written as in the delivery, capitals and noughts included."
+                say(
+                    "No customer has the id {who}. It is written as in the delivery, capitals and noughts included.",
+                    who=repr(who),
+                )
             )
         found = customer_of(now.view, place, self.site.shelf.archive)
         if suffix == "json":
@@ -61,8 +65,8 @@ class OtherPages:
         if suffix == "csv":
             return as_csv([{"what": name, "value": value} for name, value in found.facts.items()], "customer")
         months, risks = found.months, [one for one in found.past if one["churn_risk"] is not None]
-        orders = bars_of("Orders by month", [one["month"] for one in months], [one["orders"] for one in months])
-        risk = line_of("Churn risk at past scorings, in per cent", [one["day"] for one in risks],
+        orders = bars_of(say("Orders by month"), [one["month"] for one in months], [one["orders"] for one in months])
+        risk = line_of(say("Churn risk at past scorings, in per cent"), [one["day"] for one in risks],
                        [100 * one["churn_risk"] for one in risks], unit="%")  # fmt: skip
         return page(request, "customer.html", customer=found, orders=orders if months else None,
                     risk=risk if len(risks) > 1 else None, **frame(now))  # fmt: skip
@@ -74,11 +78,12 @@ class OtherPages:
         if paths.metrics.exists():
             metrics, verdict = read_json(paths.metrics), Verdict.read(paths.metrics)
             tried, windows = verdict.back_test, now.view.workspace.windows
+            then = tried.last_time(came_true(windows)) if tried else None
             with intact(paths.metrics):
                 told = {
                     "grade": metrics["grade"]["grade"], "meaning": metrics["grade"]["meaning"],
                     "because": metrics["grade"]["because"], "caution": verdict.caution, "headline": headline(metrics),
-                    "last_time": tried.last_time(came_true(windows)) if tried else None, "not_for": NOT_FOR,
+                    "last_time": words(then) if then else None, "not_for": NOT_FOR,
                     "aspects": grade_rows(metrics["grade"]), "version": metrics["final_model"]["version"],
                     "scored_by": next(iter(now.view.lists.values())).head.model_version,
                 }  # fmt: skip
@@ -110,7 +115,8 @@ class OtherPages:
         if suffix_of(request) == "csv":
             return as_csv(months, "retention")
         strict = [one["strict_retention"] for one in months]
-        chart = line_of("Of the customers active at the start of each month, the share still active at its end, in per cent",
+        chart = line_of(say("Of the customers active at the start of each month, the share still active at its end, in per "
+                            "cent"),
                         [one["period_start"][:7] for one in months], strict, unit="%",
                         least=max(0.0, min(strict, default=0.0) - 5))  # fmt: skip
         reports = self._reports("retention_report.html", "retention.html")
@@ -120,7 +126,7 @@ class OtherPages:
     def exports(self, request: Request) -> Response:
         """Show who took which list, when, and how many."""
         if not request.state.user.may("admin"):
-            raise NotAllowed("Only a token of role admin shows who took what.")
+            raise NotAllowed(say("Only a token of role admin shows who took what."))
         rows = read_record(self.site.root)
         if suffix_of(request):
             return as_json(rows) if suffix_of(request) == "json" else as_csv(rows, "exports")

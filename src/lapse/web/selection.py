@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lapse.core.errors import SettingsError
+from lapse.core.language import say
 from lapse.core.tables.activity import ATTRIBUTE
 from lapse.core.tables.contract import nearest
 from lapse.value.profit import best_subset
@@ -73,7 +74,7 @@ class Filter:
     def pairs(self, *, without: str | None = None) -> list[tuple[str, str]]:
         """Return it as the address says it."""
         found = [(short_name(column), value) for column, values in self.values for value in values]
-        found += [(name, _exactly(number).replace(",", "")) for name in NUMBERS
+        found += [(name, _exactly(number)) for name in NUMBERS
                   if (number := getattr(self, name)) is not None]  # fmt: skip
         return [pair for pair in [*found, *([("q", self.q)] if self.q else [])] if pair[0] != without]
 
@@ -85,12 +86,13 @@ class Filter:
     @property
     def in_words(self) -> str:
         """Return it in words, for the file that it made; what was searched for stays out, as it may be a name."""
-        said = [f"{facet_name(column).lower()}: {' or '.join(value_text(column, one) for one in values)}"
+        either = say(" or ")
+        said = [f"{facet_name(column).lower()}: {either.join(value_text(column, one) for one in values)}"
                 for column, values in self.values]  # fmt: skip
-        said += [f"value at stake at least {_exactly(self.min_value)}"] if self.min_value is not None else []
-        said += [f"expected cost at most {_exactly(self.budget)}"] if self.budget is not None else []
-        said += [f"at most {self.contacts:,} contacts"] if self.contacts is not None else []
-        return "; ".join([*said, *(["a search"] if self.q else [])])
+        said += [] if self.min_value is None else [say("value at stake at least {value:n}", value=_exactly(self.min_value))]
+        said += [] if self.budget is None else [say("expected cost at most {cost:n}", cost=_exactly(self.budget))]
+        said += [] if self.contacts is None else [say("at most {count:n} contacts", count=self.contacts)]
+        return "; ".join([*said, *([say("a search")] if self.q else [])])
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class Index:
 
 def _exactly(number: float) -> str:
     """Return a number with all its digits, so that an address asks for what was asked for."""
-    return f"{number:,}".removesuffix(".0")
+    return str(number).removesuffix(".0")
 
 
 def _number(name: str, text: str) -> float:
@@ -223,6 +225,7 @@ def _number(name: str, text: str) -> float:
         if not (0 <= value < 1e15) or (name == "contacts" and value < 1):
             raise ValueError
     except ValueError:
-        at_least = "1 or more" if name == "contacts" else "0 or more"
-        raise SettingsError(f"{name}={text!r} is no number, {at_least}. Write it without a currency: {name}=500.") from None
+        at_least = "1" if name == "contacts" else "0"
+        raise SettingsError(say("{name}={text} is no number, {least:n} or more. Write it without a currency: {name}=500.",
+                                name=name, text=repr(text), least=at_least)) from None  # fmt: skip
     return value

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Lock
 
 from lapse.core.errors import LapseError
+from lapse.core.language import Language
 from lapse.core.logging import stage_logger
 from lapse.core.settings import load_settings
 from lapse.night.archive import LISTS, Archive
@@ -38,6 +39,11 @@ class Shelf:
         self._held: Held | None = None
         self._reading = Lock()
         self._read, self._failed = "", ""
+
+    @property
+    def language(self) -> Language:
+        """The language that params name, as far as they have been read."""
+        return "en" if self._held is None else self._held.view.workspace.settings.language
 
     def current(self) -> Held:
         """Return the newest run that can be read; LapseError where there has never been one.

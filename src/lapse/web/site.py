@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lapse.core.errors import LapseError
+from lapse.core.language import say
 from lapse.web.access import Access
 from lapse.web.shelf import Held, Shelf
 from lapse.web.wording import freshness
@@ -35,7 +36,7 @@ def frame(now: Held) -> dict[str, Any]:
     """Return what stands on every page of a view."""
     view, today = now.view, now.view.workspace.today()
     is_stale = view.is_stale(today)
-    newer = [] if now.problem is None else [f"A newer run is not shown: {now.problem}"]
+    newer = [] if now.problem is None else [say("A newer run is not shown: {why}", why=now.problem)]
     return {
         "view": view, "fresh": freshness(view.age_days(today), is_stale=is_stale), "is_stale": is_stale,
         "notes": [*view.notes, *newer],

@@ -26,6 +26,7 @@ from lapse.history.staleness import LOG_AGE
 from lapse.outreach.decisions import Decisions
 from lapse.outreach.exports import of_customers
 from lapse.outreach.heads import ListHead
+from lapse.outreach.listed import WORDED, reworded
 from lapse.outreach.spreadsheet import HEADINGS
 from lapse.outreach.stage import CUSTOMERS, DECISIONS, HEADS
 from lapse.workspace import Workspace
@@ -102,7 +103,8 @@ class View:
         there = {field.name for field in self.customers.schema if not pa.types.is_null(field.type)} - {
             "as_of",
             "customer_id",
-        }
+            "told",
+        } | {"protective_1"}
         ours = [name for name in LISTED.names if FROM.get(name, name) in there and name not in REASONS]
         place = ours.index("risk_percentile") if "risk_percentile" in ours else len(ours)
         return (*self.delivered_columns, *ours[:place], WHY, *ours[place:], "action")
@@ -126,7 +128,7 @@ class View:
     def frames(self, made: MadeList, chosen: Ints) -> tuple[pd.DataFrame, Decisions]:
         """Return some customers of a list, by their ranks less one, as `read_made` returns all of them."""
         places = made.places[chosen]
-        customers = self.customers.take(np.sort(places)).cast(self.schema).to_pandas()
+        customers = reworded(self.customers.take(np.sort(places)).cast(self.schema).to_pandas())
         rows = pd.DataFrame({
             "list": made.head.plan.name, "customer_id": self.customers["customer_id"].take(places).to_pandas(),
             "rank": pd.array(chosen + 1, dtype="Int64"), "kept_off": None, "other_list": None,
@@ -191,10 +193,16 @@ def _list_of(head: ListHead, decisions: pa.Table, folder: Path) -> MadeList:
 def _read_customers(path: Path) -> tuple[pa.Table, pa.Schema]:
     """Return the table in little memory, column by column, and the types of the file."""
     schema = pq.read_schema(path)
+    if "told" not in schema.names:
+        raise LapseError(f"{path} was written by an older lapse. Score again: `dvc repro` or `lapse score`.")
     coded = [name for name in schema.names if name in OF_FEW_VALUES or name.startswith(ATTRIBUTE)]
     file = pq.ParquetFile(path, read_dictionary=coded, memory_map=True)
     columns = []
     for name in schema.names:
+        if name in WORDED:
+            # They are put into words when somebody looks, in their language.
+            columns.append(pa.nulls(file.metadata.num_rows))
+            continue
         column = file.read(columns=[name])[name]
         if column.null_count == len(column):
             columns.append(pa.nulls(len(column)))

@@ -116,7 +116,7 @@ CASES = [
     Case("zero dates", HEAD + GOOD + "b,0000-00-00,1\nc,0000-00-00 00:00:00,1\n", (3, 1, 2, 0), {NO_TIME: 2}),
     Case("mixed dates", HEAD + GOOD + "b,31/12/2019,1\nc,12-31-2019,1\nd,2019/12/31,1\n", (4, 4, 0, 0)),
     Case("beyond year 9999", HEAD + GOOD + "b,12020-01-01,1\nc,infinity,1\n", (3, 1, 2, 0), {NO_TIME: 2}),
-    Case("tomorrow", HEAD + "b,2020-06-30,1\nc,2020-07-01,1\n", (2, 1, 1, 0), {"ordered_at lies in the future": 1}),
+    Case("tomorrow", HEAD + "b,2020-06-30,1\nc,2020-07-01,1\n", (1, 1, 0, 0), {}),
     Case("long ago", HEAD + GOOD + "b,1970-01-01,1\nc,0001-01-01,1\n", (3, 1, 2, 0),
          {"ordered_at lies before 1990-01-01 (sources.earliest)": 2}),
     Case("day 30 of February", HEAD + GOOD + "b,2020-02-30,1\n", (2, 1, 1, 0), {NO_TIME: 1}),

@@ -44,7 +44,7 @@ def scores(**columns: list[object]) -> pd.DataFrame:
     base = {
         "customer_id": [f"c{i}" for i in range(size)], "cutoff_date": date(2024, 3, 31), "churn_risk": 0.5, "risk_band": "high",
         "reason_1": "no orders in the last 30 days", "reason_2": None, "reason_3": None,
-        "reason_1_code": "silence", "reason_2_code": None, "reason_3_code": None, "protective_1": None, "protective_2": None, "last_order_date": pd.Timestamp("2024-02-01"),
+        "reason_1_code": "silence", "reason_2_code": None, "reason_3_code": None, "protective_1": None, "told": None, "protective_2": None, "last_order_date": pd.Timestamp("2024-02-01"),
         "days_since_last_order": 59, "spend_last_year": 10.0,
         "expected_margin": 40.0, "value_at_stake": 20.0, "expected_cost": 8.0, "expected_profit": 3.0, "comeback_chance": 0.4, "consent": None, "may_contact": True, "stale_tables": None, "model_version": "abc",
     }  # fmt: skip

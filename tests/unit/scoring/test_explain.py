@@ -46,7 +46,7 @@ def test_a_customer_of_low_risk_is_explained_anew(engine: Engine) -> None:
 
     def anew(scored: Any) -> Explanation:
         asked.append(scored["customer_id"])
-        return Explanation((), (Reason("silence", "last ordered today", "days_since_last_order"),))
+        return Explanation((), (Reason("silence", ["last ordered {0:ago}", "0"], "days_since_last_order"),))
 
     text = customer_text(engine, DAYS, SCORES, "bob", anew)
     assert asked == ["bob"] and "nothing about this customer raises the risk\n  against it: last ordered today" in text

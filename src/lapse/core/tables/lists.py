@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lapse.core.tables.contract import CUSTOMER_ID, CUTOFF_DATE, Column, Table
 from lapse.core.tables.modelling import LEAVING, SCORES
-from lapse.core.tables.sources import CUSTOMERS
+from lapse.core.tables.sources import CHANNELS, CUSTOMERS
 
 LEAVING_LIST = Table(
     "leaving_list",
@@ -43,7 +43,7 @@ SCORED_CUSTOMERS = Table(
                "percent", _UNSCORED),
         *(replace(SCORES.column(name), nulls=f"{SCORES.column(name).nulls}; {_UNSCORED}") for name in (
             "comeback_chance", "expected_margin", "value_at_stake", "expected_cost", "expected_profit",
-            "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1",
+            "reason_1", "reason_1_code", "reason_2", "reason_2_code", "reason_3", "reason_3_code", "protective_1", "told",
             "stale_tables", "model_version")),
         Column("first_seen_date", "date", "The day of the first order or, before it, the first subscription."),
         Column("days_since_first_seen", "count", "From that day to as_of.", "days"),
@@ -98,9 +98,15 @@ SCORED_CUSTOMERS = Table(
         Column("last_contact_date", "date", "The last day in contacts, also after as_of: what is only known later can keep "
                "a customer off, never on.", nulls="null without any"),
         Column("days_since_last_contact", "count", "From that day to as_of; below 0 after it.", "days", "null without any"),
+        Column("next_booking_date", "date", "The first day that was booked, as the delivery knew when it was read: it can "
+               "only keep a customer off.", nulls="null without any"),
         CUSTOMERS.column("segment"),
         SCORES.column("consent"),
         SCORES.column("may_contact"),
+        *(Column(f"consent_{channel}", "text", f"The same for contact by {channel}, by the customers' column of that name.",
+                 nulls="null where it is not delivered") for channel in CHANNELS),
+        Column("holdout", "flag", "The customer is left alone, so that a campaign's effect can be measured.",
+               nulls="null where it is not delivered"),
     ),
 )  # fmt: skip
 
@@ -178,8 +184,9 @@ LIST_DECISIONS = Table(
         Column("list", "text", "The name of the list."),
         CUSTOMER_ID,
         Column("rank", "count", "The place on the list.", nulls="null for who is kept off"),
-        Column("kept_off", "text", "Why the customer is not on it: the first of no_consent, gone, leaving, contacted, "
-               "complaint_open, no_profit, other_list, list_at_a_loss, over_capacity, over_budget that holds.",
+        Column("kept_off", "text", "Why the customer is not on it: the first of no_consent, no_channel_consent, holdout, "
+               "gone, leaving, booked, contacted, complaint_open, no_profit, other_list, list_at_a_loss, over_capacity, "
+               "over_budget that holds.",
                nulls="null for who is on it"),
         Column("other_list", "text", "On which list the customer is instead.", nulls="null unless kept_off is other_list"),
         LISTED.column("action"),

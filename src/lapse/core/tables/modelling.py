@@ -89,6 +89,8 @@ SCORES = Table(
         Column("reason_3_code", "text", "Its cause.", nulls="null without reason_3"),
         Column("protective_1", "text", "What lowers the risk most, in words.", nulls="null as reason_1"),
         Column("protective_2", "text", "The second.", nulls="null when there is none"),
+        Column("told", "text", "What these are made of, to be put into any language: by column a message and what stands in "
+               "its places, as JSON.", nulls="null as reason_1"),
         Column("last_order_date", "date", "The day of the last order.", nulls="null without any order"),
         Column("days_since_last_order", "count", "From that day to as_of.", "days", "null without any order"),
         Column("spend_last_year", "number", "Net spend in the 365 days up to as_of, or as many as the log covers.",

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from lapse.core.errors import SettingsError
 from lapse.core.tables.contract import CUSTOMER_ID, Column, Table, nearest
 
+CHANNELS = ("email", "phone", "post")
+"""The channels for which consent can be delivered apart."""
 _WHERE_GIVEN = "null where the delivery gives none"
 
 TRANSACTIONS = Table(
@@ -80,6 +82,11 @@ CUSTOMERS = Table(
         Column("segment", "text", "The group that retention is reported by.", nulls=_WHERE_GIVEN),
         Column("consent", "flag", "The customer agreed to be contacted; false keeps them off every list.",
                nulls=_WHERE_GIVEN),
+        *(Column(f"consent_{channel}", "flag", f"The customer agreed to be contacted by {channel}: where it is delivered, "
+                 f"only a clear yes puts them on a list whose channel is {channel}.", nulls=_WHERE_GIVEN)
+          for channel in CHANNELS),
+        Column("holdout", "flag", "The customer is left alone, so that a campaign's effect can be measured: true keeps them "
+               "off every list.", nulls=_WHERE_GIVEN),
         Column("cost_to_serve", "decimal", "What it costs to serve the customer for a year.", "currency", _WHERE_GIVEN),
         Column("valid_from", "date", "From which day on the row's attributes were known: no earlier cutoff sees them.",
                nulls="null where the delivery gives none: known from ever on"),
@@ -139,6 +146,15 @@ CONTACTS = Table(
     ),
     day="contact_date",
     moment="contacted_at",
+)
+
+BOOKINGS = Table(
+    "bookings",
+    "data/validated/bookings.parquet",
+    "one row per customer and day after that on which the delivery was read, from its order lines; no feature reads it",
+    ("customer_id", "booked_for"),
+    (CUSTOMER_ID, Column("booked_for", "date", "The day that was booked.")),
+    day="booked_for",
 )
 
 SOURCES = {table.name: table for table in (TRANSACTIONS, EVENTS, FEEDBACK, CUSTOMERS, SUBSCRIPTIONS, CONTACTS)}

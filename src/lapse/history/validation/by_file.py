@@ -20,7 +20,7 @@ from lapse.history.reading.sources import setting_of, source_files, stage_source
 from lapse.history.reading.staged import StagedTable
 from lapse.history.reading.staging import text_of
 from lapse.history.validation.casts import Limits
-from lapse.history.validation.counts import Count
+from lapse.history.validation.counts import Count, number_of
 from lapse.history.validation.judge import StagedFile, judge
 from lapse.history.validation.kept_index import Index, KeptFile, key_of_table, read_index
 from lapse.history.validation.months import Months
@@ -88,7 +88,8 @@ def update(engine: DuckEngine, opened: FolderTable, sources: Sources, limits: Li
     table, index, delivery = opened.table, opened.index, opened.file.delivery
     found = judge(engine, table, opened.file, 0, sources, limits)
     who = found.mapped["customer_id"].expression
-    if not _is_read_row_by_row(table, found):
+    # What lies after today is a booking: its file says something else tomorrow.
+    if not _is_read_row_by_row(table, found) or number_of(engine, f"{found.rows} WHERE is_after_until"):
         if index.files:
             raise Unfit
         return None

@@ -8,7 +8,7 @@ from datetime import date
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import SettingsError
-from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions
+from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions, has_bookings
 from lapse.core.tables.contract import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
 from lapse.history.reading.identity import id_text, joined_id, lost_digits, trimmed
@@ -154,6 +154,8 @@ def judging_query(
     typed = _typed_expressions(table, source, mapped, spellings)
     typed["customer_id"] = joined_id(typed["customer_id"], sources.id_rules)
     late = _after(sources.until, f"out_{table.day}") if table.name != "customers" else "false"
+    if has_bookings(source):
+        late = f"({late} OR coalesce(out_{table.day} > {literal(str(today))}::DATE, false))"
     tried, raw = [], []
     for name, value in mapped.items():
         if value.is_derived:
@@ -283,7 +285,7 @@ def checks_of(
                 Check(column.name, doubt.reason, condition, doubt.advice)
                 for doubt, condition in zip(spelling.doubts, doubts, strict=True)
             ]
-        if column.type == "timestamp" or column.name in KNOWN_DAYS:
+        if (column.type == "timestamp" and not has_bookings(source)) or column.name in KNOWN_DAYS:
             bad = f"{name}::DATE > {literal(str(limits.today))}::DATE"
             checks.append(Check(column.name, IN_THE_FUTURE, bad))
         if column.type in ("timestamp", "date"):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import DataError
-from lapse.core.source_settings import Sources
+from lapse.core.source_settings import Sources, Transactions, has_bookings
 from lapse.core.tables.contract import Table
+from lapse.core.tables.sources import TRANSACTIONS
+from lapse.history.reading.expressions import literal
 from lapse.history.reading.joins import JoinCount
 from lapse.history.validation.casts import IN_THE_FUTURE
 from lapse.history.validation.rejects import JudgedFile, Reject, count_rejects, together
@@ -73,6 +76,8 @@ class Count:
     """The rules of sources.ids that were applied to customer_id."""
     rows_left_out: int = 0
     """Rows for which the condition `where` of params does not hold."""
+    rows_booked: int = 0
+    """Order lines after today: bookings, which are left out and kept for the lists."""
     files: list[FileCount] = field(default_factory=list)
     """The same for each file, where a table consists of several."""
     refusal: str | None = None
@@ -84,9 +89,17 @@ class Count:
                           self.rows_added)  # fmt: skip
         text = whole.equation
         text += f" ({self.rows_after_until:,} after sources.until left out)" if self.rows_after_until else ""
+        text += f" ({self.rows_booked:,} after today left out: bookings)" if self.rows_booked else ""
         text += "".join(f"\n    {file}" for file in self.files)
         text += "".join(f"\n    {reject}" for reject in self.rejects)
         return text + "".join(f"\n    {note}" for note in self.notes)
+
+
+def booked_rows(today: date, files: Sequence[JudgedFile]) -> str:
+    """Return the SQL of the order lines after today that are bookings, of the checked transactions."""
+    some = ", ".join(["-1", *(str(file.number) for file in files if has_bookings(file.source))])
+    return (f"(SELECT * FROM checked_rows_{TRANSACTIONS.name} WHERE file IN ({some}) AND faults = 0 AND is_after_until "
+            f"AND out_order_date > {literal(str(today))}::DATE AND NOT coalesce(out_is_return, false))")  # fmt: skip
 
 
 def count_table(
@@ -94,6 +107,7 @@ def count_table(
     table: Table,
     files: Sequence[JudgedFile],
     sources: Sources,
+    today: date,
     by_file: Sequence[FileCount] | None = None,
 ) -> Count:
     """Return the checked row equation of a table and of each of its files, with a refusal when too few rows are usable.
@@ -101,7 +115,8 @@ def count_table(
     What came in is counted in the staged delivery, unless it is known `by_file`; what became of it in the tables that are
     written.
     """
-    after_until = number_of(engine, f"set_aside_{table.name} WHERE is_after_until", COPIES)
+    booked = number_of(engine, booked_rows(today, files), COPIES) if table is TRANSACTIONS and by_file is None else 0
+    after_until = number_of(engine, f"set_aside_{table.name} WHERE is_after_until", COPIES) - booked
     by_file = [_count_file(engine, table, file) for file in files] if by_file is None else by_file
     kept, rejected = number_of(engine, f"valid_{table.name}"), number_of(engine, f"rejects_{table.name}", COPIES)
     rows_in, duplicates = sum(file.rows_in for file in by_file), sum(file.rows_duplicate for file in by_file)
@@ -115,13 +130,22 @@ def count_table(
         rows_in=rows_in, rows_kept=kept, rows_rejected=rejected, rows_duplicate=duplicates, rows_after_until=after_until,
         rejects=rejects, notes=list(dict.fromkeys(note for file in files for note in file.notes)), rows_added=added,
         joins=tuple(join for file in files for join in file.delivery.joins), id_rules=sources.id_rules,
-        rows_left_out=left_out, files=list(by_file) if len(by_file) > 1 else [],
-        refusal=_refusal(table, sources, whole, rejects, after_until=after_until, paths=[file.path for file in by_file]),
+        rows_left_out=left_out, rows_booked=booked, files=list(by_file) if len(by_file) > 1 else [],
+        refusal=_refusal(table, sources, whole, rejects, after_until=after_until, paths=[file.path for file in by_file],
+                         booked=booked if all(file.source.bookings == "auto" for file in files
+                                              if isinstance(file.source, Transactions)) else 0),
     )  # fmt: skip
 
 
 def _refusal(
-    table: Table, sources: Sources, whole: FileCount, rejects: Sequence[Reject], *, after_until: int, paths: Sequence[str]
+    table: Table,
+    sources: Sources,
+    whole: FileCount,
+    rejects: Sequence[Reject],
+    *,
+    after_until: int,
+    paths: Sequence[str],
+    booked: int,
 ) -> str | None:
     """Return why a table cannot be used, with the most frequent reasons; None when it can."""
     why = "".join(f"{str(reject).rstrip('.')}. " for reject in rejects[:MOST_REASONS])
@@ -130,9 +154,10 @@ def _refusal(
         return (f"sources.{table.name}: {whole.rows_rejected:,} of {judged:,} rows were rejected, more than "
                 f"sources.max_reject_share allows. {why}Check the mapping in params.yaml.")  # fmt: skip
     future = max((reject.rows for reject in rejects if reject.reason.endswith(IN_THE_FUTURE)), default=0)
-    if future > max(MOST_FUTURE * judged, FEW_FUTURE):
-        return (f"sources.{table.name}: {future:,} of {judged:,} rows lie in the future. {why}Check the clock of this "
-                "machine, then time_format and timezone in params.yaml.")  # fmt: skip
+    if future + booked > max(MOST_FUTURE * (judged + booked), FEW_FUTURE):
+        bookings = f" Where they are bookings, say so: sources.{table.name}.bookings: true." if booked else ""
+        return (f"sources.{table.name}: {future + booked:,} of {judged + booked:,} rows lie in the future. {why}Check the "
+                f"clock of this machine, then time_format and timezone in params.yaml.{bookings}")  # fmt: skip
     main = "subscriptions" if sources.transactions is None else "transactions"
     if whole.rows_kept == 0 and table.name == main:
         until = f" up to sources.until ({sources.until})" if after_until else ""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from lapse.core.source_settings import SourceSettings
+from lapse.core.source_settings import SourceSettings, Transactions
 from lapse.core.tables.contract import DUCKDB_TYPES, Column
 from lapse.history.reading.expressions import literal
 from lapse.history.validation.day_orders import decided_orders
@@ -65,6 +65,7 @@ class Clocks:
     def of(cls, column: Column, source: SourceSettings, timezone: str, earliest: str, today: date) -> Clocks:
         """Return the clocks of a column: what cannot lie in the future ends tomorrow, in any zone."""
         past = column.type == "timestamp" or column.name in KNOWN_DAYS
+        past = past and not (isinstance(source, Transactions) and source.bookings is True)
         latest = today + timedelta(days=1 if past else 100 * 365)
         return cls(literal(timezone), literal(source.timezone), earliest, latest)
 

@@ -169,7 +169,7 @@ class Months:
             rows_rejected=number_of(self.engine, f"rejects_{table.name}", "coalesce(sum(copies), 0)"),
             rows_duplicate=sum(file.duplicates for file in index.files.values()), rows_left_out=0, rows_added=0,
         )  # fmt: skip
-        return count_table(self.engine, table, [found], sources, [whole])
+        return count_table(self.engine, table, [found], sources, index.today, [whole])
 
     def _new_files(self, found: JudgedFile, known: Sequence[tuple[str, int]]) -> dict[str, KeptFile]:
         """Return what is known of the new files, given the months of each, and of those that stay, with their links."""

@@ -20,14 +20,14 @@ from lapse.core.errors import DataError, LapseError, first_line
 from lapse.core.files import publish, write_json
 from lapse.core.source_settings import Feedback, Sources, SourceSettings
 from lapse.core.tables.contract import DUCKDB_TYPES, Table
-from lapse.core.tables.sources import REJECTS, SOURCES
+from lapse.core.tables.sources import BOOKINGS, REJECTS, SOURCES, TRANSACTIONS
 from lapse.history.profile import DataProfile, attribute_levels, frequent_plans, has_time_of_day, median_gap_days
 from lapse.history.reading.expressions import literal, quoted
 from lapse.history.reading.staged import files_of
 from lapse.history.table_profile import measure
 from lapse.history.validation.by_file import open_folder, update
 from lapse.history.validation.casts import Limits
-from lapse.history.validation.counts import Count, count_table, number_of
+from lapse.history.validation.counts import Count, booked_rows, count_table, number_of
 from lapse.history.validation.cut import cut_staged
 from lapse.history.validation.judge import StagedFile, judge, put_together, staged_files
 from lapse.history.validation.kept_index import forget
@@ -97,6 +97,8 @@ def validate(
         with translate_errors(REJECTS, next(iter(sources.tables.values()))[0]):
             profile.write(work / "profile.json")
             out.mkdir(parents=True, exist_ok=True)
+            if not (work / f"{BOOKINGS.name}.parquet").exists():
+                (out / f"{BOOKINGS.name}.parquet").unlink(missing_ok=True)
             for file in sorted(work.iterdir(), reverse=True):
                 publish(file, out / file.name)
     write_json(report, {
@@ -192,7 +194,11 @@ def _validate_table(
             hold_rejects(engine, table, one)
         mapped = dict.fromkeys(name for one in judged for name in one.mapped)
         _write_valid(engine, table, _kept(table, judged, attributes), list(mapped), work)
-        count = count_table(engine, table, judged, sources)
+        if table is TRANSACTIONS:
+            booked = f"SELECT DISTINCT out_customer_id AS customer_id, out_order_date AS {BOOKINGS.day}"
+            rows = f"{booked} FROM {booked_rows(limits.today, judged)}"
+            engine.write_query(rows, work / f"{BOOKINGS.name}.parquet", BOOKINGS.names)
+        count = count_table(engine, table, judged, sources, limits.today)
     for one in judged:
         one.delivery.drop(engine, one.where)
     return count

@@ -8,9 +8,9 @@ if (copy && address) {
     address.select();
     try {
       await navigator.clipboard.writeText(address.value);
-      copy.textContent = "Copied";
+      copy.textContent = copy.dataset.done;
     } catch {
-      copy.textContent = "Press Ctrl+C";
+      copy.textContent = copy.dataset.failed;
     }
   });
 }
