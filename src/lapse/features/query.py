@@ -284,8 +284,7 @@ def _days(rows: Any, people: Any) -> Any:
 def empty_days(table: Table) -> Any:
     """Return an activity table as features get it, by its contract alone: for what is asked before there are rows."""
     types = {column.name: DuckDBType.from_string(DUCKDB_TYPES[column.type]) for column in table.columns}
-    people = ibis.table({"number": "int64", "last_order": "date", "customer_id": "string"}, name="people")
-    return _days(ibis.table(types, name=table.name), people, ibis.literal(date.max))
+    return _days(ibis.table({"code": "int32", **types}, name=table.name), ibis.table(PEOPLE, name="people"))
 
 
 def _fields(features: Sequence[Feature], every: Sequence[Feature]) -> set[str]:
