@@ -351,8 +351,7 @@ def _worded(text: str, arguments: Mapping[str, Any]) -> str:
     # A delivered name may hold braces; in a format text they are doubled.
     for key in NAMES:
         if key in arguments:
-            name = shown(key, arguments[key]).replace("{", "{{").replace("}", "}}")
-            text = text.replace("{" + key + "}", name)
+            text = text.replace("{" + key + "}", shown(key, arguments[key]).replace("{", "{{").replace("}", "}}"))
     return _plain(text, arguments)
 
 
