@@ -131,10 +131,7 @@ class Workspace:
         return report
 
     def check(self, list_columns: Sequence[str] = ()) -> UsabilityReport | RefusedReport:
-        """Validate the sources and return the usability report; writes the validated tables, or the rejects, only.
-
-        `list_columns`: columns that the delivered customers must have, because lists will show them.
-        """
+        """Validate the sources, whose customers must have the `list_columns`; write validated tables, or rejects, only."""
         from lapse.history.validation.customer_columns import stage_customers
         from lapse.history.validation.validate import DeliveryRefused
         from lapse.usability.check import CheckedDelivery, RefusedReport, check_delivery
@@ -346,8 +343,7 @@ class Workspace:
         model = ScoringModel.of(self.final_bundle(), value_model, score=score, value=self.settings.value)
         as_of = resolve_as_of(score.as_of, self.period)
         stale = self.freshness(model.bundle, as_of).require()
-        language = speaking(self.settings.language)
-        with language, held(self.paths.data, "score"), self.engine() as engine:
+        with speaking(self.settings.language), held(self.paths.data, "score"), self.engine() as engine:
             activity = self.activity_tables(engine)
             scores, leaving = write_day(engine, activity, as_of, model, self.profile, self.settings, self.paths, stale)
         print_summary(scores, model.bands, len(leaving))

@@ -18,9 +18,10 @@ from lapse.core.logging import shown
 from lapse.core.settings import load_settings
 from lapse.core.tables.contract import nearest
 from lapse.history.reading.sources import files_there
-from lapse.setup.mapping import Proposal, propose
+from lapse.setup.mapping import propose
 from lapse.setup.order_lines import PRESETS, preset
 from lapse.setup.params_file import dump_commented, load_commented, write_settings
+from lapse.setup.proposal import Proposal
 from lapse.setup.schedulers import NEXT, Scheduler, scheduler_files
 
 STATE = "lapse.json"
