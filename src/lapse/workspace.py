@@ -1,8 +1,7 @@
 """A workspace: the folder that holds params.yaml, and one method for every stage that runs in it.
 
 DVC's stage files, the command line, the nightly run and the benchmarks all call these methods, so that what a stage reads,
-writes and takes from params.yaml is written once. What a stage does is written in the room that the method calls. Methods
-import what they call, so that a stage loads, and depends on, no more than it runs.
+writes and takes from params.yaml is written once. Methods import what they call: a stage depends on no more than it runs.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import pytest
 from lapse.core.engine import DuckEngine, open_duckdb
 from lapse.core.source_settings import Sources
 from lapse.core.tables.sources import SOURCES
+from lapse.history.validation.by_file import Unfit
 from lapse.history.validation.kept_index import index_path
 from lapse.history.validation.validate import validate
 
@@ -136,3 +137,24 @@ def test_nights_by_file_are_nights_from_nothing(seed: int, tmp_path: Path, monke
         for _ in range(dice.randint(1, 3)):
             delivery.change()
         today = max(today, delivery.day - timedelta(days=dice.choice([0, 2, 5])))
+
+
+def test_when_the_last_plain_id_goes_the_table_is_made_from_nothing(tmp_path: Path) -> None:
+    # Ids that are written as 17850.0 throughout are read as 17850: whether they are, all files say together.
+    delivery, kept = tmp_path / "raw", tmp_path / "kept" / "validated"
+    for name in COLUMNS:
+        (delivery / name).mkdir(parents=True)
+        for stem, who in (("1", "17850.0"), ("2", "17851.0"), ("3", "a")):
+            row = {"who": who, "at": pd.Timestamp(2024, 1, int(stem) + 3), "order": stem, "product": "p", "paid": 1.0}
+            pd.DataFrame([row]).to_parquet(delivery / name / f"{stem}.parquet", index=False)
+    sources = sources_of(delivery, "drop")
+    rows, *_ = validated(sources, kept, FIRST, by_file=True)
+    assert "'17850.0'" in rows["transactions"][0]
+    for name in COLUMNS:
+        (delivery / name / "3.parquet").unlink()
+    with pytest.raises(Unfit):
+        validated(sources, kept, FIRST, by_file=True)
+    shutil.rmtree(kept)
+    found = validated(sources, kept, FIRST, by_file=True)
+    assert "'17850'" in found[0]["transactions"][0]
+    assert found == validated(sources, tmp_path / "fresh" / "validated", FIRST, by_file=False)

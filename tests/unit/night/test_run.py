@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from lapse.cli import app
@@ -204,3 +206,31 @@ def test_a_night_that_fails_is_written_down_told_and_measured(
         assert "(exit code 8)" in texts(hook)[-1], "one that hangs for a day is told of"
     watch.score_night(Path(), OUT)
     assert not (OUT / FAILURE).exists() and any("lapse score works again" in text for text in texts(hook))
+
+
+@pytest.mark.slow
+def test_what_is_kept_of_a_folder_of_files_changes_no_score(shop: Workspace) -> None:
+    for name in ("transactions", "events"):
+        log = pd.read_csv(f"delivery/{name}.csv", parse_dates=["at"], dtype={"who": "str"})
+        Path("delivery", name).mkdir()
+        for month, rows in log.groupby(log["at"].dt.strftime("%Y-%m")):
+            rows.to_parquet(f"delivery/{name}/{month}.parquet", index=False)
+        table = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))["sources"][name]
+        set_params("sources", **{name: {**table, "path": name}})
+    newest = sorted(Path("delivery/transactions").iterdir())
+    day, whole = str(shop.period.last_complete_day), newest[2].read_bytes()
+    newest[2].unlink()
+    without = score_once(Path(), OUT, as_of=day)
+    newest[2].write_bytes(whole)
+    told = score_once(Path(), OUT, as_of=day)
+    assert told.outputs == score_once(Path(), Path("fresh"), as_of=day).outputs and told.outputs != without.outputs
+
+    kept = OUT / KEPT / "validated/transactions.parquet"
+    assert len(list(kept.iterdir())) == len(newest)
+    for month in kept.iterdir():
+        month.write_bytes(b"no Parquet")
+    pd.read_parquet(newest[1]).head(-1).to_parquet(newest[1], index=False)
+    again = score_once(Path(), OUT, as_of=day)
+    assert again.sources["transactions"].rows_in == told.sources["transactions"].rows_in - 1
+    shutil.rmtree("fresh")
+    assert again.outputs == score_once(Path(), Path("fresh"), as_of=day).outputs
