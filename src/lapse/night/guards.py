@@ -66,9 +66,11 @@ def drift_of(risks: npt.NDArray[np.float64], day: date, archive: Archive, metric
         found.append(
             Drift(against="model", day=None, psi=index, ks=None, customers_then=tested.size, customers_now=len(risks))
         )
-        if index > max(MODERATE, tested.by_chance(len(risks))):
+        # What chance makes of few customers comes on top of what has moved; else a small shop hears of it every other night.
+        most = MODERATE + tested.by_chance(len(risks))
+        if index > most:
             said.append(f"The risks differ from those of the model's last test by a stability index of {index:.2f} (above "
-                        f"{MODERATE:g}): the season, or other customers. Compare data/reports/report.html.")  # fmt: skip
+                        f"{most:.2f}): the season, or other customers. Compare data/reports/report.html.")  # fmt: skip
     return Guards(tuple(found), tuple(grave), tuple(said))
 
 
