@@ -162,6 +162,21 @@ def test_contracts_bring_their_price_while_they_run(engine: Engine, tmp_path: Pa
     assert (running["clv"] < running["margin"]).all() and (running["clv"] > 0).all()
 
 
+def test_a_shop_of_contracts_alone_has_segments_months_and_a_page(engine: Engine, tmp_path: Path) -> None:
+    """Its tenures are on record, whoever is active has a running contract, and segments add up to everybody."""
+    here = told(engine, raw_rows(9) | {"lines": [], "feedback": [], "events": []}, tmp_path, ["c00", "c01"])
+    given = settings()
+    given = given.model_copy(update={"churn": given.churn.model_copy(update={"mode": "subscription"})})
+    found = report(engine, here.activity, here.profile, given, here.scores, here.validated)
+    assert found.customers["is_active"].sum() > 5 and "unknown" not in set(found.customers["tenure"])
+    assert set(found.customers["rfm"]) <= {"loyal", "promising", "new", "trial", "about_to_lapse", "lost"}
+    months = found.retention[found.retention["period_kind"] == "month"]
+    totals = months.groupby(["segmented_by", "period_start"])[["customers_at_start", "retained"]].sum()
+    assert totals.loc["rfm"].equals(totals.loc["all"]) and totals.loc["all", "customers_at_start"].sum() > 0
+    write_page(found, [], tmp_path / "page.html", given)
+    assert "nan" not in re.sub(r"<[^>]+>", " ", (tmp_path / "page.html").read_text())
+
+
 def test_the_page_and_the_tables_say_the_same(engine: Engine, tmp_path: Path) -> None:
     rows = raw_rows(10)
     found = reported(engine, tmp_path, rows, cost_to_serve={"per_order": 12.0}, acquisition={"welcome_discount": 5.0})
