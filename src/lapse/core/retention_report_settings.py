@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lapse.core.source_settings import Days, Section, Share
+from lapse.core.source_settings import Days, Name, Section, Share
 
 Money = Annotated[float, Field(ge=0)]
+Day = Annotated[date, Field(strict=False)]
+"""Written as "YYYY-MM-DD"."""
 EventType = Annotated[str, Field(min_length=1)]
 
 
@@ -34,21 +37,37 @@ class CostToServe(Section):
         return bool(self.per_event) or any(cost is not None for cost in once)
 
 
+class Campaign(Section):
+    """A campaign that wins customers: its first and last day, and what it costs in all."""
+
+    first_day: Day
+    last_day: Day
+    cost: Money
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> Campaign:
+        if self.last_day < self.first_day:
+            raise ValueError(f"last_day {self.last_day} lies before first_day {self.first_day}")
+        return self
+
+    def cost_between(self, first: date, last: date) -> float:
+        """Return the cost of the campaign's days from a first to a last day, the cost being spread evenly over its days."""
+        inside = (min(last, self.last_day) - max(first, self.first_day)).days + 1
+        return self.cost * max(inside, 0) / ((self.last_day - self.first_day).days + 1)
+
+
 class Acquisition(Section):
     """What winning a customer costs, in parts that are added up; null: not counted."""
 
     advertising_a_year: Money | None = None
     """Shared out among the new customers of the last year."""
+    campaigns: dict[Name, Campaign] = Field(default_factory=dict)
+    """The table of campaigns; their days of the last year are shared out among the new customers of those days."""
     per_lead: Money | None = None
     """Of one visitor, click or address, of whom the share `conversion` becomes a customer."""
     conversion: Annotated[float, Field(gt=0, le=1)] | None = None
     welcome_discount: Money | None = None
     """For everybody who becomes a customer."""
-
-    @property
-    def is_given(self) -> bool:
-        """Whether any part is named."""
-        return any(part is not None for part in (self.advertising_a_year, self.per_lead, self.welcome_discount))
 
     @model_validator(mode="after")
     def _leads_convert(self) -> Acquisition:

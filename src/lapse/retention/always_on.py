@@ -279,7 +279,7 @@ def moves_of(counts: pd.DataFrame, kind: Kind, numbers: Sequence[int], attribute
     moved = pd.concat([kept[["number", "segment", "end_segment", "customers"]], gone])
     moved = moved[(moved["customers"] > 0) & moved["number"].isin(numbers)]
     days = {number: kind.days(number) for number in numbers}
-    return moved.assign(
-        period_kind=kind.name, segmented_by=attribute, period_start=[days[number][0] for number in moved["number"]],
-        period_end=[days[number][1] for number in moved["number"]],
-    )  # fmt: skip
+    # Days, also where nobody moved.
+    first, last = (pd.Series([days[number][side] for number in moved["number"]], index=moved.index, dtype="object")
+                   for side in (0, 1))  # fmt: skip
+    return moved.assign(period_kind=kind.name, segmented_by=attribute, period_start=first, period_end=last)

@@ -140,14 +140,17 @@ def acquisition_cost(rows: pd.DataFrame, as_of: date, trusted: date, parts: Acqu
     """Return the acquisition cost by params, for customers with first_seen; `trusted`: from when on who is new can be told.
 
     Worked example: 10,000 for advertising a year and 200 new customers, leads at 1.50 of which 5% become customers, and a
-    welcome discount of 10: 50 + 30 + 10 = 90.
+    welcome discount of 10: 50 + 30 + 10 = 90. A campaign of 4,000 of whose days half lie in that year: 10 more.
     """
     since = max(trusted, as_of - timedelta(days=YEAR_DAYS - 1))
     days = (as_of - since).days + 1
-    won = float((rows["first_seen"] >= pd.Timestamp(since)).sum()) * YEAR_DAYS / days if days >= FEWEST_DAYS else None
+    came = float((rows["first_seen"] >= pd.Timestamp(since)).sum())
+    won = came * YEAR_DAYS / days if days >= FEWEST_DAYS else None
     found = {}
     if parts.advertising_a_year is not None:
         found["advertising"] = parts.advertising_a_year / won if won else np.nan
+    if spent := sum(campaign.cost_between(since, as_of) for campaign in parts.campaigns.values()):
+        found["campaigns"] = spent / came if won else np.nan
     if parts.per_lead is not None and parts.conversion is not None:
         found["leads"] = parts.per_lead / parts.conversion
     if parts.welcome_discount is not None:

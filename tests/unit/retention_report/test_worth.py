@@ -104,6 +104,12 @@ def test_the_cost_of_winning_a_customer_by_hand() -> None:
     rows = pd.DataFrame({"first_seen": pd.to_datetime(pd.Series(first))})
     found = acquisition_cost(rows, AS_OF, date(2020, 1, 1), parts)
     assert found.parts == {"advertising": 50, "leads": 30, "welcome discount": 10} and found.total == 90
+    # Of the campaign's 20 days ten lie in the year: 2,000 for 200 customers.
+    spring = {"first_day": str(AS_OF - timedelta(days=374)), "last_day": str(AS_OF - timedelta(days=355)), "cost": 4000}
+    later = {"first_day": str(AS_OF + timedelta(days=1)), "last_day": str(AS_OF + timedelta(days=9)), "cost": 500}
+    table = Acquisition.model_validate({"campaigns": {"spring": spring, "later": later}})
+    assert acquisition_cost(rows, AS_OF, date(2020, 1, 1), table).parts == {"campaigns": 10}
+    assert acquisition_cost(rows, AS_OF, AS_OF - timedelta(days=3), table).total is None
     # Of 73 days only who is new can be told: 200 in them are 1,000 a year.
     assert acquisition_cost(rows, AS_OF, AS_OF - timedelta(days=72), parts).won_a_year == 1000
     unknown = acquisition_cost(rows, AS_OF, AS_OF - timedelta(days=3), parts)
@@ -111,7 +117,9 @@ def test_the_cost_of_winning_a_customer_by_hand() -> None:
     assert acquisition_cost(rows, AS_OF, date(2020, 1, 1), Acquisition()).total is None
 
 
-def test_a_lead_needs_its_conversion() -> None:
+def test_a_lead_needs_its_conversion_and_a_campaign_ends_after_it_begins() -> None:
+    with pytest.raises(ValueError, match="lies before first_day"):
+        Acquisition.model_validate({"campaigns": {"x": {"first_day": "2024-03-02", "last_day": "2024-03-01", "cost": 1}}})
     with pytest.raises(ValueError, match="per_lead and conversion belong together"):
         Acquisition(per_lead=1.0)
 
@@ -154,6 +162,21 @@ def test_contracts_bring_their_price_while_they_run(engine: Engine, tmp_path: Pa
     assert (running["clv"] < running["margin"]).all() and (running["clv"] > 0).all()
 
 
+def test_a_shop_of_contracts_alone_has_segments_months_and_a_page(engine: Engine, tmp_path: Path) -> None:
+    """Its tenures are on record, whoever is active has a running contract, and segments add up to everybody."""
+    here = told(engine, raw_rows(9) | {"lines": [], "feedback": [], "events": []}, tmp_path, ["c00", "c01"])
+    given = settings()
+    given = given.model_copy(update={"churn": given.churn.model_copy(update={"mode": "subscription"})})
+    found = report(engine, here.activity, here.profile, given, here.scores, here.validated)
+    assert found.customers["is_active"].sum() > 5 and "unknown" not in set(found.customers["tenure"])
+    assert set(found.customers["rfm"]) <= {"loyal", "promising", "new", "trial", "about_to_lapse", "lost"}
+    months = found.retention[found.retention["period_kind"] == "month"]
+    totals = months.groupby(["segmented_by", "period_start"])[["customers_at_start", "retained"]].sum()
+    assert totals.loc["rfm"].equals(totals.loc["all"]) and totals.loc["all", "customers_at_start"].sum() > 0
+    write_page(found, [], tmp_path / "page.html", given)
+    assert "nan" not in re.sub(r"<[^>]+>", " ", (tmp_path / "page.html").read_text())
+
+
 def test_the_page_and_the_tables_say_the_same(engine: Engine, tmp_path: Path) -> None:
     rows = raw_rows(10)
     found = reported(engine, tmp_path, rows, cost_to_serve={"per_order": 12.0}, acquisition={"welcome_discount": 5.0})
@@ -179,7 +202,8 @@ def test_a_log_too_short_for_a_period_says_what_it_can(engine: Engine, tmp_path:
     here = told(engine, rows, tmp_path, ["c00"])
     given = settings(retention_report={"period_days": 3000, "clv_days": 3000})
     found = report(engine, here.activity, here.profile, given, here.scores, here.validated)
-    assert found.start is None and found.retention.empty and found.moves.empty and len(found.customers) == 1
+    assert found.start is None and len(found.customers) == 1
+    assert not set(found.retention["period_kind"]) - {"month", "quarter", "year"} and found.moves["customers"].sum() == 0
     write_reported(found, tmp_path / "out")
     write_metrics(found, tmp_path / "out.json")
     write_page(found, [], tmp_path / "page.html", given)
