@@ -53,7 +53,10 @@ def test_lines_after_today_are_bookings_and_leave_the_log_as_it_is(folder: Path,
         assert "3 after today left out: bookings" in str(found.counts["transactions"])
         assert found.reasons() == {"ordered_at lies in the future": 1}, "nobody books for 2031"
         booked = pd.read_parquet(found.out / "bookings.parquet").astype(str).to_dict("records")
-        assert booked == [{"customer_id": "c1", "booked_for": "2020-09-01"}, {"customer_id": "c2", "booked_for": "2020-08-01"}]
+        assert booked == [
+            {"customer_id": "c1", "booked_for": "2020-09-01"},
+            {"customer_id": "c2", "booked_for": "2020-08-01"},
+        ]
 
 
 def outside(folder: Path) -> Path:
