@@ -344,8 +344,7 @@ class Workspace:
         model = ScoringModel.of(self.final_bundle(), value_model, score=score, value=self.settings.value)
         as_of = resolve_as_of(score.as_of, self.period)
         stale = self.freshness(model.bundle, as_of).require()
-        language = speaking(self.settings.language)
-        with language, held(self.paths.data, "score"), self.engine() as engine:
+        with speaking(self.settings.language), held(self.paths.data, "score"), self.engine() as engine:
             activity = self.activity_tables(engine)
             scores, leaving = write_day(engine, activity, as_of, model, self.profile, self.settings, self.paths, stale)
         print_summary(scores, model.bands, len(leaving))
