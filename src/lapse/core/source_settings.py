@@ -300,6 +300,10 @@ class Sources(Section):
         return list(dict.fromkeys(name for file in self.files(Customers) for name in file.attributes))
 
 
+MOST_BOOKING_DAYS = 730
+"""Nobody books further ahead: what lies beyond is a typing error."""
+
+
 def has_bookings(source: SourceSettings) -> bool:
     """Return whether lines of a file that lie after today are bookings, and no errors."""
     return isinstance(source, Transactions) and source.bookings is not False

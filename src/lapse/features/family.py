@@ -15,7 +15,7 @@ from lapse.core.errors import DataError, sample_keys
 from lapse.core.settings import Features
 from lapse.core.tables.sources import TRANSACTIONS
 from lapse.core.windows import ChurnWindows, feature_windows
-from lapse.features.messages import NAMES, Message, message_of, shown
+from lapse.features.messages import Message, filled, message_of, worded
 from lapse.features.names import slug, slugs, turns_away
 from lapse.history.profile import DataProfile
 
@@ -294,7 +294,7 @@ class Family:
                         fact=_fact(function.__name__, arguments),
                         core=window is None or window in CORE_WINDOWS[entry.core_windows](inputs.windows),
                         messages={
-                            _worded(text, arguments): message_of(text, arguments)
+                            worded(text, arguments): message_of(text, arguments)
                             for text in (entry.reason, entry.protective_reason)
                         },
                     )
@@ -329,30 +329,16 @@ def _fact(function: str, arguments: Mapping[str, Any]) -> str:
 def _filled(entry: Entry, arguments: Mapping[str, Any]) -> Entry:
     """{window} and its like become numbers; braces that are not arguments stay, for the reason's own numbers."""
     meaning, nulls, cause, reference = (
-        _plain(text, arguments) for text in (entry.meaning, entry.nulls, entry.cause, entry.reference_feature)
+        filled(text, arguments) for text in (entry.meaning, entry.nulls, entry.cause, entry.reference_feature)
     )
-    filled = replace(
+    own = replace(
         entry, meaning=meaning, nulls=nulls, cause=cause, reference_feature=reference,
-        reason=_worded(entry.reason, arguments), protective_reason=_worded(entry.protective_reason, arguments),
+        reason=worded(entry.reason, arguments), protective_reason=worded(entry.protective_reason, arguments),
     )  # fmt: skip
     if arguments.get("about") in ("trouble", "contacted"):
         # Fewer complaints, or fewer mails sent, are not a sign that a customer turns away: neither a direction nor words.
-        return replace(filled, risk="either", reason="", protective_reason="")
-    return filled
-
-
-def _plain(text: str, arguments: Mapping[str, Any]) -> str:
-    for key, value in arguments.items():
-        text = text.replace("{" + key + "}", str(value))
-    return text
-
-
-def _worded(text: str, arguments: Mapping[str, Any]) -> str:
-    # A delivered name may hold braces; in a format text they are doubled.
-    for key in NAMES:
-        if key in arguments:
-            text = text.replace("{" + key + "}", shown(key, arguments[key]).replace("{", "{{").replace("}", "}}"))
-    return _plain(text, arguments)
+        return replace(own, risk="either", reason="", protective_reason="")
+    return own
 
 
 def share(part: Any, whole: Any) -> Any:

@@ -48,3 +48,20 @@ def kind_of(spec: str) -> str:
     if "|" in spec:
         return f"+{spec.split(' ', 1)[1]}"
     return spec if spec.startswith(KINDS) else "n"
+
+
+def filled(text: str, arguments: Mapping[str, object]) -> str:
+    """Return a text with the arguments of a repetition in it, as they are; other braces stay."""
+    for key, value in arguments.items():
+        text = text.replace("{" + key + "}", str(value))
+    return text
+
+
+def worded(text: str, arguments: Mapping[str, object]) -> str:
+    """Return the same for a format text, with names of the delivery as they are said."""
+    # A delivered name may hold braces; in a format text they are doubled.
+    for key in NAMES:
+        if key in arguments:
+            name = shown(key, arguments[key]).replace("{", "{{").replace("}", "}}")
+            text = text.replace("{" + key + "}", name)
+    return filled(text, arguments)

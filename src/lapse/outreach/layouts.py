@@ -16,6 +16,7 @@ from lapse.core.language import number, say
 from lapse.core.list_settings import ContactColumns
 from lapse.outreach.export import DAYS
 from lapse.outreach.survey import ANSWERS
+from lapse.scoring.consent import may_contact
 
 Tool = Literal["klaviyo", "mailchimp", "hubspot", "brevo", "google_ads", "survey"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
@@ -49,6 +50,8 @@ class Layout:
     """The heading of the column that says that somebody agreed."""
     customer_id: str | None = None
     empty: tuple[str, ...] = ()
+    by_email: bool = False
+    """It writes to people by e-mail, whatever the channel of the list: who agreed to that only, where it is delivered."""
     """Columns that are left for the answers."""
 
 
@@ -56,23 +59,24 @@ LAYOUTS: Mapping[Tool, Layout] = {
     "klaviyo": Layout(
         {"email": "Email", "phone": "Phone Number", "first_name": "First Name", "last_name": "Last Name",
          "country": "Country", "zip": "Zip Code"},
-        ("email", "phone"), OURS, most_bytes=50 * MIB, consent="Email Marketing Consent", customer_id="Customer",
+        ("email", "phone"), OURS, by_email=True, most_bytes=50 * MIB, consent="Email Marketing Consent",
+        customer_id="Customer",
     ),
     "mailchimp": Layout(
         {"email": "Email Address", "first_name": "First Name", "last_name": "Last Name", "phone": "Phone Number",
          "country": "Country", "zip": "Zip"},
-        ("email",), OURS, most_cell_bytes=255, customer_id="Customer",
+        ("email",), OURS, by_email=True, most_cell_bytes=255, customer_id="Customer",
     ),
     "hubspot": Layout(
         {"email": "Email", "first_name": "First Name", "last_name": "Last Name", "phone": "Phone Number",
          "country": "Country/Region", "zip": "Postal Code"},
-        ("email",), OURS, most_bytes=20 * MIB, most_rows=500_000, customer_id="Customer",
+        ("email",), OURS, by_email=True, most_bytes=20 * MIB, most_rows=500_000, customer_id="Customer",
     ),
     "brevo": Layout(
         {"email": "EMAIL", "phone": "SMS", "first_name": "FIRSTNAME", "last_name": "LASTNAME", "country": "COUNTRY",
          "zip": "ZIP"},
         ("email", "phone", "customer_id"), {name: heading.upper().replace(" ", "_") for name, heading in OURS.items()},
-        most_bytes=250 * MIB, customer_id="EXT_ID",
+        by_email=True, most_bytes=250 * MIB, customer_id="EXT_ID",
     ),
     # An audience to advertise to: what lapse says of somebody does not leave the house.
     "google_ads": Layout(
@@ -119,6 +123,11 @@ def in_layout(listed: pd.DataFrame, contact: ContactColumns, tool: Tool, name: s
         needed = " or ".join(f"lists.contact.{field}" for field in layout.identified_by)
         raise SettingsError(f"export: {tool} finds people by {' or '.join(layout.identified_by)}. Say in {needed} which "
                             "column of the delivered customers holds it.")  # fmt: skip
+    if layout.by_email:
+        # A no to e-mail is a no to its tools, and a yes to it is the yes that they ask for.
+        agreed = listed["may_contact"].fillna(value=False).astype(bool) & may_contact(listed["consent_email"])
+        said = listed["consent_email"].fillna(listed["consent"])
+        listed = listed.assign(may_contact=agreed, consent=said.where(agreed, listed["consent"]))
     cells = _cells(listed, given, layout, name)
     may = listed["may_contact"].fillna(value=False).astype(bool)
     key = _identity(cells, layout)

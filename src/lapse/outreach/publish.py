@@ -38,7 +38,7 @@ CONNECT_SECONDS = 10
 ROWS_AT_ONCE = 50_000
 AS_OF = replace(CUTOFF_DATE, name="as_of")
 REASONS_OF_SCORES = ("reason_1", "reason_2", "reason_3", "protective_1", "protective_2")
-_REASON_COLUMNS = {*REASONS_OF_SCORES, "reason_1_code", "reason_2_code", "reason_3_code"}
+_REASON_COLUMNS = {*REASONS_OF_SCORES, "told", "reason_1_code", "reason_2_code", "reason_3_code"}
 
 PUBLISHED_SCORES = Table(
     "scores", "lapse_scores", "one row per scored customer", ("customer_id",),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -38,6 +39,24 @@ def test_a_clock_turned_back_is_no_usual_delivery(folder: Path, run_validate: Va
     assert run_validate(transactions={"path": "log.csv", "bookings": False}).reasons() == {
         "ordered_at lies in the future": 40
     }
+
+
+def test_lines_after_today_are_bookings_and_leave_the_log_as_it_is(folder: Path, run_validate: Validate) -> None:
+    past = "".join(f"c{number},2020-01-01,1\n" for number in range(20))
+    (folder / "log.csv").write_text(LINE + past)
+    alone = run_validate(transactions={"path": "log.csv"}).rows("transactions")
+    coming = "c1,2020-09-01,1\nc1,2020-09-01,2\nc2,2020-08-01,1\nc3,2031-08-01,1\n"
+    (folder / "log.csv").write_text(LINE + past + coming)
+    for bookings in ("auto", True):
+        found = run_validate(transactions={"path": "log.csv", "bookings": bookings})
+        assert found.rows("transactions") == alone, "no line after today is in the log"
+        assert "3 after today left out: bookings" in str(found.counts["transactions"])
+        assert found.reasons() == {"ordered_at lies in the future": 1}, "nobody books for 2031"
+        booked = pd.read_parquet(found.out / "bookings.parquet").astype(str).to_dict("records")
+        assert booked == [
+            {"customer_id": "c1", "booked_for": "2020-09-01"},
+            {"customer_id": "c2", "booked_for": "2020-08-01"},
+        ]
 
 
 def outside(folder: Path) -> Path:

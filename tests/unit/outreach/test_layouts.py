@@ -27,7 +27,7 @@ def listed(**columns: list[Any]) -> pd.DataFrame:
     rows = pd.DataFrame({name: [None] * size for name in LISTED.names}).assign(
         rank=range(1, size + 1), customer_id=[f"k{i}" for i in range(size)], churn_risk=0.51234, risk_band="high",
         reason_1=LONG, last_order_date=date(2024, 2, 29), next_order_date=None, value_at_stake=1234.5, action="=cmd()",
-        as_of=date(2024, 3, 31), consent="given", may_contact=[True] * 5 + [False],
+        as_of=date(2024, 3, 31), consent="given", may_contact=[True] * 5 + [False], consent_email=None,
         mail=["Ann@x.example", "bob@x.example", "ann@X.example", None, "=1+1@", "eve@x.example"],
         tel=["+47 912 34 567", None, None, None, "=2+3", None], name=["Ann, \"Á\"", "=Bob", None, None, None, None],
         land=["NO"] * size, zip=["0150"] * size,

@@ -256,7 +256,7 @@ def test_at_risk_is_listed_and_kept_off_whatever_the_reason() -> None:
                    consent=["given"] * 5 + ["refused", "refused", "withdrawn"])  # fmt: skip
     counted = tally(given, rank_by="expected_profit", max_customers=2)
     assert counted.kept_off == {
-        "refused": 2, "withdrawn": 1, "unknown": 0, "contacted": 0, "complaint_open": 0, "other_list": 0, "no_profit": 2,
+        "refused": 2, "withdrawn": 1, "unknown": 0, "no_channel_consent": 0, "holdout": 0, "booked": 0, "contacted": 0, "complaint_open": 0, "other_list": 0, "no_profit": 2,
         "list_at_a_loss": 0, "max_customers": 1, "budget": 0,
     }  # fmt: skip
     assert counted.at_risk == 8 == counted.listed + sum(counted.kept_off.values())

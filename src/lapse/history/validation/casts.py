@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 
 from lapse.core.engine import DuckEngine
 from lapse.core.errors import SettingsError
-from lapse.core.source_settings import Customers, Feedback, Sources, SourceSettings, Transactions, has_bookings
+from lapse.core.source_settings import (
+    MOST_BOOKING_DAYS,
+    Customers,
+    Feedback,
+    Sources,
+    SourceSettings,
+    Transactions,
+    has_bookings,
+)
 from lapse.core.tables.contract import DUCKDB_TYPES, Column, Table
 from lapse.history.reading.expressions import checked_expression, literal, matching_column, quoted
 from lapse.history.reading.identity import id_text, joined_id, lost_digits, trimmed
@@ -155,7 +163,8 @@ def judging_query(
     typed["customer_id"] = joined_id(typed["customer_id"], sources.id_rules)
     late = _after(sources.until, f"out_{table.day}") if table.name != "customers" else "false"
     if has_bookings(source):
-        late = f"({late} OR coalesce(out_{table.day} > {literal(str(today))}::DATE, false))"
+        first, last = (literal(str(today + timedelta(days=days))) for days in (1, MOST_BOOKING_DAYS))
+        late = f"({late} OR coalesce(out_{table.day} BETWEEN {first}::DATE AND {last}::DATE, false))"
     tried, raw = [], []
     for name, value in mapped.items():
         if value.is_derived:
@@ -285,8 +294,9 @@ def checks_of(
                 Check(column.name, doubt.reason, condition, doubt.advice)
                 for doubt, condition in zip(spelling.doubts, doubts, strict=True)
             ]
-        if (column.type == "timestamp" and not has_bookings(source)) or column.name in KNOWN_DAYS:
-            bad = f"{name}::DATE > {literal(str(limits.today))}::DATE"
+        if column.type == "timestamp" or column.name in KNOWN_DAYS:
+            last = limits.today + timedelta(days=MOST_BOOKING_DAYS if has_bookings(source) else 0)
+            bad = f"{name}::DATE > {literal(str(last))}::DATE"
             checks.append(Check(column.name, IN_THE_FUTURE, bad))
         if column.type in ("timestamp", "date"):
             bad = f"{name}::DATE < {literal(limits.earliest)}::DATE"
