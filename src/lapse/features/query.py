@@ -25,7 +25,7 @@ from lapse.features.people import HISTORY_DAYS, PARAMETERS, fit_population, numb
 
 AT_ONCE = 16
 """Features of one pass, where an engine does not take all of a table's at once."""
-CHUNK = 250_000
+CHUNK = 100_000
 """At most so many customers' activity is held, and aggregated to features, at once, where that bounds the memory."""
 
 
