@@ -27,7 +27,7 @@ from lapse.features.people import HISTORY_DAYS, PARAMETERS, fit_population, numb
 
 AT_ONCE = 16
 """Features of one pass, where an engine does not take all of a table's at once."""
-CHUNK = 250_000
+CHUNK = 100_000
 """At most so many customers' activity is held, and aggregated to features, at once, where that bounds the memory."""
 
 
@@ -160,14 +160,15 @@ class FeatureQuery:
         for name, table in tables.items():
             used = self._used(name) | {"activity_date"} | ({"orders"} if name == "purchase_days" else set())
             rows: Any = table.inner_join(self._codes, table.customer_id == self._codes.person)
-            columns = {column: table[column] for column in table.columns if column in used}
+            columns = {column: table[column] for column in table.columns if column in used - {"customer_id"}}
             rows = rows.select(code=self._codes.code, **columns)
             self._days[name] = self._held.hold(rows, name, order_by="code")
 
     def _used(self, name: str) -> set[str]:
         """Return the columns of an activity table that the features read; all where `prepare` may compare whole rows."""
-        table, used = self.activity[name], {"customer_id"}
-        days = _days(ibis.table({"code": "int32", **table.schema()}, name="days"), ibis.table(PEOPLE, name="people"))
+        table, used = self.activity[name], set()
+        held = {"code": "int32", **dict(table.drop("customer_id").schema())}
+        days = _days(ibis.table(held, name="days"), ibis.table(PEOPLE, name="people"))
         days = ibis.table(days.schema(), name="days")
         for source, features in self.by_source.items():
             if source.table != name:
@@ -270,7 +271,7 @@ def _days(rows: Any, people: Any) -> Any:
     joined = rows.inner_join(known, rows.code == known.person)
     joined = joined.filter(joined.activity_date <= joined.cutoff_date)
     last: Any = joined.cutoff_date
-    others = {name: joined[name] for name in rows.columns if name not in ("code", "customer_id")}
+    others = {name: joined[name] for name in rows.columns if name != "code"}
     return joined.select(
         customer_id=joined.number,
         **others,
