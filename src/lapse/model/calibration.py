@@ -265,7 +265,7 @@ def _fit_isotonic(fold: Fold) -> Calibrator:
 
 def _unpenalised(columns: Floats, churned: Ints) -> Floats:
     """Return the slopes of a regression, and last the intercept; of the columns the size does not matter."""
-    return fit_coefficients(columns, churned, FREE, 1e-10)
+    return fit_coefficients(columns, churned, FREE)
 
 
 def _with_intercept(curve: Calibrator, intercept: float) -> Calibrator:

@@ -16,8 +16,8 @@ Floats = npt.NDArray[np.float64]
 DIGITS = 9  # significant: linear algebra differs in its last digits from one kind of processor to the next
 TAIL = 0.005  # values beyond these quantiles of the rows to fit on are set to the quantile
 WEAK = 1.0  # the inverse penalty of a rule, which has too few columns to overfit
-EXACT = 1e-12  # a gradient of the mean loss below it ends the search: further digits than are kept
-MOST_STEPS = 500
+EXACT = 1e-14  # a step that gains less of the mean loss is the last: its square is below the digits that are kept
+MOST_STEPS = 100
 MOST_ROWS = 200_000  # beyond them, more rows no longer change the coefficients, and take minutes
 
 
@@ -119,17 +119,15 @@ def _coefficient_paths(design: Floats, churned: npt.NDArray[np.int64], strengths
     """Return the coefficients, and last the unpenalised intercept, for each of `strengths`; each starts from the last."""
     found, start = {}, None
     for strength in sorted(strengths):
-        found[strength] = start = fit_coefficients(design, churned, strength, EXACT, start)
+        found[strength] = start = fit_coefficients(design, churned, strength, start)
     return [found[strength] for strength in strengths]
 
 
-def fit_coefficients(
-    design: Floats, churned: npt.NDArray[np.int64], strength: float, exact: float, start: Floats | None = None
-) -> Floats:
-    """Return the coefficients of a regression on both classes, and last the unpenalised intercept, by Newton's method.
+def fit_coefficients(design: Floats, churned: npt.NDArray[np.int64], strength: float, start: Floats | None = None) -> Floats:
+    """Return the coefficients of a regression on both classes, and last the unpenalised intercept.
 
-    The search starts from `start`, halves a step that leads upwards, and ends where no gradient of the mean loss is above
-    `exact`, or no digit is left to gain. For a handful of columns it takes a tenth of scikit-learn's time.
+    By Newton's method from `start` on; a step that leads upwards is halved. For a handful of columns it takes a tenth of
+    scikit-learn's time, and comes to the same digits.
     """
     from scipy.special import expit
 
@@ -142,22 +140,17 @@ def fit_coefficients(
 
     found = np.append(np.zeros(design.shape[1]), np.log(left.mean() / (1 - left.mean()))) if start is None else start
     log_odds = columns @ found
-    now = loss(log_odds, found)
     for _ in range(MOST_STEPS):
         risk = expit(log_odds)
         gradient = (risk - left) @ columns / len(left) + penalty * found
-        if np.abs(gradient).max() <= exact:
-            break
         bent = columns * np.sqrt(risk * (1 - risk) / len(left))[:, None]
         step = np.linalg.solve(bent.T @ bent + np.diag(penalty), gradient)
-        for halved in 0.5 ** np.arange(30):
-            tried = found - halved * step
-            tried_log_odds = columns @ tried
-            if (then := loss(tried_log_odds, tried)) <= now:
-                break
-        else:
-            break
-        found, log_odds, now = tried, tried_log_odds, then
+        if gradient @ step < EXACT:
+            return np.asarray(found - step)
+        now = loss(log_odds, found)
+        while loss(log_odds := columns @ (found - step), found - step) > now and np.abs(step).max() > EXACT:
+            step = step / 2
+        found = found - step
     return found
 
 
