@@ -181,12 +181,12 @@ def calibration_intercept(log_odds: Floats, churned: Ints) -> float:
     """Return what must be added to log-odds so that the mean risk is the churn rate (half a case added)."""
     from scipy.special import expit
 
-    wanted = float(_logit((churned.sum() + 0.5) / (len(churned) + 1)))
+    wanted = float(_logit(np.asarray((churned.sum() + 0.5) / (len(churned) + 1))))
     shift, low, high = 0.0, -60.0, 60.0
     for _ in range(100):
         risk = expit(log_odds + shift)
         mean, spread = float(risk.mean()), float((risk * (1 - risk)).mean())
-        missed = wanted - float(_logit(mean))
+        missed = wanted - float(_logit(np.asarray(mean)))
         low, high = (shift, high) if missed > 0 else (low, shift)
         # By Newton's method on the mean's log-odds, which is nearly a line; by halves where that leads out of the bounds.
         step = missed * mean * (1 - mean) / spread if spread > EDGE**2 else np.inf
