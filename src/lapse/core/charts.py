@@ -7,8 +7,6 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +15,6 @@ from matplotlib.figure import Figure
 from lapse.core.bootstrap import OURS, Difference
 from lapse.core.files import atomic_write
 
-matplotlib.use("Agg")
 OUR_COLOUR, COLOURS = "#0b6e4f", ("#8d99ae", "#e09f3e", "#577590", "#b56576")
 DASHES = ("-", "--", ":")
 """Once all colours are taken, they come again in the next of these."""
@@ -132,7 +129,8 @@ def draw_lift(points: Sequence[dict[str, Any]], path: Path) -> None:
 
 def draw_over_time(points: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw AUROC, with our interval, and Brier score over the test cutoffs."""
-    figure, (above, below) = plt.subplots(2, 1, figsize=SIZE, dpi=DPI, sharex=True)
+    figure = Figure(figsize=SIZE, dpi=DPI)
+    above, below = figure.subplots(2, 1, sharex=True)
     frame = pd.DataFrame(points).astype({"auroc": "float64", "auroc_low": "float64", "auroc_high": "float64"})
     ours = frame[frame["ranking"] == OURS]
     for axes, metric in ((above, "auroc"), (below, "brier")):
@@ -243,7 +241,8 @@ def _by_ranking(
 
 
 def _sheet() -> tuple[Figure, Axes]:
-    figure, axes = plt.subplots(figsize=SIZE, dpi=DPI)
+    figure = Figure(figsize=SIZE, dpi=DPI)
+    axes = figure.subplots()
     _plain(axes)
     return figure, axes
 
@@ -268,6 +267,6 @@ def _save(figure: Figure, axes: Axes, path: Path) -> None:
 
 def _write(figure: Figure, path: Path) -> None:
     figure.tight_layout()
+    figure.set_layout_engine(None)  # else it is drawn twice
     with atomic_write(path) as temporary:
         figure.savefig(temporary, metadata={"Software": None})
-    plt.close(figure)

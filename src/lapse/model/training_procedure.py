@@ -159,13 +159,10 @@ class Experiment:
         beside = self.fit(next(iter(STRENGTHS)), cutoffs, most)
         assert isinstance(beside, Logistic)
         churned = rows["churned"].to_numpy("float64")
-        alone = beside.contributions(rows[self.names].to_numpy("float64"))[:, :-1]
-        signs = []
-        for i, name in enumerate(self.names):
-            direction = self.directions.get(name, 0)
-            agrees = direction * beside.weight[i] > 0 and np.cov(alone[:, i], churned)[0, 1] > 0
-            signs.append(direction if agrees else 0)
-        return signs
+        alone = (churned - churned.mean()) @ beside.contributions(rows[self.names].to_numpy("float64"))[:, :-1]
+        stated = np.array([self.directions.get(name, 0) for name in self.names])
+        agrees = (stated * np.array(beside.weight) > 0) & (alone > 0)
+        return [int(sign) for sign in np.where(agrees, stated, 0)]
 
     def out_of_time(self, member: str, cutoff: date) -> Floats:
         """Return a model's log-odds at a cutoff, fitted on outcomes that were known by then."""

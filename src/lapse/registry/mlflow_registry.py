@@ -85,13 +85,14 @@ def record_training(
             text = description(metrics)
             mlflow.set_tags({**_tags(root, metrics), "model_version": final_model.version, "mlflow.note.content": text})
             mlflow.log_params(flat_params(params))
-            mlflow.log_metrics(flat_metrics({part: metrics[part] for part in PARTS if part in metrics}))
             _log_nested(mlflow, metrics.get("origins", ()), "origin")
             _log_nested(mlflow, metrics.get("trials", ()), "trial")
             _log_reports(mlflow, models, reports)
             mlflow.log_text(feature_dictionary(final_model), "feature_dictionary.csv")
             rows = pd.read_parquet(features / f"{metrics['test_cutoff']}.parquet")
             number = _register(mlflow, registered_model, models, reports / "metrics.json", final_model, rows)
+            # After the model: it then gets them in the same stroke, else each is asked for again.
+            mlflow.log_metrics(flat_metrics({part: metrics[part] for part in PARTS if part in metrics}))
             client = mlflow.MlflowClient()
             client.update_model_version(registered_model, str(number), description=text)
             hashes = {tag: of(models / folder) for tag, (folder, of) in HASHES.items()}

@@ -53,7 +53,7 @@ def _against_before(rows: pd.DataFrame) -> pd.DataFrame:
     The spread of the periods before, where it is wider than sampling makes it, widens the standard error; with Student's t,
     since that spread is known from few periods. Not a number where too few went before.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     start, retained = (rows[name].to_numpy("float64") for name in ("customers_at_start", "retained"))
     found = np.full((len(rows), 3), np.nan)
@@ -66,7 +66,7 @@ def _against_before(rows: pd.DataFrame) -> pd.DataFrame:
         spread = ((kept - n * share) ** 2 / (n * share * (1 - share))).sum() / (len(n) - 1)
         variance = share * (1 - share) * (1 / start[place] + 1 / n.sum()) * max(spread, 1)
         drop = (share - retained[place] / start[place]) / np.sqrt(variance)
-        found[place] = share * 100, drop, t.sf(drop, len(n) - 1)
+        found[place] = share * 100, drop, stdtr(len(n) - 1, -drop)
     usual, errors, chance = found.T
     return rows.assign(usual_strict=usual, standard_errors=errors, by_chance=chance)
 

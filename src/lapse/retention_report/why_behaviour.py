@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import csr_matrix
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from lapse.core.bootstrap import resamples
 from lapse.core.engine import Engine
@@ -66,7 +66,7 @@ def leavers_behaviour(
     if table.empty:
         return pd.DataFrame(columns=list(WHY_BEHAVIOUR.names))
     # One interval for each of several questions: at 95% for all of them together, or one in two reports had a false cause.
-    reach = norm.ppf(1 - (1 - CONFIDENCE) / 2 / len(table)) * table["error"]
+    reach = ndtri(1 - (1 - CONFIDENCE) / 2 / len(table)) * table["error"]
     table["low"], table["high"] = table["difference"] - reach, table["difference"] + reach
     table["shows"] = (table["low"] > 0) | (table["high"] < 0)
     table["size"] = table["effect"].abs()
