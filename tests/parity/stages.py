@@ -15,14 +15,11 @@ import pytest
 from lapse.comeback import span_counts
 from lapse.core.engine import Engine, spark_lacks
 from lapse.core.retention_report_settings import CostToServe, RetentionReport
-from lapse.core.retention_settings import Retention
-from lapse.core.tables.activity import ATTRIBUTE
 from lapse.features.build import write_features
 from lapse.history.activity.rollup import Activity, read_activity, write_activity
 from lapse.history.profile import DataProfile
 from lapse.labels import write_labels
 from lapse.retention.rate import retention_periods
-from lapse.retention.stage import measure, write_measured
 from lapse.retention_report.loyalty import Programme, programme_orders
 from lapse.retention_report.segments import Segmented
 from lapse.retention_report.themes import described_themes
@@ -64,11 +61,6 @@ def run_stages(engine: Engine, log: Log, out: Path) -> Path:
         engine.write(seen, folder / "before_leaving.parquet", ("customer_id",))
         crr = retention_periods(activity, log.period, windows.active_days, mode)
         pd.DataFrame([period.to_row() for period in crr]).to_parquet(folder / "crr.parquet")
-        if mode != "decline":
-            # By every attribute: spells, cut where its value changes, cohorts, second orders, revenue, alerts.
-            names = [name.removeprefix(ATTRIBUTE) for name in activity["attributes"].columns if name.startswith(ATTRIBUTE)]
-            section = Retention(active_days=windows.active_days, by=names)
-            write_measured(measure(engine, activity, log.period, section, mode=mode), folder / "retention")
     write_features(engine, activity, out / "lapse" / "snapshots", out / "features", log.period, log.inputs)
     engine.frame(span_counts(activity["purchase_days"], log.period)).to_parquet(out / "spans.parquet")
     recent = engine.frame(recent_history(activity["purchase_days"], cutoffs_in(snapshots)[-1]).order_by("customer_id"))
