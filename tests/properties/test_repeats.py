@@ -34,7 +34,7 @@ UNLIKE = ("mlflow.db", "mlartifacts")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.environ.get("LAPSE_TESTS") != "long", reason="takes ten minutes: LAPSE_TESTS=long")
+@pytest.mark.skipif(os.environ.get("LAPSE_TESTS") != "long", reason="minutes to an hour, by the machine: LAPSE_TESTS=long")
 def test_every_stage_gives_the_same_bytes(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     made = CliRunner().invoke(app, ["simulate", str(shop), "--customers", "500", "--seed", "7"], catch_exceptions=False)
