@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lapse.model.drift import Drift
-from lapse.model.logistic import fit_coefficients
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -26,7 +28,7 @@ DIGITS = 6
 FLATTEST = 0.05
 """The slope of scores that say nothing: everybody is near the base rate, and the ranking is never reversed."""
 FREE = 1e4
-"""The inverse penalty of a curve: practically no penalty, yet finite where churners and stayers do not overlap."""
+"""scikit-learn's C of a curve: practically no penalty, yet finite where churners and stayers do not overlap."""
 ISOTONIC_CHURNERS = 1_000
 """Isotonic regression needs many outcomes, else its steps are noise."""
 MARGIN = 0.0005
@@ -179,22 +181,11 @@ def season_missed(intercepts: Sequence[float], seasonal: Sequence[float | None],
 
 def calibration_intercept(log_odds: Floats, churned: Ints) -> float:
     """Return what must be added to log-odds so that the mean risk is the churn rate (half a case added)."""
+    from scipy.optimize import brentq
     from scipy.special import expit
 
-    wanted = float(_logit(np.asarray((churned.sum() + 0.5) / (len(churned) + 1))))
-    shift, low, high = 0.0, -60.0, 60.0
-    for _ in range(100):
-        risk = expit(log_odds + shift)
-        mean, spread = float(risk.mean()), float((risk * (1 - risk)).mean())
-        missed = wanted - float(_logit(np.asarray(mean)))
-        low, high = (shift, high) if missed > 0 else (low, shift)
-        # By Newton's method on the mean's log-odds, which is nearly a line; by halves where that leads out of the bounds.
-        step = missed * mean * (1 - mean) / spread if spread > EDGE**2 else np.inf
-        then = shift + step if low < shift + step < high else (low + high) / 2
-        if abs(then - shift) < 1e-11:
-            return then
-        shift = then
-    return shift
+    wanted = (churned.sum() + 0.5) / (len(churned) + 1)
+    return float(brentq(lambda shift: float(expit(log_odds + shift).mean() - wanted), -60, 60, xtol=1e-10))
 
 
 def log_losses(log_odds: Floats, churned: Ints) -> Floats:
@@ -220,14 +211,12 @@ def fit_platt(fold: Fold, independent: float = 1.0) -> Platt:
     The slope is shrunk to 1 by its standard error and by how much it differs from cutoff to cutoff, so that few rows or
     few cutoffs change little; and it never falls below FLATTEST.
     """
-    from scipy.special import expit
-
     logits = fold.log_odds
     if np.ptp(logits) < EDGE:
         return Platt()
-    steep, intercept = _unpenalised(logits.reshape(-1, 1), fold.churned)
-    slope = float(np.clip(steep, -5, 5))
-    risk = expit(steep * logits + intercept)
+    fitted = _unpenalised(logits.reshape(-1, 1), fold.churned)
+    slope = float(np.clip(fitted.coef_[0, 0], -5, 5))
+    risk = fitted.predict_proba(logits.reshape(-1, 1))[:, 1]
     weight = risk * (1 - risk)
     information = float(weight @ (logits - np.average(logits, weights=weight)) ** 2)
     error = 1 / max(information, EDGE)
@@ -246,10 +235,10 @@ def _fit_beta(fold: Fold) -> Calibrator:
     slopes, used = np.zeros(2), [0, 1]
     while used:
         fitted = _unpenalised(columns[:, used], fold.churned)
-        if (fitted[:-1] >= 0).all():
-            slopes[used] = fitted[:-1]
-            return Beta(*(round(float(value), DIGITS) for value in (*slopes, fitted[-1])))
-        used.remove(used[int(np.argmin(fitted[:-1]))])
+        if (fitted.coef_[0] >= 0).all():
+            slopes[used] = fitted.coef_[0]
+            return Beta(*(round(float(value), DIGITS) for value in (*slopes, fitted.intercept_[0])))
+        used.remove(used[int(np.argmin(fitted.coef_[0]))])
     return fit_platt(fold)
 
 
@@ -263,9 +252,10 @@ def _fit_isotonic(fold: Fold) -> Calibrator:
     return Isotonic(rounded[0], rounded[1])
 
 
-def _unpenalised(columns: Floats, churned: Ints) -> Floats:
-    """Return the slopes of a regression, and last the intercept; of the columns the size does not matter."""
-    return fit_coefficients(columns, churned, FREE)
+def _unpenalised(columns: Floats, churned: Ints) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=FREE, solver="newton-cholesky", tol=1e-8).fit(columns, churned)
 
 
 def _with_intercept(curve: Calibrator, intercept: float) -> Calibrator:

@@ -5,6 +5,7 @@ A cell counts only customers whom the log follows to the end of its period: the 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lapse.core.engine import Engine
-from lapse.core.metrics import Z95, wilson
+from lapse.core.metrics import wilson
 from lapse.core.tables.retention import COHORTS, TIME_TO_SECOND_ORDER
 from lapse.core.windows import Period
 
@@ -124,17 +125,18 @@ def kaplan_meier(days: np.ndarray[Any, Any], is_event: np.ndarray[Any, Any]) -> 
 
     Fixed point: events on days 10, 20 and 30, followed without one until 15 and 40: 73.3 by day 30.
     """
+    from scipy.stats import CensoredData, ecdf
+
     if not is_event.any():
         return pd.DataFrame(columns=list(TIME_TO_SECOND_ORDER.names))
-    day, events = np.unique(days[is_event], return_counts=True)
-    day = day.astype("int64")
+    found: Any = ecdf(CensoredData(uncensored=days[is_event], right=days[~is_event])).sf
+    with warnings.catch_warnings():
+        # Where all have ordered again, the formula knows no interval.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        bounds = found.confidence_interval(0.95, method="log-log")
+    ended = np.isin(found.quantiles, days[is_event])
+    day = found.quantiles[ended].astype("int64")
+    share, low, high = ((1 - part.probabilities[ended]) * 100 for part in (found, bounds.high, bounds.low))
     at_risk = len(days) - np.searchsorted(np.sort(days), day)
-    without = np.cumprod(1 - events / at_risk)
-    # Where all have ordered again, the formula knows no interval.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events))))  # Greenwood 1926
-        reach = Z95 * spread / np.log(without)
-        high, low = (np.exp(-np.exp(np.log(-np.log(without)) + side * reach)) for side in (1, -1))
-    share, low, high = ((1 - part) * 100 for part in (without, high, low))
     rows = pd.DataFrame({"days": day, "at_risk": at_risk, "share": share, "low": low, "high": high})
     return rows[list(TIME_TO_SECOND_ORDER.names)]
