@@ -14,7 +14,7 @@ import pytest
 from lapse.core.errors import ModelError
 from lapse.registry import answers
 from lapse.registry.answers import require_answer
-from lapse.registry.mlflow_registry import _mlflow
+from lapse.registry.mlflow_registry import mlflow_of
 
 
 @pytest.fixture
@@ -55,7 +55,10 @@ def test_a_database_that_lets_nobody_in_is_asked_once(
     threading.Thread(target=hang_up, daemon=True).start()
     address = f"127.0.0.1:{listening.getsockname()[1]}/db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://lapse:s3cret@{address}")
-    with pytest.raises(ModelError, match=rf"database postgresql://lapse:\*\*\*@{address} cannot be used"), _mlflow(tmp_path):
+    with (
+        pytest.raises(ModelError, match=rf"database postgresql://lapse:\*\*\*@{address} cannot be used"),
+        mlflow_of(tmp_path),
+    ):
         pass
     assert len(asked) < 6, "MLflow would have asked ten times"
 
