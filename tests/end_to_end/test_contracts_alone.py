@@ -85,9 +85,14 @@ def gym(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_contracts_alone_give_a_list_that_speaks_of_contracts(gym: Workspace) -> None:
     assert gym.period.last_complete_day == END
     metrics = read_json(gym.paths.metrics)
-    assert {"contract_days", "days_to_renewal", "contract_logistic", "ends_by_tenure", "base_rate"} == set(
-        metrics["baselines"]
-    )
+    assert {
+        "contract_days",
+        "days_to_renewal",
+        "contract_logistic",
+        "events_logistic",
+        "ends_by_tenure",
+        "base_rate",
+    } == set(metrics["baselines"])
     assert metrics["test"]["auroc"] > 0.6
     scores = pd.read_parquet(gym.paths.scores)
     assert scores["last_order_date"].isna().all()
