@@ -42,6 +42,8 @@ def sources_of(folder: Path, duplicates: str, **more: Any) -> Sources:
         name: {"path": name, "columns": columns, "duplicates": duplicates if name == "transactions" else "keep", **more}
         for name, columns in COLUMNS.items()
     }
+    # Rows after today are rejects here: as bookings they would have the table made from nothing.
+    given["transactions"].setdefault("bookings", False)
     shape = dict.fromkeys(("feedback", "customers", "subscriptions"))
     return Sources.model_validate(
         {"folder": str(folder), "until": None, "earliest": "2024-01-03", "max_reject_share": 1.0, **shape, **given}
@@ -158,3 +160,27 @@ def test_when_the_last_plain_id_goes_the_table_is_made_from_nothing(tmp_path: Pa
     found = validated(sources, kept, FIRST, by_file=True)
     assert "'17850'" in found[0]["transactions"][0]
     assert found == validated(sources, tmp_path / "fresh" / "validated", FIRST, by_file=False)
+
+
+def test_a_booking_has_the_table_made_from_nothing(tmp_path: Path) -> None:
+    """What lies ahead today is an order tomorrow, and no file is kept that says so."""
+    delivery, kept = tmp_path / "raw", tmp_path / "kept" / "validated"
+    for name in COLUMNS:
+        (delivery / name).mkdir(parents=True)
+        for days in (0, 1, 5):
+            row = {
+                "who": "a",
+                "at": pd.Timestamp(FIRST) + pd.Timedelta(days=days - 1),
+                "order": str(days),
+                "product": "p",
+                "paid": 1.0,
+            }
+            pd.DataFrame([row]).to_parquet(delivery / name / f"{days}.parquet", index=False)
+    sources = sources_of(delivery, "drop")
+    booked = sources.model_copy(
+        update={"transactions": [sources.tables["transactions"][0].model_copy(update={"bookings": True})]}
+    )
+    for today in (FIRST, FIRST + timedelta(days=1), FIRST + timedelta(days=9)):
+        found = validated(booked, kept, today, by_file=True)
+        assert found == validated(booked, tmp_path / "fresh" / "validated", today, by_file=False)
+        assert index_path(kept, "transactions").exists() == (today > FIRST + timedelta(days=4))

@@ -50,8 +50,8 @@ def test_a_delivery_that_fits(project: Path) -> None:
     assert "transactions: 3 rows in = 1 kept + 1 rejected + 1 duplicates" in done.stdout
     assert "ordered_at cannot be read as a timestamp (1 row, e.g. soon)" in done.stdout
     assert sorted(path.name for path in (project / "data").rglob("[!.]*.*")) == [
-        "contacts.parquet", "customers.parquet", "events.parquet", "feedback.parquet", "log.csv", "profile.json", "rejects.parquet",
-        "subscriptions.parquet", "transactions.parquet", "usability.html", "usability.json",
+        "bookings.parquet", "contacts.parquet", "customers.parquet", "events.parquet", "feedback.parquet", "log.csv",
+        "profile.json", "rejects.parquet", "subscriptions.parquet", "transactions.parquet", "usability.html", "usability.json",
     ]  # fmt: skip
 
 

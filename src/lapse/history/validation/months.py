@@ -101,6 +101,8 @@ class Months:
     def write(self, found: JudgedFile) -> tuple[dict[str, KeptFile], dict[str, str]]:
         """Write every month in which a row came or went; return the files of the table, and all months with their files."""
         opened, table = self.opened, self.opened.table
+        if (whole := month_folder(opened.folder, table.name)).is_file():
+            whole.unlink()  # of a night that made the table from nothing
         columns = ", ".join(f"{quoted('out_' + name)} AS {quoted(name)}" for name in table.names)
         rows = f"{found.rows} j"
         if self._drops:

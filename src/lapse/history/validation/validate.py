@@ -243,7 +243,7 @@ def _publish_rejects_only(work: Path, out: Path) -> None:
     """Leave nothing in `out` but the rejects: what an earlier run left there is not what this delivery says."""
     # The profile goes first: without it no later stage takes the rest for a result.
     (out / "profile.json").unlink(missing_ok=True)
-    for name in SOURCES:
+    for name in (*SOURCES, BOOKINGS.name):
         forget(out, name)
         (out / f"{name}.parquet").unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
