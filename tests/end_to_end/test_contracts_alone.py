@@ -96,8 +96,8 @@ def test_contracts_alone_give_a_list_that_speaks_of_contracts(gym: Workspace) ->
     assert metrics["test"]["auroc"] > 0.6
     scores = pd.read_parquet(gym.paths.scores)
     assert scores["last_order_date"].isna().all()
-    # 90 value days of 19.90 or 39.90 a month, a quarter of which is margin.
-    assert set(scores["expected_margin"].round(2)) == {14.71, 29.49}
+    # 365 value days of 19.90 or 39.90 a month, a quarter of which is margin.
+    assert set(scores["expected_margin"].round(2)) == {59.66, 119.62}
     assert (scores["value_at_stake"] > 0).all()
     said = " ".join(pd.read_csv(gym.paths.lists / "at_risk.csv")["reason_1"].dropna())
     assert said and "order" not in said
