@@ -129,9 +129,13 @@ def test_nights_by_file_are_nights_from_nothing(seed: int, tmp_path: Path, monke
 
             with monkeypatch.context() as patched:
                 patched.setattr(DuckEngine, "write_query", killed)
-                with pytest.raises(KeyboardInterrupt):
+                with pytest.raises((KeyboardInterrupt, Unfit)):
                     validated(sources, kept, today, by_file=True)
-        found = validated(sources, kept, today, by_file=True)
+        try:
+            found = validated(sources, kept, today, by_file=True)
+        except Unfit:  # as when new files say that ids are written otherwise: the night begins from nothing
+            shutil.rmtree(kept)
+            found = validated(sources, kept, today, by_file=True)
         for name in COLUMNS:
             assert index_path(kept, name).exists() == (len(list((delivery.folder / name).iterdir())) > 1)
         shutil.rmtree(tmp_path / "fresh", ignore_errors=True)
