@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -98,7 +99,7 @@ def init(folder: Path, source: str | None, delivery: str | None, scheduler: Sche
         write_text(folder / "params.yaml", params_of(source, delivery))
         done.append("params.yaml: every setting, with a comment")
         if source is None and delivery is not None and (folder / delivery).is_dir():
-            done += _map_what_is_there(folder, folder / delivery)
+            done += _map_what_is_there(folder, Path(os.path.normpath(folder / delivery)))
     settings = load_settings(folder / "params.yaml")
     lands = bool(settings.land.tables)
     files = _files(settings.sources.folder, lands_tables=lands) | scheduler_files(

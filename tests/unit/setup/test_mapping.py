@@ -303,3 +303,9 @@ def test_events_alone_are_orders_too(tmp_path: Path) -> None:
     assert proposal.sources()["transactions"]["columns"] == {"customer_id": "user_id", "ordered_at": "ts"}
     assert proposal.sources()["events"]["columns"]["event_type"] == "event_name" and proposal.is_usable
     assert "churn is to do nothing any more" in str(proposal)
+
+
+def test_a_delivery_that_is_empty_yet_is_named_as_a_person_would(tmp_path: Path) -> None:
+    (tmp_path / "exports").mkdir()
+    said = init(tmp_path / "shop", None, "../exports")
+    assert f"no mapping yet, since {tmp_path / 'exports'} holds no file" in "\n".join(said)
